@@ -1,0 +1,2 @@
+//! Culvert's benchmarks: ratios against peers in one run.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Cryptography of IKE behind the provider traits of the crate ike.

@@ -1,0 +1,1 @@
+//! The IKE protocol as a pure function of bytes, time, randomness and commands.

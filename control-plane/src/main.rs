@@ -1,0 +1,2 @@
+//! Culvert's control plane daemon.
+fn main() {}

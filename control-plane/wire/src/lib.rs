@@ -1,0 +1,1 @@
+//! IKE messages: bytes to structures and back, and nothing else.

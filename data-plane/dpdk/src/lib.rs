@@ -1,0 +1,1 @@
+//! The fence around DPDK: safe types for EAL, pools, mbufs, ports and queues.

@@ -1,0 +1,1 @@
+//! Finds libdpdk and makes Rust bindings for a narrow list of its names.

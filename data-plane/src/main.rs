@@ -1,0 +1,2 @@
+//! Culvert's data plane daemon.
+fn main() {}

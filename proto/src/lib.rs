@@ -1,0 +1,1 @@
+//! What Culvert's processes agree on: the gRPC contracts and their conversion to domain types.
