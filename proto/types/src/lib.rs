@@ -1,1 +1,25 @@
-//! Domain types of IPsec (RFC 4301, 7296): checked when built, silent when printed.
+//! Domain types of IPsec (RFC 4301, 4303, 7296): checked when built, silent when printed.
+//!
+//! Both planes and the contract between them speak in these types. A value that exists is legal: a [`Spi`] is never reserved, an
+//! [`AddressRange`] never runs backwards, an [`EspProposal`] never mixes AEAD with separate integrity. Secrets print their length only.
+#![no_std]
+
+extern crate alloc;
+
+mod identity;
+mod lifetime;
+mod proposal;
+mod secret;
+mod selector;
+mod spi;
+mod time;
+mod transform;
+
+pub use identity::{Identity, IdentityError};
+pub use lifetime::{Lifetime, LifetimeError, Limits};
+pub use proposal::{EspProposal, IkeProposal, ProposalError};
+pub use secret::Secret;
+pub use selector::{AddressRange, Flow, PortRange, SelectorError, TrafficSelector};
+pub use spi::{IkeSpi, ReservedSpi, Spi};
+pub use time::Instant;
+pub use transform::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers};

@@ -1,0 +1,239 @@
+//! Proposals: which algorithms a side offers or accepts (RFC 7296 sections 2.7 and 3.3), in the syntax of swanctl.conf.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
+use crate::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers};
+
+/// Why text is no proposal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposalError {
+    /// A keyword no table knows.
+    #[error("unknown algorithm '{0}'")]
+    UnknownKeyword(String),
+    /// A keyword that belongs to the other kind of proposal.
+    #[error("'{0}' has no place in this kind of proposal")]
+    Misplaced(String),
+    /// No encryption algorithm.
+    #[error("no encryption algorithm, such as aes128gcm16")]
+    NoEncryption,
+    /// AEAD and other ciphers in one proposal (RFC 7296 section 3.3).
+    #[error("AEAD and other ciphers stand in one proposal: write two proposals")]
+    MixedAead,
+    /// An AEAD cipher with a separate integrity algorithm.
+    #[error("an AEAD cipher takes no separate integrity algorithm")]
+    IntegrityWithAead,
+    /// A cipher without integrity.
+    #[error("a cipher that is no AEAD needs an integrity algorithm, such as sha256")]
+    NoIntegrity,
+    /// An IKE proposal without PRF.
+    #[error("no PRF: an AEAD cipher needs one, such as prfsha256")]
+    NoPrf,
+    /// An IKE proposal without key exchange.
+    #[error("no key exchange method, such as x25519")]
+    NoKeyExchange,
+}
+
+/// What may protect an IKE SA; each list in order of preference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IkeProposal {
+    encryption: Vec<EncryptionAlgorithm>,
+    integrity: Vec<IntegrityAlgorithm>,
+    prf: Vec<PrfAlgorithm>,
+    key_exchange: Vec<KeyExchangeMethod>,
+}
+
+impl IkeProposal {
+    /// Encryption algorithms: all AEAD, or none.
+    pub fn encryption(&self) -> &[EncryptionAlgorithm] {
+        &self.encryption
+    }
+
+    /// Integrity algorithms; empty exactly with AEAD.
+    pub fn integrity(&self) -> &[IntegrityAlgorithm] {
+        &self.integrity
+    }
+
+    /// Pseudorandom functions.
+    pub fn prf(&self) -> &[PrfAlgorithm] {
+        &self.prf
+    }
+
+    /// Key exchange methods.
+    pub fn key_exchange(&self) -> &[KeyExchangeMethod] {
+        &self.key_exchange
+    }
+}
+
+/// What may protect a Child SA by ESP; each list in order of preference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EspProposal {
+    encryption: Vec<EncryptionAlgorithm>,
+    integrity: Vec<IntegrityAlgorithm>,
+    key_exchange: Vec<KeyExchangeMethod>,
+    sequence_numbers: Vec<SequenceNumbers>,
+}
+
+impl EspProposal {
+    /// Encryption algorithms: all AEAD, or none.
+    pub fn encryption(&self) -> &[EncryptionAlgorithm] {
+        &self.encryption
+    }
+
+    /// Integrity algorithms; empty exactly with AEAD.
+    pub fn integrity(&self) -> &[IntegrityAlgorithm] {
+        &self.integrity
+    }
+
+    /// Key exchange methods for perfect forward secrecy; empty for none.
+    pub fn key_exchange(&self) -> &[KeyExchangeMethod] {
+        &self.key_exchange
+    }
+
+    /// Extended or standard sequence numbers; never empty.
+    pub fn sequence_numbers(&self) -> &[SequenceNumbers] {
+        &self.sequence_numbers
+    }
+}
+
+/// The lists before they are checked.
+#[derive(Default)]
+struct Keywords {
+    encryption: Vec<EncryptionAlgorithm>,
+    integrity: Vec<IntegrityAlgorithm>,
+    prf: Vec<PrfAlgorithm>,
+    key_exchange: Vec<KeyExchangeMethod>,
+    sequence_numbers: Vec<SequenceNumbers>,
+}
+
+impl Keywords {
+    fn parse(text: &str) -> Result<Self, ProposalError> {
+        let mut lists = Self::default();
+        for keyword in text.split('-').map(str::trim) {
+            if let Some(a) = EncryptionAlgorithm::from_keyword(keyword) {
+                lists.encryption.push(a);
+            } else if let Some(a) = IntegrityAlgorithm::from_keyword(keyword) {
+                lists.integrity.push(a);
+            } else if let Some(a) = PrfAlgorithm::from_keyword(keyword) {
+                lists.prf.push(a);
+            } else if let Some(a) = KeyExchangeMethod::from_keyword(keyword) {
+                lists.key_exchange.push(a);
+            } else if let Some(a) = SequenceNumbers::from_keyword(keyword) {
+                lists.sequence_numbers.push(a);
+            } else {
+                return Err(ProposalError::UnknownKeyword(keyword.to_string()));
+            }
+        }
+        lists.check()?;
+        Ok(lists)
+    }
+
+    fn check(&self) -> Result<(), ProposalError> {
+        let aead = self.encryption.iter().filter(|a| a.is_aead()).count();
+        match (aead, self.encryption.len()) {
+            (_, 0) => Err(ProposalError::NoEncryption),
+            (n, all) if n == all && !self.integrity.is_empty() => Err(ProposalError::IntegrityWithAead),
+            (n, all) if n == all => Ok(()),
+            (0, _) if self.integrity.is_empty() => Err(ProposalError::NoIntegrity),
+            (0, _) => Ok(()),
+            _ => Err(ProposalError::MixedAead),
+        }
+    }
+}
+
+/// Algorithms joined by `-`, as in `aes128gcm16-prfsha256-x25519`. Without a PRF, that of the integrity algorithm is meant.
+impl FromStr for IkeProposal {
+    type Err = ProposalError;
+
+    fn from_str(text: &str) -> Result<Self, ProposalError> {
+        let Keywords { encryption, integrity, mut prf, key_exchange, sequence_numbers } = Keywords::parse(text)?;
+        if let Some(misplaced) = sequence_numbers.first() {
+            return Err(ProposalError::Misplaced(misplaced.keyword().to_string()));
+        }
+        if prf.is_empty() {
+            prf = integrity.iter().map(|a| a.prf()).collect();
+        }
+        if prf.is_empty() {
+            return Err(ProposalError::NoPrf);
+        }
+        if key_exchange.is_empty() {
+            return Err(ProposalError::NoKeyExchange);
+        }
+        Ok(Self { encryption, integrity, prf, key_exchange })
+    }
+}
+
+/// Algorithms joined by `-`, as in `aes128gcm16-x25519-esn`. Without `esn` or `noesn`, standard sequence numbers are meant.
+impl FromStr for EspProposal {
+    type Err = ProposalError;
+
+    fn from_str(text: &str) -> Result<Self, ProposalError> {
+        let Keywords { encryption, integrity, prf, key_exchange, mut sequence_numbers } = Keywords::parse(text)?;
+        if let Some(misplaced) = prf.first() {
+            return Err(ProposalError::Misplaced(misplaced.keyword().to_string()));
+        }
+        if sequence_numbers.is_empty() {
+            sequence_numbers.push(SequenceNumbers::Standard);
+        }
+        Ok(Self { encryption, integrity, key_exchange, sequence_numbers })
+    }
+}
+
+impl fmt::Display for IkeProposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.encryption.iter().map(|a| a.keyword()).chain(self.integrity.iter().map(|a| a.keyword()));
+        write_joined(f, names.chain(self.prf.iter().map(|a| a.keyword())).chain(self.key_exchange.iter().map(|a| a.keyword())))
+    }
+}
+
+impl fmt::Display for EspProposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.encryption.iter().map(|a| a.keyword()).chain(self.integrity.iter().map(|a| a.keyword()));
+        write_joined(f, names.chain(self.key_exchange.iter().map(|a| a.keyword())).chain(self.sequence_numbers.iter().map(|a| a.keyword())))
+    }
+}
+
+fn write_joined<'a>(f: &mut fmt::Formatter<'_>, keywords: impl Iterator<Item = &'a str>) -> fmt::Result {
+    for (i, keyword) in keywords.enumerate() {
+        if i > 0 {
+            f.write_str("-")?;
+        }
+        f.write_str(keyword)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back_is_identity() {
+        for text in ["aes128gcm16-prfsha256-x25519-ecp256", "aes256-aes128-sha256-prfsha256-x25519"] {
+            assert_eq!(text.parse::<IkeProposal>().unwrap().to_string(), text);
+        }
+        assert_eq!("aes128gcm16".parse::<EspProposal>().unwrap().to_string(), "aes128gcm16-noesn");
+        assert_eq!("aes256gcm16-x25519-esn".parse::<EspProposal>().unwrap().to_string(), "aes256gcm16-x25519-esn");
+    }
+
+    #[test]
+    fn a_missing_prf_follows_from_integrity() {
+        assert_eq!("aes128-sha384-ecp256".parse::<IkeProposal>().unwrap().prf(), [PrfAlgorithm::HmacSha384]);
+    }
+
+    #[test]
+    fn each_fault_has_its_own_error() {
+        let ike = |text: &str| text.parse::<IkeProposal>().unwrap_err();
+        assert_eq!(ike("aes128gcm16-x25519"), ProposalError::NoPrf);
+        assert_eq!(ike("aes128gcm16-prfsha256"), ProposalError::NoKeyExchange);
+        assert_eq!(ike("aes128-x25519"), ProposalError::NoIntegrity);
+        assert_eq!(ike("aes128gcm16-sha256-x25519"), ProposalError::IntegrityWithAead);
+        assert_eq!(ike("aes128gcm16-aes128-sha256-x25519"), ProposalError::MixedAead);
+        assert_eq!(ike("prfsha256-x25519"), ProposalError::NoEncryption);
+        assert_eq!(ike("rot13"), ProposalError::UnknownKeyword("rot13".into()));
+        assert_eq!(ike("aes128gcm16-prfsha256-x25519-esn"), ProposalError::Misplaced("esn".into()));
+        assert_eq!("aes128gcm16-prfsha256".parse::<EspProposal>().unwrap_err(), ProposalError::Misplaced("prfsha256".into()));
+    }
+}

@@ -1,0 +1,219 @@
+//! Algorithms with their IANA numbers ("IKEv2 Transform Types", RFC 7296 section 3.3.2) and their names in configuration files.
+
+use core::fmt;
+
+/// Transform type 1, with the key length where the number alone does not say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EncryptionAlgorithm {
+    /// AES-CBC (RFC 3602) with a key of 128 bits; needs a separate integrity algorithm.
+    AesCbc128,
+    /// AES-CBC with a key of 192 bits.
+    AesCbc192,
+    /// AES-CBC with a key of 256 bits.
+    AesCbc256,
+    /// AES-GCM with a 16-octet ICV (RFC 4106, RFC 5282) and a key of 128 bits.
+    AesGcm128,
+    /// AES-GCM with a 16-octet ICV and a key of 192 bits.
+    AesGcm192,
+    /// AES-GCM with a 16-octet ICV and a key of 256 bits.
+    AesGcm256,
+}
+
+/// Transform type 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrfAlgorithm {
+    /// PRF_HMAC_SHA2_256 (RFC 4868).
+    HmacSha256,
+    /// PRF_HMAC_SHA2_384.
+    HmacSha384,
+    /// PRF_HMAC_SHA2_512.
+    HmacSha512,
+}
+
+/// Transform type 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IntegrityAlgorithm {
+    /// AUTH_HMAC_SHA2_256_128 (RFC 4868).
+    HmacSha256,
+    /// AUTH_HMAC_SHA2_384_192.
+    HmacSha384,
+    /// AUTH_HMAC_SHA2_512_256.
+    HmacSha512,
+}
+
+/// Transform type 4, key exchange methods (groups, in the words of RFC 7296).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyExchangeMethod {
+    /// 256-bit random ECP group, NIST P-256 (RFC 5903).
+    Ecp256,
+    /// Curve25519 (RFC 8031).
+    X25519,
+}
+
+/// Transform type 5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SequenceNumbers {
+    /// 32-bit sequence numbers.
+    Standard,
+    /// 64-bit extended sequence numbers (RFC 4303 section 2.2.1).
+    Extended,
+}
+
+/// One row of an algorithm table: variant, IANA number, key length in bits for transforms that carry one, name in files, name of the RFCs.
+macro_rules! algorithms {
+    ($type:ident { $($variant:ident = $id:literal $(/ $bits:literal)?, $keyword:literal, $name:literal;)* }) => {
+        impl $type {
+            /// Every algorithm of this type that Culvert knows.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The IANA number.
+            pub const fn id(self) -> u16 {
+                match self { $(Self::$variant => $id),* }
+            }
+
+            /// The value of the Key Length attribute, where the transform carries one.
+            pub const fn key_length_bits(self) -> Option<u16> {
+                match self { $(Self::$variant => algorithms!(@bits $($bits)?)),* }
+            }
+
+            /// The keyword of proposals in configuration files (strongSwan's).
+            pub const fn keyword(self) -> &'static str {
+                match self { $(Self::$variant => $keyword),* }
+            }
+
+            /// Finds an algorithm by IANA number and Key Length attribute.
+            pub fn from_id(id: u16, key_length_bits: Option<u16>) -> Option<Self> {
+                Self::ALL.iter().copied().find(|a| a.id() == id && a.key_length_bits() == key_length_bits)
+            }
+
+            /// Finds an algorithm by its keyword.
+            pub fn from_keyword(keyword: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|a| a.keyword() == keyword)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),* })
+            }
+        }
+    };
+    (@bits) => { None };
+    (@bits $bits:literal) => { Some($bits) };
+}
+
+algorithms!(EncryptionAlgorithm {
+    AesCbc128 = 12 / 128, "aes128", "AES_CBC_128";
+    AesCbc192 = 12 / 192, "aes192", "AES_CBC_192";
+    AesCbc256 = 12 / 256, "aes256", "AES_CBC_256";
+    AesGcm128 = 20 / 128, "aes128gcm16", "AES_GCM_16_128";
+    AesGcm192 = 20 / 192, "aes192gcm16", "AES_GCM_16_192";
+    AesGcm256 = 20 / 256, "aes256gcm16", "AES_GCM_16_256";
+});
+
+algorithms!(PrfAlgorithm {
+    HmacSha256 = 5, "prfsha256", "PRF_HMAC_SHA2_256";
+    HmacSha384 = 6, "prfsha384", "PRF_HMAC_SHA2_384";
+    HmacSha512 = 7, "prfsha512", "PRF_HMAC_SHA2_512";
+});
+
+algorithms!(IntegrityAlgorithm {
+    HmacSha256 = 12, "sha256", "HMAC_SHA2_256_128";
+    HmacSha384 = 13, "sha384", "HMAC_SHA2_384_192";
+    HmacSha512 = 14, "sha512", "HMAC_SHA2_512_256";
+});
+
+algorithms!(KeyExchangeMethod {
+    Ecp256 = 19, "ecp256", "ECP_256";
+    X25519 = 31, "x25519", "CURVE_25519";
+});
+
+algorithms!(SequenceNumbers {
+    Standard = 0, "noesn", "NO_EXT_SEQ";
+    Extended = 1, "esn", "EXT_SEQ";
+});
+
+impl EncryptionAlgorithm {
+    /// Whether the algorithm authenticates by itself (RFC 5282 section 8: then no integrity transform goes with it).
+    pub const fn is_aead(self) -> bool {
+        matches!(self, Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256)
+    }
+
+    /// Octets of the cipher key without salt.
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::AesCbc128 | Self::AesGcm128 => 16,
+            Self::AesCbc192 | Self::AesGcm192 => 24,
+            Self::AesCbc256 | Self::AesGcm256 => 32,
+        }
+    }
+
+    /// Octets of salt that follow the key in the keying material (RFC 4106 section 8.1, RFC 5282 section 7.1).
+    pub const fn salt_len(self) -> usize {
+        if self.is_aead() { 4 } else { 0 }
+    }
+
+    /// Octets taken from the keying material: key and salt.
+    pub const fn keymat_len(self) -> usize {
+        self.key_len() + self.salt_len()
+    }
+}
+
+impl IntegrityAlgorithm {
+    /// Octets of key (RFC 4868 section 2.1.1: the length of the full output).
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::HmacSha256 => 32,
+            Self::HmacSha384 => 48,
+            Self::HmacSha512 => 64,
+        }
+    }
+
+    /// Octets of the truncated ICV.
+    pub const fn icv_len(self) -> usize {
+        self.key_len() / 2
+    }
+
+    /// The PRF built on the same hash, which a proposal without a PRF means.
+    pub const fn prf(self) -> PrfAlgorithm {
+        match self {
+            Self::HmacSha256 => PrfAlgorithm::HmacSha256,
+            Self::HmacSha384 => PrfAlgorithm::HmacSha384,
+            Self::HmacSha512 => PrfAlgorithm::HmacSha512,
+        }
+    }
+}
+
+impl PrfAlgorithm {
+    /// Octets of output, which is also the preferred key length (RFC 7296 section 2.13).
+    pub const fn output_len(self) -> usize {
+        match self {
+            Self::HmacSha256 => 32,
+            Self::HmacSha384 => 48,
+            Self::HmacSha512 => 64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_keywords_find_their_algorithm_again() {
+        for &a in EncryptionAlgorithm::ALL {
+            assert_eq!(EncryptionAlgorithm::from_id(a.id(), a.key_length_bits()), Some(a));
+            assert_eq!(EncryptionAlgorithm::from_keyword(a.keyword()), Some(a));
+        }
+        for &a in KeyExchangeMethod::ALL {
+            assert_eq!(KeyExchangeMethod::from_id(a.id(), None), Some(a));
+        }
+    }
+
+    #[test]
+    fn a_key_length_that_is_missing_or_unknown_finds_nothing() {
+        assert_eq!(EncryptionAlgorithm::from_id(20, None), None);
+        assert_eq!(EncryptionAlgorithm::from_id(20, Some(64)), None);
+        assert_eq!(PrfAlgorithm::from_id(5, Some(256)), None);
+    }
+}
