@@ -1,1 +1,6 @@
 //! The IKE protocol as a pure function of bytes, time, randomness and commands.
+#![no_std]
+
+extern crate alloc;
+
+pub mod provider;

@@ -1,0 +1,135 @@
+//! What the core asks of cryptography: plain slices of trait objects, filled by `ike-crypto` in products and by fakes in tests.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, Secret};
+
+/// Every primitive an endpoint may negotiate. What is not in here is never offered and never accepted.
+#[derive(Debug, Clone, Copy)]
+pub struct Provider {
+    /// Pseudorandom functions.
+    pub prfs: &'static [&'static dyn Prf],
+    /// Ways to protect the Encrypted payload.
+    pub suites: &'static [&'static dyn SkSuite],
+    /// Key exchange methods.
+    pub key_exchanges: &'static [&'static dyn KeyExchange],
+}
+
+impl Provider {
+    /// The PRF for `algorithm`, if it is there.
+    pub fn prf(&self, algorithm: PrfAlgorithm) -> Option<&'static dyn Prf> {
+        self.prfs.iter().copied().find(|prf| prf.algorithm() == algorithm)
+    }
+
+    /// The suite for the pair, if it is there.
+    pub fn suite(&self, encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorithm>) -> Option<&'static dyn SkSuite> {
+        self.suites.iter().copied().find(|suite| suite.encryption() == encryption && suite.integrity() == integrity)
+    }
+
+    /// The key exchange for `method`, if it is there.
+    pub fn key_exchange(&self, method: KeyExchangeMethod) -> Option<&'static dyn KeyExchange> {
+        self.key_exchanges.iter().copied().find(|kx| kx.method() == method)
+    }
+}
+
+/// A source of unpredictable octets: nonces, SPIs, IVs, cookies' secret.
+pub trait Random {
+    /// Fills `octets`.
+    fn fill(&mut self, octets: &mut [u8]);
+}
+
+/// A pseudorandom function (RFC 7296 section 2.13).
+pub trait Prf: fmt::Debug + Sync {
+    /// Which one.
+    fn algorithm(&self) -> PrfAlgorithm;
+    /// prf(key, parts[0] | parts[1] | ...): [`PrfAlgorithm::output_len`] octets.
+    fn compute(&self, key: &[u8], parts: &[&[u8]]) -> Secret;
+}
+
+/// How the IV of an Encrypted payload must be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IvKind {
+    /// Never the same twice under one key: a counter (RFC 5282 section 3.1).
+    Unique,
+    /// Unpredictable: random octets (RFC 7296 section 3.14).
+    Unpredictable,
+}
+
+/// An encryption algorithm with its integrity algorithm (CBC), or an AEAD.
+pub trait SkSuite: fmt::Debug + Sync {
+    /// The cipher.
+    fn encryption(&self) -> EncryptionAlgorithm;
+    /// The integrity algorithm; `None` with AEAD.
+    fn integrity(&self) -> Option<IntegrityAlgorithm>;
+    /// Octets of IV in each Encrypted payload.
+    fn iv_len(&self) -> usize;
+    /// How IVs must be made.
+    fn iv_kind(&self) -> IvKind;
+    /// Octets of ICV.
+    fn icv_len(&self) -> usize;
+    /// The plaintext, with its padding, must be a multiple of this.
+    fn block_len(&self) -> usize;
+    /// Prepares one direction's keys: SK_e (key and salt) and SK_a (empty with AEAD).
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyLength`].
+    fn key(&self, encryption: &[u8], integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError>;
+}
+
+/// The keys of one direction of an IKE SA. Zeroed when dropped.
+pub trait SkKey: Send + Sync {
+    /// Encrypts `text` in place and writes the ICV. `aad` is the message from the IKE header to the Encrypted payload's generic header.
+    ///
+    /// # Errors
+    /// [`CryptoError::Length`] where IV, text or ICV have a length the suite does not take.
+    fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError>;
+    /// Checks the ICV in constant time, then decrypts `text` in place. On error `text` is unspecified and must not be read.
+    ///
+    /// # Errors
+    /// [`CryptoError::Unauthentic`] and [`CryptoError::Length`].
+    fn open(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError>;
+}
+
+/// A key exchange method (RFC 7296 section 3.4). Both calls are slow: the driver runs them away from the protocol loop, as jobs.
+pub trait KeyExchange: fmt::Debug + Sync {
+    /// Which one.
+    fn method(&self) -> KeyExchangeMethod;
+    /// Octets of the public value on the wire.
+    fn public_len(&self) -> usize;
+    /// A fresh private key and its public value.
+    ///
+    /// # Errors
+    /// [`CryptoError::Unavailable`] where the platform gives no randomness.
+    fn generate(&self) -> Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError>;
+}
+
+/// The private half of one key exchange, used once.
+pub trait PrivateKey: Send {
+    /// The shared secret g^ir, as it enters SKEYSEED.
+    ///
+    /// # Errors
+    /// [`CryptoError::PublicValue`] where the peer's value is of the wrong length, off the curve, or of low order.
+    fn agree(self: Box<Self>, peer_public: &[u8]) -> Result<Secret, CryptoError>;
+}
+
+/// Why a primitive refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CryptoError {
+    /// A key of the wrong length.
+    #[error("the key has the wrong length for this algorithm")]
+    KeyLength,
+    /// An IV, text or ICV of the wrong length.
+    #[error("the input has a length this algorithm does not take")]
+    Length,
+    /// The ICV does not fit.
+    #[error("the integrity check failed")]
+    Unauthentic,
+    /// A key exchange value that must not be used.
+    #[error("the peer's key exchange value is invalid")]
+    PublicValue,
+    /// No randomness, or no such algorithm in the library underneath.
+    #[error("the cryptographic library could not do this")]
+    Unavailable,
+}
