@@ -1,0 +1,95 @@
+//! AES-GCM with a 16-octet ICV for the Encrypted payload (RFC 5282).
+
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
+use ike::provider::{CryptoError, IvKind, SkKey, SkSuite};
+use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+use zeroize::Zeroizing;
+
+/// AES-GCM with a key of 128 bits.
+pub(crate) static AES_GCM_128: AesGcm = AesGcm { encryption: EncryptionAlgorithm::AesGcm128, algorithm: &AES_128_GCM };
+/// AES-GCM with a key of 192 bits.
+pub(crate) static AES_GCM_192: AesGcm = AesGcm { encryption: EncryptionAlgorithm::AesGcm192, algorithm: &AES_192_GCM };
+/// AES-GCM with a key of 256 bits.
+pub(crate) static AES_GCM_256: AesGcm = AesGcm { encryption: EncryptionAlgorithm::AesGcm256, algorithm: &AES_256_GCM };
+
+const SALT_LEN: usize = 4;
+const IV_LEN: usize = 8;
+const ICV_LEN: usize = 16;
+
+/// One key length of AES-GCM.
+#[derive(Debug)]
+pub(crate) struct AesGcm {
+    encryption: EncryptionAlgorithm,
+    algorithm: &'static Algorithm,
+}
+
+impl SkSuite for AesGcm {
+    fn encryption(&self) -> EncryptionAlgorithm {
+        self.encryption
+    }
+
+    fn integrity(&self) -> Option<IntegrityAlgorithm> {
+        None
+    }
+
+    fn iv_len(&self) -> usize {
+        IV_LEN
+    }
+
+    fn iv_kind(&self) -> IvKind {
+        IvKind::Unique
+    }
+
+    fn icv_len(&self) -> usize {
+        ICV_LEN
+    }
+
+    fn block_len(&self) -> usize {
+        1
+    }
+
+    fn key(&self, encryption: &[u8], integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError> {
+        let (key, salt) = encryption.split_last_chunk::<SALT_LEN>().ok_or(CryptoError::KeyLength)?;
+        if key.len() != self.encryption.key_len() || !integrity.is_empty() {
+            return Err(CryptoError::KeyLength);
+        }
+        let key = UnboundKey::new(self.algorithm, key).map_err(|_| CryptoError::KeyLength)?;
+        Ok(Box::new(AesGcmKey { key: LessSafeKey::new(key), salt: Zeroizing::new(*salt) }))
+    }
+}
+
+/// Key and salt of one direction. The library zeroes its key schedule when dropped.
+struct AesGcmKey {
+    key: LessSafeKey,
+    salt: Zeroizing<[u8; SALT_LEN]>,
+}
+
+impl AesGcmKey {
+    /// The nonce is salt | IV (RFC 5282 section 4).
+    fn nonce(&self, iv: &[u8]) -> Result<Nonce, CryptoError> {
+        let iv: &[u8; IV_LEN] = iv.try_into().map_err(|_| CryptoError::Length)?;
+        let mut nonce = [0; SALT_LEN + IV_LEN];
+        nonce[..SALT_LEN].copy_from_slice(&*self.salt);
+        nonce[SALT_LEN..].copy_from_slice(iv);
+        Ok(Nonce::assume_unique_for_key(nonce))
+    }
+}
+
+impl SkKey for AesGcmKey {
+    fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
+        let nonce = self.nonce(iv)?;
+        let icv: &mut [u8; ICV_LEN] = icv.try_into().map_err(|_| CryptoError::Length)?;
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), text).map_err(|_| CryptoError::Length)?;
+        *icv = tag.as_ref().try_into().map_err(|_| CryptoError::Length)?;
+        Ok(())
+    }
+
+    fn open(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
+        let nonce = self.nonce(iv)?;
+        if icv.len() != ICV_LEN {
+            return Err(CryptoError::Length);
+        }
+        self.key.open_in_place_separate_tag(nonce, Aad::from(aad), icv, text).map_err(|_| CryptoError::Unauthentic)?;
+        Ok(())
+    }
+}
