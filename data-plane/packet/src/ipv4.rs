@@ -1,0 +1,437 @@
+//! IPv4 (RFC 791).
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |Version|  IHL  |   DSCP    |ECN|          Total Length         |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |         Identification        |0|D|M|     Fragment Offset     |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |  Time to Live |    Protocol   |         Header Checksum       |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                       Source Address                          |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                    Destination Address                        |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                    Options                    |    Padding    |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
+
+use core::net::Ipv4Addr;
+
+use ipsec_types::Flow;
+
+use crate::{be16, checksum};
+
+/// Octets of a header without options.
+pub const HEADER_LEN: usize = 20;
+/// Protocol number of ICMP.
+pub const PROTOCOL_ICMP: u8 = 1;
+/// Protocol number of IPv4 in IPv4 (RFC 2003).
+pub const PROTOCOL_IPV4: u8 = 4;
+/// Protocol number of TCP.
+pub const PROTOCOL_TCP: u8 = 6;
+/// Protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
+/// Protocol number of ESP.
+pub const PROTOCOL_ESP: u8 = 50;
+
+/// Why octets are no IPv4 packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ipv4Error {
+    /// Fewer octets than a header.
+    #[error("shorter than an IPv4 header")]
+    Truncated,
+    /// Another version.
+    #[error("not version 4")]
+    Version,
+    /// The header length is below 20 or beyond the packet.
+    #[error("the header length does not fit")]
+    HeaderLength,
+    /// The total length is below the header length or beyond the octets there are.
+    #[error("the total length does not fit")]
+    TotalLength,
+    /// The header checksum is wrong.
+    #[error("wrong header checksum")]
+    Checksum,
+}
+
+/// An IPv4 packet whose version, lengths and header checksum are right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4<'a> {
+    header: &'a [u8; HEADER_LEN],
+    options: &'a [u8],
+    payload: &'a [u8],
+}
+
+impl<'a> Ipv4<'a> {
+    /// Checks the octets. They may be more than the packet's total length (Ethernet padding, RFC 4303 section 2.7 TFC padding): the rest is ignored.
+    ///
+    /// # Errors
+    /// [`Ipv4Error`].
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Ipv4Error> {
+        let header = bytes.first_chunk::<HEADER_LEN>().ok_or(Ipv4Error::Truncated)?;
+        if header[0] >> 4 != 4 {
+            return Err(Ipv4Error::Version);
+        }
+        let header_len = usize::from(header[0] & 0x0f) * 4;
+        let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        let options = bytes.get(HEADER_LEN..header_len).ok_or(Ipv4Error::HeaderLength)?;
+        let payload = bytes.get(header_len..total_len).ok_or(Ipv4Error::TotalLength)?;
+        if checksum::internet(bytes.get(..header_len).unwrap_or_default()) != 0 {
+            return Err(Ipv4Error::Checksum);
+        }
+        Ok(Self { header, options, payload })
+    }
+
+    /// Octets of the header, options included: 20 to 60.
+    #[inline]
+    pub const fn header_len(&self) -> usize {
+        HEADER_LEN + self.options.len()
+    }
+
+    /// Octets of the packet.
+    #[inline]
+    pub const fn total_len(&self) -> usize {
+        self.header_len() + self.payload.len()
+    }
+
+    /// DSCP and ECN together: the octet once called Type of Service.
+    #[inline]
+    pub const fn traffic_class(&self) -> u8 {
+        self.header[1]
+    }
+
+    /// Identification.
+    #[inline]
+    pub const fn identification(&self) -> u16 {
+        u16::from_be_bytes([self.header[4], self.header[5]])
+    }
+
+    /// Whether the packet may not be fragmented.
+    #[inline]
+    pub const fn dont_fragment(&self) -> bool {
+        self.header[6] & 0x40 != 0
+    }
+
+    /// Whether more fragments follow this one.
+    #[inline]
+    pub const fn more_fragments(&self) -> bool {
+        self.header[6] & 0x20 != 0
+    }
+
+    /// Offset of this fragment in octets.
+    #[inline]
+    pub const fn fragment_offset(&self) -> u16 {
+        u16::from_be_bytes([self.header[6], self.header[7]]) << 3
+    }
+
+    /// Whether this is a fragment, the first included.
+    #[inline]
+    pub const fn is_fragment(&self) -> bool {
+        self.more_fragments() || self.fragment_offset() != 0
+    }
+
+    /// Time to live.
+    #[inline]
+    pub const fn ttl(&self) -> u8 {
+        self.header[8]
+    }
+
+    /// Protocol number of the payload.
+    #[inline]
+    pub const fn protocol(&self) -> u8 {
+        self.header[9]
+    }
+
+    /// Source address.
+    #[inline]
+    pub const fn source(&self) -> Ipv4Addr {
+        let [.., a, b, c, d, _, _, _, _] = *self.header;
+        Ipv4Addr::new(a, b, c, d)
+    }
+
+    /// Destination address.
+    #[inline]
+    pub const fn destination(&self) -> Ipv4Addr {
+        let [.., a, b, c, d] = *self.header;
+        Ipv4Addr::new(a, b, c, d)
+    }
+
+    /// The options as they stand, empty for most packets.
+    #[inline]
+    pub const fn options(&self) -> &'a [u8] {
+        self.options
+    }
+
+    /// What follows the header, to the total length.
+    #[inline]
+    pub const fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// The selector fields (RFC 4301 section 4.4.1.1). Ports are 0 in fragments after the first, in other protocols, and where a packet ends before
+    /// them.
+    #[inline]
+    pub fn flow(&self) -> Flow {
+        let (source_port, destination_port) = if self.fragment_offset() == 0 { ports(self.protocol(), self.payload) } else { (0, 0) };
+        Flow {
+            source: self.source().into(),
+            destination: self.destination().into(),
+            protocol: self.protocol(),
+            source_port,
+            destination_port,
+        }
+    }
+}
+
+/// Ports where the protocol has them; for ICMP type * 256 + code on both sides (RFC 4301 section 4.4.1.1, RFC 7296 section 3.13.1).
+#[inline]
+fn ports(protocol: u8, payload: &[u8]) -> (u16, u16) {
+    const DCCP: u8 = 33;
+    const SCTP: u8 = 132;
+    const UDP_LITE: u8 = 136;
+    match protocol {
+        PROTOCOL_TCP | PROTOCOL_UDP | DCCP | SCTP | UDP_LITE => be16(payload, 0).zip(be16(payload, 2)).unwrap_or((0, 0)),
+        PROTOCOL_ICMP => be16(payload, 0).map_or((0, 0), |type_and_code| (type_and_code, type_and_code)),
+        _ => (0, 0),
+    }
+}
+
+/// A packet arrived with a TTL of 0 or 1 and may not be forwarded (RFC 1812 section 5.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("time to live exceeded")]
+pub struct TtlExceeded;
+
+/// Decrements the TTL of the packet that starts `bytes` and updates the checksum (RFC 1624). The packet must have been parsed.
+///
+/// # Errors
+/// [`TtlExceeded`] where the packet must be dropped instead (also where there is no header); it is left unchanged.
+#[inline]
+pub fn decrement_ttl(bytes: &mut [u8]) -> Result<(), TtlExceeded> {
+    let header = bytes.first_chunk_mut::<HEADER_LEN>().ok_or(TtlExceeded)?;
+    if header[8] <= 1 {
+        return Err(TtlExceeded);
+    }
+    let old = u16::from_be_bytes([header[8], header[9]]);
+    header[8] -= 1;
+    update_checksum(header, old, u16::from_be_bytes([header[8], header[9]]));
+    Ok(())
+}
+
+/// Replaces DSCP and ECN of the packet that starts `bytes` and updates the checksum. Does nothing where there is no header.
+#[inline]
+pub fn replace_traffic_class(bytes: &mut [u8], traffic_class: u8) {
+    if let Some(header) = bytes.first_chunk_mut::<HEADER_LEN>() {
+        let old = u16::from_be_bytes([header[0], header[1]]);
+        header[1] = traffic_class;
+        update_checksum(header, old, u16::from_be_bytes([header[0], header[1]]));
+    }
+}
+
+#[inline]
+fn update_checksum(header: &mut [u8; HEADER_LEN], old: u16, new: u16) {
+    let updated = checksum::update(u16::from_be_bytes([header[10], header[11]]), old, new);
+    [header[10], header[11]] = updated.to_be_bytes();
+}
+
+/// A header without options, to be written in front of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4Header {
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Identification.
+    pub identification: u16,
+    /// Whether the packet may not be fragmented.
+    pub dont_fragment: bool,
+    /// Time to live.
+    pub ttl: u8,
+    /// Protocol number of the payload.
+    pub protocol: u8,
+    /// Source address.
+    pub source: Ipv4Addr,
+    /// Destination address.
+    pub destination: Ipv4Addr,
+}
+
+impl Ipv4Header {
+    /// The octets of the header for `payload_len` octets of payload, checksum included. `None` where the packet would exceed 65,535 octets.
+    #[inline]
+    pub fn to_octets(&self, payload_len: usize) -> Option<[u8; HEADER_LEN]> {
+        let total_len = u16::try_from(payload_len.checked_add(HEADER_LEN)?).ok()?;
+        let mut out = [0; HEADER_LEN];
+        out[0] = 0x45;
+        out[1] = self.traffic_class;
+        out[2..4].copy_from_slice(&total_len.to_be_bytes());
+        out[4..6].copy_from_slice(&self.identification.to_be_bytes());
+        out[6] = if self.dont_fragment { 0x40 } else { 0 };
+        out[8] = self.ttl;
+        out[9] = self.protocol;
+        out[12..16].copy_from_slice(&self.source.octets());
+        out[16..].copy_from_slice(&self.destination.octets());
+        let checksum = checksum::internet(&out);
+        out[10..12].copy_from_slice(&checksum.to_be_bytes());
+        Some(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEADER: Ipv4Header = Ipv4Header {
+        traffic_class: 0xb9,
+        identification: 0x1234,
+        dont_fragment: true,
+        ttl: 64,
+        protocol: PROTOCOL_UDP,
+        source: Ipv4Addr::new(10, 0, 0, 1),
+        destination: Ipv4Addr::new(10, 0, 0, 2),
+    };
+
+    fn packet(header: Ipv4Header, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = header.to_octets(payload.len()).unwrap().to_vec();
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    fn resum(bytes: &mut [u8]) {
+        let header_len = usize::from(bytes[0] & 0xf) * 4;
+        bytes[10..12].fill(0);
+        let sum = checksum::internet(&bytes[..header_len]);
+        bytes[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    /// The header of the worked example in Wikipedia's "Internet checksum".
+    #[test]
+    fn a_published_header_has_the_published_checksum() {
+        let bytes =
+            [0x45, 0x00, 0x00, 0x73, 0x00, 0x00, 0x40, 0x00, 0x40, 0x11, 0xb8, 0x61, 0xc0, 0xa8, 0x00, 0x01, 0xc0, 0xa8, 0x00, 0xc7];
+        let header = Ipv4Header {
+            traffic_class: 0,
+            identification: 0,
+            dont_fragment: true,
+            ttl: 64,
+            protocol: 17,
+            source: Ipv4Addr::new(192, 168, 0, 1),
+            destination: Ipv4Addr::new(192, 168, 0, 199),
+        };
+        assert_eq!(header.to_octets(0x73 - 20), Some(bytes));
+        let mut whole = bytes.to_vec();
+        whole.resize(0x73, 0);
+        assert_eq!(Ipv4::parse(&whole).map(|p| p.destination()), Ok(header.destination));
+    }
+
+    #[test]
+    fn each_fault_has_its_name() {
+        let good = packet(HEADER, &[0; 8]);
+        let with = |at: usize, value: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            resum(&mut bytes);
+            bytes
+        };
+        assert!(Ipv4::parse(&good).is_ok());
+        assert_eq!(Ipv4::parse(&good[..19]), Err(Ipv4Error::Truncated));
+        assert_eq!(Ipv4::parse(&with(0, 0x65)), Err(Ipv4Error::Version));
+        assert_eq!(Ipv4::parse(&with(0, 0x44)), Err(Ipv4Error::HeaderLength));
+        assert_eq!(Ipv4::parse(&with(3, 19)), Err(Ipv4Error::TotalLength));
+        assert!(Ipv4::parse(&with(3, 20)).is_ok());
+        assert_eq!(Ipv4::parse(&with(3, 29)), Err(Ipv4Error::TotalLength));
+        let mut bad = good.clone();
+        bad[11] ^= 1;
+        assert_eq!(Ipv4::parse(&bad), Err(Ipv4Error::Checksum));
+        let mut long_header = good;
+        long_header[0] = 0x48;
+        assert_eq!(Ipv4::parse(&long_header), Err(Ipv4Error::HeaderLength));
+    }
+
+    #[test]
+    fn options_are_reported_and_trailing_octets_ignored() {
+        let mut bytes = packet(HEADER, &[0x94, 0x04, 0, 0, 0xaa, 0xbb]);
+        bytes[0] = 0x46;
+        resum(&mut bytes);
+        bytes.extend_from_slice(&[0; 20]);
+        let parsed = Ipv4::parse(&bytes).unwrap();
+        assert_eq!((parsed.header_len(), parsed.total_len()), (24, 26));
+        assert_eq!((parsed.options(), parsed.payload()), (&[0x94, 4, 0, 0][..], &[0xaa, 0xbb][..]));
+    }
+
+    #[test]
+    fn ports_come_from_first_fragments_only() {
+        let payload = [0, 80, 1, 187, 0, 0, 0, 0];
+        let ports_of = |protocol, fragment: [u8; 2], payload: &[u8]| {
+            let mut bytes = packet(Ipv4Header { protocol, ..HEADER }, payload);
+            bytes[6..8].copy_from_slice(&fragment);
+            resum(&mut bytes);
+            let flow = Ipv4::parse(&bytes).unwrap().flow();
+            (flow.source_port, flow.destination_port)
+        };
+        for protocol in [6, 17, 33, 132, 136] {
+            assert_eq!(ports_of(protocol, [0x40, 0], &payload), (80, 443));
+        }
+        assert_eq!(ports_of(17, [0x20, 0], &payload), (80, 443));
+        assert_eq!(ports_of(17, [0x20, 1], &payload), (0, 0));
+        assert_eq!(ports_of(17, [0x00, 1], &payload), (0, 0));
+        assert_eq!(ports_of(17, [0, 0], &payload[..3]), (0, 0));
+        assert_eq!(ports_of(1, [0, 0], &[8, 3]), (0x0803, 0x0803));
+        assert_eq!(ports_of(1, [0, 0], &[8]), (0, 0));
+        assert_eq!(ports_of(50, [0, 0], &payload), (0, 0));
+    }
+
+    #[test]
+    fn ttl_ends_at_one() {
+        for (ttl, expected) in [(0, Err(TtlExceeded)), (1, Err(TtlExceeded)), (2, Ok(())), (255, Ok(()))] {
+            let before = packet(Ipv4Header { ttl, ..HEADER }, b"x");
+            let mut after = before.clone();
+            assert_eq!(decrement_ttl(&mut after), expected);
+            match expected {
+                Ok(()) => assert_eq!(Ipv4::parse(&after).map(|p| p.ttl()), Ok(ttl - 1)),
+                Err(_) => assert_eq!(after, before),
+            }
+        }
+        assert_eq!(decrement_ttl(&mut [0x45; 19]), Err(TtlExceeded));
+    }
+
+    #[test]
+    fn a_packet_is_at_most_65535_octets() {
+        assert!(HEADER.to_octets(65_515).is_some());
+        assert!(HEADER.to_octets(65_516).is_none());
+        assert!(HEADER.to_octets(usize::MAX).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_parse_or_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(packet) = Ipv4::parse(&bytes) {
+                prop_assert!(packet.total_len() <= bytes.len());
+                let _ = packet.flow();
+            }
+        }
+
+        /// Half-valid packets reach deeper than random octets do.
+        #[test]
+        fn any_header_with_a_right_checksum_parses_or_is_refused(mut bytes in prop::collection::vec(any::<u8>(), 60..120)) {
+            bytes[0] = 0x40 | (bytes[0] & 0x0f).max(5);
+            bytes[2] = 0;
+            resum(&mut bytes);
+            match Ipv4::parse(&bytes) {
+                Ok(packet) => { let _ = packet.flow(); }
+                Err(error) => prop_assert_eq!(error, Ipv4Error::TotalLength),
+            }
+        }
+
+        #[test]
+        fn a_new_traffic_class_keeps_the_checksum_right(class in any::<u8>(), id in any::<u16>()) {
+            let mut bytes = packet(Ipv4Header { identification: id, ..HEADER }, b"x");
+            replace_traffic_class(&mut bytes, class);
+            prop_assert_eq!(Ipv4::parse(&bytes).map(|p| p.traffic_class()), Ok(class));
+        }
+    }
+}
