@@ -3,4 +3,7 @@
 
 extern crate alloc;
 
+pub mod config;
+pub mod error;
+pub mod io;
 pub mod provider;

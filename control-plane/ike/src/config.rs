@@ -1,0 +1,122 @@
+//! What an endpoint is configured with (the PAD and SPD of RFC 4301 section 4.4): connections and secrets, checked before they get here.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use ipsec_types::{EspProposal, Identity, IkeProposal, Policy, PolicyAction, PolicyId, Secret, TrafficSelector};
+
+/// Everything.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// Peers, in order of preference.
+    pub connections: Vec<Connection>,
+    /// Pre-shared keys.
+    pub psks: Vec<Psk>,
+    /// SPD entries without a peer: bypass and discard.
+    pub policies: Vec<Policy>,
+    /// Half-open IKE SAs from which on a responder asks for a COOKIE (RFC 7296 section 2.6).
+    pub cookie_threshold: usize,
+}
+
+/// A pre-shared key and the identities it belongs to. Without owners it belongs to everybody.
+#[derive(Debug)]
+pub struct Psk {
+    /// Local or remote identities.
+    pub owners: Vec<Identity>,
+    /// The key.
+    pub secret: Secret,
+}
+
+/// A peer.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    /// Addresses of this gateway; empty for any.
+    pub local_addrs: Vec<IpAddr>,
+    /// Addresses of the peer, the first to be called; empty for a responder that serves any.
+    pub remote_addrs: Vec<IpAddr>,
+    /// Offered or accepted, in order of preference. Never empty.
+    pub proposals: Vec<IkeProposal>,
+    /// Who we say we are.
+    pub local_identity: Identity,
+    /// Who the peer must be; `None` for anybody with the right key.
+    pub remote_identity: Option<Identity>,
+    /// Child SAs. Never empty.
+    pub children: Vec<Child>,
+    /// Idle time after which the peer is asked for a sign of life; `None` for never.
+    pub dpd_delay: Option<Duration>,
+    /// When to repeat a request and when to give up.
+    pub retransmission: Retransmission,
+    /// Speak as if a NAT stood in between, so that ESP always travels in UDP.
+    pub force_encapsulation: bool,
+}
+
+/// Times of retransmission (RFC 7296 section 2.1): `timeout * base^n` after the n-th transmission.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retransmission {
+    /// After the first transmission.
+    pub timeout: Duration,
+    /// In hundredths: 180 means that each wait is 1.8 times the one before.
+    pub base_percent: u32,
+    /// How many repetitions.
+    pub tries: u32,
+}
+
+impl Default for Retransmission {
+    /// strongSwan's: 4 s, 1.8, 5 tries; 165 s in all.
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(4), base_percent: 180, tries: 5 }
+    }
+}
+
+/// What a Child SA protects.
+#[derive(Debug)]
+pub struct Child {
+    /// Its name.
+    pub name: String,
+    /// Its SPD entry.
+    pub policy: PolicyId,
+    /// The entry's priority.
+    pub priority: u32,
+    /// Offered or accepted, in order of preference. Never empty.
+    pub proposals: Vec<EspProposal>,
+    /// Selectors of this side. Never empty.
+    pub local_selectors: Vec<TrafficSelector>,
+    /// Selectors of the peer's side. Never empty.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// When to set it up.
+    pub start_action: StartAction,
+    /// Packets of replay window; 0 for none.
+    pub replay_window: u32,
+    /// Time after which the SA ends; `None` for never.
+    pub life_time: Option<Duration>,
+}
+
+/// When to set a Child SA up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartAction {
+    /// When the peer or an operator does; packets that match are dropped before.
+    None,
+    /// When the first packet matches.
+    Trap,
+    /// At once.
+    Start,
+}
+
+impl Config {
+    /// The whole SPD: one PROTECT entry a child, and the entries without a peer.
+    pub fn spd(&self) -> Vec<Policy> {
+        let protect = self.connections.iter().flat_map(|connection| &connection.children).map(|child| Policy {
+            id: child.policy,
+            name: child.name.clone(),
+            priority: child.priority,
+            action: PolicyAction::Protect,
+            local: child.local_selectors.clone(),
+            remote: child.remote_selectors.clone(),
+        });
+        protect.chain(self.policies.iter().cloned()).collect()
+    }
+}

@@ -1,0 +1,471 @@
+//! What goes into an [`Endpoint`](crate::Endpoint) and what comes out.
+//!
+//! The core does nothing by itself: the driver hands it [`Input`]s with the time, then takes [`Output`]s until there are none, in order.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use ipsec_types::{ChildSa, ChildSaId, Flow, Identity, IkeSpi, KeyExchangeMethod, Policy, PolicyId, Secret, Spi, TrafficSelector};
+
+use crate::config::Config;
+use crate::error::Failure;
+use crate::provider::{CryptoError, PrivateKey, Provider};
+
+/// An IKE message between two addresses, without UDP header and without the non-ESP marker of port 4500 (RFC 3948 section 2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    /// This gateway's address and port.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// From the IKE header on.
+    pub payload: Vec<u8>,
+}
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Input {
+    /// An IKE message arrived.
+    Datagram(Datagram),
+    /// The time that [`Endpoint::next_timeout`](crate::Endpoint::next_timeout) named has come.
+    Timeout,
+    /// An operator or the configuration wants something.
+    Command(Command),
+    /// A job is done.
+    JobDone {
+        /// From the [`Output::Job`].
+        id: JobId,
+        /// Its result.
+        result: JobResult,
+    },
+    /// SPIs that were asked for by [`Output::LeaseSpis`].
+    SpisLeased(Vec<Spi>),
+    /// The data plane has answered an [`Output::Install`].
+    Installed {
+        /// Which Child SA.
+        child: ChildSaId,
+        /// Refusals say why.
+        result: Result<(), String>,
+    },
+    /// The data plane reports.
+    Dataplane(Dataplane),
+}
+
+/// News from the data plane.
+#[derive(Debug)]
+pub enum Dataplane {
+    /// It is there, and accepts commands of this epoch.
+    Attached {
+        /// Random at each of its starts: another value than before means that every SA is gone.
+        boot: [u8; 16],
+        /// Rises with each attachment; the high half of new Child SA identifiers.
+        epoch: u64,
+        /// What it has installed.
+        child_sas: Vec<ChildSaId>,
+        /// Addresses IKE may speak from.
+        local_addresses: Vec<IpAddr>,
+    },
+    /// It is gone; retransmission and dead-peer clocks stand still until it is back.
+    Detached,
+    /// A packet waits for an SA.
+    Acquire {
+        /// Names this Acquire in a refusal.
+        id: u64,
+        /// The policy that wants protection.
+        policy: PolicyId,
+        /// The packet.
+        flow: Flow,
+    },
+    /// A soft limit was reached.
+    SoftExpire(ChildSaId),
+    /// A hard limit was reached: the SA carries nothing any more.
+    HardExpire(ChildSaId),
+    /// The peer's outer address changed behind its NAT.
+    PeerMoved {
+        /// The SA that noticed.
+        child: ChildSaId,
+        /// Where the peer is now.
+        remote: SocketAddr,
+    },
+    /// Authenticated packets arrive: the peer lives (RFC 7296 section 2.4).
+    LastInbound {
+        /// The SA.
+        child: ChildSaId,
+        /// How long ago the last packet came.
+        age: Duration,
+    },
+}
+
+/// What an operator may ask for.
+#[derive(Debug)]
+pub enum Command {
+    /// Replaces the configuration.
+    Configure(Box<Config>),
+    /// Sets a Child SA up.
+    Initiate {
+        /// Answered by [`Event::Answer`].
+        request: RequestId,
+        /// `child` or `connection/child`.
+        child: String,
+    },
+    /// Deletes SAs.
+    Terminate {
+        /// Answered by [`Event::Answer`].
+        request: RequestId,
+        /// Which.
+        target: Target,
+    },
+}
+
+/// What to delete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Every IKE SA of the connection.
+    Connection(String),
+    /// Every Child SA of the name.
+    Child(String),
+    /// One IKE SA.
+    IkeSa(IkeSaId),
+    /// One Child SA.
+    ChildSa(ChildSaId),
+}
+
+/// Names a request of the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Names an IKE SA for operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IkeSaId(pub u64);
+
+/// Names a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(pub u64);
+
+/// Something to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this.
+    Transmit(Datagram),
+    /// Ask the data plane for this many inbound SPIs.
+    LeaseSpis(u32),
+    /// Install this pair of SAs and answer with [`Input::Installed`].
+    Install(Box<ChildSa>),
+    /// Start a parked outbound SA.
+    Activate(ChildSaId),
+    /// Move an SA to other outer addresses.
+    Retarget {
+        /// Which.
+        child: ChildSaId,
+        /// This gateway.
+        local: SocketAddr,
+        /// The peer.
+        remote: SocketAddr,
+    },
+    /// End an SA: outbound at once, inbound after `linger`.
+    Retire {
+        /// Which.
+        child: ChildSaId,
+        /// For packets still under way.
+        linger: Duration,
+    },
+    /// The whole SPD.
+    SetPolicies(Vec<Policy>),
+    /// These Child SAs are known; the data plane removes the others.
+    Claim(Vec<ChildSaId>),
+    /// The negotiation an Acquire asked for has failed.
+    RefuseAcquire {
+        /// Which.
+        id: u64,
+        /// When the flow may ask again.
+        retry_after: Duration,
+    },
+    /// Slow work; run it elsewhere and answer with [`Input::JobDone`].
+    Job {
+        /// Names it in the answer.
+        id: JobId,
+        /// What to do.
+        job: Job,
+    },
+    /// For operators and logs.
+    Event(Event),
+    /// A message or step, decoded; secrets never.
+    Trace(Box<Trace>),
+}
+
+/// Slow work.
+pub enum Job {
+    /// Make a key pair.
+    Generate {
+        /// Of this method.
+        method: KeyExchangeMethod,
+    },
+    /// Compute the shared secret.
+    Agree {
+        /// Our half.
+        private: Box<dyn PrivateKey>,
+        /// The peer's half.
+        peer_public: Vec<u8>,
+    },
+    /// Both, as a responder does.
+    GenerateAndAgree {
+        /// The method.
+        method: KeyExchangeMethod,
+        /// The initiator's half.
+        peer_public: Vec<u8>,
+    },
+}
+
+/// What came of a job.
+pub enum JobResult {
+    /// Of [`Job::Generate`].
+    Generated(Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError>),
+    /// Of [`Job::Agree`].
+    Agreed(Result<Secret, CryptoError>),
+    /// Of [`Job::GenerateAndAgree`]: our public value and the shared secret.
+    GeneratedAndAgreed(Result<(Vec<u8>, Secret), CryptoError>),
+}
+
+impl Job {
+    /// Does the work. Blocks for up to some milliseconds.
+    pub fn run(self, provider: &Provider) -> JobResult {
+        let generate =
+            |method| provider.key_exchange(method).ok_or(CryptoError::Unavailable).and_then(crate::provider::KeyExchange::generate);
+        match self {
+            Self::Generate { method } => JobResult::Generated(generate(method)),
+            Self::Agree { private, peer_public } => JobResult::Agreed(private.agree(&peer_public)),
+            Self::GenerateAndAgree { method, peer_public } => JobResult::GeneratedAndAgreed(
+                generate(method).and_then(|(private, public)| private.agree(&peer_public).map(|secret| (public, secret))),
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Generate { .. } => "Generate",
+            Self::Agree { .. } => "Agree",
+            Self::GenerateAndAgree { .. } => "GenerateAndAgree",
+        })
+    }
+}
+
+impl fmt::Debug for JobResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Generated(Ok(_)) | Self::Agreed(Ok(_)) | Self::GeneratedAndAgreed(Ok(_)) => "done",
+            Self::Generated(Err(_)) | Self::Agreed(Err(_)) | Self::GeneratedAndAgreed(Err(_)) => "failed",
+        })
+    }
+}
+
+/// What operators see happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A command is carried out, or has failed.
+    Answer {
+        /// Which command.
+        request: RequestId,
+        /// What came of it.
+        result: Result<Answer, Failure>,
+    },
+    /// Both peers are authenticated.
+    IkeSaEstablished(IkeSaId),
+    /// The IKE SA is gone.
+    IkeSaClosed {
+        /// Which.
+        id: IkeSaId,
+        /// Its connection.
+        connection: String,
+        /// Why; `None` for an orderly deletion.
+        failure: Option<Failure>,
+    },
+    /// The Child SA is installed.
+    ChildSaInstalled {
+        /// Under which IKE SA.
+        ike_sa: IkeSaId,
+        /// Which.
+        child: ChildSaId,
+    },
+    /// The Child SA is gone.
+    ChildSaClosed {
+        /// Under which IKE SA.
+        ike_sa: IkeSaId,
+        /// Which.
+        child: ChildSaId,
+        /// Its name in the configuration.
+        name: String,
+    },
+    /// A negotiation failed.
+    NegotiationFailed {
+        /// Its connection, where one was found.
+        connection: Option<String>,
+        /// The peer.
+        remote: SocketAddr,
+        /// Why.
+        failure: Failure,
+    },
+    /// The data plane asked for an SA.
+    Acquire {
+        /// The connection that answers it.
+        connection: String,
+        /// The child.
+        child: String,
+        /// The packet.
+        flow: Flow,
+    },
+}
+
+/// A command's success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The Child SA is installed.
+    Initiated {
+        /// Its IKE SA.
+        ike_sa: IkeSaId,
+        /// The Child SA.
+        child: ChildSaId,
+    },
+    /// So many SAs were deleted.
+    Terminated(u32),
+}
+
+/// One line of a sequence diagram.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// The connection, once it is known.
+    pub connection: Option<String>,
+    /// Initiator's SPI.
+    pub initiator_spi: Option<IkeSpi>,
+    /// Responder's SPI.
+    pub responder_spi: Option<IkeSpi>,
+    /// What it shows.
+    pub record: Record,
+}
+
+/// A message, or a step that sends nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A message.
+    Message {
+        /// From here to the peer.
+        outbound: bool,
+        /// This gateway.
+        local: SocketAddr,
+        /// The peer.
+        remote: SocketAddr,
+        /// Such as `IKE_SA_INIT request 0`.
+        title: String,
+        /// Its payloads, those inside SK too.
+        payloads: Vec<TracedPayload>,
+        /// Octets of the IKE message.
+        octets: usize,
+        /// Sent or received before.
+        retransmission: bool,
+    },
+    /// Configuration, key derivation, installation.
+    Step {
+        /// Such as `derive keys`.
+        title: String,
+        /// Details; never secrets.
+        lines: Vec<String>,
+    },
+}
+
+/// A payload in a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracedPayload {
+    /// Such as `SA` or `N(COOKIE)`.
+    pub name: String,
+    /// Whether it travelled inside the Encrypted payload.
+    pub encrypted: bool,
+    /// Its fields.
+    pub fields: Vec<TracedField>,
+}
+
+/// A field in a trace, perhaps with fields of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracedField {
+    /// The RFC's name.
+    pub name: String,
+    /// The value, readable.
+    pub value: String,
+    /// Fields inside it.
+    pub fields: Vec<TracedField>,
+}
+
+/// An IKE SA as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IkeSaStatus {
+    /// Its identifier.
+    pub id: IkeSaId,
+    /// Its connection.
+    pub connection: String,
+    /// Initiator's SPI.
+    pub initiator_spi: IkeSpi,
+    /// Responder's SPI; `None` before the first answer.
+    pub responder_spi: Option<IkeSpi>,
+    /// Whether this gateway began it.
+    pub initiator: bool,
+    /// Where it stands.
+    pub state: SaState,
+    /// This gateway.
+    pub local: SocketAddr,
+    /// The peer.
+    pub remote: SocketAddr,
+    /// Who we are.
+    pub local_identity: Option<Identity>,
+    /// Who the peer is, once authenticated.
+    pub remote_identity: Option<Identity>,
+    /// Such as `AES_GCM_16_128/PRF_HMAC_SHA2_256/CURVE_25519`; empty before the negotiation.
+    pub proposal: String,
+    /// Time since it was begun.
+    pub age: Duration,
+    /// A NAT stands before this gateway.
+    pub nat_local: bool,
+    /// A NAT stands before the peer.
+    pub nat_remote: bool,
+    /// Its Child SAs.
+    pub children: Vec<ChildSaStatus>,
+}
+
+/// A Child SA as operators see it; its counters are the data plane's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildSaStatus {
+    /// Its identifier.
+    pub id: ChildSaId,
+    /// Its name in the configuration.
+    pub name: String,
+    /// Where it stands.
+    pub state: SaState,
+    /// Towards this gateway.
+    pub inbound_spi: Spi,
+    /// Towards the peer.
+    pub outbound_spi: Spi,
+    /// Such as `AES_GCM_16_128/NO_EXT_SEQ`.
+    pub proposal: String,
+    /// Whether ESP travels in UDP.
+    pub udp_encapsulation: bool,
+    /// Local side.
+    pub local_selectors: Vec<TrafficSelector>,
+    /// Remote side.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// Time since it was installed.
+    pub age: Duration,
+}
+
+/// Where an SA stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SaState {
+    /// Being negotiated or installed.
+    Connecting,
+    /// In use.
+    Established,
+    /// Deletion is under way.
+    Deleting,
+}
