@@ -1,1 +1,58 @@
-//! AES-GCM for ESP (RFC 4106), a burst of packets at a time.
+//! AES-GCM for ESP (RFC 4106, NIST SP 800-38D), a burst of packets at a time.
+//!
+//! A kernel maps key, nonce, AAD and bytes, in place, and knows nothing of packets. [`SealJob`] and [`OpenJob`] describe one packet each;
+//! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
+//! whole: [`open_burst`] answers a [`Verified`] mask with one bit a packet.
+//!
+//! [`GcmKey`] holds everything that can be computed ahead. It is made off the hot path and zeroed when dropped.
+//!
+//! ```
+//! use esp_crypto::{Aad, GcmKey, OpenJob, SealJob, open_burst, seal_burst};
+//!
+//! let key = GcmKey::new(&[7; 16])?;
+//! let (nonce, aad) = ([1; 12], Aad::new(0x1000, 1));
+//! let (mut data, mut icv) = (*b"inner packet", [0; 16]);
+//! seal_burst(&mut [SealJob::new(&key, nonce, aad, &mut data, &mut icv)?]);
+//! assert_ne!(&data, b"inner packet");
+//! let verified = open_burst(&mut [OpenJob::new(&key, nonce, aad, &mut data, icv)?]);
+//! assert!(verified.contains(0));
+//! assert_eq!(&data, b"inner packet");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![no_std]
+
+mod job;
+mod key;
+mod portable;
+
+pub use job::{Aad, DataTooLong, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
+pub use key::{GcmKey, KeyLengthError};
+
+/// Octets of the nonce: salt and IV (RFC 4106 section 4).
+pub const NONCE_LEN: usize = 12;
+/// Octets of the ICV; shorter ones are not supported (RFC 4106 section 6).
+pub const ICV_LEN: usize = 16;
+
+/// Encrypts the data of every job in place and writes its ICV. The caller never gives one key the same nonce twice.
+#[inline]
+pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
+    for job in jobs {
+        portable::seal(job.key.portable(), &job.nonce, job.aad.octets(), job.data, job.icv);
+    }
+}
+
+/// Checks the ICV of every job and decrypts its data in place. The mask says which packets are authentic.
+///
+/// The data of a job that fails are unspecified and must not be used: drop the packet. Of more than [`MAX_BURST`] jobs, those beyond are not opened and
+/// count as failed.
+#[inline]
+#[must_use = "packets whose bit is not set must be dropped"]
+pub fn open_burst(jobs: &mut [OpenJob<'_>]) -> Verified {
+    let mut verified = Verified::NONE;
+    for (index, job) in jobs.iter_mut().take(MAX_BURST).enumerate() {
+        if portable::open(job.key.portable(), &job.nonce, job.aad.octets(), job.data, &job.icv) {
+            verified.insert(index);
+        }
+    }
+    verified
+}

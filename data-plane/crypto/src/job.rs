@@ -1,0 +1,143 @@
+//! What a kernel works on.
+
+use core::fmt;
+
+use crate::{GcmKey, ICV_LEN, NONCE_LEN};
+
+/// Jobs that one call of [`crate::open_burst`] opens.
+pub const MAX_BURST: usize = 32;
+/// Octets of data that one job takes: no IP packet is longer. Far below the limit of GCM (2^36 - 32).
+pub const MAX_DATA_LEN: usize = 65_535;
+
+/// More than [`MAX_DATA_LEN`] octets of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {MAX_DATA_LEN} octets of data")]
+pub struct DataTooLong;
+
+/// The additional authenticated data of an ESP packet (RFC 4106 section 5): SPI and sequence number, 8 octets, or 12 with ESN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aad {
+    octets: [u8; 12],
+    len: u8,
+}
+
+impl Aad {
+    /// SPI and 32-bit sequence number.
+    #[inline]
+    pub const fn new(spi: u32, sequence: u32) -> Self {
+        let [a, b, c, d] = spi.to_be_bytes();
+        let [e, f, g, h] = sequence.to_be_bytes();
+        Self { octets: [a, b, c, d, e, f, g, h, 0, 0, 0, 0], len: 8 }
+    }
+
+    /// SPI and 64-bit extended sequence number.
+    #[inline]
+    pub const fn extended(spi: u32, sequence: u64) -> Self {
+        let [a, b, c, d] = spi.to_be_bytes();
+        let [e, f, g, h, i, j, k, l] = sequence.to_be_bytes();
+        Self { octets: [a, b, c, d, e, f, g, h, i, j, k, l], len: 12 }
+    }
+
+    /// The octets.
+    #[inline]
+    pub fn octets(&self) -> &[u8] {
+        self.octets.get(..usize::from(self.len)).unwrap_or(&self.octets)
+    }
+}
+
+/// One packet to encrypt.
+pub struct SealJob<'a> {
+    pub(crate) key: &'a GcmKey,
+    pub(crate) nonce: [u8; NONCE_LEN],
+    pub(crate) aad: Aad,
+    pub(crate) data: &'a mut [u8],
+    pub(crate) icv: &'a mut [u8; ICV_LEN],
+}
+
+impl<'a> SealJob<'a> {
+    /// Will encrypt `data` in place and write its ICV to `icv`.
+    ///
+    /// # Errors
+    /// [`DataTooLong`].
+    #[inline]
+    pub fn new(
+        key: &'a GcmKey,
+        nonce: [u8; NONCE_LEN],
+        aad: Aad,
+        data: &'a mut [u8],
+        icv: &'a mut [u8; ICV_LEN],
+    ) -> Result<Self, DataTooLong> {
+        if data.len() > MAX_DATA_LEN {
+            return Err(DataTooLong);
+        }
+        Ok(Self { key, nonce, aad, data, icv })
+    }
+}
+
+/// One packet to verify and decrypt.
+pub struct OpenJob<'a> {
+    pub(crate) key: &'a GcmKey,
+    pub(crate) nonce: [u8; NONCE_LEN],
+    pub(crate) aad: Aad,
+    pub(crate) data: &'a mut [u8],
+    pub(crate) icv: [u8; ICV_LEN],
+}
+
+impl<'a> OpenJob<'a> {
+    /// Will compare the ICV of `data` with `icv` and decrypt `data` in place.
+    ///
+    /// # Errors
+    /// [`DataTooLong`].
+    #[inline]
+    pub fn new(key: &'a GcmKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: [u8; ICV_LEN]) -> Result<Self, DataTooLong> {
+        if data.len() > MAX_DATA_LEN {
+            return Err(DataTooLong);
+        }
+        Ok(Self { key, nonce, aad, data, icv })
+    }
+}
+
+/// Which jobs of a burst were authentic, one bit each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[must_use = "packets whose bit is not set must be dropped"]
+pub struct Verified(u32);
+
+impl Verified {
+    /// No packet.
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Whether the job at `index` of the burst was authentic; false beyond the burst.
+    #[inline]
+    pub const fn contains(self, index: usize) -> bool {
+        index < MAX_BURST && self.0 >> index & 1 == 1
+    }
+
+    /// The bits, the first job lowest.
+    #[inline]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) const fn insert(&mut self, index: usize) {
+        self.0 |= 1 << index;
+    }
+}
+
+impl fmt::Debug for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Verified({:#034b})", self.0)
+    }
+}
+
+impl fmt::Debug for SealJob<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealJob").field("aad", &self.aad).field("len", &self.data.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OpenJob<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenJob").field("aad", &self.aad).field("len", &self.data.len()).finish_non_exhaustive()
+    }
+}

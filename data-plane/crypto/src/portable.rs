@@ -1,0 +1,150 @@
+//! AES-GCM composed of the crates `aes` and `ghash`: runs everywhere, and is the oracle of any other kernel.
+
+use aes::cipher::{Array, BlockCipherEncrypt, KeyInit, consts::U16};
+use aes::{Aes128, Aes192, Aes256};
+use ghash::GHash;
+use ghash::universal_hash::UniversalHash;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use crate::{ICV_LEN, NONCE_LEN};
+
+type Block = Array<u8, U16>;
+
+/// Keystream blocks computed at once: the crate `aes` runs its widest code on batches of 64.
+const BATCH: usize = 64;
+
+/// Round keys and hash key. The parts zero themselves when dropped.
+pub(crate) struct Key {
+    cipher: Cipher,
+    ghash: GHash,
+}
+
+enum Cipher {
+    Aes128(Aes128),
+    Aes192(Aes192),
+    Aes256(Aes256),
+}
+
+impl Key {
+    /// Expands a key; `None` where the length is none of AES.
+    pub(crate) fn new(key: &[u8]) -> Option<Self> {
+        let cipher = match key.len() {
+            16 => Cipher::Aes128(Aes128::new_from_slice(key).ok()?),
+            24 => Cipher::Aes192(Aes192::new_from_slice(key).ok()?),
+            32 => Cipher::Aes256(Aes256::new_from_slice(key).ok()?),
+            _ => return None,
+        };
+        let mut hash_key = [Block::default()];
+        cipher.encrypt(&mut hash_key);
+        let [mut hash_key] = hash_key;
+        let ghash = GHash::new(&hash_key);
+        hash_key.zeroize();
+        Some(Self { cipher, ghash })
+    }
+
+    pub(crate) const fn bits(&self) -> u32 {
+        match self.cipher {
+            Cipher::Aes128(_) => 128,
+            Cipher::Aes192(_) => 192,
+            Cipher::Aes256(_) => 256,
+        }
+    }
+}
+
+impl Cipher {
+    #[inline]
+    fn encrypt(&self, blocks: &mut [Block]) {
+        match self {
+            Self::Aes128(aes) => aes.encrypt_blocks(blocks),
+            Self::Aes192(aes) => aes.encrypt_blocks(blocks),
+            Self::Aes256(aes) => aes.encrypt_blocks(blocks),
+        }
+    }
+}
+
+/// GCM-AE (NIST SP 800-38D section 7.1) with a 96-bit IV, in place.
+#[inline]
+pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8; ICV_LEN]) {
+    let mask = apply_keystream(&key.cipher, nonce, data);
+    *icv = tag(key, mask, aad, data);
+}
+
+/// GCM-AD (section 7.2): the tag first, in constant time, and only then the data.
+#[inline]
+pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8; ICV_LEN]) -> bool {
+    let mut first = [counter_block(nonce, 1)];
+    key.cipher.encrypt(&mut first);
+    let [mask] = first;
+    let authentic: bool = tag(key, mask, aad, data).ct_eq(icv).into();
+    if authentic {
+        apply_keystream(&key.cipher, nonce, data);
+    }
+    authentic
+}
+
+/// XORs the keystream from counter 2 on and returns the block of counter 1, which masks the tag.
+#[inline]
+fn apply_keystream(cipher: &Cipher, nonce: &[u8; NONCE_LEN], data: &mut [u8]) -> Block {
+    let mut counters = 1_u32..;
+    let mut stream = [Block::default(); BATCH];
+    // The mask is the first block of the first batch: a short packet costs one call of the cipher.
+    let (first, rest) = data.split_at_mut(data.len().min((BATCH - 1) * 16));
+    let [mask, blocks @ ..] = fill(cipher, nonce, &mut counters, &mut stream, 1 + first.len().div_ceil(16)) else {
+        return Block::default();
+    };
+    xor(first, blocks);
+    let mask = *mask;
+    for chunk in rest.chunks_mut(BATCH * 16) {
+        let len = chunk.len().div_ceil(16);
+        xor(chunk, fill(cipher, nonce, &mut counters, &mut stream, len));
+    }
+    mask
+}
+
+/// The next `len` keystream blocks, at most [`BATCH`].
+#[inline]
+fn fill<'a>(
+    cipher: &Cipher,
+    nonce: &[u8; NONCE_LEN],
+    counters: &mut core::ops::RangeFrom<u32>,
+    stream: &'a mut [Block; BATCH],
+    len: usize,
+) -> &'a [Block] {
+    let blocks = stream.get_mut(..len).unwrap_or_default();
+    for (block, counter) in blocks.iter_mut().zip(counters) {
+        *block = counter_block(nonce, counter);
+    }
+    cipher.encrypt(blocks);
+    blocks
+}
+
+#[inline]
+fn xor(data: &mut [u8], stream: &[Block]) {
+    let (whole, rest) = data.as_chunks_mut::<16>();
+    for (data, block) in whole.iter_mut().zip(stream) {
+        *data = (u128::from_ne_bytes(*data) ^ u128::from_ne_bytes((*block).into())).to_ne_bytes();
+    }
+    for (octet, key) in rest.iter_mut().zip(stream.get(whole.len()).into_iter().flatten()) {
+        *octet ^= key;
+    }
+}
+
+/// GHASH over AAD, data and their lengths, masked.
+#[inline]
+fn tag(key: &Key, mask: Block, aad: &[u8], data: &[u8]) -> [u8; ICV_LEN] {
+    let bits = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX) << 3;
+    let mut ghash = key.ghash.clone();
+    ghash.update_padded(aad);
+    ghash.update_padded(data);
+    let lengths = (u128::from(bits(aad)) << 64) | u128::from(bits(data));
+    ghash.update(&[lengths.to_be_bytes().into()]);
+    (u128::from_be_bytes(ghash.finalize().into()) ^ u128::from_be_bytes(mask.into())).to_be_bytes()
+}
+
+#[inline]
+fn counter_block(nonce: &[u8; NONCE_LEN], counter: u32) -> Block {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *nonce;
+    let [w, x, y, z] = counter.to_be_bytes();
+    Array([a, b, c, d, e, f, g, h, i, j, k, l, w, x, y, z])
+}
