@@ -1,1 +1,94 @@
-//! ESP (RFC 4303) as pure code over a Buffer: seal, open, replay protection, tunnel mode.
+//! ESP (RFC 4303) as pure code over a [`packet::Buffer`]: seal, open, replay protection, tunnel mode for IPv4.
+//!
+//! Nothing here does I/O, takes a lock, allocates per packet or knows the time. Key expansion and window allocation happen where an SA is made
+//! ([`SaKey`], [`OutboundSa`], [`InboundSa`], [`ReplayWindow`]), off the hot path.
+//!
+//! # Three phases
+//! Both directions are split so that a pipeline calls the cipher once for a whole burst, whatever SAs the packets belong to:
+//!
+//! | | outbound | inbound |
+//! |---|---|---|
+//! | before | [`OutboundSa::take`], [`seal::prepare`] | [`open::EspPacket::parse`], SA lookup, [`open::prepare`] (replay looks) |
+//! | crypto | [`seal::SealPlan::job`], [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`], [`esp_crypto::open_burst`] |
+//! | after | nothing: the packet is ready | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
+//!
+//! A buffer starts at the IPv4 header in every phase: the inner one before sealing and after opening, the outer one otherwise. TTL of a forwarded inner
+//! packet is the pipeline's business ([`packet::ipv4::decrement_ttl`]).
+//!
+//! # What the types promise
+//! - A [`SequenceNumber`] comes only from the one counter of its SA, cannot be copied, and is consumed by [`seal::prepare`]: safe code cannot use a nonce
+//!   twice. The IV is the 64-bit sequence number (RFC 4106 section 3.1 asks for uniqueness only).
+//! - A packet leaves [`open::OpenPlan::finish`] only verified, accepted by the replay window, well formed, and within the SA's selectors.
+//!
+//! ```
+//! use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, WindowSize, open, seal};
+//! use ipsec_types::{AddressRange, EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
+//! use packet::{Buffer, VecBuffer, ipv4::Ipv4Header};
+//!
+//! let keymat = Secret::new(vec![7; 20]);
+//! let key = || SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &keymat);
+//! let tunnel = Tunnel {
+//!     source: [192, 0, 2, 1].into(),
+//!     destination: [192, 0, 2, 2].into(),
+//!     udp: None,
+//!     dont_fragment: DontFragment::Copy,
+//! };
+//! let any = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
+//! let outbound = OutboundSa::new(Spi::new(0x1000)?, key()?, SequenceNumbers::Extended, tunnel);
+//! let inbound = InboundSa::new(
+//!     Spi::new(0x1000)?,
+//!     key()?,
+//!     SequenceNumbers::Extended,
+//!     WindowSize::DEFAULT,
+//!     Selectors::new(any(), any()),
+//! );
+//! let mut window = ReplayWindow::new(inbound.window_size());
+//!
+//! let header = Ipv4Header {
+//!     traffic_class: 0,
+//!     identification: 1,
+//!     dont_fragment: true,
+//!     ttl: 64,
+//!     protocol: 1,
+//!     source: [10, 0, 0, 1].into(),
+//!     destination: [10, 0, 1, 1].into(),
+//! };
+//! let mut buffer = VecBuffer::from_packet(&[&header.to_octets(8).unwrap()[..], &[8, 0, 0, 0, 0, 0, 0, 0]].concat());
+//! let inner = buffer.bytes().to_vec();
+//!
+//! let plan = seal::prepare(outbound.take_one()?, &mut buffer)?;
+//! esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+//!
+//! let packet = open::EspPacket::parse(buffer.bytes())?;
+//! let plan = open::prepare(&inbound, &window, &packet, &buffer)?;
+//! let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
+//! let opened = plan.finish(verified.contains(0), &mut window, &mut buffer)?;
+//! assert_eq!((buffer.bytes(), opened.number), (&inner[..], 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![no_std]
+
+extern crate alloc;
+
+mod ecn;
+mod esn;
+mod inbound_sa;
+mod key;
+pub mod open;
+mod outbound_sa;
+mod replay;
+pub mod seal;
+mod tunnel;
+
+pub use inbound_sa::{InboundSa, Selectors};
+pub use key::{KeymatError, SaKey};
+pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
+pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
+pub use tunnel::{DontFragment, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
+
+/// Octets of the IV in front of the ciphertext (RFC 4106 section 3.1).
+const IV_LEN: usize = 8;
+/// Octets of pad length and next header.
+const TRAILER_LEN: usize = 2;
+/// Next Header of a dummy packet (RFC 4303 section 2.6).
+const NEXT_HEADER_NONE: u8 = 59;

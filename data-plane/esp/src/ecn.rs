@@ -1,0 +1,40 @@
+//! Explicit Congestion Notification through a tunnel (RFC 6040).
+
+const NOT_ECT: u8 = 0;
+const ECT_1: u8 = 1;
+const ECT_0: u8 = 2;
+const CE: u8 = 3;
+
+/// The traffic class of a decapsulated packet: the inner one, with the ECN field of RFC 6040 figure 4. `None` where the packet must be dropped: the
+/// tunnel signals congestion and the inner packet says its ends would not understand.
+#[inline]
+pub(crate) const fn decapsulate(inner: u8, outer: u8) -> Option<u8> {
+    let ecn = match (inner & 3, outer & 3) {
+        (NOT_ECT, CE) => return None,
+        (ECT_0, ECT_1) => ECT_1,
+        (ECT_0 | ECT_1, CE) => CE,
+        (inner, _) => inner,
+    };
+    Some((inner & !3) | ecn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6040 figure 4, row by row: the arriving outer header is Not-ECT, ECT(0), ECT(1), CE.
+    #[test]
+    fn figure_4_of_rfc_6040() {
+        let rows = [
+            (NOT_ECT, [Some(NOT_ECT), Some(NOT_ECT), Some(NOT_ECT), None]),
+            (ECT_0, [Some(ECT_0), Some(ECT_0), Some(ECT_1), Some(CE)]),
+            (ECT_1, [Some(ECT_1), Some(ECT_1), Some(ECT_1), Some(CE)]),
+            (CE, [Some(CE); 4]),
+        ];
+        for (inner, outcomes) in rows {
+            for (outer, outcome) in [NOT_ECT, ECT_0, ECT_1, CE].into_iter().zip(outcomes) {
+                assert_eq!(decapsulate(inner | 0xb8, outer | 0x20), outcome.map(|ecn| ecn | 0xb8), "{inner} {outer}");
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Inbound SAs. What changes with every packet, the replay window, lives apart: an SA is shared, its window has one owner.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use ipsec_types::{Flow, SequenceNumbers, Spi, TrafficSelector};
+
+use crate::{SaKey, WindowSize};
+
+/// What it takes to open. Immutable; the worker that owns the SA keeps its [`crate::ReplayWindow`].
+#[derive(Debug)]
+pub struct InboundSa {
+    spi: Spi,
+    key: SaKey,
+    numbers: SequenceNumbers,
+    window_size: WindowSize,
+    selectors: Selectors,
+}
+
+impl InboundSa {
+    /// An SA that has received nothing yet.
+    pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, window_size: WindowSize, selectors: Selectors) -> Self {
+        Self { spi, key, numbers, window_size, selectors }
+    }
+
+    /// Our SPI.
+    #[inline]
+    pub const fn spi(&self) -> Spi {
+        self.spi
+    }
+
+    /// Standard or extended sequence numbers.
+    #[inline]
+    pub const fn sequence_numbers(&self) -> SequenceNumbers {
+        self.numbers
+    }
+
+    /// Size of the replay window to be made for this SA.
+    #[inline]
+    pub const fn window_size(&self) -> WindowSize {
+        self.window_size
+    }
+
+    /// The traffic that may arrive on this SA.
+    #[inline]
+    pub const fn selectors(&self) -> &Selectors {
+        &self.selectors
+    }
+
+    #[inline]
+    pub(crate) const fn key(&self) -> &SaKey {
+        &self.key
+    }
+}
+
+/// The traffic of an SA in one direction: any source with any destination (RFC 7296 section 2.9).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selectors {
+    source: Box<[TrafficSelector]>,
+    destination: Box<[TrafficSelector]>,
+}
+
+impl Selectors {
+    /// Selectors of either end. An empty list permits nothing.
+    pub fn new(source: Vec<TrafficSelector>, destination: Vec<TrafficSelector>) -> Self {
+        Self { source: source.into_boxed_slice(), destination: destination.into_boxed_slice() }
+    }
+
+    /// Whether a packet belongs to the SA (RFC 4301 section 5.2 step 4).
+    #[inline]
+    pub fn permits(&self, flow: &Flow) -> bool {
+        self.source.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
+            && self.destination.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
+    }
+
+    /// Selectors of the source.
+    pub fn source(&self) -> &[TrafficSelector] {
+        &self.source
+    }
+
+    /// Selectors of the destination.
+    pub fn destination(&self) -> &[TrafficSelector] {
+        &self.destination
+    }
+}

@@ -1,0 +1,67 @@
+//! Keys as IKE derives them.
+
+use core::fmt;
+
+use esp_crypto::{GcmKey, NONCE_LEN};
+use ipsec_types::{EncryptionAlgorithm, Secret};
+
+/// Octets of salt in front of the IV in a nonce (RFC 4106 section 4).
+const SALT_LEN: usize = 4;
+
+/// Why keying material is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeymatError {
+    /// The algorithm is not one the data plane has.
+    #[error("{0} is not supported for ESP")]
+    Unsupported(EncryptionAlgorithm),
+    /// Too few or too many octets.
+    #[error("{algorithm} takes {} octets of keying material, not {actual}", algorithm.keymat_len())]
+    Length {
+        /// The algorithm.
+        algorithm: EncryptionAlgorithm,
+        /// Octets there were.
+        actual: usize,
+    },
+}
+
+/// The key context and the salt of one SA. The context is zeroed when dropped; the salt is no secret (RFC 4106 section 10 discusses why).
+pub struct SaKey {
+    key: GcmKey,
+    salt: [u8; SALT_LEN],
+}
+
+impl SaKey {
+    /// Expands keying material: the cipher key followed by the salt (RFC 4106 section 8.1).
+    ///
+    /// # Errors
+    /// [`KeymatError`] for an algorithm other than AES-GCM with a 16-octet ICV, or a wrong length.
+    pub fn from_keymat(algorithm: EncryptionAlgorithm, keymat: &Secret) -> Result<Self, KeymatError> {
+        if !algorithm.is_aead() {
+            return Err(KeymatError::Unsupported(algorithm));
+        }
+        let wrong_length = KeymatError::Length { algorithm, actual: keymat.len() };
+        if keymat.len() != algorithm.keymat_len() {
+            return Err(wrong_length);
+        }
+        let (key, salt) = keymat.expose().split_last_chunk::<SALT_LEN>().ok_or(wrong_length)?;
+        Ok(Self { key: GcmKey::new(key).map_err(|_| wrong_length)?, salt: *salt })
+    }
+
+    #[inline]
+    pub(crate) const fn context(&self) -> &GcmKey {
+        &self.key
+    }
+
+    #[inline]
+    pub(crate) const fn nonce(&self, iv: [u8; 8]) -> [u8; NONCE_LEN] {
+        let [a, b, c, d] = self.salt;
+        let [e, f, g, h, i, j, k, l] = iv;
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+}
+
+impl fmt::Debug for SaKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.key, f)
+    }
+}

@@ -1,0 +1,184 @@
+//! Outbound SAs and their one source of sequence numbers.
+
+use core::iter::FusedIterator;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use esp_crypto::{Aad, NONCE_LEN};
+use ipsec_types::{SequenceNumbers, Spi};
+
+use crate::{SaKey, Tunnel};
+
+/// The SA may send no more: its sequence numbers are used up (RFC 4303 section 3.3.3). A new SA must take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("sequence numbers are exhausted")]
+pub struct SequenceExhausted;
+
+/// What it takes to seal. Shared by any number of workers in an `Arc`: all draw from one counter.
+#[derive(Debug)]
+pub struct OutboundSa {
+    spi: Spi,
+    key: SaKey,
+    numbers: SequenceNumbers,
+    tunnel: Tunnel,
+    next: Counter,
+}
+
+/// The next number, alone in its cache lines: every other field is read by all workers while this one is written by each.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Counter(AtomicU64);
+
+impl OutboundSa {
+    /// An SA whose first packet has number 1. The key must be new: giving the same keying material to two SAs repeats nonces.
+    pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, tunnel: Tunnel) -> Self {
+        Self { spi, key, numbers, tunnel, next: Counter(AtomicU64::new(1)) }
+    }
+
+    /// The peer's SPI.
+    #[inline]
+    pub const fn spi(&self) -> Spi {
+        self.spi
+    }
+
+    /// Standard or extended sequence numbers.
+    #[inline]
+    pub const fn sequence_numbers(&self) -> SequenceNumbers {
+        self.numbers
+    }
+
+    /// The outer header.
+    #[inline]
+    pub const fn tunnel(&self) -> &Tunnel {
+        &self.tunnel
+    }
+
+    /// Takes the next `n` numbers, or as many as there are left. Numbers that are not used are lost, which the peer does not mind.
+    ///
+    /// # Errors
+    /// [`SequenceExhausted`] where not one is left. The counter never wraps, with or without ESN.
+    #[inline]
+    pub fn take(&self, n: u32) -> Result<SequenceRange<'_>, SequenceExhausted> {
+        let end = self.end();
+        // Numbers must differ, nothing else is published through the counter: relaxed is enough.
+        let mut next = self.next.0.load(Ordering::Relaxed);
+        loop {
+            if next >= end {
+                return Err(SequenceExhausted);
+            }
+            let after = next.saturating_add(n.into()).min(end);
+            match self.next.0.compare_exchange_weak(next, after, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(SequenceRange { sa: self, numbers: next..after }),
+                Err(current) => next = current,
+            }
+        }
+    }
+
+    /// Takes the next number.
+    ///
+    /// # Errors
+    /// [`SequenceExhausted`].
+    #[inline]
+    pub fn take_one(&self) -> Result<SequenceNumber<'_>, SequenceExhausted> {
+        self.take(1)?.next().ok_or(SequenceExhausted)
+    }
+
+    /// Numbers given out so far: the sequence number of the last one, 0 before the first.
+    #[inline]
+    pub fn last_taken(&self) -> u64 {
+        self.next.0.load(Ordering::Relaxed) - 1
+    }
+
+    /// Gives up all numbers below `number`. The counter only ever moves forward.
+    pub fn skip_to(&self, number: u64) {
+        self.next.0.fetch_max(number.min(self.end()), Ordering::Relaxed);
+    }
+
+    /// The first number that may not be used. With ESN the very last of 2^64 stays unused, so that the counter can stand still behind its last number.
+    #[inline]
+    const fn end(&self) -> u64 {
+        match self.numbers {
+            SequenceNumbers::Standard => 1 << 32,
+            SequenceNumbers::Extended => u64::MAX,
+        }
+    }
+}
+
+/// Consecutive numbers of one SA, each to be used once. Not `Clone`.
+#[derive(Debug)]
+#[must_use = "numbers that are dropped leave a gap"]
+pub struct SequenceRange<'sa> {
+    sa: &'sa OutboundSa,
+    numbers: Range<u64>,
+}
+
+impl<'sa> Iterator for SequenceRange<'sa> {
+    type Item = SequenceNumber<'sa>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.numbers.next().map(|number| SequenceNumber { sa: self.sa, number })
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.numbers.size_hint()
+    }
+}
+
+impl FusedIterator for SequenceRange<'_> {}
+
+/// One number of one SA: the right to seal one packet. Neither `Clone` nor `Copy`; [`crate::seal::prepare`] consumes it.
+#[derive(Debug)]
+#[must_use = "a number that is dropped leaves a gap"]
+pub struct SequenceNumber<'sa> {
+    sa: &'sa OutboundSa,
+    number: u64,
+}
+
+impl<'sa> SequenceNumber<'sa> {
+    /// The SA it belongs to.
+    #[inline]
+    pub const fn sa(&self) -> &'sa OutboundSa {
+        self.sa
+    }
+
+    /// The number; with ESN all 64 bits.
+    #[inline]
+    pub const fn value(&self) -> u64 {
+        self.number
+    }
+
+    /// The low 32 bits, which are sent.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the high half of an extended number is not sent (RFC 4303 section 2.2.1)")]
+    pub(crate) const fn low(&self) -> u32 {
+        self.number as u32
+    }
+
+    #[inline]
+    pub(crate) const fn aad(&self) -> Aad {
+        match self.sa.numbers {
+            SequenceNumbers::Standard => Aad::new(self.sa.spi.value(), self.low()),
+            SequenceNumbers::Extended => Aad::extended(self.sa.spi.value(), self.number),
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn nonce(&self) -> [u8; NONCE_LEN] {
+        self.sa.key.nonce(self.iv())
+    }
+
+    /// The IV: unique as the number is.
+    #[inline]
+    pub(crate) const fn iv(&self) -> [u8; 8] {
+        self.number.to_be_bytes()
+    }
+}
+
+impl OutboundSa {
+    #[inline]
+    pub(crate) const fn key(&self) -> &SaKey {
+        &self.key
+    }
+}
