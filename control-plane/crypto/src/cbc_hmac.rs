@@ -124,3 +124,6 @@ fn check_lengths(iv: &[u8], text: &[u8]) -> Result<(), CryptoError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

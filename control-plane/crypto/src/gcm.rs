@@ -93,3 +93,6 @@ impl SkKey for AesGcmKey {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,3 +80,6 @@ impl IntegrityKey {
         context.sign()
     }
 }
+
+#[cfg(test)]
+mod tests;

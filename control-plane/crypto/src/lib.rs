@@ -5,6 +5,8 @@
 
 mod cbc_hmac;
 mod gcm;
+#[cfg(test)]
+mod hex;
 mod hmac;
 mod key_exchange;
 mod random;
