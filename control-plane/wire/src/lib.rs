@@ -1,1 +1,48 @@
-//! IKE messages: bytes to structures and back, and nothing else.
+//! IKE messages: bytes to structures and back, and nothing else (RFC 7296 section 3).
+//!
+//! [`Message::parse`] reads a datagram, [`parse_payloads`] what an Encrypted payload held; [`Message::emit`], [`emit_payloads`] and
+//! [`Encrypted::frame`] go the other way. Parsing is total: any octets give a message or a [`ParseError`], and what it allocates is
+//! bounded by the length of the input and the limits in [`limits`]. What a peer may invent (algorithms, attributes, notifications,
+//! selector types) is kept as numbers and never an error here: whether it is acceptable is for negotiation to say.
+#![no_std]
+
+extern crate alloc;
+
+mod error;
+mod header;
+mod message;
+mod number;
+pub mod payload;
+mod reader;
+mod writer;
+
+pub use error::{EmitError, Fault, ParseError, Part};
+pub use header::{ExchangeType, Flags, Header, Version};
+pub use message::{Chain, Message, emit_payloads, parse_payloads, unsupported_critical};
+pub use payload::auth::{Auth, AuthMethod};
+pub use payload::certificate::{Certificate, CertificateEncoding, CertificateRequest};
+pub use payload::delete::Delete;
+pub use payload::encrypted::Encrypted;
+pub use payload::identification::Identification;
+pub use payload::key_exchange::KeyExchange;
+pub use payload::nonce::Nonce;
+pub use payload::notify::{Notify, NotifyType};
+pub use payload::sa::{Attribute, AttributeValue, Proposal, Protocol, Sa, Transform, TransformType};
+pub use payload::traffic_selectors::{Selector, TrafficSelectors};
+pub use payload::{Payload, PayloadType, Unknown};
+
+/// How many elements of a list are read before a message is refused. Far above what any peer sends, far below what would hurt.
+pub mod limits {
+    /// Payloads in one chain.
+    pub const PAYLOADS: usize = 128;
+    /// Proposals in an SA payload.
+    pub const PROPOSALS: usize = 64;
+    /// Transforms in a proposal.
+    pub const TRANSFORMS: usize = 128;
+    /// Attributes in a transform; RFC 7296 defines one.
+    pub const ATTRIBUTES: usize = 8;
+    /// Traffic selectors in a TS payload.
+    pub const SELECTORS: usize = 128;
+    /// SPIs in a Delete payload.
+    pub const SPIS: usize = 1024;
+}
