@@ -1,0 +1,225 @@
+//! Answers as text and as JSON.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets::NOTHING};
+use culvert_proto::control::v1::{
+    ChildSa, IkeSa, InitiateResponse, ListSasResponse, StatsResponse, TerminateResponse, VersionResponse, WatchEvent,
+};
+use serde::Serialize;
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// One JSON document on a line.
+pub(crate) fn json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(line) => println!("{line}"),
+        Err(error) => eprintln!("culvert: cannot print as JSON: {error}"),
+    }
+}
+
+pub(crate) fn sas(format: Format, answer: &ListSasResponse) {
+    if format == Format::Json {
+        return json(answer);
+    }
+    if answer.ike_sas.is_empty() {
+        println!("no IKE SAs");
+    }
+    for sa in &answer.ike_sas {
+        print!("{}", describe_ike_sa(sa));
+        if !sa.child_sas.is_empty() {
+            println!("{}", child_table(&sa.child_sas));
+        }
+    }
+}
+
+fn describe_ike_sa(sa: &IkeSa) -> String {
+    let role = if sa.initiator { "initiator" } else { "responder" };
+    let nat = match (sa.nat_local, sa.nat_remote) {
+        (false, false) => "",
+        (true, false) => ", NAT before this gateway",
+        (false, true) => ", NAT before the peer",
+        (true, true) => ", NAT before both",
+    };
+    format!(
+        "{} #{}: {}, {role}, IKEv2, {:016x}_i {:016x}_r, {} old\n  local  '{}' at {}\n  remote '{}' at {}{nat}\n  {}\n",
+        sa.connection,
+        sa.id,
+        sa.state,
+        sa.initiator_spi,
+        sa.responder_spi,
+        age(sa.age_ms),
+        sa.local_identity,
+        sa.local_address,
+        sa.remote_identity,
+        sa.remote_address,
+        if sa.proposal.is_empty() { "negotiating" } else { &sa.proposal },
+    )
+}
+
+fn child_table(children: &[ChildSa]) -> Table {
+    let mut table = plain_table(&["  CHILD", "ID", "STATE", "SPI IN/OUT", "TRAFFIC", "ESP", "AGE", "IN", "OUT"]);
+    for child in children {
+        table.add_row(vec![
+            format!("  {}", child.name),
+            format!("{}", child.id),
+            child.state.clone(),
+            format!("{:08x}/{:08x}", child.inbound_spi, child.outbound_spi),
+            format!("{} === {}", child.local_selectors.join(" "), child.remote_selectors.join(" ")),
+            format!("{} {}", child.proposal, child.encapsulation),
+            age(child.age_ms),
+            format!("{} pkts {} B", child.inbound_packets, child.inbound_octets),
+            format!("{} pkts {} B", child.outbound_packets, child.outbound_octets),
+        ]);
+    }
+    table
+}
+
+pub(crate) fn stats(format: Format, answer: &StatsResponse, all: bool) {
+    if format == Format::Json {
+        return json(answer);
+    }
+    let mut table = plain_table(&["COUNTER", "VALUE", "MEANING"]);
+    align_right(&mut table, 1);
+    for (plane, counters) in [("control", &answer.control_plane), ("data", &answer.data_plane)] {
+        for counter in counters.iter().filter(|counter| all || counter.value > 0) {
+            table.add_row(vec![format!("{plane}.{}", counter.name), counter.value.to_string(), counter.meaning.clone()]);
+        }
+    }
+    println!("{table}");
+    if !answer.data_plane_attached {
+        return println!("\nno data plane is attached");
+    }
+    let mut ports = plain_table(&["PORT", "ROLE", "MAC", "MTU", "LINK", "RX", "TX", "RX MISSED", "TX DROPPED"]);
+    for port in &answer.ports {
+        ports.add_row(vec![
+            port.name.clone(),
+            port.role.clone(),
+            port.mac.clone(),
+            port.mtu.to_string(),
+            (if port.link_up { "up" } else { "down" }).to_owned(),
+            port.rx_packets.to_string(),
+            port.tx_packets.to_string(),
+            port.rx_missed.to_string(),
+            port.tx_dropped.to_string(),
+        ]);
+    }
+    println!("\n{ports}");
+    let mut workers = plain_table(&["WORKER", "CORE", "PACKETS", "BUSY LOOPS", "LOOPS"]);
+    for worker in &answer.workers {
+        workers.add_row([u64::from(worker.index), worker.core.into(), worker.packets, worker.busy_iterations, worker.iterations]);
+    }
+    println!("\n{workers}");
+}
+
+pub(crate) fn initiated(format: Format, child: &str, answer: &InitiateResponse) {
+    match format {
+        Format::Json => json(answer),
+        Format::Text => println!("{child}: installed as Child SA {} of IKE SA {}", answer.child_sa, answer.ike_sa),
+    }
+}
+
+pub(crate) fn terminated(format: Format, answer: &TerminateResponse) {
+    match format {
+        Format::Json => json(answer),
+        Format::Text => println!("{} deleted", answer.terminated),
+    }
+}
+
+pub(crate) fn event(format: Format, event: &WatchEvent) {
+    if format == Format::Json {
+        return json(event);
+    }
+    let name = match (event.connection.as_str(), event.child.as_str()) {
+        ("", "") => String::new(),
+        (connection, "") => format!(" {connection}"),
+        (connection, child) => format!(" {connection}/{child}"),
+    };
+    println!("{} {}{name}: {}", clock(event.time_ms), event.kind, event.text);
+}
+
+pub(crate) fn version(format: Format, planes: Option<&VersionResponse>) {
+    #[derive(Serialize)]
+    struct Versions<'a> {
+        command: &'a str,
+        control_plane: Option<&'a str>,
+        data_plane: Option<&'a str>,
+    }
+    let versions = Versions {
+        command: env!("CARGO_PKG_VERSION"),
+        control_plane: planes.map(|planes| planes.control_plane.as_str()),
+        data_plane: planes.map(|planes| planes.data_plane.as_str()).filter(|version| !version.is_empty()),
+    };
+    if format == Format::Json {
+        return json(&versions);
+    }
+    println!("culvert {}", versions.command);
+    println!("control plane {}", versions.control_plane.unwrap_or("is not running"));
+    println!("data plane {}", versions.data_plane.unwrap_or("is not attached"));
+}
+
+/// Time of day in UTC, to the millisecond.
+pub(crate) fn clock(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000 % 86_400;
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600, seconds / 60 % 60, seconds % 60, unix_ms % 1000)
+}
+
+fn age(ms: u64) -> String {
+    let seconds = Duration::from_millis(ms).as_secs();
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+fn plain_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    table
+}
+
+fn align_right(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ike_sa_shows_who_and_how() {
+        let sa = IkeSa {
+            connection: "site-b".into(),
+            id: 7,
+            state: "established".into(),
+            initiator: true,
+            initiator_spi: 0x0123_4567_89ab_cdef,
+            responder_spi: 1,
+            local_identity: "a.example".into(),
+            local_address: "192.0.2.1:500".into(),
+            remote_identity: "b.example".into(),
+            remote_address: "192.0.2.2:500".into(),
+            proposal: "AES_GCM_16_128".into(),
+            age_ms: 1500,
+            nat_remote: true,
+            ..IkeSa::default()
+        };
+        let text = describe_ike_sa(&sa);
+        assert!(text.starts_with("site-b #7: established, initiator, IKEv2, 0123456789abcdef_i 0000000000000001_r, 1 s old\n"), "{text}");
+        assert!(text.contains("remote 'b.example' at 192.0.2.2:500, NAT before the peer\n"), "{text}");
+    }
+
+    #[test]
+    fn ages_and_clocks_are_readable() {
+        assert_eq!((age(119_999), age(120_000), age(7_200_000)), ("119 s".into(), "2 min".into(), "2 h".into()));
+        assert_eq!(clock(86_400_000 + 3_723_004), "01:02:03.004");
+    }
+}
