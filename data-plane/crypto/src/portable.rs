@@ -148,3 +148,6 @@ fn counter_block(nonce: &[u8; NONCE_LEN], counter: u32) -> Block {
     let [w, x, y, z] = counter.to_be_bytes();
     Array([a, b, c, d, e, f, g, h, i, j, k, l, w, x, y, z])
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The public interface: bursts of many packets and keys.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use esp_crypto::{Aad, DataTooLong, GcmKey, ICV_LEN, KeyLengthError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, open_burst, seal_burst};
+
+struct Packet {
+    key: usize,
+    nonce: [u8; 12],
+    aad: Aad,
+    plaintext: Vec<u8>,
+    data: Vec<u8>,
+    icv: [u8; ICV_LEN],
+}
+
+const RAW_KEYS: [&[u8]; 4] = [&[1; 16], &[2; 32], &[3; 16], &[4; 32]];
+
+/// `count` packets of growing size that take turns in keys and in ESN.
+fn packets(count: usize) -> Vec<Packet> {
+    (0..count)
+        .map(|i| {
+            let n = u8::try_from(i).unwrap();
+            let aad = if i % 3 == 0 { Aad::extended(0x1000, u64::from(n) << 30) } else { Aad::new(0x1000, n.into()) };
+            let plaintext = vec![n; i * 47];
+            Packet { key: i % 4, nonce: [n; 12], aad, data: plaintext.clone(), plaintext, icv: [0; ICV_LEN] }
+        })
+        .collect()
+}
+
+fn keys() -> Vec<GcmKey> {
+    RAW_KEYS.iter().map(|key| GcmKey::new(key).unwrap()).collect()
+}
+
+fn seal_all(keys: &[GcmKey], packets: &mut [Packet]) {
+    let mut jobs = Vec::new();
+    for p in packets {
+        jobs.push(SealJob::new(&keys[p.key], p.nonce, p.aad, &mut p.data, &mut p.icv).unwrap());
+    }
+    seal_burst(&mut jobs);
+}
+
+fn open_all(keys: &[GcmKey], packets: &mut [Packet]) -> u32 {
+    let mut jobs = Vec::new();
+    for p in packets {
+        jobs.push(OpenJob::new(&keys[p.key], p.nonce, p.aad, &mut p.data, p.icv).unwrap());
+    }
+    open_burst(&mut jobs).bits()
+}
+
+#[test]
+fn bursts_of_every_size_agree_with_the_crate_aes_gcm() {
+    let keys = keys();
+    for count in 0..=MAX_BURST {
+        let mut packets = packets(count);
+        seal_all(&keys, &mut packets);
+        for p in &packets {
+            let payload = Payload { msg: &p.plaintext, aad: p.aad.octets() };
+            let expected = match RAW_KEYS[p.key].len() {
+                16 => Aes128Gcm::new_from_slice(RAW_KEYS[p.key]).unwrap().encrypt(&p.nonce.into(), payload),
+                _ => Aes256Gcm::new_from_slice(RAW_KEYS[p.key]).unwrap().encrypt(&p.nonce.into(), payload),
+            };
+            assert_eq!([&p.data[..], &p.icv[..]].concat(), expected.unwrap());
+        }
+        assert_eq!(u64::from(open_all(&keys, &mut packets)), (1_u64 << count) - 1);
+        assert!(packets.iter().all(|p| p.data == p.plaintext));
+    }
+}
+
+#[test]
+fn each_packet_fails_alone() {
+    let keys = keys();
+    for bad in 0..MAX_BURST {
+        let mut packets = packets(MAX_BURST);
+        seal_all(&keys, &mut packets);
+        packets[bad].icv[15] ^= 1;
+        assert_eq!(open_all(&keys, &mut packets), !(1 << bad));
+        assert!(packets.iter().enumerate().all(|(i, p)| i == bad || p.data == p.plaintext));
+    }
+}
+
+#[test]
+fn what_exceeds_a_burst_counts_as_failed() {
+    let keys = keys();
+    let mut packets = packets(MAX_BURST + 1);
+    seal_all(&keys, &mut packets);
+    assert_ne!(packets[MAX_BURST].data, packets[MAX_BURST].plaintext, "sealing takes any number");
+    assert_eq!(open_all(&keys, &mut packets), u32::MAX);
+    assert_ne!(packets[MAX_BURST].data, packets[MAX_BURST].plaintext);
+}
+
+#[test]
+fn additional_data_are_those_of_rfc_4106() {
+    assert_eq!(Aad::new(0x0102_0304, 0x0506_0708).octets(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(Aad::extended(0x0102_0304, 0x0506_0708_090a_0b0c).octets(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+}
+
+#[test]
+fn data_end_at_the_length_of_an_ip_packet() {
+    let key = GcmKey::new(&[0; 16]).unwrap();
+    let mut data = vec![0; MAX_DATA_LEN + 1];
+    assert!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data[1..], [0; 16]).is_ok());
+    assert_eq!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data, [0; 16]).err(), Some(DataTooLong));
+    assert_eq!(SealJob::new(&key, [0; 12], Aad::new(1, 1), &mut data, &mut [0; 16]).err(), Some(DataTooLong));
+}
+
+#[test]
+fn keys_are_checked_and_never_printed() {
+    assert_eq!(GcmKey::new(&[0; 20]).err(), Some(KeyLengthError(20)));
+    let key = GcmKey::new(&[0xab; 24]).unwrap();
+    assert_eq!(format!("{key:?}"), "GcmKey(AES-192)");
+    let mut secret = [0xcd; 4];
+    let job = OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut secret, [0; 16]).unwrap();
+    assert!(!format!("{job:?}").contains("205"));
+}
