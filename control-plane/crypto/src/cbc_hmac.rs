@@ -9,6 +9,7 @@ use aes::{Aes128, Aes192, Aes256};
 use cbc::{Decryptor, Encryptor};
 use ike::provider::{CryptoError, IvKind, SkKey, SkSuite};
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+use zeroize::ZeroizeOnDrop;
 
 use crate::hmac::IntegrityKey;
 
@@ -85,13 +86,13 @@ impl SkSuite for AesCbcHmac {
     }
 }
 
-/// Both keys of one direction. The cipher zeroes its key schedule when dropped.
-struct AesCbcHmacKey<C> {
+/// Both keys of one direction. The bound is the proof that the key schedule is zeroed when dropped: it holds by a feature of `aes`.
+struct AesCbcHmacKey<C: ZeroizeOnDrop> {
     cipher: C,
     integrity: IntegrityKey,
 }
 
-impl<C: KeyInit> AesCbcHmacKey<C> {
+impl<C: KeyInit + ZeroizeOnDrop> AesCbcHmacKey<C> {
     fn new(encryption: &[u8], integrity: IntegrityKey) -> Result<Self, CryptoError> {
         Ok(Self { cipher: C::new_from_slice(encryption).map_err(|_| CryptoError::KeyLength)?, integrity })
     }
@@ -99,7 +100,7 @@ impl<C: KeyInit> AesCbcHmacKey<C> {
 
 impl<C> SkKey for AesCbcHmacKey<C>
 where
-    C: BlockCipherEncrypt + BlockCipherDecrypt + BlockSizeUser<BlockSize = U16> + Send + Sync,
+    C: BlockCipherEncrypt + BlockCipherDecrypt + BlockSizeUser<BlockSize = U16> + ZeroizeOnDrop + Send + Sync,
 {
     fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
         check_lengths(iv, text)?;
