@@ -16,6 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .skip_debug(["culvert.dataplane.v1.Keys"])
         .bytes(".culvert.dataplane.v1.Datagram")
+        // Operators' answers hold no secrets and are printed as JSON; 64-bit SPIs as text, since JSON readers round numbers.
+        .type_attribute(".culvert.control.v1", "#[derive(serde::Serialize)]")
+        .field_attribute("initiator_spi", "#[serde(serialize_with = \"crate::hex_u64\")]")
+        .field_attribute("responder_spi", "#[serde(serialize_with = \"crate::hex_u64\")]")
         .compile_fds(descriptors)?;
     for file in files {
         println!("cargo::rerun-if-changed={file}");

@@ -1,1 +1,469 @@
-//! x
+//! Between the generated structures of [`v1`] and the checked types of `ipsec-types`, and nothing else.
+//!
+//! Towards the domain everything is `TryFrom`: one bad field refuses the whole message, and [`ConvertError`] names it. Keys leave the
+//! generated structure as the first step and are zeroed with their [`Secret`] whatever comes after.
+
+use std::mem;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipsec_types::{
+    Activation, AddressRange, ChildSa, ChildSaId, EncryptionAlgorithm, Flow, IntegrityAlgorithm, Lifetime, Limits, Policy, PolicyAction,
+    PolicyId, PortRange, SaKeys, Secret, SelectorError, SequenceNumbers, Spi, TrafficSelector, UdpEncapsulation,
+};
+
+use crate::dataplane::v1;
+
+/// A field of a message that has no meaning in the domain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct ConvertError {
+    /// The path of the field within its message, such as `local_selectors[1].first_port`.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a field. Never holds the value of a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// It is absent.
+    #[error("is missing")]
+    Missing,
+    /// A list without elements.
+    #[error("needs at least one element")]
+    Empty,
+    /// Zero where zero has no meaning.
+    #[error("may not be 0")]
+    Zero,
+    /// Too large.
+    #[error("is {value}, more than {max}")]
+    TooLarge {
+        /// What was found.
+        value: u64,
+        /// The largest legal value.
+        max: u64,
+    },
+    /// Not as long as an address.
+    #[error("an address has 4 or 16 octets, not {0}")]
+    AddressLength(usize),
+    /// The two ends of a tunnel are of different families.
+    #[error("is of another address family than local_address")]
+    MixedFamilies,
+    /// Not as long as the algorithm demands.
+    #[error("has {found} octets where the algorithm takes {expected}")]
+    KeyLength {
+        /// What the algorithm takes, salt included.
+        expected: usize,
+        /// What was found.
+        found: usize,
+    },
+    /// No algorithm Culvert knows.
+    #[error("no algorithm has number {number} with a key of {key_length} bits")]
+    UnknownAlgorithm {
+        /// The IANA number.
+        number: u32,
+        /// Bits; 0 for none.
+        key_length: u32,
+    },
+    /// An integrity algorithm beside AEAD.
+    #[error("an AEAD cipher takes no integrity algorithm")]
+    IntegrityWithAead,
+    /// A cipher that is no AEAD, alone.
+    #[error("a cipher that is no AEAD needs an integrity algorithm")]
+    NoIntegrity,
+    /// An SPI below 256.
+    #[error(transparent)]
+    ReservedSpi(#[from] ipsec_types::ReservedSpi),
+    /// A range or selector that cannot be.
+    #[error(transparent)]
+    Selector(#[from] SelectorError),
+    /// Limits that contradict each other.
+    #[error(transparent)]
+    Lifetime(#[from] ipsec_types::LifetimeError),
+    /// An enumeration's value that has no meaning here.
+    #[error("{0} is not a known value")]
+    UnknownValue(i32),
+}
+
+impl ConvertError {
+    /// The error of `field`.
+    pub fn new(field: impl Into<String>, problem: impl Into<Problem>) -> Self {
+        Self { field: field.into(), problem: problem.into() }
+    }
+
+    /// The same error, seen from the message that holds this one as `outer`.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        Self { field: format!("{outer}.{}", self.field), problem: self.problem }
+    }
+}
+
+/// Reads 4 or 16 octets.
+///
+/// # Errors
+/// [`Problem::AddressLength`] for any other length.
+pub fn address(field: &str, octets: &[u8]) -> Result<IpAddr, ConvertError> {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        return Ok(IpAddr::from(octets));
+    }
+    <[u8; 16]>::try_from(octets).map(IpAddr::from).map_err(|_| ConvertError::new(field, Problem::AddressLength(octets.len())))
+}
+
+/// The 4 or 16 octets of an address.
+pub fn address_octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// Reads a port or another number of 16 bits.
+///
+/// # Errors
+/// [`Problem::TooLarge`].
+pub fn port(field: &str, value: u32) -> Result<u16, ConvertError> {
+    u16::try_from(value).map_err(|_| too_large(field, value.into(), u16::MAX.into()))
+}
+
+/// Reads an SPI.
+///
+/// # Errors
+/// [`Problem::ReservedSpi`] below 256.
+pub fn spi(field: &str, value: u32) -> Result<Spi, ConvertError> {
+    Spi::new(value).map_err(|reserved| ConvertError::new(field, reserved))
+}
+
+/// Reads the identifier of a Child SA.
+///
+/// # Errors
+/// [`Problem::Zero`], since 0 means "none".
+pub fn child_sa_id(field: &str, value: u64) -> Result<ChildSaId, ConvertError> {
+    if value == 0 { Err(ConvertError::new(field, Problem::Zero)) } else { Ok(ChildSaId(value)) }
+}
+
+/// Milliseconds, rounded up: a limit never turns into 0, which means "none".
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+impl TryFrom<v1::TrafficSelector> for TrafficSelector {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::TrafficSelector) -> Result<Self, ConvertError> {
+        let first = address("first_address", &message.first_address)?;
+        let last = address("last_address", &message.last_address)?;
+        let addresses = AddressRange::new(first, last).map_err(|e| ConvertError::new("last_address", e))?;
+        let protocol = octet("protocol", message.protocol)?;
+        let ports = PortRange::new(port("first_port", message.first_port)?, port("last_port", message.last_port)?)
+            .map_err(|e| ConvertError::new("last_port", e))?;
+        Self::new(addresses, protocol, ports).map_err(|e| ConvertError::new("protocol", e))
+    }
+}
+
+impl From<TrafficSelector> for v1::TrafficSelector {
+    fn from(selector: TrafficSelector) -> Self {
+        Self {
+            first_address: address_octets(selector.addresses().first()),
+            last_address: address_octets(selector.addresses().last()),
+            protocol: selector.protocol().into(),
+            first_port: selector.ports().first().into(),
+            last_port: selector.ports().last().into(),
+        }
+    }
+}
+
+impl TryFrom<v1::Flow> for Flow {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Flow) -> Result<Self, ConvertError> {
+        Ok(Self {
+            source: address("source", &message.source)?,
+            destination: address("destination", &message.destination)?,
+            protocol: octet("protocol", message.protocol)?,
+            source_port: port("source_port", message.source_port)?,
+            destination_port: port("destination_port", message.destination_port)?,
+        })
+    }
+}
+
+impl From<Flow> for v1::Flow {
+    fn from(flow: Flow) -> Self {
+        Self {
+            source: address_octets(flow.source),
+            destination: address_octets(flow.destination),
+            protocol: flow.protocol.into(),
+            source_port: flow.source_port.into(),
+            destination_port: flow.destination_port.into(),
+        }
+    }
+}
+
+impl TryFrom<v1::policy::Action> for PolicyAction {
+    type Error = ConvertError;
+
+    fn try_from(action: v1::policy::Action) -> Result<Self, ConvertError> {
+        match action {
+            v1::policy::Action::Protect => Ok(Self::Protect),
+            v1::policy::Action::Bypass => Ok(Self::Bypass),
+            v1::policy::Action::Discard => Ok(Self::Discard),
+            v1::policy::Action::Unspecified => Err(ConvertError::new("action", Problem::Missing)),
+        }
+    }
+}
+
+impl From<PolicyAction> for v1::policy::Action {
+    fn from(action: PolicyAction) -> Self {
+        match action {
+            PolicyAction::Protect => Self::Protect,
+            PolicyAction::Bypass => Self::Bypass,
+            PolicyAction::Discard => Self::Discard,
+        }
+    }
+}
+
+impl TryFrom<v1::Policy> for Policy {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::Policy) -> Result<Self, ConvertError> {
+        let action =
+            v1::policy::Action::try_from(message.action).map_err(|_| ConvertError::new("action", Problem::UnknownValue(message.action)))?;
+        Ok(Self {
+            id: PolicyId(message.id),
+            name: message.name,
+            priority: message.priority,
+            action: action.try_into()?,
+            local: selectors("local", message.local)?,
+            remote: selectors("remote", message.remote)?,
+        })
+    }
+}
+
+impl From<Policy> for v1::Policy {
+    fn from(policy: Policy) -> Self {
+        Self {
+            id: policy.id.0,
+            name: policy.name,
+            priority: policy.priority,
+            action: v1::policy::Action::from(policy.action).into(),
+            local: policy.local.into_iter().map(Into::into).collect(),
+            remote: policy.remote.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::UdpEncapsulation> for UdpEncapsulation {
+    type Error = ConvertError;
+
+    fn try_from(message: v1::UdpEncapsulation) -> Result<Self, ConvertError> {
+        Ok(Self { local_port: port("local_port", message.local_port)?, remote_port: port("remote_port", message.remote_port)? })
+    }
+}
+
+impl From<UdpEncapsulation> for v1::UdpEncapsulation {
+    fn from(ports: UdpEncapsulation) -> Self {
+        Self { local_port: ports.local_port.into(), remote_port: ports.remote_port.into() }
+    }
+}
+
+impl From<v1::Limits> for Limits {
+    fn from(message: v1::Limits) -> Self {
+        Self { time: some(message.time_ms).map(Duration::from_millis), octets: some(message.octets), packets: some(message.packets) }
+    }
+}
+
+/// A limit of 0, which no SA could keep, becomes the smallest one: 0 would mean "unlimited".
+impl From<Limits> for v1::Limits {
+    fn from(limits: Limits) -> Self {
+        let number = |limit: Option<u64>| limit.map_or(0, |n| n.max(1));
+        Self { time_ms: number(limits.time.map(milliseconds)), octets: number(limits.octets), packets: number(limits.packets) }
+    }
+}
+
+impl TryFrom<v1::Install> for ChildSa {
+    type Error = ConvertError;
+
+    fn try_from(mut message: v1::Install) -> Result<Self, ConvertError> {
+        // Keys first: from here on they are zeroed on every path.
+        let inbound_keys = message.inbound_keys.take().map(RawKeys::from);
+        let outbound_keys = message.outbound_keys.take().map(RawKeys::from);
+        let (encryption, integrity) = algorithms(message.encryption, message.encryption_key_length, message.integrity)?;
+        let (local, remote) = tunnel(&message.local_address, &message.remote_address)?;
+        Ok(Self {
+            id: child_sa_id("child_sa", message.child_sa)?,
+            policy: PolicyId(message.policy),
+            inbound_spi: spi("inbound_spi", message.inbound_spi)?,
+            outbound_spi: spi("outbound_spi", message.outbound_spi)?,
+            local,
+            remote,
+            encapsulation: encapsulation(message.encapsulation)?,
+            encryption,
+            integrity,
+            sequence_numbers: if message.extended_sequence_numbers { SequenceNumbers::Extended } else { SequenceNumbers::Standard },
+            replay_window: message.replay_window,
+            inbound_keys: keys("inbound_keys", inbound_keys, encryption, integrity)?,
+            outbound_keys: keys("outbound_keys", outbound_keys, encryption, integrity)?,
+            local_selectors: selectors("local_selectors", mem::take(&mut message.local_selectors))?,
+            remote_selectors: selectors("remote_selectors", mem::take(&mut message.remote_selectors))?,
+            activation: match message.parked {
+                None => Activation::Immediate,
+                Some(parked) => Activation::Parked { fallback: some(parked.fallback_ms).map(Duration::from_millis) },
+            },
+            predecessor: some(message.predecessor).map(ChildSaId),
+            lifetime: Lifetime::new(message.soft.unwrap_or_default().into(), message.hard.unwrap_or_default().into())
+                .map_err(|e| ConvertError::new("soft", e))?,
+        })
+    }
+}
+
+/// The keys move: the `ChildSa` is consumed, and what it held is zeroed.
+impl From<ChildSa> for v1::Install {
+    fn from(sa: ChildSa) -> Self {
+        Self {
+            child_sa: sa.id.0,
+            policy: sa.policy.0,
+            inbound_spi: sa.inbound_spi.value(),
+            outbound_spi: sa.outbound_spi.value(),
+            local_address: address_octets(sa.local),
+            remote_address: address_octets(sa.remote),
+            encapsulation: sa.encapsulation.map(Into::into),
+            encryption: sa.encryption.id().into(),
+            encryption_key_length: sa.encryption.key_length_bits().unwrap_or(0).into(),
+            integrity: sa.integrity.map_or(0, |a| a.id().into()),
+            extended_sequence_numbers: sa.sequence_numbers == SequenceNumbers::Extended,
+            replay_window: sa.replay_window,
+            inbound_keys: Some(sa.inbound_keys.into()),
+            outbound_keys: Some(sa.outbound_keys.into()),
+            local_selectors: sa.local_selectors.into_iter().map(Into::into).collect(),
+            remote_selectors: sa.remote_selectors.into_iter().map(Into::into).collect(),
+            parked: match sa.activation {
+                Activation::Immediate => None,
+                Activation::Parked { fallback } => Some(v1::Parked { fallback_ms: fallback.map_or(0, |d| milliseconds(d).max(1)) }),
+            },
+            predecessor: sa.predecessor.map_or(0, |id| id.0),
+            soft: Some((*sa.lifetime.soft()).into()),
+            hard: Some((*sa.lifetime.hard()).into()),
+        }
+    }
+}
+
+/// What is listed of an SA when it is installed: no keys, counters at 0.
+impl From<&ChildSa> for v1::ChildSaStatus {
+    fn from(sa: &ChildSa) -> Self {
+        Self {
+            child_sa: sa.id.0,
+            policy: sa.policy.0,
+            inbound_spi: sa.inbound_spi.value(),
+            outbound_spi: sa.outbound_spi.value(),
+            local_address: address_octets(sa.local),
+            remote_address: address_octets(sa.remote),
+            encapsulation: sa.encapsulation.map(Into::into),
+            encryption: sa.encryption.id().into(),
+            encryption_key_length: sa.encryption.key_length_bits().unwrap_or(0).into(),
+            integrity: sa.integrity.map_or(0, |a| a.id().into()),
+            extended_sequence_numbers: sa.sequence_numbers == SequenceNumbers::Extended,
+            replay_window: sa.replay_window,
+            local_selectors: sa.local_selectors.iter().copied().map(Into::into).collect(),
+            remote_selectors: sa.remote_selectors.iter().copied().map(Into::into).collect(),
+            outbound_parked: sa.activation != Activation::Immediate,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<SaKeys> for v1::Keys {
+    fn from(keys: SaKeys) -> Self {
+        let octets = |secret: &Secret| secret.expose().to_vec();
+        Self { encryption: octets(&keys.encryption), integrity: keys.integrity.as_ref().map(octets).unwrap_or_default() }
+    }
+}
+
+/// Keys that were taken out of their message and not looked at yet.
+struct RawKeys {
+    encryption: Secret,
+    integrity: Secret,
+}
+
+impl From<v1::Keys> for RawKeys {
+    fn from(mut keys: v1::Keys) -> Self {
+        Self { encryption: Secret::new(mem::take(&mut keys.encryption)), integrity: Secret::new(mem::take(&mut keys.integrity)) }
+    }
+}
+
+fn keys(
+    field: &str,
+    raw: Option<RawKeys>,
+    encryption: EncryptionAlgorithm,
+    integrity: Option<IntegrityAlgorithm>,
+) -> Result<SaKeys, ConvertError> {
+    let raw = raw.ok_or_else(|| ConvertError::new(field, Problem::Missing))?;
+    let length = |name: &str, found: usize, expected: usize| {
+        if found == expected { Ok(()) } else { Err(ConvertError::new(format!("{field}.{name}"), Problem::KeyLength { expected, found })) }
+    };
+    length("encryption", raw.encryption.len(), encryption.keymat_len())?;
+    length("integrity", raw.integrity.len(), integrity.map_or(0, IntegrityAlgorithm::key_len))?;
+    Ok(SaKeys { encryption: raw.encryption, integrity: integrity.map(|_| raw.integrity) })
+}
+
+fn algorithms(encryption: u32, key_length: u32, integrity: u32) -> Result<(EncryptionAlgorithm, Option<IntegrityAlgorithm>), ConvertError> {
+    let unknown = |field, number, key_length| ConvertError::new(field, Problem::UnknownAlgorithm { number, key_length });
+    let cipher = u16::try_from(encryption)
+        .ok()
+        .zip(u16::try_from(key_length).ok())
+        .and_then(|(number, bits)| EncryptionAlgorithm::from_id(number, (bits != 0).then_some(bits)))
+        .ok_or_else(|| unknown("encryption", encryption, key_length))?;
+    match (cipher.is_aead(), integrity) {
+        (true, 0) => Ok((cipher, None)),
+        (true, _) => Err(ConvertError::new("integrity", Problem::IntegrityWithAead)),
+        (false, 0) => Err(ConvertError::new("integrity", Problem::NoIntegrity)),
+        (false, number) => u16::try_from(number)
+            .ok()
+            .and_then(|number| IntegrityAlgorithm::from_id(number, None))
+            .map(|algorithm| (cipher, Some(algorithm)))
+            .ok_or_else(|| unknown("integrity", number, 0)),
+    }
+}
+
+/// Reads the outer addresses of a tunnel.
+///
+/// # Errors
+/// [`Problem::AddressLength`] and [`Problem::MixedFamilies`].
+pub fn tunnel(local: &[u8], remote: &[u8]) -> Result<(IpAddr, IpAddr), ConvertError> {
+    let local = address("local_address", local)?;
+    let remote = address("remote_address", remote)?;
+    if local.is_ipv4() != remote.is_ipv4() {
+        return Err(ConvertError::new("remote_address", Problem::MixedFamilies));
+    }
+    Ok((local, remote))
+}
+
+/// Reads UDP encapsulation; absent means plain ESP.
+///
+/// # Errors
+/// [`Problem::TooLarge`] for ports past 65535.
+pub fn encapsulation(message: Option<v1::UdpEncapsulation>) -> Result<Option<UdpEncapsulation>, ConvertError> {
+    message.map(UdpEncapsulation::try_from).transpose().map_err(|e| e.within("encapsulation"))
+}
+
+fn selectors(field: &str, list: Vec<v1::TrafficSelector>) -> Result<Vec<TrafficSelector>, ConvertError> {
+    if list.is_empty() {
+        return Err(ConvertError::new(field, Problem::Empty));
+    }
+    list.into_iter().enumerate().map(|(i, s)| s.try_into().map_err(|e: ConvertError| e.within(&format!("{field}[{i}]")))).collect()
+}
+
+fn octet(field: &str, value: u32) -> Result<u8, ConvertError> {
+    u8::try_from(value).map_err(|_| too_large(field, value.into(), u8::MAX.into()))
+}
+
+fn too_large(field: &str, value: u64, max: u64) -> ConvertError {
+    ConvertError::new(field, Problem::TooLarge { value, max })
+}
+
+fn some(number: u64) -> Option<u64> {
+    (number != 0).then_some(number)
+}
+
+#[cfg(test)]
+mod tests;
