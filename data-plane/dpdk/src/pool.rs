@@ -21,7 +21,7 @@ pub struct PoolConfig {
     /// Mbufs that each registered thread keeps at hand; at most 512 and two thirds of `size`. One and a half times as many may lie
     /// there, out of reach of other threads, also after the thread is gone: size the pool for it.
     pub cache: u32,
-    /// Octets of each mbuf, [`HEADROOM`] included.
+    /// Octets of each mbuf, [`HEADROOM`] included. Drivers want 2176 at least: `net_af_packet` refuses less.
     pub data_room: u16,
 }
 
