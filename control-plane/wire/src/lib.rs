@@ -4,16 +4,20 @@
 //! [`Encrypted::frame`] go the other way. Parsing is total: any octets give a message or a [`ParseError`], and what it allocates is
 //! bounded by the length of the input and the limits in [`limits`]. What a peer may invent (algorithms, attributes, notifications,
 //! selector types) is kept as numbers and never an error here: whether it is acceptable is for negotiation to say.
+//!
+//! Which payloads a message must carry is the table in [`rules`]; how it looks to a reader of traces is in [`describe`].
 #![no_std]
 
 extern crate alloc;
 
+pub mod describe;
 mod error;
 mod header;
 mod message;
 mod number;
 pub mod payload;
 mod reader;
+pub mod rules;
 mod writer;
 
 pub use error::{EmitError, Fault, ParseError, Part};
