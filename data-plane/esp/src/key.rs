@@ -65,3 +65,34 @@ impl fmt::Debug for SaKey {
         fmt::Debug::fmt(&self.key, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{format, vec};
+
+    use super::*;
+
+    #[test]
+    fn keying_material_is_key_then_salt() {
+        let keymat: vec::Vec<u8> = (0..20).collect();
+        let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(keymat)).unwrap();
+        assert_eq!(key.nonce([1; 8]), [16, 17, 18, 19, 1, 1, 1, 1, 1, 1, 1, 1]);
+        assert_eq!(format!("{key:?}"), "GcmKey(AES-128)");
+    }
+
+    #[test]
+    fn each_algorithm_takes_its_own_length() {
+        for &algorithm in EncryptionAlgorithm::ALL {
+            for len in 0..40 {
+                let result = SaKey::from_keymat(algorithm, &Secret::new(vec![0; len]));
+                match result {
+                    Ok(_) => assert!(algorithm.is_aead() && len == algorithm.keymat_len()),
+                    Err(KeymatError::Unsupported(_)) => assert!(!algorithm.is_aead()),
+                    Err(KeymatError::Length { actual, .. }) => assert!(actual == len && len != algorithm.keymat_len()),
+                }
+            }
+        }
+    }
+}

@@ -72,6 +72,8 @@ extern crate alloc;
 
 mod ecn;
 mod esn;
+#[cfg(test)]
+mod fixtures;
 mod inbound_sa;
 mod key;
 pub mod open;

@@ -246,3 +246,6 @@ fn strip_trailer(data: &mut [u8]) -> Result<&mut [u8], OpenError> {
         other => Err(OpenError::BadNextHeader(other)),
     }
 }
+
+#[cfg(test)]
+mod tests;

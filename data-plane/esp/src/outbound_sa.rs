@@ -182,3 +182,70 @@ impl OutboundSa {
         &self.key
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::collections::BTreeSet;
+    use std::thread;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::fixtures::{outbound, tunnel};
+
+    fn values(range: SequenceRange<'_>) -> Vec<u64> {
+        range.map(|n| n.value()).collect()
+    }
+
+    #[test]
+    fn numbers_begin_with_one_and_follow_each_other() {
+        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        assert_eq!(sa.last_taken(), 0);
+        assert_eq!(values(sa.take(3).unwrap()), [1, 2, 3]);
+        assert_eq!(sa.take_one().map(|n| n.value()), Ok(4));
+        drop(sa.take(2));
+        assert_eq!(values(sa.take(1).unwrap()), [7], "what was dropped does not come back");
+        assert_eq!(values(sa.take(0).unwrap()), []);
+    }
+
+    #[test]
+    fn the_last_range_is_short_and_then_there_is_none() {
+        let ends = [(SequenceNumbers::Standard, 1_u64 << 32), (SequenceNumbers::Extended, u64::MAX)];
+        for (numbers, end) in ends {
+            let sa = outbound(numbers, tunnel(None));
+            sa.skip_to(end - 3);
+            assert_eq!(values(sa.take(32).unwrap()), [end - 3, end - 2, end - 1]);
+            assert_eq!(sa.take(1).err(), Some(SequenceExhausted));
+            assert_eq!(sa.take_one().err(), Some(SequenceExhausted));
+        }
+    }
+
+    #[test]
+    fn skipping_goes_forward_only() {
+        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        sa.skip_to(10);
+        sa.skip_to(5);
+        assert_eq!(values(sa.take(1).unwrap()), [10]);
+    }
+
+    #[test]
+    fn no_two_workers_get_the_same_number() {
+        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        let all = thread::scope(|scope| {
+            let worker = |n: u32| move |sa: &OutboundSa| (0..2000).flat_map(|_| values(sa.take(n).unwrap())).collect::<Vec<_>>();
+            let workers: Vec<_> = [1, 7, 32]
+                .map(|n| {
+                    scope.spawn({
+                        let sa = &sa;
+                        move || worker(n)(sa)
+                    })
+                })
+                .into_iter()
+                .collect();
+            workers.into_iter().flat_map(|w| w.join().unwrap()).collect::<Vec<_>>()
+        });
+        let distinct: BTreeSet<u64> = all.iter().copied().collect();
+        assert_eq!((distinct.len(), distinct.last().copied()), (80_000, Some(80_000)));
+    }
+}

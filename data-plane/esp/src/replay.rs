@@ -172,3 +172,109 @@ impl ReplayWindow {
         ((number / 64) as usize & (self.blocks.len() - 1), 1 << (number % 64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn window(size: u32) -> ReplayWindow {
+        ReplayWindow::new(WindowSize::new(size).unwrap())
+    }
+
+    #[test]
+    fn a_window_is_exactly_as_wide_as_asked() {
+        for size in [1, 2, 63, 64, 65, 128, 1000, 1024, 4096] {
+            let mut w = window(size);
+            let top = 100_000;
+            assert_eq!(w.accept(top), Ok(Accepted::Newest));
+            let lowest = top - u64::from(size) + 1;
+            if size > 1 {
+                assert_eq!(w.accept(lowest), Ok(Accepted::Late), "{size}");
+            }
+            assert_eq!(w.accept(lowest), Err(ReplayError::Duplicate), "{size}");
+            assert_eq!(w.accept(lowest - 1), Err(ReplayError::OutOfWindow), "{size}");
+        }
+    }
+
+    #[test]
+    fn the_first_packet_is_number_one() {
+        let mut w = window(64);
+        assert_eq!(w.look(0), Err(ReplayError::OutOfWindow));
+        assert_eq!(w.accept(1), Ok(Accepted::Newest));
+        assert_eq!(w.accept(0), Err(ReplayError::OutOfWindow));
+    }
+
+    #[test]
+    fn a_jump_over_the_whole_ring_forgets_everything() {
+        let mut w = window(64);
+        for number in 1..=64 {
+            assert!(w.accept(number).is_ok());
+        }
+        assert!(w.accept(u64::MAX).is_ok());
+        assert_eq!(w.accept(u64::MAX - 63), Ok(Accepted::Late));
+        assert_eq!(w.accept(64), Err(ReplayError::OutOfWindow));
+    }
+
+    #[test]
+    fn a_look_changes_nothing() {
+        let mut w = window(64);
+        assert!(w.look(5).is_ok() && w.look(5).is_ok());
+        assert_eq!(w.top(), 0);
+        assert!(w.accept(5).is_ok());
+        assert_eq!(w.look(5), Err(ReplayError::Duplicate));
+    }
+
+    #[test]
+    fn sizes_end_at_the_maximum() {
+        assert!(WindowSize::new(WindowSize::MAX).is_ok());
+        assert_eq!(WindowSize::new(WindowSize::MAX + 1), Err(WindowTooLarge(WindowSize::MAX + 1)));
+    }
+
+    proptest! {
+        /// Against a set of everything accepted: steps are mostly small, forwards and back, sometimes far.
+        #[test]
+        fn a_window_agrees_with_a_set(
+            size in 1..300u32,
+            steps in prop::collection::vec(prop_oneof![8 => -320..320i64, 1 => 0..5000i64], 1..400),
+        ) {
+            let mut w = window(size);
+            let mut seen = BTreeSet::new();
+            let mut at = 1000_u64;
+            for step in steps {
+                at = at.saturating_add_signed(step);
+                let top = seen.last().copied().unwrap_or(0);
+                let expected = if at == 0 || at + u64::from(size) <= top {
+                    Err(ReplayError::OutOfWindow)
+                } else if seen.contains(&at) {
+                    Err(ReplayError::Duplicate)
+                } else {
+                    Ok(if at > top { Accepted::Newest } else { Accepted::Late })
+                };
+                prop_assert_eq!(w.look(at), expected.map(|_| ()));
+                prop_assert_eq!(w.accept(at), expected);
+                if expected.is_ok() {
+                    seen.insert(at);
+                }
+                at = at.max(1);
+            }
+        }
+
+        /// A sender and a window on extended numbers: whatever arrives no later than the window is wide is understood.
+        #[test]
+        fn extended_numbers_are_inferred(size in 1..2000u32, top in prop_oneof![0..10_000u64, (1u64<<32)-5000..(1<<32)+5000, any::<u64>()], behind in 0..2000u64, ahead in 0..(1u64 << 31)) {
+            let mut w = window(size);
+            prop_assume!(top > 0 && top < u64::MAX - (1 << 32));
+            prop_assert!(w.accept(top).is_ok());
+            #[expect(clippy::cast_possible_truncation, reason = "what is sent")]
+            let field = |number: u64| number as u32;
+            let behind = top.saturating_sub(behind % u64::from(size));
+            prop_assert_eq!(w.number(SequenceNumbers::Extended, field(behind)), Ok(behind));
+            prop_assert_eq!(w.number(SequenceNumbers::Extended, field(top + ahead)), Ok(top + ahead));
+        }
+    }
+}

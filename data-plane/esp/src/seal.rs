@@ -172,3 +172,6 @@ fn write_trailer(trailer: &mut [u8], padding: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

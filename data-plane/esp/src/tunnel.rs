@@ -70,3 +70,36 @@ impl Tunnel {
 pub(crate) const fn padding_len(payload_len: usize) -> usize {
     payload_len.wrapping_add(TRAILER_LEN).wrapping_neg() & 3
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tunnel(udp: Option<UdpPorts>) -> Tunnel {
+        Tunnel { source: Ipv4Addr::LOCALHOST, destination: Ipv4Addr::LOCALHOST, udp, dont_fragment: DontFragment::Copy }
+    }
+
+    #[test]
+    fn lengths_of_well_known_packets() {
+        // 20 + 8 + 8 + 1438 + 2 + 16 = 1492, padded to a multiple of four behind the IV; with UDP eight more.
+        assert_eq!(tunnel(None).outer_len(1438), 1492);
+        assert_eq!(tunnel(None).outer_len(1439), 1496);
+        assert_eq!(tunnel(Some(UdpPorts { source: 1, destination: 1 })).outer_len(1438), 1500);
+    }
+
+    #[test]
+    fn the_longest_inner_packet_fits_and_one_more_octet_does_not() {
+        for t in [tunnel(None), tunnel(Some(UdpPorts { source: 1, destination: 1 }))] {
+            for mtu in 100..2000 {
+                let longest = t.max_inner_len(mtu);
+                assert!(t.outer_len(longest) <= mtu && t.outer_len(longest + 1) > mtu, "{mtu}");
+            }
+            assert_eq!(t.max_inner_len(40), 0);
+        }
+    }
+
+    #[test]
+    fn padding_aligns_to_four() {
+        assert_eq!([0, 1, 2, 3, 4, 5].map(padding_len), [2, 1, 0, 3, 2, 1]);
+    }
+}

@@ -1,0 +1,100 @@
+extern crate std;
+
+use ipsec_types::SequenceNumbers;
+use packet::VecBuffer;
+
+use super::*;
+use crate::fixtures::{INNER, SPI, UDP, inner, outbound, outer, seal_one, tunnel};
+use crate::{MAX_HEADROOM, MAX_TAILROOM};
+
+#[test]
+fn a_packet_is_laid_out_as_rfc_4303_and_rfc_3948_say() {
+    let plain = seal_one(&outbound(SequenceNumbers::Standard, tunnel(None)), &inner(INNER, 60)).unwrap();
+    let packet = outer(&plain);
+    assert_eq!((packet.protocol(), packet.ttl(), packet.total_len()), (50, 64, plain.len()));
+    assert_eq!((packet.source(), packet.destination()), ([192, 0, 2, 1].into(), [192, 0, 2, 2].into()));
+    assert_eq!(&packet.payload()[..16], [&SPI.to_be_bytes()[..], &[0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 1]].concat());
+
+    let in_udp = seal_one(&outbound(SequenceNumbers::Standard, tunnel(UDP)), &inner(INNER, 60)).unwrap();
+    assert_eq!((outer(&in_udp).protocol(), in_udp.len()), (17, plain.len() + 8));
+    let datagram = udp::Udp::parse(outer(&in_udp).payload()).unwrap();
+    assert_eq!((datagram.source_port, datagram.destination_port, datagram.checksum), (4500, 4501, 0));
+    assert_eq!(datagram.payload, packet.payload(), "same key, number and packet: the ESP part is the same");
+}
+
+#[test]
+fn the_outer_header_is_constructed_as_rfc_4301_says() {
+    let sealed = |traffic_class, df, policy| {
+        let sa = outbound(SequenceNumbers::Standard, Tunnel { dont_fragment: policy, ..tunnel(None) });
+        let buffer = seal_one(&sa, &inner(Ipv4Header { traffic_class, dont_fragment: df, ..INNER }, 40)).unwrap();
+        let packet = outer(&buffer);
+        (packet.traffic_class(), packet.dont_fragment(), packet.identification())
+    };
+    assert_eq!(sealed(0xb9, true, DontFragment::Copy), (0xb9, true, 0));
+    assert_eq!(sealed(0x03, false, DontFragment::Copy), (0x03, false, 0x3345));
+    assert_eq!(sealed(0, false, DontFragment::Set), (0, true, 0));
+    assert_eq!(sealed(0, true, DontFragment::Clear), (0, false, 0x3345));
+}
+
+#[test]
+fn room_is_used_to_the_last_octet_and_not_missed() {
+    // An inner packet of 47 octets needs three octets of padding: the most.
+    let packet = inner(INNER, 47);
+    let prepared = |headroom, tailroom| {
+        let sa = outbound(SequenceNumbers::Standard, tunnel(UDP));
+        let mut buffer = VecBuffer::new(&packet, headroom, tailroom);
+        let result = prepare(sa.take_one().unwrap(), &mut buffer).map(|_| ());
+        if result.is_err() {
+            assert_eq!(buffer.bytes(), packet, "a refusal changes nothing");
+        }
+        result
+    };
+    assert_eq!(prepared(MAX_HEADROOM, MAX_TAILROOM), Ok(()));
+    assert_eq!(prepared(MAX_HEADROOM - 1, MAX_TAILROOM), Err(SealError::NoHeadroom));
+    assert_eq!(prepared(MAX_HEADROOM, MAX_TAILROOM - 1), Err(SealError::NoTailroom));
+}
+
+#[test]
+fn what_follows_the_inner_packet_makes_room_for_the_trailer() {
+    let packet = inner(INNER, 28);
+    let prepared = |surplus: usize| {
+        let mut buffer = VecBuffer::new(&[&packet[..], &std::vec![0xee; surplus]].concat(), MAX_HEADROOM, 0);
+        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        let plan = prepare(sa.take_one().unwrap(), &mut buffer)?;
+        assert!(plan.job(&mut buffer).is_some());
+        Ok(buffer.len())
+    };
+    // Two octets of padding, the trailer and the ICV.
+    assert_eq!(prepared(20), Ok(tunnel(None).outer_len(28)));
+    assert_eq!(prepared(19), Err(SealError::NoTailroom));
+}
+
+#[test]
+fn an_outer_packet_ends_at_65535_octets() {
+    let prepared = |len| {
+        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        prepare(sa.take_one().unwrap(), &mut VecBuffer::from_packet(&inner(INNER, len))).map(|_| ())
+    };
+    // 20 + 8 + 8 + 16 octets around a multiple of four: 65,532 is the longest.
+    assert_eq!(prepared(65_478), Ok(()));
+    assert_eq!(prepared(65_479), Err(SealError::TooLong));
+}
+
+#[test]
+fn no_ipv4_packet_is_malformed() {
+    let mut six = inner(INNER, 40);
+    six[0] = 0x60;
+    let mut bad_sum = inner(INNER, 40);
+    bad_sum[10] ^= 1;
+    for packet in [&[][..], &[0x45; 19], &six, &bad_sum, &inner(INNER, 40)[..39]] {
+        assert_eq!(seal_one(&outbound(SequenceNumbers::Standard, tunnel(None)), packet).err(), Some(SealError::MalformedInner));
+    }
+}
+
+#[test]
+fn a_plan_fits_its_own_buffer_only() {
+    let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+    let mut buffer = VecBuffer::from_packet(&inner(INNER, 40));
+    let plan = prepare(sa.take_one().unwrap(), &mut buffer).unwrap();
+    assert!(plan.job(&mut VecBuffer::from_packet(&inner(INNER, 40))).is_none());
+}
