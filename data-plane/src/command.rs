@@ -1,0 +1,472 @@
+//! What the server thread and the workers say to each other.
+//!
+//! Key schedules, allocation and freeing happen on the server thread; a worker only moves pointers between bursts. So everything a worker
+//! no longer needs travels back as [`Garbage`] and is dropped by the server. Every queue is bounded and none is ever waited for: a worker
+//! that finds the garbage queue full leaves its commands where they are, and counts what it could not report.
+//!
+//! | direction | queue | content |
+//! |---|---|---|
+//! | server to worker | commands | [`Command`], applied in order between two bursts |
+//! | worker to server | notices | [`Notice`]: what the control plane or the neighbour resolver should know |
+//! | worker to server | punts, one queue for each [`PuntClass`] | [`Frame`]: packets for the gateway itself |
+//! | server to worker | free frames | empty [`Frame`]s, so that a worker never allocates |
+//! | worker to server | garbage | [`Garbage`], to be dropped or recycled |
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
+use esp::{InboundSa, OutboundSa, ReplayWindow, Selectors};
+use ipsec_types::{ChildSaId, Flow, PolicyId};
+
+use crate::stats::WorkerStats;
+use crate::table::{PolicySlot, SaSlot, Snapshot};
+
+/// Names a worker: 0 to one less than their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WorkerId(pub u16);
+
+/// Names a port: its place in [`crate::table::Ports`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortId(pub u8);
+
+/// What the server tells a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Replaces policies, routes, neighbours and ports. The first one that has an SPD lets the worker forward.
+    Snapshot(Arc<Snapshot>),
+    /// Installs an SA in its slot, which is empty. Every worker gets every SA; the replay window goes to the owner alone, before the others.
+    Install {
+        /// Both halves of the SA.
+        sa: Arc<InstalledSa>,
+        /// The replay window, to the worker that owns the SA; `None` to the others.
+        window: Option<ReplayWindow>,
+    },
+    /// The outbound half carries no more packets. The inbound half stays.
+    RetireOutbound(SaSlot),
+    /// Empties a slot. The SA comes back as [`Garbage::Sa`].
+    Remove(SaSlot),
+    /// Drops the packets that wait for an SA of this policy, and those that come within the time without asking again.
+    RefuseAcquire {
+        /// The policy.
+        policy: PolicySlot,
+        /// How long not to ask again.
+        retry_after: Duration,
+    },
+    /// Sends a packet of the gateway itself: one worker gets it. The frame comes back as [`Garbage::Frame`].
+    Transmit {
+        /// Where it goes.
+        via: Via,
+        /// The packet.
+        frame: Box<Frame>,
+    },
+    /// Ends the worker after this burst.
+    Stop,
+}
+
+/// How a packet of the gateway itself leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// As it stands, with Ethernet header, from this port: ARP, and answers to the sender of a frame.
+    Port(PortId),
+    /// An IPv4 packet without Ethernet header, in the clear, as the routes say; it waits for its neighbour where need be. IKE and ICMP.
+    Route,
+    /// An IPv4 packet without Ethernet header, treated as if it came from a protected port: the SPD decides. Answers to packets that came
+    /// through a tunnel.
+    Policy,
+}
+
+/// What a worker tells the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// A packet matched a PROTECT policy without an active SA that covers it, and waits. One per policy and worker, until an SA becomes
+    /// active, a [`Command::RefuseAcquire`] arrives or the packets have waited too long.
+    Acquire {
+        /// The policy.
+        policy: PolicyId,
+        /// Its place in the worker's tables.
+        slot: PolicySlot,
+        /// The packet that asked.
+        flow: Flow,
+    },
+    /// Packets wait for the MAC address of a neighbour. One per neighbour and worker, until a snapshot knows it or the packets have waited
+    /// too long.
+    NeighborMiss {
+        /// The port it is behind.
+        port: PortId,
+        /// The address to resolve.
+        address: Ipv4Addr,
+    },
+    /// The first authenticated packet on the inbound half activated the parked outbound half (RFC 7296 section 2.8). It is in force already.
+    Activated(ChildSaId),
+    /// The highest authenticated sequence number came from another address or port than the outbound half sends to. At most one a second
+    /// for each SA.
+    PeerMoved {
+        /// The SA.
+        child_sa: ChildSaId,
+        /// Where the packet came from.
+        address: Ipv4Addr,
+        /// Its UDP source port; `None` for plain ESP.
+        port: Option<u16>,
+    },
+    /// ESP arrived for an SPI that no SA has. At most one in ten milliseconds from a worker.
+    SpiMiss {
+        /// The SPI, unchecked.
+        spi: u32,
+        /// Its destination: an address of ours.
+        local: Ipv4Addr,
+        /// Its source.
+        remote: Ipv4Addr,
+    },
+    /// The outbound half has used its last sequence number.
+    SequenceExhausted(ChildSaId),
+}
+
+/// What a worker has no more use for; the server drops it.
+#[derive(Debug)]
+pub enum Garbage {
+    /// A snapshot that was replaced.
+    Snapshot(Arc<Snapshot>),
+    /// An SA that was removed, or that could not be installed.
+    Sa {
+        /// The SA; other workers may still hold it.
+        sa: Arc<InstalledSa>,
+        /// Its replay window, where the worker owned it.
+        window: Option<ReplayWindow>,
+    },
+    /// A frame that was transmitted.
+    Frame(Box<Frame>),
+}
+
+/// The classes of packets for the gateway itself. Each has a queue, so that none can starve another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PuntClass {
+    /// IKE with a responder SPI: of an exchange that is under way.
+    IkeSession,
+    /// IKE without a responder SPI: what anybody can send.
+    IkeInit,
+    /// ARP and ICMP.
+    SlowPath,
+}
+
+impl PuntClass {
+    /// Every class, most important first.
+    pub const ALL: [Self; 3] = [Self::IkeSession, Self::IkeInit, Self::SlowPath];
+}
+
+/// Where a punted packet came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// From the wire; the frame starts with its Ethernet header.
+    Port(PortId),
+    /// Out of an SA; the frame starts with the inner IPv4 header. Answer with [`Via::Policy`].
+    Tunnel(ChildSaId),
+}
+
+/// Octets that a [`Frame`] holds at most.
+pub const FRAME_CAPACITY: usize = 2048;
+
+/// A packet copied out of, or to be copied into, an mbuf. Made once and recycled.
+#[derive(Clone)]
+pub struct Frame {
+    origin: Origin,
+    len: usize,
+    octets: [u8; FRAME_CAPACITY],
+}
+
+impl Frame {
+    /// An empty frame.
+    pub fn empty() -> Box<Self> {
+        Box::new(Self { origin: Origin::Port(PortId(0)), len: 0, octets: [0; FRAME_CAPACITY] })
+    }
+
+    /// Takes the packet in; `None`, and nothing changes, where it is longer than [`FRAME_CAPACITY`].
+    pub fn fill(&mut self, origin: Origin, bytes: &[u8]) -> Option<()> {
+        self.octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        self.origin = origin;
+        self.len = bytes.len();
+        Some(())
+    }
+
+    /// The packet.
+    pub fn bytes(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
+    }
+
+    /// Where it came from; without meaning in a [`Command::Transmit`].
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame").field("origin", &self.origin).field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// A Child SA in the tables of the workers: made by the server, shared by all.
+#[derive(Debug)]
+pub struct InstalledSa {
+    /// Its identifier.
+    pub id: ChildSaId,
+    /// The slot that its inbound SPI names.
+    pub slot: SaSlot,
+    /// The policy it serves.
+    pub policy: PolicySlot,
+    /// The worker that opens its packets.
+    pub owner: WorkerId,
+    /// The inbound half.
+    pub inbound: InboundSa,
+    /// The outbound half.
+    pub outbound: OutboundSa,
+    /// What the outbound half may carry: source is our side, destination the peer's.
+    pub outbound_selectors: Selectors,
+    /// What is counted and changes while it lives.
+    pub state: SaState,
+}
+
+/// The changing part of an SA, apart from what every packet only reads.
+#[derive(Debug, Default)]
+pub struct SaState {
+    active: CachePadded<AtomicBool>,
+    inbound: CachePadded<InboundCounters>,
+    outbound: CachePadded<OutboundCounters>,
+}
+
+#[derive(Debug, Default)]
+struct InboundCounters {
+    packets: AtomicU64,
+    octets: AtomicU64,
+    last_ms: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct OutboundCounters {
+    packets: AtomicU64,
+    octets: AtomicU64,
+}
+
+impl SaState {
+    /// The state of an SA whose outbound half carries packets at once, or is parked.
+    pub fn new(active: bool) -> Self {
+        Self { active: CachePadded::new(AtomicBool::new(active)), ..Self::default() }
+    }
+
+    /// Whether the outbound half carries packets.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Lets the outbound half carry packets, on every worker. True where it was parked before. Nothing else is published through the flag:
+    /// the SA is in a worker's table before that worker can look at it.
+    #[inline]
+    pub fn activate(&self) -> bool {
+        !self.active.swap(true, Ordering::Relaxed)
+    }
+
+    /// Authenticated packets received, and octets of their inner packets.
+    pub fn inbound(&self) -> (u64, u64) {
+        (self.inbound.packets.load(Ordering::Relaxed), self.inbound.octets.load(Ordering::Relaxed))
+    }
+
+    /// Packets sent, and octets of their inner packets.
+    pub fn outbound(&self) -> (u64, u64) {
+        (self.outbound.packets.load(Ordering::Relaxed), self.outbound.octets.load(Ordering::Relaxed))
+    }
+
+    /// When the last authenticated packet arrived, in milliseconds of [`crate::clock::Clock`]; 0 where none has.
+    pub fn last_inbound_ms(&self) -> u64 {
+        self.inbound.last_ms.load(Ordering::Relaxed)
+    }
+
+    /// Counts a received packet. Only the owner calls this: a load and a store are enough.
+    #[inline]
+    pub(crate) fn count_inbound(&self, octets: usize, now_ms: u64) {
+        let counters = &self.inbound;
+        counters.packets.store(counters.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        counters.octets.store(counters.octets.load(Ordering::Relaxed).wrapping_add(octets as u64), Ordering::Relaxed);
+        counters.last_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Counts a sent packet. Several workers may.
+    #[inline]
+    pub(crate) fn count_outbound(&self, octets: usize) {
+        self.outbound.packets.fetch_add(1, Ordering::Relaxed);
+        self.outbound.octets.fetch_add(octets as u64, Ordering::Relaxed);
+    }
+}
+
+/// How many items each queue between the server and one worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueSizes {
+    /// Commands.
+    pub commands: usize,
+    /// Notices.
+    pub notices: usize,
+    /// Punted packets of each class.
+    pub punts: usize,
+}
+
+impl Default for QueueSizes {
+    fn default() -> Self {
+        Self { commands: 1024, notices: 1024, punts: 256 }
+    }
+}
+
+#[derive(Debug)]
+struct Channel {
+    id: WorkerId,
+    commands: ArrayQueue<Command>,
+    notices: ArrayQueue<Notice>,
+    punts: [ArrayQueue<Box<Frame>>; PuntClass::ALL.len()],
+    free: ArrayQueue<Box<Frame>>,
+    garbage: ArrayQueue<Garbage>,
+    applied: CachePadded<AtomicU64>,
+    stats: WorkerStats,
+}
+
+/// Joins the server with one worker. `policies` is the number of policy slots whose packets are counted.
+pub fn channel(id: WorkerId, sizes: QueueSizes, policies: usize) -> (WorkerHandle, WorkerEnd) {
+    let frames = sizes.punts * PuntClass::ALL.len();
+    let channel = Arc::new(Channel {
+        id,
+        commands: ArrayQueue::new(sizes.commands),
+        notices: ArrayQueue::new(sizes.notices),
+        punts: std::array::from_fn(|_| ArrayQueue::new(sizes.punts)),
+        free: ArrayQueue::new(frames),
+        garbage: ArrayQueue::new(sizes.commands),
+        applied: CachePadded::default(),
+        stats: WorkerStats::new(policies),
+    });
+    let handle = WorkerHandle { channel: Arc::clone(&channel), sent: 0 };
+    for _ in 0..frames {
+        handle.recycle(Frame::empty());
+    }
+    (handle, WorkerEnd { channel, applied: 0 })
+}
+
+/// The server's end.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    channel: Arc<Channel>,
+    sent: u64,
+}
+
+/// The place of a command in the order a worker applies them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[must_use = "a command that was sent is not yet applied"]
+pub struct Ticket(u64);
+
+impl WorkerHandle {
+    /// The worker.
+    pub fn id(&self) -> WorkerId {
+        self.channel.id
+    }
+
+    /// Queues a command.
+    ///
+    /// # Errors
+    /// Gives the command back where the queue is full: the worker is silent, or was sent too many at once.
+    pub fn send(&mut self, command: Command) -> Result<Ticket, Command> {
+        self.channel.commands.push(command)?;
+        self.sent += 1;
+        Ok(Ticket(self.sent))
+    }
+
+    /// Whether the worker has applied this command and all before it.
+    pub fn is_applied(&self, ticket: Ticket) -> bool {
+        // Acquire pairs with the worker's release: what the command did is visible to whoever sees it applied.
+        self.channel.applied.load(Ordering::Acquire) >= ticket.0
+    }
+
+    /// The next notice.
+    pub fn notice(&self) -> Option<Notice> {
+        self.channel.notices.pop()
+    }
+
+    /// The next packet of a class. Give it back with [`WorkerHandle::recycle`].
+    pub fn punted(&self, class: PuntClass) -> Option<Box<Frame>> {
+        self.channel.punts[class as usize].pop()
+    }
+
+    /// Gives an emptied frame back to the worker; what is too many is freed.
+    pub fn recycle(&self, frame: Box<Frame>) {
+        drop(self.channel.free.push(frame));
+    }
+
+    /// The next thing to drop.
+    pub fn garbage(&self) -> Option<Garbage> {
+        self.channel.garbage.pop()
+    }
+
+    /// The worker's counters.
+    pub fn stats(&self) -> &WorkerStats {
+        &self.channel.stats
+    }
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct WorkerEnd {
+    channel: Arc<Channel>,
+    applied: u64,
+}
+
+impl WorkerEnd {
+    /// The worker.
+    pub fn id(&self) -> WorkerId {
+        self.channel.id
+    }
+
+    /// The next command, as long as there is room to throw away what it replaces.
+    #[inline]
+    pub(crate) fn command(&mut self) -> Option<Command> {
+        if self.channel.commands.is_empty() || self.channel.garbage.is_full() {
+            return None;
+        }
+        self.channel.commands.pop()
+    }
+
+    /// The command that was taken last is in force.
+    pub(crate) fn applied(&mut self) {
+        self.applied += 1;
+        self.channel.applied.store(self.applied, Ordering::Release);
+    }
+
+    /// Hands something to the server to be dropped. A command makes one piece of garbage at most, and [`WorkerEnd::command`] saw room for it.
+    pub(crate) fn discard(&self, garbage: Garbage) {
+        drop(self.channel.garbage.push(garbage));
+    }
+
+    /// Reports to the server; false where the queue is full.
+    #[inline]
+    pub(crate) fn notify(&self, notice: Notice) -> bool {
+        self.channel.notices.push(notice).is_ok()
+    }
+
+    /// Copies a packet to the server; false where there is no free frame, the queue of the class is full, or the packet too long.
+    pub(crate) fn punt(&self, class: PuntClass, origin: Origin, bytes: &[u8]) -> bool {
+        let queue = &self.channel.punts[class as usize];
+        if queue.is_full() {
+            return false;
+        }
+        let Some(mut frame) = self.channel.free.pop() else { return false };
+        if frame.fill(origin, bytes).is_none() {
+            drop(self.channel.free.push(frame));
+            return false;
+        }
+        // The worker is the only producer, so the room seen above is still there.
+        queue.push(frame).is_ok()
+    }
+
+    /// The worker's counters.
+    #[inline]
+    pub fn stats(&self) -> &WorkerStats {
+        &self.channel.stats
+    }
+}

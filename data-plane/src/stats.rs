@@ -1,0 +1,111 @@
+//! Counters of one worker. The worker alone writes; anybody may read.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+use crate::table::PolicySlot;
+use crate::verdict::Verdict;
+
+/// Makes the counters that are no verdicts, their names and meanings from one table.
+macro_rules! tallies {
+    ($($variant:ident $name:literal $meaning:literal)*) => {
+        /// What a worker counts besides verdicts.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Tally {
+            $(#[doc = $meaning] $variant,)*
+        }
+
+        impl Tally {
+            /// Every tally, in the order of their counters.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The counter's name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// What the counter means.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning),* }
+            }
+        }
+    };
+}
+
+tallies! {
+    Iterations "worker_iterations" "Rounds of the worker's loop: its heartbeat."
+    BusyIterations "worker_busy_iterations" "Rounds in which there was something to do."
+    Packets "worker_packets" "Packets received from ports."
+    HandedOff "handed_off" "Packets given to the worker that owns their SA."
+    AcquireQueued "acquire_queued" "Packets that had to wait for an SA."
+    NeighborQueued "neighbor_queued" "Packets that had to wait for the MAC address of their next hop."
+    NoticesLost "notices_lost" "Reports to the server that found its queue full."
+}
+
+/// The counters.
+#[derive(Debug)]
+pub struct WorkerStats {
+    verdicts: CachePadded<[AtomicU64; Verdict::COUNT]>,
+    tallies: CachePadded<[AtomicU64; Tally::ALL.len()]>,
+    policies: Box<[AtomicU64]>,
+    thread: AtomicU32,
+}
+
+impl WorkerStats {
+    pub(crate) fn new(policies: usize) -> Self {
+        Self {
+            verdicts: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
+            tallies: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
+            policies: (0..policies).map(|_| AtomicU64::new(0)).collect(),
+            thread: AtomicU32::new(0),
+        }
+    }
+
+    /// Packets that ended in this verdict.
+    pub fn verdict(&self, verdict: Verdict) -> u64 {
+        self.verdicts[verdict.index()].load(Ordering::Relaxed)
+    }
+
+    /// A counter that is no verdict.
+    pub fn tally(&self, tally: Tally) -> u64 {
+        self.tallies[tally as usize].load(Ordering::Relaxed)
+    }
+
+    /// Packets that the policy in this slot has selected, since the worker started; 0 beyond the slots.
+    pub fn policy(&self, slot: PolicySlot) -> u64 {
+        self.policies.get(slot.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Thread id of the operating system; 0 before the worker runs.
+    pub fn thread(&self) -> u32 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, verdict: Verdict) {
+        add(&self.verdicts[verdict.index()], 1);
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, tally: Tally, n: usize) {
+        add(&self.tallies[tally as usize], n as u64);
+    }
+
+    #[inline]
+    pub(crate) fn count_policy(&self, slot: PolicySlot) {
+        if let Some(counter) = self.policies.get(slot.index()) {
+            add(counter, 1);
+        }
+    }
+
+    pub(crate) fn set_thread(&self, id: u32) {
+        self.thread.store(id, Ordering::Relaxed);
+    }
+}
+
+/// There is one writer, so a load and a store lose nothing and cost no locked instruction.
+#[inline]
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}

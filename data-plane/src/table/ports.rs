@@ -1,0 +1,61 @@
+//! Ports and the gateway's own addresses.
+
+use std::net::Ipv4Addr;
+
+use packet::ethernet::MacAddress;
+
+use crate::command::PortId;
+
+/// Which side of the IPsec boundary a port is on (RFC 4301 section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PortRole {
+    /// Hosts that IPsec protects.
+    Protected,
+    /// The network it protects them from.
+    Unprotected,
+}
+
+/// One port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Its side of the boundary.
+    pub role: PortRole,
+    /// Its MAC address.
+    pub mac: MacAddress,
+    /// The largest IP packet it sends, in octets.
+    pub mtu: usize,
+    /// The gateway's addresses on it.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+/// All ports, in the order of [`PortId`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ports {
+    ports: Box<[PortInfo]>,
+    own: Box<[Ipv4Addr]>,
+}
+
+impl Ports {
+    /// The ports; the first one is `PortId(0)`.
+    pub fn new(ports: Vec<PortInfo>) -> Self {
+        let own = ports.iter().flat_map(|port| port.addresses.iter().copied()).collect();
+        Self { ports: ports.into_boxed_slice(), own }
+    }
+
+    /// The port of this number.
+    #[inline]
+    pub fn port(&self, id: PortId) -> Option<&PortInfo> {
+        self.ports.get(usize::from(id.0))
+    }
+
+    /// All ports.
+    pub fn all(&self) -> &[PortInfo] {
+        &self.ports
+    }
+
+    /// Whether the address is one of the gateway's, on whatever port (RFC 1122 section 3.3.4.2, weak host model).
+    #[inline]
+    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.own.contains(&address)
+    }
+}

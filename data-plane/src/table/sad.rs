@@ -1,0 +1,186 @@
+//! The Security Association Database of one worker (RFC 4301 section 4.4.2): a dense array of slots.
+//!
+//! An inbound SPI of ours is a generation (12 bits, never zero) and a slot (20 bits), so that a lookup is one load and a compare of all 32 bits.
+//! Outbound SAs of one policy form a chain through the slots, the newest first. Installing and removing never cost more than the chain of
+//! one policy, and nothing here allocates after it was made.
+
+use std::sync::Arc;
+
+use esp::ReplayWindow;
+use ipsec_types::{Flow, Spi};
+
+use crate::command::InstalledSa;
+use crate::table::PolicySlot;
+
+/// Bits of an SPI that name the slot.
+pub const SLOT_BITS: u32 = 20;
+/// The most slots there can be.
+pub const MAX_SLOTS: u32 = 1 << SLOT_BITS;
+/// The highest generation; the lowest is 1.
+pub const MAX_GENERATION: u16 = (1 << (32 - SLOT_BITS)) - 1;
+
+/// A place for a Child SA in the tables of the workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SaSlot(u32);
+
+impl SaSlot {
+    /// The slot of this number; `None` from [`MAX_SLOTS`] on.
+    pub const fn new(number: u32) -> Option<Self> {
+        if number < MAX_SLOTS { Some(Self(number)) } else { None }
+    }
+
+    /// The slot that an SPI names, if it is one of ours.
+    #[inline]
+    pub const fn of(spi: u32) -> Self {
+        Self(spi & (MAX_SLOTS - 1))
+    }
+
+    /// The SPI of this slot in a generation; `None` unless that is between 1 and [`MAX_GENERATION`].
+    pub fn spi(self, generation: u16) -> Option<Spi> {
+        if generation == 0 || generation > MAX_GENERATION {
+            return None;
+        }
+        Spi::new(u32::from(generation) << SLOT_BITS | self.0).ok()
+    }
+
+    /// As an index.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Sad {
+    slots: Box<[Option<Slot>]>,
+    /// Apart from the SAs: a window is written while its SA is borrowed.
+    windows: Box<[Option<ReplayWindow>]>,
+    /// The newest outbound SA of each policy.
+    newest: Box<[Option<SaSlot>]>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    sa: Arc<InstalledSa>,
+    /// Whether it is in the chain of its policy.
+    outbound: bool,
+    /// The next older SA of the policy.
+    older: Option<SaSlot>,
+}
+
+/// The SAs, to be read while the windows are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Sas<'a> {
+    slots: &'a [Option<Slot>],
+    newest: &'a [Option<SaSlot>],
+}
+
+/// The replay windows of the SAs that this worker owns, by slot.
+#[derive(Debug)]
+pub struct Windows<'a>(&'a mut [Option<ReplayWindow>]);
+
+impl Sad {
+    /// An empty table of `slots` SAs and `policies` policies.
+    pub fn new(slots: usize, policies: usize) -> Self {
+        Self {
+            slots: (0..slots).map(|_| None).collect(),
+            windows: (0..slots).map(|_| None).collect(),
+            newest: (0..policies).map(|_| None).collect(),
+        }
+    }
+
+    /// Puts an SA in its slot, as the newest of its policy.
+    ///
+    /// # Errors
+    /// Gives both back where the slot is taken, or slot or policy are beyond the table.
+    pub fn install(&mut self, sa: Arc<InstalledSa>, window: Option<ReplayWindow>) -> Result<(), (Arc<InstalledSa>, Option<ReplayWindow>)> {
+        let slot = sa.slot;
+        let (Some(place @ None), Some(window_place), Some(newest)) =
+            (self.slots.get_mut(slot.index()), self.windows.get_mut(slot.index()), self.newest.get_mut(sa.policy.index()))
+        else {
+            return Err((sa, window));
+        };
+        *place = Some(Slot { sa, outbound: true, older: newest.replace(slot) });
+        *window_place = window;
+        Ok(())
+    }
+
+    /// Takes an SA out of the chain of its policy: it is not chosen for packets any more.
+    pub fn retire_outbound(&mut self, slot: SaSlot) {
+        let Some(Some(entry)) = self.slots.get_mut(slot.index()) else { return };
+        if !std::mem::replace(&mut entry.outbound, false) {
+            return;
+        }
+        let (policy, older) = (entry.sa.policy, entry.older.take());
+        let Some(newest) = self.newest.get_mut(policy.index()) else { return };
+        if *newest == Some(slot) {
+            *newest = older;
+            return;
+        }
+        let mut at = *newest;
+        while let Some(current) = at {
+            let Some(Some(entry)) = self.slots.get_mut(current.index()) else { return };
+            if entry.older == Some(slot) {
+                entry.older = older;
+                return;
+            }
+            at = entry.older;
+        }
+    }
+
+    /// Empties a slot.
+    pub fn remove(&mut self, slot: SaSlot) -> Option<(Arc<InstalledSa>, Option<ReplayWindow>)> {
+        self.retire_outbound(slot);
+        let sa = self.slots.get_mut(slot.index())?.take()?.sa;
+        Some((sa, self.windows.get_mut(slot.index()).and_then(Option::take)))
+    }
+
+    /// The SAs to read and the windows to write.
+    #[inline]
+    pub fn split(&mut self) -> (Sas<'_>, Windows<'_>) {
+        (Sas { slots: &self.slots, newest: &self.newest }, Windows(&mut self.windows))
+    }
+}
+
+impl<'a> Sas<'a> {
+    /// The SA that a received packet names.
+    #[inline]
+    pub fn inbound(&self, spi: u32) -> Option<&'a InstalledSa> {
+        let sa = &*self.slots.get(SaSlot::of(spi).index())?.as_ref()?.sa;
+        (sa.inbound.spi().value() == spi).then_some(sa)
+    }
+
+    /// The newest SA of a policy that is active and covers the packet.
+    #[inline]
+    pub fn outbound(&self, policy: PolicySlot, flow: &Flow) -> Option<&'a InstalledSa> {
+        self.chain(policy).find(|sa| sa.state.is_active() && sa.outbound_selectors.permits(flow))
+    }
+
+    /// Whether any SA of a policy is active.
+    pub fn any_active(&self, policy: PolicySlot) -> bool {
+        self.chain(policy).any(|sa| sa.state.is_active())
+    }
+
+    #[inline]
+    fn chain(&self, policy: PolicySlot) -> impl Iterator<Item = &'a InstalledSa> + use<'a> {
+        let slots = self.slots;
+        let entry = move |slot: SaSlot| slots.get(slot.index())?.as_ref();
+        let first = self.newest.get(policy.index()).copied().flatten().and_then(entry);
+        std::iter::successors(first, move |slot| slot.older.and_then(entry)).map(|slot| &*slot.sa)
+    }
+}
+
+impl Windows<'_> {
+    /// The window of an SA, where this worker owns it.
+    #[inline]
+    pub fn of(&self, slot: SaSlot) -> Option<&ReplayWindow> {
+        self.0.get(slot.index())?.as_ref()
+    }
+
+    /// The window of an SA, to be advanced.
+    #[inline]
+    pub fn of_mut(&mut self, slot: SaSlot) -> Option<&mut ReplayWindow> {
+        self.0.get_mut(slot.index())?.as_mut()
+    }
+}
