@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# peer.sh: a strongSwan peer and the network between it and the gateway under test. Sourced after scripts/lab.sh.
+#
+#   LAN host --- [peer: strongSwan] --- WAN --- [dut: Culvert] --- LAN host
+#   ns plan      ns peer                        ns dut             ns dlan
+#   10.77.2.10   10.77.2.1 192.0.2.2            192.0.2.1 10.77.1.1   10.77.1.10
+#
+# strongSwan runs ESP in user space (kernel-libipsec), so no kernel support is needed. Its version in Debian 12 always encapsulates in
+# UDP, and pretends a NAT to bring the other side to do so too; plain ESP needs 6.0.1 (PEER_ROOT, made by scripts/interop/mkroot).
+
+# shellcheck disable=SC2034
+{
+PEER_LAN=10.77.2.0/24 PEER_GW=10.77.2.1 PEER_HOST=10.77.2.10 PEER_ADDR=192.0.2.2
+DUT_LAN=10.77.1.0/24 DUT_GW=10.77.1.1 DUT_HOST=10.77.1.10 DUT_ADDR=192.0.2.1
+}
+PSK=interop-lab-preshared-key-0123456789
+PEER_ROOT=${PEER_ROOT:-}
+
+topology_up() {
+  add_ns peer dut plan dlan
+  veth peer lan plan eth0
+  veth dut lan dlan eth0
+  veth peer wan dut wan
+  in_ns peer sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0
+  in_ns peer ip addr add $PEER_GW/24 dev lan
+  in_ns peer ip addr add $PEER_ADDR/24 dev wan
+  host plan $PEER_HOST/24 $PEER_GW
+  host dlan $DUT_HOST/24 $DUT_GW
+}
+
+# peer_config ROLE FILE [EXTRA]: writes strongSwan's files from a swanctl.conf with @VARIABLES@; EXTRA is appended to strongswan.conf.
+peer_config() {
+  local role=$1 conf=$2 extra=${3:-} dir=$WORK/peer
+  mkdir -p "$dir"/swanctl/{conf.d,x509,x509ca,x509crl,x509aa,x509ac,x509ocsp,pubkey,private,rsa,ecdsa,pkcs8,pkcs12}
+  cat >"$dir/strongswan.conf" <<-EOT
+	charon-systemd {
+	  # kernel-libipsec before kernel-netlink; no resolve, updown, stroke, bypass-lan, connmark, farp, dhcp: they reach outside the lab
+	  load = random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 gmp sha1 sha2 aes gcm hmac kdf drbg md5 ctr kernel-libipsec kernel-netlink socket-default vici
+	  plugins { vici { socket = unix://$dir/charon.vici } }
+	  filelog { lab { path = $dir/charon.log
+	    time_format = %H:%M:%S
+	    flush_line = yes
+	    default = 1
+	    cfg = 2
+	  } }
+	  journal { default = -1 }
+	  syslog { daemon { default = -1 } }
+	  user = root
+	  install_routes = yes
+	  retransmit_tries = 3
+	  retransmit_timeout = 1.5
+	}
+	swanctl { load = pem pkcs1 x509 revocation constraints pubkey openssl random }
+	EOT
+  [ -z "$extra" ] || cat "$extra" >>"$dir/strongswan.conf"
+  sed -e "s|@LOCAL@|peer|g; s|@REMOTE@|dut|g; s|@ROLE@|$role|g; s|@LOCAL_ADDR@|$PEER_ADDR|g; s|@REMOTE_ADDR@|$DUT_ADDR|g" \
+    -e "s|@LOCAL_NET@|$PEER_LAN|g; s|@REMOTE_NET@|$DUT_LAN|g; s|@PSK@|$PSK|g" "$conf" >"$dir/swanctl/swanctl.conf"
+}
+
+# in_peer COMMAND...: run a strongSwan command in the peer's namespace, in PEER_ROOT where one is set. Ends in exec.
+in_peer() {
+  local dir=$WORK/peer
+  local environment=(STRONGSWAN_CONF="$dir/strongswan.conf" SWANCTL_DIR="$dir/swanctl")
+  [ -n "$PEER_ROOT" ] || exec ip netns exec "$(ns peer)" env "${environment[@]}" "$@"
+  # A private mount namespace: the bind mounts go with the process.
+  # shellcheck disable=SC2016
+  exec ip netns exec "$(ns peer)" unshare -m bash -ec '
+    root=$1 work=$2; shift 2
+    mount --make-rprivate /
+    mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"
+    mkdir -p "$root$work"; mount --bind "$work" "$root$work"
+    exec chroot "$root" "$@"' in_peer "$PEER_ROOT" "$WORK" env "${environment[@]}" "$@"
+}
+
+# peer_ctl COMMAND ARGS...: swanctl.
+peer_ctl() {
+  local command=$1; shift
+  (in_peer /usr/sbin/swanctl "$command" --uri "unix://$WORK/peer/charon.vici" "$@")
+}
+
+peer_log() { cat "$WORK/peer/charon.log"; }
+
+peer_up() {
+  (in_peer /usr/sbin/charon-systemd) >"$WORK/peer/charon.out" 2>&1 </dev/null &
+  LAB_PIDS+=($!)
+  wait_until 10 test -S "$WORK/peer/charon.vici" || die "charon did not start: $(tail -n 5 "$WORK/peer/charon.out")"
+  peer_ctl --load-all >"$WORK/peer/load.out" 2>&1 || die "swanctl --load-all: $(cat "$WORK/peer/load.out")"
+}
