@@ -1,0 +1,239 @@
+//! Against scapy's ESP, which shares no code with ours: it opens what we seal, we open what it seals, and each fault it makes ends in its own reason to
+//! drop. `tests/scapy/esp_peer.py` is the peer; without `/usr/bin/python3` and python3-scapy (`scripts/setup` installs them) the test fails.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use esp::open::{self, EspPacket, OpenError};
+use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
+use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
+use packet::ipv4::Ipv4Header;
+use packet::{Buffer, VecBuffer};
+use serde_json::{Value, json};
+
+const SPI: u32 = 0x1122_3344;
+const WINDOW: u64 = 64;
+
+#[test]
+fn scapy_opens_what_we_seal() {
+    let mut peer = Peer::start();
+    for suite in Suite::all() {
+        let sa = suite.outbound();
+        for start in suite.starts() {
+            sa.skip_to(start);
+            for number in start..start + 8 {
+                let inner = inner(20 + usize::try_from(number % 97).unwrap() * 15);
+                let mut buffer = VecBuffer::from_packet(&inner);
+                let plan = seal::prepare(sa.take_one().unwrap(), &mut buffer).unwrap();
+                esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+                let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": number >> 32, "wire": hex(buffer.bytes())}));
+                assert_eq!(answer, json!({"inner": hex(&inner), "spi": SPI, "sequence": number & 0xffff_ffff}), "{suite:?} {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn we_open_what_scapy_seals() {
+    let mut peer = Peer::start();
+    for suite in Suite::all() {
+        let mut receiver = suite.receiver();
+        for start in suite.starts() {
+            // A receiver knows the high half from what it has seen; here it has seen the number before.
+            if start > 1 {
+                assert!(receiver.window.accept(start - 1).is_ok());
+            }
+            for number in start..start + 8 {
+                let inner = inner(20 + usize::try_from(number % 97).unwrap() * 15);
+                let wire = peer.seal(&suite, number, &inner, None);
+                assert_eq!(receiver.open(&wire), Ok(inner), "{suite:?} {number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_fault_has_its_own_reason_to_drop() {
+    let mut peer = Peer::start();
+    for suite in Suite::all() {
+        let mut receiver = suite.receiver();
+        let inner = inner(84);
+        let first = peer.seal(&suite, 1, &inner, None);
+        assert_eq!(receiver.open(&first), Ok(inner.clone()));
+        let faults = [
+            ("icv", OpenError::Integrity),
+            ("payload", OpenError::Integrity),
+            ("runt", OpenError::Runt),
+            ("spi", OpenError::WrongSpi),
+            ("padding", OpenError::BadPadding),
+            ("next_header", OpenError::BadNextHeader(41)),
+            ("dummy", OpenError::Dummy),
+        ];
+        for (number, (fault, reason)) in (2..).zip(faults) {
+            let wire = peer.seal(&suite, number, &inner, Some(fault));
+            assert_eq!(receiver.open(&wire), Err(reason), "{suite:?} {fault}");
+        }
+        assert_eq!(receiver.open(&first), Err(OpenError::Replay), "{suite:?}");
+        let ahead = peer.seal(&suite, WINDOW + 1, &inner, None);
+        assert_eq!(receiver.open(&ahead), Ok(inner.clone()));
+        // Number 1 is now the first below the window. With ESN a number below the window means one 2^32 higher (RFC 4303 appendix A2), so that an old
+        // packet fails its integrity check instead.
+        let too_old = if suite.esn { OpenError::Integrity } else { OpenError::OutOfWindow };
+        assert_eq!(receiver.open(&first), Err(too_old), "{suite:?}");
+        let last_within = peer.seal(&suite, 2, &inner, None);
+        assert_eq!(receiver.open(&last_within), Ok(inner), "{suite:?}");
+    }
+}
+
+/// With ESN, what is out of the window as such is a number before the first: the window still reaches below zero.
+#[test]
+fn an_extended_number_before_the_first_is_out_of_window() {
+    let mut peer = Peer::start();
+    for suite in Suite::all().into_iter().filter(|s| s.esn) {
+        let mut receiver = suite.receiver();
+        let wire = peer.seal(&suite, 0xffff_fff0, &inner(84), None);
+        assert_eq!(receiver.open(&wire), Err(OpenError::OutOfWindow));
+    }
+}
+
+#[derive(Debug)]
+struct Suite {
+    algorithm: EncryptionAlgorithm,
+    esn: bool,
+    udp: bool,
+}
+
+impl Suite {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for algorithm in [EncryptionAlgorithm::AesGcm128, EncryptionAlgorithm::AesGcm256] {
+            for esn in [false, true] {
+                for udp in [false, true] {
+                    all.push(Self { algorithm, esn, udp });
+                }
+            }
+        }
+        all
+    }
+
+    /// Where to begin: at the first number, and with ESN also just before the low half wraps.
+    fn starts(&self) -> Vec<u64> {
+        if self.esn { vec![1, (1 << 32) - 4, (7 << 32) - 4] } else { vec![1, (1 << 32) - 8] }
+    }
+
+    fn keymat(&self) -> Vec<u8> {
+        (1..).take(self.algorithm.keymat_len()).collect()
+    }
+
+    fn key(&self) -> SaKey {
+        SaKey::from_keymat(self.algorithm, &Secret::new(self.keymat())).unwrap()
+    }
+
+    const fn numbers(&self) -> SequenceNumbers {
+        if self.esn { SequenceNumbers::Extended } else { SequenceNumbers::Standard }
+    }
+
+    fn outbound(&self) -> OutboundSa {
+        let udp = self.udp.then_some(UdpPorts { source: 4500, destination: 61_234 });
+        let tunnel = Tunnel { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into(), udp, dont_fragment: DontFragment::Copy };
+        OutboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), tunnel)
+    }
+
+    fn receiver(&self) -> Receiver {
+        let selector = |text: &str| vec![text.parse().unwrap()];
+        let size = WindowSize::new(u32::try_from(WINDOW).unwrap()).unwrap();
+        let selectors = Selectors::new(selector("10.77.1.0/24"), selector("10.77.2.0/24"));
+        let sa = InboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), size, selectors);
+        Receiver { window: ReplayWindow::new(sa.window_size()), sa }
+    }
+
+    fn json(&self) -> Value {
+        let udp = if self.udp { json!([4500, 61_234]) } else { Value::Null };
+        json!({"spi": SPI, "key": hex(&self.keymat()), "esn": self.esn, "source": "192.0.2.1", "destination": "192.0.2.2", "udp": udp})
+    }
+}
+
+struct Receiver {
+    sa: InboundSa,
+    window: ReplayWindow,
+}
+
+impl Receiver {
+    fn open(&mut self, wire: &[u8]) -> Result<Vec<u8>, OpenError> {
+        let mut buffer = VecBuffer::from_packet(wire);
+        let packet = EspPacket::parse(buffer.bytes())?;
+        let plan = open::prepare(&self.sa, &self.window, &packet, &buffer)?;
+        let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
+        plan.finish(verified.contains(0), &mut self.window, &mut buffer)?;
+        Ok(buffer.bytes().to_vec())
+    }
+}
+
+/// scapy in a process of its own.
+struct Peer {
+    child: Child,
+    requests: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scapy/esp_peer.py");
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("/usr/bin/python3 is missing: run scripts/setup");
+        let (requests, answers) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, requests, answers }
+    }
+
+    fn ask(&mut self, request: &Value) -> Value {
+        let gone = "the scapy peer has ended: is python3-scapy installed? run scripts/setup";
+        writeln!(self.requests.as_mut().unwrap(), "{request}").expect(gone);
+        let mut line = String::new();
+        assert_ne!(self.answers.read_line(&mut line).expect(gone), 0, "{gone}");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn seal(&mut self, suite: &Suite, number: u64, inner: &[u8], fault: Option<&str>) -> Vec<u8> {
+        let answer = self.ask(&json!({"op": "seal", "sa": suite.json(), "number": number, "inner": hex(inner), "fault": fault}));
+        unhex(answer["wire"].as_str().unwrap_or_else(|| panic!("{answer}")))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // End of input ends the peer.
+        self.requests = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// A UDP packet of `len` octets; cut short below 28.
+fn inner(len: usize) -> Vec<u8> {
+    let header = Ipv4Header {
+        traffic_class: 0xb8,
+        identification: 7,
+        dont_fragment: true,
+        ttl: 63,
+        protocol: 17,
+        source: [10, 77, 1, 10].into(),
+        destination: [10, 77, 2, 10].into(),
+    };
+    let mut packet = header.to_octets(len - 20).unwrap().to_vec();
+    let udp_len = u16::try_from(len - 20).unwrap().to_be_bytes();
+    packet.extend([0x03, 0xe8, 0x07, 0xd0, udp_len[0], udp_len[1], 0, 0].into_iter().chain((0..=250).cycle()).take(len - 20));
+    packet
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}

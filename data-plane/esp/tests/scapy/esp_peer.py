@@ -1,0 +1,141 @@
+#!/usr/bin/python3
+"""An ESP peer made of scapy, as a filter: one JSON request a line on standard input, one JSON answer a line on standard output.
+
+    {"op": "seal", "sa": SA, "number": N, "inner": HEX}                   -> {"wire": HEX}
+    {"op": "seal", "sa": SA, "number": N, "inner": HEX, "fault": FAULT}   -> {"wire": HEX}, with one thing wrong
+    {"op": "open", "sa": SA, "high": H, "wire": HEX}                      -> {"inner": HEX, "spi": S, "sequence": N}, or {"error": TEXT}
+
+SA: {"spi": S, "key": HEX (cipher key and salt), "esn": BOOL, "source": IP, "destination": IP, "udp": null or [SPORT, DPORT]}, seen from the sender.
+N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer IPv4 packet, "inner" the inner one.
+
+FAULT: "icv" (last octet flipped), "payload" (a ciphertext octet flipped), "runt" (33 octets of ESP, one less than the shortest packet), "spi" (another
+SPI, authenticated as such), "padding" (pattern wrong, ICV right), "next_header" (41 for IPv6, ICV right), "dummy" (59, ICV right).
+
+Replays and packets out of the window are made by sending what this prints again, or with an old number. Only AES-GCM with a 16-octet ICV.
+
+scapy 2.5 gets the UDP header of NAT traversal wrong (its length, and opening at all), so that header is put on and taken off here. It does not check
+the padding it opens.
+"""
+import json
+import sys
+import warnings
+
+warnings.filterwarnings("ignore")
+from scapy.layers.inet import IP, UDP  # noqa: E402
+from scapy.layers.ipsec import CRYPT_ALGOS, ESP, IPSecIntegrityError, SecurityAssociation  # noqa: E402
+from scapy.packet import Raw  # noqa: E402
+
+ESP_PROTOCOL = 50
+SHORTEST = 34
+
+
+class Faulty:
+    """A cipher of scapy's that spoils the plaintext after padding it."""
+
+    def __init__(self, algorithm, spoil):
+        self.algorithm = algorithm
+        self.spoil = spoil
+
+    def __getattr__(self, name):
+        return getattr(self.algorithm, name)
+
+    def pad(self, esp):
+        return self.spoil(self.algorithm.pad(esp))
+
+
+def wrong_padding(esp):
+    # Where there is no padding, four octets are added first: the packet stays aligned.
+    esp.padlen = esp.padlen or 4
+    esp.padding = bytes(range(1, esp.padlen)) + b"\xaa"
+    return esp
+
+
+def next_header(value):
+    def spoil(esp):
+        esp.nh = value
+        return esp
+    return spoil
+
+
+SPOIL = {"padding": wrong_padding, "next_header": next_header(41), "dummy": next_header(59)}
+
+
+def association(sa, high, fault=None):
+    spi = sa["spi"] ^ 0x00f00000 if fault == "spi" else sa["spi"]
+    result = SecurityAssociation(
+        ESP, spi=spi, crypt_algo="AES-GCM", crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=16,
+        tunnel_header=IP(src=sa["source"], dst=sa["destination"], ttl=64), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
+    if fault in SPOIL:
+        result.crypt_algo = Faulty(CRYPT_ALGOS["AES-GCM"], SPOIL[fault])
+    return result
+
+
+def flip(octets, at):
+    octets = bytearray(octets)
+    octets[at] ^= 1
+    return bytes(octets)
+
+
+def seal(request):
+    sa, number, fault = request["sa"], request["number"], request.get("fault")
+    if fault not in (None, "icv", "payload", "runt", "spi", *SPOIL):
+        raise ValueError("unknown fault %s" % fault)
+    inner = IP(bytes.fromhex(request["inner"]))
+    sender = association(sa, number >> 32, fault)
+    # scapy takes a sequence number of 0, which an extended one may have as its low half, for "none given" and then uses this one.
+    sender.seq_num = number & 0xffffffff
+    sealed = sender.encrypt(inner, seq_num=sender.seq_num, iv=number.to_bytes(8, "big"))
+    esp = bytes(sealed[ESP])
+    if fault == "icv":
+        esp = flip(esp, -1)
+    elif fault == "payload":
+        esp = flip(esp, 16)
+    elif fault == "runt":
+        esp = esp[:SHORTEST - 1]
+    outer = IP(src=sa["source"], dst=sa["destination"], ttl=64, tos=inner.tos, flags=inner.flags.value & 2)
+    if sa["udp"]:
+        sport, dport = sa["udp"]
+        return {"wire": bytes(outer / UDP(sport=sport, dport=dport, chksum=0) / Raw(esp)).hex()}
+    outer.proto = ESP_PROTOCOL
+    return {"wire": bytes(outer / Raw(esp)).hex()}
+
+
+def open_(request):
+    sa, wire = request["sa"], bytes.fromhex(request["wire"])
+    outer = IP(wire)
+    if outer.len != len(wire):
+        return {"error": "IPv4 length %d of %d octets" % (outer.len, len(wire))}
+    checksum = outer.chksum
+    del outer.chksum
+    if IP(bytes(outer)).chksum != checksum:
+        return {"error": "IPv4 checksum"}
+    if (outer.src, outer.dst) != (sa["source"], sa["destination"]):
+        return {"error": "addresses"}
+    body = wire[outer.ihl * 4:]
+    if sa["udp"]:
+        udp = UDP(body)
+        if (outer.proto, [udp.sport, udp.dport], udp.chksum, udp.len) != (17, sa["udp"], 0, len(body)):
+            return {"error": "UDP header"}
+        body = body[8:]
+    elif outer.proto != ESP_PROTOCOL:
+        return {"error": "protocol %d" % outer.proto}
+    plain = IP(src=outer.src, dst=outer.dst, proto=ESP_PROTOCOL) / ESP(body)
+    try:
+        inner = association(sa, request["high"]).decrypt(IP(bytes(plain)))
+    except IPSecIntegrityError:
+        return {"error": "integrity"}
+    return {"inner": bytes(inner).hex(), "spi": plain[ESP].spi, "sequence": plain[ESP].seq}
+
+
+def main():
+    for line in sys.stdin:
+        try:
+            request = json.loads(line)
+            answer = {"seal": seal, "open": open_}[request["op"]](request)
+        except Exception as error:  # noqa: BLE001
+            answer = {"error": "%s: %s" % (type(error).__name__, error)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
