@@ -31,6 +31,11 @@ pub struct Identification {
 }
 
 impl Identification {
+    /// `data` of any type, as [`Identity`] does not know it.
+    pub const fn new(id_type: u8, data: Vec<u8>) -> Self {
+        Self { id_type, reserved: [0; 3], data }
+    }
+
     /// The identity, where its type and data are legal.
     ///
     /// # Errors
@@ -53,6 +58,30 @@ impl Identification {
 
 impl From<&Identity> for Identification {
     fn from(identity: &Identity) -> Self {
-        Self { id_type: identity.id_type(), reserved: [0; 3], data: identity.data() }
+        Self::new(identity.id_type(), identity.data())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{Part, PayloadType};
+
+    #[test]
+    fn reserved_octets_are_ignored_but_signed_as_sent() {
+        let sent = [1, 0xde, 0xad, 0xbe, 10, 0, 0, 1];
+        let id = Identification::parse(Reader::new(Part::Payload(PayloadType::IDI), &sent)).unwrap();
+        assert_eq!(id.identity(), "10.0.0.1".parse());
+        assert_eq!(id.octets(), sent);
+        assert_eq!(Identification::from(&id.identity().unwrap()).octets(), [1, 0, 0, 0, 10, 0, 0, 1]);
+    }
+
+    #[test]
+    fn an_identity_nobody_understands_is_still_read() {
+        let id = Identification::new(201, vec![1, 2]);
+        assert!(id.identity().is_err());
+        assert_eq!(id.octets(), [201, 0, 0, 0, 1, 2]);
     }
 }
