@@ -146,3 +146,106 @@ fn emit_chain(payloads: &[Payload], place: Place, writer: &mut Writer) -> Result
     }
     Ok(payloads.first().map_or(PayloadType::NONE, Payload::payload_type))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{ExchangeType, Flags, Notify, NotifyType, Version};
+
+    fn message(payloads: Vec<Payload>) -> Message {
+        let flags = Flags { initiator: true, ..Flags::default() };
+        let exchange = ExchangeType::INFORMATIONAL;
+        Message { header: Header { initiator_spi: 1, responder_spi: 2, version: Version::V2, exchange, flags, message_id: 3 }, payloads }
+    }
+
+    fn vendor_id() -> Payload {
+        Payload::VendorId(vec![0xab; 3])
+    }
+
+    fn sealed() -> Payload {
+        Payload::Encrypted(Encrypted { first: PayloadType::NOTIFY, body: vec![9; 24] })
+    }
+
+    fn unknown(payload_type: u8, critical: bool) -> Payload {
+        Payload::Unknown(Unknown { payload_type: PayloadType(payload_type), critical, body: vec![1] })
+    }
+
+    #[test]
+    fn other_versions_are_told_apart_from_nonsense() {
+        let mut octets = message(vec![]).emit().unwrap();
+        for (version, expected) in [(0x10, Err(ParseError::MajorVersion(1))), (0x30, Err(ParseError::MajorVersion(3))), (0x2f, Ok(()))] {
+            octets[17] = version;
+            assert_eq!(Message::parse(&octets).map(drop), expected, "{version:02x}");
+        }
+        assert_eq!(Header::peek(&octets).map(|header| header.version.minor), Ok(15));
+    }
+
+    #[test]
+    fn the_length_field_measures_the_datagram() {
+        let mut octets = message(vec![vendor_id()]).emit().unwrap();
+        octets.push(0);
+        let fault = Fault::Length { said: 35, actual: 36 };
+        assert_eq!(Message::parse(&octets), Err(ParseError::Malformed { part: Part::Header, fault }));
+    }
+
+    #[test]
+    fn the_encrypted_payload_stands_last_and_outermost() {
+        assert_eq!(message(vec![sealed(), vendor_id()]).emit(), Err(EmitError::EncryptedNotLast));
+        assert_eq!(emit_payloads(&[sealed()]), Err(EmitError::EncryptedNotLast));
+
+        let mut octets = message(vec![vendor_id(), sealed()]).emit().unwrap();
+        assert_eq!(Message::parse(&octets).map(|m| m.encrypted().is_some()), Ok(true));
+        octets.push(0);
+        octets[27] += 1;
+        let not_last = ParseError::Malformed { part: Part::Payload(PayloadType::SK), fault: Fault::NotLast };
+        assert_eq!(Message::parse(&octets), Err(not_last));
+        assert_eq!(parse_payloads(PayloadType::SK, &[0, 0, 0, 4]), Err(not_last));
+    }
+
+    #[test]
+    fn associated_data_end_where_the_initialization_vector_begins() {
+        let octets = message(vec![vendor_id(), sealed()]).emit().unwrap();
+        let Some(Payload::Encrypted(encrypted)) = Message::parse(&octets).unwrap().payloads.pop() else { panic!("sealed") };
+        assert_eq!(encrypted.associated_data(&octets), &octets[..28 + 7 + 4]);
+        assert_eq!(encrypted.associated_data(&[]), &[0; 0], "another datagram is no reason to panic");
+    }
+
+    #[test]
+    fn critical_counts_only_where_the_type_is_unknown() {
+        let notify = Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, vec![]));
+        let Chain { first, mut octets } = emit_payloads(&[notify, unknown(99, false), unknown(200, true)]).unwrap();
+        octets[1] |= 0xff;
+        let payloads = parse_payloads(first, &octets).unwrap();
+        assert_eq!(unsupported_critical(&payloads), Some(PayloadType(200)));
+        assert_eq!(unsupported_critical(&payloads[..2]), None);
+    }
+
+    #[test]
+    fn the_chain_is_bounded_at_exactly_the_limit() {
+        let chain = |count| emit_payloads(&vec![vendor_id(); count]).unwrap();
+        let Chain { first, octets } = chain(limits::PAYLOADS);
+        assert_eq!(parse_payloads(first, &octets).map(|payloads| payloads.len()), Ok(limits::PAYLOADS));
+        let Chain { first, octets } = chain(limits::PAYLOADS + 1);
+        let fault = Fault::TooMany(limits::PAYLOADS);
+        assert_eq!(parse_payloads(first, &octets), Err(ParseError::Malformed { part: Part::Payload(PayloadType::NONE), fault }));
+    }
+
+    #[test]
+    fn an_empty_chain_is_empty() {
+        assert_eq!(emit_payloads(&[]), Ok(Chain { first: PayloadType::NONE, octets: vec![] }));
+        assert_eq!(parse_payloads(PayloadType::NONE, &[]), Ok(vec![]));
+        assert!(parse_payloads(PayloadType::NONE, &[0]).is_err());
+    }
+
+    #[test]
+    fn errors_say_where_what_and_which_section() {
+        let error = parse_payloads(PayloadType::NONCE, &[0, 0, 0, 8, 1, 2, 3, 4]).unwrap_err();
+        let text = "payload Nonce has a nonce length of 4, which is not allowed here (RFC 7296 section 3.9)";
+        assert_eq!(alloc::format!("{error}"), text);
+        let error = parse_payloads(PayloadType::SA, &[0, 0, 0, 9, 0, 0, 0, 8, 1]).unwrap_err();
+        let text = "a proposal needs 4 more octets where 1 are left (RFC 7296 section 3.3.1)";
+        assert_eq!(alloc::format!("{error}"), text);
+    }
+}

@@ -166,10 +166,10 @@ impl Proposal {
         if transforms.len() != said {
             return Err(body.fault(Fault::Count { said, found: transforms.len() }));
         }
+        body.finish()?;
         if said == 0 {
             return Err(body.fault(Fault::Empty));
         }
-        body.finish()?;
         Ok(Self { number, protocol: Protocol(protocol), spi, transforms })
     }
 
@@ -194,3 +194,6 @@ fn check_last(said: u8, more: u8, behind: &Reader<'_>, substructure: &Reader<'_>
     }
     Err(substructure.fault(Fault::Value { field: "Last Substruc", value: said.into() }))
 }
+
+#[cfg(test)]
+mod tests;

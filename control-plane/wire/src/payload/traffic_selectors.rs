@@ -176,3 +176,64 @@ fn emit_range(writer: &mut Writer, addresses: &AddressRange, protocol: u8, ports
         Ok(())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    fn parse(octets: &[u8]) -> Result<TrafficSelectors, ParseError> {
+        TrafficSelectors::parse(Reader::new(Part::Payload(PayloadType::TSI), octets))
+    }
+
+    /// TCP to port 443 of 10.0.0.0/8, to be spoilt an octet at a time.
+    const HTTPS: [u8; 20] = [1, 0, 0, 0, 7, 6, 0, 16, 1, 0xbb, 1, 0xbb, 10, 0, 0, 0, 10, 255, 255, 255];
+
+    fn spoilt(changes: &[(usize, u8)]) -> Result<TrafficSelectors, ParseError> {
+        let mut octets = HTTPS;
+        changes.iter().for_each(|(at, octet)| octets[*at] = *octet);
+        parse(&octets)
+    }
+
+    #[test]
+    fn a_selector_is_read_and_written() {
+        let expected: TrafficSelectors = ["10.0.0.0/8[tcp/443]".parse::<TrafficSelector>().unwrap()].into_iter().collect();
+        assert_eq!(parse(&HTTPS), Ok(expected.clone()));
+        let mut writer = Writer::new();
+        expected.emit(PayloadType::TSI, &mut writer).unwrap();
+        assert_eq!(writer.finish(), HTTPS);
+    }
+
+    #[test]
+    fn opaque_ports_are_the_only_ones_to_run_backwards() {
+        let addresses = "10.0.0.0/8".parse().unwrap();
+        let opaque = spoilt(&[(8, 0xff), (9, 0xff), (10, 0), (11, 0)]).unwrap();
+        assert_eq!(opaque.selectors, [Selector::Opaque { addresses, protocol: 6 }]);
+        assert_eq!(opaque.supported().count(), 0);
+        let fault = Fault::Value { field: "an end port before the start port,", value: 0x01ba };
+        assert_eq!(spoilt(&[(11, 0xba)]), Err(ParseError::Malformed { part: Part::Selector, fault }));
+    }
+
+    #[test]
+    fn what_cannot_be_enforced_is_kept_aside() {
+        let body = HTTPS[8..].to_vec();
+        let ports_without_protocol = Selector::Unsupported { ts_type: 7, protocol: 0, body: body.clone() };
+        assert_eq!(spoilt(&[(5, 0)]), Ok(TrafficSelectors { selectors: vec![ports_without_protocol] }));
+        let fibre_channel = Selector::Unsupported { ts_type: 9, protocol: 6, body };
+        assert_eq!(spoilt(&[(4, 9)]), Ok(TrafficSelectors { selectors: vec![fibre_channel] }));
+    }
+
+    #[test]
+    fn ranges_lengths_and_counts_must_agree() {
+        assert!(spoilt(&[(16, 9)]).is_err(), "the range runs backwards");
+        assert!(spoilt(&[(4, 8)]).is_err(), "IPv6 needs more octets");
+        assert!(spoilt(&[(7, 15)]).is_err() && spoilt(&[(7, 17)]).is_err(), "Selector Length");
+        let part = Part::Payload(PayloadType::TSI);
+        assert_eq!(spoilt(&[(0, 0)]), Err(ParseError::Malformed { part, fault: Fault::Empty }));
+        assert_eq!(spoilt(&[(0, 2)]), Err(ParseError::Malformed { part, fault: Fault::Count { said: 2, found: 1 } }));
+        assert_eq!(spoilt(&[(0, 129)]), Err(ParseError::Malformed { part, fault: Fault::TooMany(limits::SELECTORS) }));
+        let two = [&HTTPS[..], &HTTPS[4..]].concat();
+        assert_eq!(parse(&two), Err(ParseError::Malformed { part, fault: Fault::Trailing(16) }));
+    }
+}

@@ -328,3 +328,61 @@ const fn sequence_numbers_name(id: u16) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn known_algorithms_come_back() {
+        for &algorithm in EncryptionAlgorithm::ALL {
+            assert_eq!(Transform::from(algorithm).encryption(), Some(algorithm));
+            assert_eq!(Transform::from(algorithm).to_string(), algorithm.to_string());
+        }
+        for &algorithm in PrfAlgorithm::ALL {
+            assert_eq!(Transform::from(algorithm).prf(), Some(algorithm));
+            assert_eq!(Transform::from(algorithm).to_string(), algorithm.to_string());
+        }
+        for &algorithm in IntegrityAlgorithm::ALL {
+            assert_eq!(Transform::from(algorithm).integrity(), Some(algorithm));
+            assert_eq!(Transform::from(algorithm).to_string(), algorithm.to_string());
+        }
+        for &method in KeyExchangeMethod::ALL {
+            assert_eq!(Transform::from(method).key_exchange(), Some(method));
+            assert_eq!(Transform::from(method).to_string(), method.to_string());
+        }
+        for &numbers in SequenceNumbers::ALL {
+            assert_eq!(Transform::from(numbers).sequence_numbers(), Some(numbers));
+            assert_eq!(Transform::from(numbers).to_string(), numbers.to_string());
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_no_algorithm() {
+        let gcm = Transform::from(EncryptionAlgorithm::AesGcm128);
+        assert_eq!(gcm.prf(), None, "another type");
+        let odd = Attribute { kind: 99, value: AttributeValue::Short(128) };
+        let twice = Transform { attributes: vec![gcm.attributes[0].clone(), gcm.attributes[0].clone()], ..gcm.clone() };
+        let more = Transform { attributes: vec![gcm.attributes[0].clone(), odd.clone()], ..gcm.clone() };
+        let long = Attribute { kind: Attribute::KEY_LENGTH, value: AttributeValue::Long(vec![0, 128]) };
+        let wrong_form = Transform { attributes: vec![long], ..gcm };
+        assert_eq!([twice.encryption(), more.encryption(), wrong_form.encryption()], [None; 3]);
+        let x25519 = Transform { attributes: vec![odd], ..Transform::from(KeyExchangeMethod::X25519) };
+        assert_eq!(x25519.key_exchange(), None, "an attribute that method does not take");
+        assert_eq!(Transform::new(TransformType::KE, Transform::NONE, None).key_exchange(), None);
+    }
+
+    #[test]
+    fn attributes_are_bounded() {
+        let parse = |count: usize| {
+            let octets = [&[4, 0, 0, 31][..], &[0x80, 14, 0, 128].repeat(count)].concat();
+            Transform::parse(Reader::new(Part::Transform, &octets)).map(|transform| transform.attributes.len())
+        };
+        assert_eq!(parse(limits::ATTRIBUTES), Ok(limits::ATTRIBUTES));
+        let fault = Fault::TooMany(limits::ATTRIBUTES);
+        assert_eq!(parse(limits::ATTRIBUTES + 1), Err(ParseError::Malformed { part: Part::Transform, fault }));
+    }
+}
