@@ -36,8 +36,9 @@ pub const ICV_LEN: usize = 16;
 /// Encrypts the data of every job in place and writes its ICV. The caller never gives one key the same nonce twice.
 #[inline]
 pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
+    let mut stream = portable::Keystream::new();
     for job in jobs {
-        portable::seal(job.key.portable(), &job.nonce, job.aad.octets(), job.data, job.icv);
+        portable::seal(job.key.portable(), &job.nonce, job.aad.octets(), job.data, job.icv, &mut stream);
     }
 }
 
@@ -49,8 +50,9 @@ pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
 #[must_use = "packets whose bit is not set must be dropped"]
 pub fn open_burst(jobs: &mut [OpenJob<'_>]) -> Verified {
     let mut verified = Verified::NONE;
+    let mut stream = portable::Keystream::new();
     for (index, job) in jobs.iter_mut().take(MAX_BURST).enumerate() {
-        if portable::open(job.key.portable(), &job.nonce, job.aad.octets(), job.data, &job.icv) {
+        if portable::open(job.key.portable(), &job.nonce, job.aad.octets(), job.data, &job.icv, &mut stream) {
             verified.insert(index);
         }
     }

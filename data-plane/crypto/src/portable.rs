@@ -14,6 +14,16 @@ type Block = Array<u8, U16>;
 /// Keystream blocks computed at once: the crate `aes` runs its widest code on batches of 64.
 const BATCH: usize = 64;
 
+/// Room for keystream: made once a burst, as clearing it costs more than a short packet.
+pub(crate) struct Keystream([Block; BATCH]);
+
+impl Keystream {
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self([Block::default(); BATCH])
+    }
+}
+
 /// Round keys and hash key. The parts zero themselves when dropped.
 pub(crate) struct Key {
     cipher: Cipher,
@@ -65,39 +75,38 @@ impl Cipher {
 
 /// GCM-AE (NIST SP 800-38D section 7.1) with a 96-bit IV, in place.
 #[inline]
-pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8; ICV_LEN]) {
-    let mask = apply_keystream(&key.cipher, nonce, data);
+pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8; ICV_LEN], stream: &mut Keystream) {
+    let mask = apply_keystream(&key.cipher, nonce, data, stream);
     *icv = tag(key, mask, aad, data);
 }
 
 /// GCM-AD (section 7.2): the tag first, in constant time, and only then the data.
 #[inline]
-pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8; ICV_LEN]) -> bool {
+pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8; ICV_LEN], stream: &mut Keystream) -> bool {
     let mut first = [counter_block(nonce, 1)];
     key.cipher.encrypt(&mut first);
     let [mask] = first;
     let authentic: bool = tag(key, mask, aad, data).ct_eq(icv).into();
     if authentic {
-        apply_keystream(&key.cipher, nonce, data);
+        apply_keystream(&key.cipher, nonce, data, stream);
     }
     authentic
 }
 
 /// XORs the keystream from counter 2 on and returns the block of counter 1, which masks the tag.
 #[inline]
-fn apply_keystream(cipher: &Cipher, nonce: &[u8; NONCE_LEN], data: &mut [u8]) -> Block {
+fn apply_keystream(cipher: &Cipher, nonce: &[u8; NONCE_LEN], data: &mut [u8], stream: &mut Keystream) -> Block {
     let mut counters = 1_u32..;
-    let mut stream = [Block::default(); BATCH];
     // The mask is the first block of the first batch: a short packet costs one call of the cipher.
     let (first, rest) = data.split_at_mut(data.len().min((BATCH - 1) * 16));
-    let [mask, blocks @ ..] = fill(cipher, nonce, &mut counters, &mut stream, 1 + first.len().div_ceil(16)) else {
+    let [mask, blocks @ ..] = fill(cipher, nonce, &mut counters, stream, 1 + first.len().div_ceil(16)) else {
         return Block::default();
     };
     xor(first, blocks);
     let mask = *mask;
     for chunk in rest.chunks_mut(BATCH * 16) {
         let len = chunk.len().div_ceil(16);
-        xor(chunk, fill(cipher, nonce, &mut counters, &mut stream, len));
+        xor(chunk, fill(cipher, nonce, &mut counters, stream, len));
     }
     mask
 }
@@ -108,10 +117,10 @@ fn fill<'a>(
     cipher: &Cipher,
     nonce: &[u8; NONCE_LEN],
     counters: &mut core::ops::RangeFrom<u32>,
-    stream: &'a mut [Block; BATCH],
+    stream: &'a mut Keystream,
     len: usize,
 ) -> &'a [Block] {
-    let blocks = stream.get_mut(..len).unwrap_or_default();
+    let blocks = stream.0.get_mut(..len).unwrap_or_default();
     for (block, counter) in blocks.iter_mut().zip(counters) {
         *block = counter_block(nonce, counter);
     }

@@ -6,7 +6,16 @@ use aes_gcm::aead::{Aead, KeyInit as _, Payload};
 use proptest::prelude::*;
 use std::vec::Vec;
 
-use super::*;
+use super::{BATCH, Key, Keystream};
+use aes::Aes192;
+
+fn seal(key: &Key, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], icv: &mut [u8; 16]) {
+    super::seal(key, nonce, aad, data, icv, &mut Keystream::new());
+}
+
+fn open(key: &Key, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], icv: &[u8; 16]) -> bool {
+    super::open(key, nonce, aad, data, icv, &mut Keystream::new())
+}
 
 struct Vector {
     key: Vec<u8>,
