@@ -6,6 +6,19 @@
 //! selector types) is kept as numbers and never an error here: whether it is acceptable is for negotiation to say.
 //!
 //! Which payloads a message must carry is the table in [`rules`]; how it looks to a reader of traces is in [`describe`].
+//!
+//! ```
+//! use ike_wire::{ExchangeType, Flags, Header, Message, Notify, NotifyType, Payload, Version, describe};
+//!
+//! let flags = Flags { response: true, ..Flags::default() };
+//! let header = Header { initiator_spi: 1, responder_spi: 0, version: Version::V2, exchange: ExchangeType::IKE_SA_INIT, flags, message_id: 0 };
+//! let cookie = Payload::Notify(Notify::new(NotifyType::COOKIE, vec![0xc0; 32]));
+//! let datagram = Message { header, payloads: vec![cookie] }.emit()?;
+//!
+//! let message = Message::parse(&datagram)?;
+//! assert_eq!(describe::message(&message.header, &message.payloads), "IKE_SA_INIT response 0 [ N(COOKIE) ]");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 
 extern crate alloc;

@@ -1,8 +1,11 @@
 //! Which payloads a message carries, and how often: RFC 7296 Appendix C as a table.
 //!
-//! Read a row beside the appendix: [`one`] is `X`, [`maybe`] is `[X]`, [`any`] is `[X+]`, [`some`] is `X+`. The order of payloads is free
+//! Read a row beside the appendix: `one` is X, `maybe` is \[X\], `any` is \[X+\], `some` is X+. The order of payloads is free
 //! (section 2.5). Notifications and Vendor IDs may come with every message. Which notifications mean what is for the exchange to say.
 
+use Sign::{Has, Says, SaysError};
+
+use crate::PayloadType as P;
 use crate::{ExchangeType, Header, NotifyType, Payload, PayloadType};
 
 /// What a message turns out to be. Exchange and direction, which the header tells, complete it: the caller checks that the form is one
@@ -65,6 +68,27 @@ pub enum Violation {
     },
 }
 
+/// Checks the payloads of a message: of IKE_SA_INIT those of the message, of all other exchanges those its Encrypted payload held.
+///
+/// Payloads of unknown type are passed over: a critical one is found by [`unsupported_critical`](crate::unsupported_critical).
+///
+/// # Errors
+/// The first [`Violation`] found.
+pub fn check(header: &Header, payloads: &[Payload]) -> Result<Form, Violation> {
+    let table = table(header)?;
+    let row = table.iter().find(|(_, signs, _)| signs.iter().all(|sign| sign.shows(payloads)));
+    let (form, _, rules) = row.ok_or(Violation::Exchange(header.exchange))?;
+    keep(rules, *form, header, payloads)
+}
+
+/// Checks the outside of a message that must be protected: an Encrypted payload and nothing else that is understood (section 3.14).
+///
+/// # Errors
+/// The first [`Violation`] found.
+pub fn check_protected(header: &Header, payloads: &[Payload]) -> Result<(), Violation> {
+    keep(&[one(P::SK)], Form::Normal, header, payloads).map(drop)
+}
+
 /// Exactly one.
 const fn one(payload: PayloadType) -> Rule {
     Rule { payload, min: 1, max: 1 }
@@ -95,9 +119,6 @@ enum Sign {
     /// Any notification of an error.
     SaysError,
 }
-
-use PayloadType as P;
-use Sign::{Has, Says, SaysError};
 
 /// A row: the form, its signs (all of them must show), its rules. Of a table, the first row whose signs show is the one that counts; the
 /// last has none, so that a message without any sign is measured against the normal form.
@@ -192,41 +213,6 @@ const CREATE_CHILD_SA_RESPONSE: &[Row] = &[
 
 const INFORMATIONAL: &[Row] = &[(Form::Normal, &[], &[any(P::NOTIFY), any(P::DELETE), maybe(P::CP), any(P::VENDOR_ID)])];
 
-/// Checks the payloads of a message: of IKE_SA_INIT those of the message, of all other exchanges those its Encrypted payload held.
-///
-/// Payloads of unknown type are passed over: a critical one is found by [`unsupported_critical`](crate::unsupported_critical).
-///
-/// # Errors
-/// The first [`Violation`] found.
-pub fn check(header: &Header, payloads: &[Payload]) -> Result<Form, Violation> {
-    let table = table(header)?;
-    let row = table.iter().find(|(_, signs, _)| signs.iter().all(|sign| sign.shows(payloads)));
-    let (form, _, rules) = row.ok_or(Violation::Exchange(header.exchange))?;
-    let violation = broken(rules, payloads).map(|(rule, found)| Violation::Cardinality {
-        exchange: header.exchange,
-        response: header.flags.response,
-        form: *form,
-        rule,
-        found,
-    });
-    violation.map_or(Ok(*form), Err)
-}
-
-/// Checks the outside of a message that must be protected: an Encrypted payload and nothing else that is understood (section 3.14).
-///
-/// # Errors
-/// The first [`Violation`] found.
-pub fn check_protected(header: &Header, payloads: &[Payload]) -> Result<(), Violation> {
-    let violation = broken(&[one(P::SK)], payloads).map(|(rule, found)| Violation::Cardinality {
-        exchange: header.exchange,
-        response: header.flags.response,
-        form: Form::Normal,
-        rule,
-        found,
-    });
-    violation.map_or(Ok(()), Err)
-}
-
 fn table(header: &Header) -> Result<&'static [Row], Violation> {
     Ok(match (header.exchange, header.flags.response) {
         (ExchangeType::IKE_SA_INIT, false) => IKE_SA_INIT_REQUEST,
@@ -240,13 +226,19 @@ fn table(header: &Header) -> Result<&'static [Row], Violation> {
     })
 }
 
+fn keep(rules: &[Rule], form: Form, header: &Header, payloads: &[Payload]) -> Result<Form, Violation> {
+    let (exchange, response) = (header.exchange, header.flags.response);
+    let violation = broken(rules, payloads).map(|(rule, found)| Violation::Cardinality { exchange, response, form, rule, found });
+    violation.map_or(Ok(form), Err)
+}
+
 /// The first rule broken and how often its payload is there; a payload that no rule names breaks a rule of 0 to 0.
 fn broken(rules: &[Rule], payloads: &[Payload]) -> Option<(Rule, usize)> {
     let count = |payload| payloads.iter().filter(|p| p.payload_type() == payload).count();
     let miscounted = rules.iter().map(|rule| (*rule, count(rule.payload))).find(|(rule, found)| !(rule.min..=rule.max).contains(found));
     let out_of_place = || {
-        let known = payloads.iter().filter(|payload| !matches!(payload, Payload::Unknown(_))).map(Payload::payload_type);
-        let stranger = known.into_iter().find(|payload| rules.iter().all(|rule| rule.payload != *payload))?;
+        let mut known = payloads.iter().filter(|payload| !matches!(payload, Payload::Unknown(_))).map(Payload::payload_type);
+        let stranger = known.find(|payload| rules.iter().all(|rule| rule.payload != *payload))?;
         Some((Rule { payload: stranger, min: 0, max: 0 }, count(stranger)))
     };
     miscounted.or_else(out_of_place)
