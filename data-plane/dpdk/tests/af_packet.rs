@@ -1,7 +1,7 @@
 //! Two ports on the two ends of a veth pair, in a network namespace of their own: what virtual devices without an interface of the
 //! kernel cannot show. Needs root and iproute2.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::env;
 use std::process::{Command, id};

@@ -1,6 +1,6 @@
 //! Start and end of EAL, each case in a process of its own: EAL can be started once.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::env;
 use std::process::Command;

@@ -1,7 +1,8 @@
 //! Every wrapper on virtual devices, without a NIC. EAL starts once in a process, so one test walks through all steps.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::spawn;
@@ -9,6 +10,8 @@ use std::thread::spawn;
 use dpdk::{BURST, Burst, Eal, Errno, Error, HEADROOM, Mbuf, Pool, PoolConfig, PortConfig, thread};
 use packet::Buffer;
 
+/// Set to run on huge pages, of which 256 MB must be reserved.
+const HUGE_PAGES: &str = "DPDK_TEST_HUGE_PAGES";
 const DATA_ROOM: u16 = 512;
 /// A net_ring has room for one less than 1024.
 const RING: usize = 1023;
@@ -37,9 +40,10 @@ fn virtual_devices() {
 
 fn arguments(captures: &Captures) -> Vec<String> {
     let pcap = format!("net_pcap0,rx_pcap={},tx_pcap={}", captures.input.display(), captures.output.display());
-    ["--no-huge", "-m", "256", "--no-shconf", "--no-pci", "--no-telemetry", "-l", "0"]
-        .map(str::to_owned)
-        .into_iter()
+    let memory: &[_] = if env::var_os(HUGE_PAGES).is_some() { &["--in-memory"] } else { &["--no-huge", "--no-shconf"] };
+    let options = memory.iter().chain(&["-m", "256", "--no-pci", "--no-telemetry", "-l", "0"]);
+    options
+        .map(|&option| option.to_owned())
         .chain(["net_null0", "net_ring0", "net_ring1", &pcap].into_iter().flat_map(|vdev| ["--vdev".to_owned(), vdev.to_owned()]))
         .collect()
 }
@@ -319,7 +323,7 @@ struct Captures {
 
 impl Captures {
     fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("dpdk-vdev-{}", std::process::id()));
+        let folder = env::temp_dir().join(format!("dpdk-vdev-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         // Exactly one data room, and one octet more, which takes two segments.
         let sizes = [60, usize::from(DATA_ROOM) - HEADROOM, usize::from(DATA_ROOM) - HEADROOM + 1];
