@@ -184,10 +184,16 @@ mod tests {
 
     #[test]
     fn the_length_field_measures_the_datagram() {
-        let mut octets = message(vec![vendor_id()]).emit().unwrap();
-        octets.push(0);
-        let fault = Fault::Length { said: 35, actual: 36 };
-        assert_eq!(Message::parse(&octets), Err(ParseError::Malformed { part: Part::Header, fault }));
+        let parsed = |said: u8, surplus: usize| {
+            let mut octets = message(vec![vendor_id()]).emit().unwrap();
+            octets[27] = said;
+            octets.extend(vec![0; surplus]);
+            Message::parse(&octets).map(drop)
+        };
+        let refused = |said, actual| Err(ParseError::Malformed { part: Part::Header, fault: Fault::Length { said, actual } });
+        assert_eq!(parsed(35, 0), Ok(()));
+        assert_eq!(parsed(35, 1), refused(35, 36));
+        assert_eq!(parsed(36, 0), refused(36, 35));
     }
 
     #[test]

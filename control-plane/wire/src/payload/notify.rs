@@ -166,3 +166,33 @@ impl Notify {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn errors_end_where_status_types_begin() {
+        assert!(NotifyType(16383).is_error());
+        assert!(!NotifyType::INITIAL_CONTACT.is_error());
+    }
+
+    #[test]
+    fn the_spi_stands_between_type_and_data() {
+        let octets = [3, 4, 0x40, 0x09, 0xc0, 0, 0, 1, 9, 9];
+        let notify = Notify::parse(Reader::new(Part::Payload(PayloadType::NOTIFY), &octets)).unwrap();
+        let spi = Spi::new(0xc000_0001).unwrap();
+        assert_eq!(notify.child_spi(), Some(spi));
+        assert_eq!(notify, Notify { data: vec![9, 9], ..Notify::about(Protocol::ESP, spi, NotifyType::REKEY_SA) });
+        let short = Notify::parse(Reader::new(Part::Payload(PayloadType::NOTIFY), &octets[..7]));
+        assert!(short.is_err(), "the SPI is longer than the payload");
+    }
+
+    #[test]
+    fn a_spi_no_sa_can_have_is_none() {
+        let about = |spi: &[u8]| Notify { spi: spi.to_vec(), ..Notify::new(NotifyType::REKEY_SA, vec![]) }.child_spi();
+        assert_eq!([about(&[]), about(&[0, 0, 0, 255]), about(&[0; 8])], [None; 3]);
+    }
+}
