@@ -128,7 +128,25 @@ impl<'sa> Iterator for SequenceRange<'sa> {
 
 impl FusedIterator for SequenceRange<'_> {}
 
-/// One number of one SA: the right to seal one packet. Neither `Clone` nor `Copy`; [`crate::seal::prepare`] consumes it.
+/// One number of one SA: the right to seal one packet. Neither `Clone` nor `Copy`; [`crate::seal::prepare`] consumes it, so that this does not compile:
+///
+/// ```compile_fail,E0382
+/// use esp::{SequenceNumber, seal};
+///
+/// fn one_nonce_for_two_packets<B: packet::Buffer>(number: SequenceNumber<'_>, first: &mut B, second: &mut B) {
+///     let _ = seal::prepare(number, first);
+///     let _ = seal::prepare(number, second);
+/// }
+/// ```
+///
+/// Nor does sealing one packet's plan twice:
+///
+/// ```compile_fail,E0382
+/// fn one_nonce_for_two_buffers<B: packet::Buffer>(plan: esp::seal::SealPlan<'_>, first: &mut B, second: &mut B) {
+///     let _ = plan.job(first);
+///     let _ = plan.job(second);
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a number that is dropped leaves a gap"]
 pub struct SequenceNumber<'sa> {

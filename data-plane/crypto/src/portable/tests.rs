@@ -92,6 +92,15 @@ fn wycheproof() {
     assert!(valid.iter().all(|&count| count > 20) && invalid > 40, "{valid:?} valid, {invalid} invalid: the set has shrunk");
 }
 
+/// Compiles only while the crate `aes` is built to zero its keys.
+#[test]
+fn round_keys_are_zeroed_when_dropped() {
+    const fn zeroed<T: zeroize::ZeroizeOnDrop>() {}
+    zeroed::<aes::Aes128>();
+    zeroed::<Aes192>();
+    zeroed::<aes::Aes256>();
+}
+
 #[test]
 fn other_key_lengths_are_no_keys() {
     for len in 0..64 {
