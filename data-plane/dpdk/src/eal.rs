@@ -103,7 +103,7 @@ impl Eal {
 #[derive(Debug, Default)]
 pub(crate) struct EalInner {
     pools: Mutex<Vec<RawPool>>,
-    open_ports: Mutex<HashSet<u16>>,
+    control: Mutex<HashSet<u16>>,
 }
 
 /// A pool as DPDK made it; it is freed by `rte_eal_cleanup` only.
@@ -129,26 +129,28 @@ impl EalInner {
         locked(&self.pools).push(pool);
     }
 
-    /// Marks the port as open; false when it was.
-    pub(crate) fn claim(&self, port: u16) -> bool {
-        locked(&self.open_ports).insert(port)
+    /// The numbers of the open ports. DPDK's control functions of ports are not made for several threads: each is called under this lock.
+    pub(crate) fn control(&self) -> MutexGuard<'_, HashSet<u16>> {
+        locked(&self.control)
     }
 
-    pub(crate) fn release(&self, port: u16) {
-        locked(&self.open_ports).remove(&port);
+    fn ports(&self) -> Vec<PortName> {
+        let _control = self.control();
+        port_names()
     }
+}
 
-    pub(crate) fn ports(&self) -> Vec<PortName> {
-        let mut names = Vec::new();
-        let mut next = 0;
-        while let Some(id) = next_port(next) {
-            if let Some(name) = port_name(id) {
-                names.push(PortName { id, name });
-            }
-            next = id + 1;
+/// All ports. The caller holds the lock.
+pub(crate) fn port_names() -> Vec<PortName> {
+    let mut names = Vec::new();
+    let mut next = 0;
+    while let Some(id) = next_port(next) {
+        if let Some(name) = port_name(id) {
+            names.push(PortName { id, name });
         }
-        names
+        next = id + 1;
     }
+    names
 }
 
 impl Drop for EalInner {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dpdk_sys as sys;
 
-use crate::eal::EalInner;
+use crate::eal::{EalInner, port_names};
 use crate::error::Error;
 use crate::pool::Pool;
 use crate::queue::{RxQueue, TxQueue, burst_functions};
@@ -72,13 +72,14 @@ impl Port {
     pub(crate) fn open(eal: &Arc<EalInner>, name: &str) -> Result<Self, Error> {
         let name = name.split(',').next().unwrap_or(name);
         let c_name = CString::new(name).map_err(|_| Error::Nul(name.to_owned()))?;
+        let mut open_ports = eal.control();
         let mut id = 0;
         // SAFETY: a terminated string and a place for the answer.
         let result = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &raw mut id) };
         if result != 0 || u32::from(id) >= sys::RTE_MAX_ETHPORTS {
-            return Err(Error::NoPort { name: name.to_owned(), known: eal.ports().into_iter().map(|port| port.name).collect() });
+            return Err(Error::NoPort { name: name.to_owned(), known: port_names().into_iter().map(|port| port.name).collect() });
         }
-        if !eal.claim(id) {
+        if !open_ports.insert(id) {
             return Err(Error::PortInUse(name.to_owned()));
         }
         let open = Arc::new(Open { eal: Arc::clone(eal), id, configured: AtomicBool::new(false) });
@@ -102,6 +103,7 @@ impl Port {
     /// # Errors
     /// When the driver does not answer.
     pub fn mac_address(&self) -> Result<[u8; 6], Error> {
+        let _control = self.open.eal.control();
         let mut address = sys::rte_ether_addr::default();
         // SAFETY: an open port and a place for the answer.
         let result = unsafe { sys::rte_eth_macaddr_get(self.open.id, &raw mut address) };
@@ -114,6 +116,7 @@ impl Port {
     /// # Errors
     /// When the driver does not answer.
     pub fn mtu(&self) -> Result<u16, Error> {
+        let _control = self.open.eal.control();
         let mut mtu = 0;
         // SAFETY: an open port and a place for the answer.
         let result = unsafe { sys::rte_eth_dev_get_mtu(self.open.id, &raw mut mtu) };
@@ -126,6 +129,7 @@ impl Port {
     /// # Errors
     /// When the driver refuses.
     pub fn set_mtu(&self, mtu: u16) -> Result<(), Error> {
+        let _control = self.open.eal.control();
         // SAFETY: an open port.
         let result = unsafe { sys::rte_eth_dev_set_mtu(self.open.id, mtu) };
         Error::check("rte_eth_dev_set_mtu", result).map(drop)
@@ -136,6 +140,7 @@ impl Port {
     /// # Errors
     /// When the driver does not answer.
     pub fn link_is_up(&self) -> Result<bool, Error> {
+        let _control = self.open.eal.control();
         // SAFETY: an open port.
         let result = unsafe { sys::culvert_link_up(self.open.id) };
         Ok(Error::check("rte_eth_link_get_nowait", result)? != 0)
@@ -146,6 +151,7 @@ impl Port {
     /// # Errors
     /// When the driver cannot.
     pub fn set_promiscuous(&self, on: bool) -> Result<(), Error> {
+        let _control = self.open.eal.control();
         let (call, result) = if on {
             // SAFETY: an open port.
             ("rte_eth_promiscuous_enable", unsafe { sys::rte_eth_promiscuous_enable(self.open.id) })
@@ -161,6 +167,7 @@ impl Port {
     /// # Errors
     /// When the driver does not count.
     pub fn stats(&self) -> Result<PortStats, Error> {
+        let _control = self.open.eal.control();
         let mut stats = sys::rte_eth_stats::default();
         // SAFETY: an open port and a place for the answer.
         let result = unsafe { sys::rte_eth_stats_get(self.open.id, &raw mut stats) };
@@ -182,6 +189,7 @@ impl Port {
     /// # Errors
     /// When the driver does not answer.
     pub fn max_queues(&self) -> Result<(u16, u16), Error> {
+        let _control = self.open.eal.control();
         self.info().map(|info| (info.max_rx_queues, info.max_tx_queues))
     }
 
@@ -190,6 +198,7 @@ impl Port {
     /// # Errors
     /// When it was started before (also if that failed), when the driver has fewer queues, or refuses the configuration.
     pub fn start(&self, config: &PortConfig, pool: &Pool) -> Result<Queues, Error> {
+        let _control = self.open.eal.control();
         let info = self.info()?;
         if config.rx_queues > info.max_rx_queues || config.tx_queues > info.max_tx_queues {
             return Err(Error::Queues {
@@ -270,13 +279,14 @@ struct Open {
 impl Drop for Open {
     /// Stops and closes a port that was configured; one that never was stays available.
     fn drop(&mut self) {
+        let mut open_ports = self.eal.control();
         if *self.configured.get_mut() {
             // SAFETY: nobody polls the port: each queue keeps this value alive. Stopping a port that did not start is harmless.
             unsafe { sys::rte_eth_dev_stop(self.id) };
             // SAFETY: stopped; nothing uses the number again, since looking up the name fails from here on.
             unsafe { sys::rte_eth_dev_close(self.id) };
         }
-        self.eal.release(self.id);
+        open_ports.remove(&self.id);
     }
 }
 
