@@ -83,3 +83,34 @@ impl Selectors {
         &self.destination
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec;
+
+    use super::*;
+
+    #[test]
+    fn each_field_is_matched_with_its_own_end() {
+        let selectors = |text: &[&str]| text.iter().map(|t| t.parse().unwrap()).collect::<Vec<TrafficSelector>>();
+        let permitted = Selectors::new(
+            selectors(&["10.0.0.0/24[udp/1000]", "10.0.1.0/24[udp/1000]"]),
+            selectors(&["10.0.2.0/24[udp/53]", "10.0.3.0/24[udp/53]"]),
+        );
+        let good =
+            Flow { source: [10, 0, 1, 9].into(), destination: [10, 0, 2, 9].into(), protocol: 17, source_port: 1000, destination_port: 53 };
+        assert!(permitted.permits(&good));
+        let wrong = [
+            Flow { source: [10, 0, 2, 9].into(), ..good },
+            Flow { destination: [10, 0, 1, 9].into(), ..good },
+            Flow { protocol: 6, ..good },
+            Flow { source_port: 53, ..good },
+            Flow { destination_port: 1000, ..good },
+            Flow { source_port: 0, destination_port: 0, ..good },
+        ];
+        assert!(wrong.iter().all(|flow| !permitted.permits(flow)));
+        assert!(!Selectors::new(vec![], selectors(&["0.0.0.0/0"])).permits(&good));
+    }
+}
