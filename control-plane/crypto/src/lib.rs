@@ -10,6 +10,7 @@ mod hex;
 mod hmac;
 mod key_exchange;
 mod random;
+mod sha1;
 
 use ike::provider::Provider;
 
@@ -18,7 +19,7 @@ pub use random::SystemRandom;
 /// Everything this crate can do, in order of preference.
 #[must_use]
 pub const fn provider() -> Provider {
-    Provider { prfs: hmac::PRFS, suites: SUITES, key_exchanges: key_exchange::KEY_EXCHANGES }
+    Provider { prfs: hmac::PRFS, suites: SUITES, key_exchanges: key_exchange::KEY_EXCHANGES, sha1: sha1::sha1 }
 }
 
 /// The suites of both kinds.

@@ -1,9 +1,25 @@
 //! The IKE protocol as a pure function of bytes, time, randomness and commands.
+//!
+//! [`Endpoint::handle`] takes an [`io::Input`] with the time, [`Endpoint::poll_output`] gives back what is to be done, in order, and
+//! [`Endpoint::next_timeout`] says when to come again. Nothing in here reads a clock, a socket or a random number generator.
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+mod child;
 pub mod config;
+mod context;
+mod endpoint;
 pub mod error;
 pub mod io;
+mod negotiate;
+mod policy;
 pub mod provider;
+mod trace;
+mod v2;
+mod want;
+mod window;
+
+pub use endpoint::Endpoint;

@@ -15,6 +15,8 @@ pub struct Provider {
     pub suites: &'static [&'static dyn SkSuite],
     /// Key exchange methods.
     pub key_exchanges: &'static [&'static dyn KeyExchange],
+    /// SHA-1 over the parts one after the other: only for the hashes of NAT detection (RFC 7296 section 2.23), which keep no secret.
+    pub sha1: fn(&[&[u8]]) -> [u8; 20],
 }
 
 impl Provider {

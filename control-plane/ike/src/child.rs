@@ -1,0 +1,163 @@
+//! Child SAs: where IKE's initiator and responder become the data plane's inbound and outbound.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ipsec_types::{Activation, ChildSa, ChildSaId, Flow, Instant, Lifetime, Limits, PolicyId, SaKeys, Spi, UdpEncapsulation};
+
+use crate::context::Context;
+use crate::error::Failure;
+use crate::io::{ChildSaStatus, Output, SaState};
+use crate::negotiate::{EspSuite, SelectorsNarrowed};
+use crate::v2::Core;
+use crate::v2::auth::PeerAuthenticated;
+use crate::v2::keys::{ChildKeys, Role};
+
+/// How long inbound packets under way may still arrive after a deletion.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
+/// A responder's SA starts to carry packets then even where no sign came that the peer's half is in place.
+const FALLBACK: Duration = Duration::from_secs(1);
+
+/// A Child SA that was handed to the data plane.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) id: ChildSaId,
+    pub(crate) name: String,
+    pub(crate) policy: PolicyId,
+    pub(crate) inbound: Spi,
+    pub(crate) outbound: Spi,
+    pub(crate) suite: EspSuite,
+    pub(crate) selectors: SelectorsNarrowed,
+    pub(crate) encapsulated: bool,
+    pub(crate) since: Instant,
+    pub(crate) phase: ChildPhase,
+}
+
+/// Where a Child SA stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChildPhase {
+    /// The data plane has not answered yet. `wanted`: somebody on this side asked for the SA.
+    Installing { wanted: bool },
+    /// In use.
+    Installed,
+    /// Our Delete is under way.
+    Deleting,
+}
+
+/// What was agreed with the peer.
+pub(crate) struct Agreed {
+    /// Index in the connection.
+    pub(crate) child: usize,
+    pub(crate) inbound: Spi,
+    pub(crate) outbound: Spi,
+    pub(crate) suite: EspSuite,
+    pub(crate) selectors: SelectorsNarrowed,
+    pub(crate) keys: ChildKeys,
+    /// Our role in the exchange that created it, which need not be that in the IKE SA.
+    pub(crate) role: Role,
+}
+
+/// Hands a Child SA to the data plane. That both peers are authenticated and the selectors agreed on is in the types.
+pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAuthenticated, agreed: Agreed) -> Result<Child, Failure> {
+    let configured = core.connection.child(agreed.child).ok_or_else(|| Failure::Local("no such child".to_string()))?;
+    let id = cx.shared.next_child(core.id).ok_or_else(|| Failure::Local("no data plane is attached".to_string()))?;
+    let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);
+    let encapsulation = core.encapsulates().then(|| UdpEncapsulation { local_port: core.local.port(), remote_port: core.remote.port() });
+    let activation = match agreed.role {
+        Role::Initiator => Activation::Immediate,
+        Role::Responder => Activation::Parked { fallback: Some(FALLBACK) },
+    };
+    let hard = Limits { time: configured.life_time, ..Limits::default() };
+    let sa = ChildSa {
+        id,
+        policy: configured.policy,
+        inbound_spi: agreed.inbound,
+        outbound_spi: agreed.outbound,
+        local: core.local.ip(),
+        remote: core.remote.ip(),
+        encapsulation,
+        encryption: agreed.suite.encryption,
+        integrity: agreed.suite.integrity,
+        sequence_numbers: agreed.suite.sequence_numbers,
+        replay_window: configured.replay_window,
+        inbound_keys,
+        outbound_keys,
+        local_selectors: agreed.selectors.local().to_vec(),
+        remote_selectors: agreed.selectors.remote().to_vec(),
+        activation,
+        predecessor: None,
+        lifetime: Lifetime::new(Limits::default(), hard).map_err(|error| Failure::Local(error.to_string()))?,
+    };
+    core.step(cx, &format!("install Child SA {}", configured.name), describe(&sa, &agreed.suite));
+    cx.shared.output(Output::Install(Box::new(sa)));
+    Ok(Child {
+        id,
+        name: configured.name.clone(),
+        policy: configured.policy,
+        inbound: agreed.inbound,
+        outbound: agreed.outbound,
+        suite: agreed.suite,
+        selectors: agreed.selectors,
+        encapsulated: encapsulation.is_some(),
+        since: cx.now,
+        phase: ChildPhase::Installing { wanted: agreed.role == Role::Initiator },
+    })
+}
+
+/// The one place where directions are named: what the initiator of the exchange sends is inbound for its responder.
+fn by_direction(role: Role, keys: ChildKeys) -> (SaKeys, SaKeys) {
+    match role {
+        Role::Initiator => (keys.responder_to_initiator, keys.initiator_to_responder),
+        Role::Responder => (keys.initiator_to_responder, keys.responder_to_initiator),
+    }
+}
+
+fn describe(sa: &ChildSa, suite: &EspSuite) -> Vec<String> {
+    let selectors = |selectors: &[ipsec_types::TrafficSelector]| {
+        let texts: Vec<String> = selectors.iter().map(ToString::to_string).collect();
+        texts.join(" ")
+    };
+    let transport = match sa.encapsulation {
+        Some(ports) => format!("ESP in UDP {} -> {}", ports.local_port, ports.remote_port),
+        None => "ESP".to_string(),
+    };
+    alloc::vec![
+        format!("inbound SPI {}, outbound SPI {}", sa.inbound_spi, sa.outbound_spi),
+        format!("{}, {transport}, {} -> {}", suite.describe(), sa.local, sa.remote),
+        format!("local {}, remote {}", selectors(&sa.local_selectors), selectors(&sa.remote_selectors)),
+        format!("keys of {} octets for each direction", sa.inbound_keys.encryption.len()),
+    ]
+}
+
+impl Child {
+    /// Whether an outbound packet crosses in it.
+    pub(crate) fn carries(&self, flow: &Flow) -> bool {
+        let local = self.selectors.local().iter().any(|selector| selector.matches(flow.source, flow.protocol, flow.source_port));
+        let to = |selector: &ipsec_types::TrafficSelector| selector.matches(flow.destination, flow.protocol, flow.destination_port);
+        local && self.selectors.remote().iter().any(to)
+    }
+
+    /// As operators see it.
+    pub(crate) fn status(&self, now: Instant) -> ChildSaStatus {
+        let state = match self.phase {
+            ChildPhase::Installing { .. } => SaState::Connecting,
+            ChildPhase::Installed => SaState::Established,
+            ChildPhase::Deleting => SaState::Deleting,
+        };
+        ChildSaStatus {
+            id: self.id,
+            name: self.name.clone(),
+            state,
+            inbound_spi: self.inbound,
+            outbound_spi: self.outbound,
+            proposal: self.suite.describe(),
+            udp_encapsulation: self.encapsulated,
+            local_selectors: self.selectors.local().to_vec(),
+            remote_selectors: self.selectors.remote().to_vec(),
+            age: now.since(self.since),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What every step of every IKE SA may use: the time, randomness, and what the endpoint's IKE SAs have in common.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
+
+use crate::config::Config;
+use crate::error::Failure;
+use crate::io::{Answer, Datagram, Event, IkeSaId, Job, JobId, Output, Record, RequestId, Trace};
+use crate::provider::{Provider, Random};
+use crate::v2::cookie::Cookies;
+use crate::want::{Waiter, Wants};
+
+/// Handed to each step.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) random: &'a mut dyn Random,
+    pub(crate) shared: &'a mut Shared,
+}
+
+/// What the endpoint's IKE SAs have in common.
+pub(crate) struct Shared {
+    pub(crate) provider: Provider,
+    pub(crate) config: Arc<Config>,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) attachment: Option<Attachment>,
+    pub(crate) spis: SpiStock,
+    pub(crate) wants: Wants,
+    pub(crate) cookies: Cookies,
+    /// Whose Child SA is it?
+    pub(crate) children: BTreeMap<ChildSaId, IkeSaId>,
+    /// Whose job is it?
+    pub(crate) jobs: BTreeMap<JobId, IkeSaId>,
+    pub(crate) stats: BTreeMap<&'static str, u64>,
+    terminations: BTreeMap<RequestId, Termination>,
+    last_job: u64,
+    last_child: u32,
+}
+
+/// A data plane.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    pub(crate) boot: [u8; 16],
+    pub(crate) epoch: u64,
+    pub(crate) local_addresses: Vec<IpAddr>,
+}
+
+/// Inbound SPIs leased from the data plane and not yet used.
+#[derive(Debug, Default)]
+pub(crate) struct SpiStock {
+    free: VecDeque<Spi>,
+    asked: bool,
+}
+
+/// An operator's deletion under way.
+#[derive(Debug, Default)]
+struct Termination {
+    waiting: u32,
+    deleted: u32,
+}
+
+/// SPIs asked for at once, and how few may be left before more are asked for.
+const SPI_BLOCK: u32 = 32;
+const SPI_LOW_WATER: usize = 16;
+
+impl Shared {
+    pub(crate) fn new(provider: Provider) -> Self {
+        Self {
+            provider,
+            config: Arc::new(Config::default()),
+            outputs: VecDeque::new(),
+            attachment: None,
+            spis: SpiStock::default(),
+            wants: Wants::default(),
+            cookies: Cookies::default(),
+            children: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            stats: BTreeMap::new(),
+            terminations: BTreeMap::new(),
+            last_job: 0,
+            last_child: 0,
+        }
+    }
+
+    pub(crate) fn count(&mut self, counter: &'static str) {
+        *self.stats.entry(counter).or_default() += 1;
+    }
+
+    pub(crate) fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.output(Output::Event(event));
+    }
+
+    pub(crate) fn transmit(&mut self, local: SocketAddr, remote: SocketAddr, payload: Vec<u8>) {
+        self.count("messages_sent");
+        self.output(Output::Transmit(Datagram { local, remote, payload }));
+    }
+
+    /// A step that sends nothing, for the trace.
+    pub(crate) fn step(&mut self, connection: Option<&str>, spis: (Option<IkeSpi>, Option<IkeSpi>), title: &str, lines: Vec<String>) {
+        self.output(Output::Trace(alloc::boxed::Box::new(Trace {
+            connection: connection.map(ToString::to_string),
+            initiator_spi: spis.0,
+            responder_spi: spis.1,
+            record: Record::Step { title: title.to_string(), lines },
+        })));
+    }
+
+    /// Hands slow work to the driver.
+    pub(crate) fn job(&mut self, ike_sa: IkeSaId, job: Job) -> JobId {
+        self.last_job += 1;
+        let id = JobId(self.last_job);
+        self.jobs.insert(id, ike_sa);
+        self.output(Output::Job { id, job });
+        id
+    }
+
+    /// A fresh identifier: the epoch keeps it from those of earlier attachments. `None` while no data plane is attached.
+    pub(crate) fn next_child(&mut self, ike_sa: IkeSaId) -> Option<ChildSaId> {
+        let epoch = self.attachment.as_ref()?.epoch;
+        self.last_child = self.last_child.checked_add(1)?;
+        let id = ChildSaId(epoch << 32 | u64::from(self.last_child));
+        self.children.insert(id, ike_sa);
+        Some(id)
+    }
+
+    /// Begins counting the Child SAs of a new attachment.
+    pub(crate) fn restart_child_counter(&mut self) {
+        self.last_child = 0;
+    }
+
+    /// An inbound SPI; asks for more in time.
+    pub(crate) fn take_spi(&mut self) -> Option<Spi> {
+        let spi = self.attachment.is_some().then(|| self.spis.free.pop_front()).flatten();
+        self.lease_spis();
+        spi
+    }
+
+    /// Whether a Child SA could be installed now.
+    pub(crate) fn can_install(&self) -> bool {
+        self.attachment.is_some() && !self.spis.free.is_empty()
+    }
+
+    /// An SPI that no SA was installed with.
+    pub(crate) fn return_spi(&mut self, spi: Spi) {
+        self.spis.free.push_back(spi);
+    }
+
+    /// SPIs have come.
+    pub(crate) fn leased(&mut self, spis: Vec<Spi>) {
+        self.spis.asked = false;
+        self.spis.free.extend(spis);
+    }
+
+    /// What was leased is void.
+    pub(crate) fn forget_spis(&mut self) {
+        self.spis = SpiStock::default();
+    }
+
+    /// Asks for SPIs where few are left.
+    pub(crate) fn lease_spis(&mut self) {
+        if self.attachment.is_some() && !self.spis.asked && self.spis.free.len() < SPI_LOW_WATER {
+            self.spis.asked = true;
+            self.output(Output::LeaseSpis(SPI_BLOCK));
+        }
+    }
+
+    /// The Child SA of `policy` is installed.
+    pub(crate) fn child_installed(&mut self, policy: PolicyId, ike_sa: IkeSaId, child: ChildSaId) {
+        for waiter in self.wants.succeeded(policy) {
+            if let Waiter::Request(request) = waiter {
+                self.event(Event::Answer { request, result: Ok(Answer::Initiated { ike_sa, child }) });
+            }
+        }
+    }
+
+    /// The negotiation of `policy` has failed.
+    pub(crate) fn child_failed(&mut self, now: Instant, policy: PolicyId, failure: &Failure) {
+        let (waiters, retry_after) = self.wants.failed(now, policy);
+        for waiter in waiters {
+            self.disappoint(waiter, retry_after, failure);
+        }
+    }
+
+    /// Tells somebody that there will be no Child SA.
+    pub(crate) fn disappoint(&mut self, waiter: Waiter, retry_after: Duration, failure: &Failure) {
+        match waiter {
+            Waiter::Acquire(id) => self.output(Output::RefuseAcquire { id, retry_after }),
+            Waiter::Request(request) => self.event(Event::Answer { request, result: Err(failure.clone()) }),
+            Waiter::Start => {}
+        }
+    }
+
+    /// An operator waits for `count` deletions.
+    pub(crate) fn terminating(&mut self, request: RequestId, count: u32) {
+        self.terminations.entry(request).or_default().waiting += count;
+    }
+
+    /// One of them is done.
+    pub(crate) fn terminated(&mut self, request: RequestId) {
+        let Some(termination) = self.terminations.get_mut(&request) else { return };
+        termination.waiting = termination.waiting.saturating_sub(1);
+        termination.deleted += 1;
+        if termination.waiting == 0 {
+            let deleted = termination.deleted;
+            self.terminations.remove(&request);
+            self.event(Event::Answer { request, result: Ok(Answer::Terminated(deleted)) });
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Unpredictable octets.
+    pub(crate) fn octets(&mut self, len: usize) -> Vec<u8> {
+        let mut octets = alloc::vec![0; len];
+        self.random.fill(&mut octets);
+        octets
+    }
+
+    /// An SPI for our side of an IKE SA.
+    pub(crate) fn ike_spi(&mut self) -> IkeSpi {
+        loop {
+            let mut octets = [0; 8];
+            self.random.fill(&mut octets);
+            // Zero means "not yet chosen"; one draw in 2^64.
+            if let Some(spi) = IkeSpi::new(u64::from_be_bytes(octets)) {
+                return spi;
+            }
+        }
+    }
+
+    pub(crate) fn fail(&mut self, connection: Option<&str>, remote: SocketAddr, failure: Failure) {
+        self.shared.count("negotiations_failed");
+        self.shared.event(Event::NegotiationFailed { connection: connection.map(ToString::to_string), remote, failure });
+    }
+}

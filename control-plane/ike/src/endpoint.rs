@@ -1,0 +1,154 @@
+//! The endpoint: every IKE SA of a gateway, and which of them an input is for.
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+
+use ike_wire::ExchangeType;
+use ipsec_types::{IkeSpi, Instant, PolicyId};
+
+use crate::context::{Context, Shared};
+use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output};
+use crate::policy::ConnectionRef;
+use crate::provider::{Provider, Random};
+use crate::v2::IkeSa;
+
+mod commands;
+mod dataplane;
+mod inbound;
+mod initiate;
+
+/// Every IKE SA of a gateway. See [`crate::io`] for how to drive it.
+pub struct Endpoint {
+    shared: Shared,
+    sas: BTreeMap<IkeSaId, IkeSa>,
+    /// By our SPI, as messages name it.
+    by_spi: BTreeMap<IkeSpi, IkeSaId>,
+    /// Responders by what an IKE_SA_INIT request brings: a repetition must find the first one's answer (RFC 7296 section 2.1).
+    by_init: BTreeMap<InitKey, IkeSaId>,
+    half_open: usize,
+    last_ike_sa: u64,
+    detached_since: Option<Instant>,
+    last_boot: Option<[u8; 16]>,
+}
+
+/// What tells one IKE_SA_INIT request from another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct InitKey {
+    remote: SocketAddr,
+    initiator_spi: u64,
+    nonce: Vec<u8>,
+}
+
+impl Endpoint {
+    /// An endpoint without configuration and without data plane, which therefore does nothing.
+    pub fn new(provider: Provider) -> Self {
+        Self {
+            shared: Shared::new(provider),
+            sas: BTreeMap::new(),
+            by_spi: BTreeMap::new(),
+            by_init: BTreeMap::new(),
+            half_open: 0,
+            last_ike_sa: 0,
+            detached_since: None,
+            last_boot: None,
+        }
+    }
+
+    /// Takes in what happened; what is to be done about it comes out of [`Self::poll_output`].
+    pub fn handle(&mut self, now: Instant, input: Input, random: &mut dyn Random) {
+        match input {
+            Input::Datagram(datagram) => self.on_datagram(now, random, datagram),
+            Input::Timeout => self.on_timeout(now, random),
+            Input::Command(command) => self.on_command(now, random, command),
+            Input::JobDone { id, result } => self.on_job(now, random, id, result),
+            Input::SpisLeased(spis) => {
+                self.shared.leased(spis);
+                self.go_on(now, random);
+            }
+            Input::Installed { child, result } => {
+                if let Some(id) = self.shared.children.get(&child).copied() {
+                    self.with(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+                }
+            }
+            Input::Dataplane(news) => self.on_dataplane(now, random, news),
+        }
+        self.start_wanted(now, random);
+    }
+
+    /// The next thing to be done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.shared.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] is due; `None` while there is nothing to wait for, or no data plane.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        if self.shared.attachment.is_none() {
+            return None;
+        }
+        self.sas.values().filter_map(IkeSa::deadline).chain(self.shared.wants.deadline()).min()
+    }
+
+    /// The IKE SAs with their Child SAs, oldest first.
+    pub fn ike_sas(&self, now: Instant) -> Vec<IkeSaStatus> {
+        self.sas.values().filter_map(|sa| sa.status(now)).collect()
+    }
+
+    /// Counters by name.
+    pub fn stats(&self) -> Vec<(&'static str, u64)> {
+        let mut stats: Vec<_> = self.shared.stats.iter().map(|(name, value)| (*name, *value)).collect();
+        stats.push(("ike_sas_half_open", self.half_open as u64));
+        stats
+    }
+
+    fn on_timeout(&mut self, now: Instant, random: &mut dyn Random) {
+        if self.shared.attachment.is_none() {
+            return;
+        }
+        self.shared.wants.wake(now);
+        let due: Vec<IkeSaId> = self.sas.iter().filter(|(_, sa)| sa.deadline().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
+        for id in due {
+            self.with(now, random, id, |sa, cx| sa.on_timeout(cx));
+        }
+    }
+
+    fn on_job(&mut self, now: Instant, random: &mut dyn Random, id: JobId, result: JobResult) {
+        if let Some(ike_sa) = self.shared.jobs.remove(&id) {
+            self.with(now, random, ike_sa, |sa, cx| sa.on_job(cx, id, result));
+        }
+    }
+
+    /// Lets one IKE SA take a step; forgets it where that was the last.
+    fn with(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
+        let Some(sa) = self.sas.remove(&id) else { return };
+        let was_half_open = sa.state.is_half_open();
+        let mut cx = Context { now, random, shared: &mut self.shared };
+        let sa = step(sa, &mut cx);
+        self.half_open = self.half_open.saturating_sub(usize::from(was_half_open)) + usize::from(sa.state.is_half_open());
+        if sa.state.is_closed() {
+            self.by_spi.retain(|_, owner| *owner != id);
+            self.by_init.retain(|_, owner| *owner != id);
+            self.shared.jobs.retain(|_, owner| *owner != id);
+            self.restart(&sa, now);
+        } else {
+            self.sas.insert(id, sa);
+        }
+    }
+
+    /// Lets every IKE SA begin what it could not.
+    fn go_on(&mut self, now: Instant, random: &mut dyn Random) {
+        let all: Vec<IkeSaId> = self.sas.keys().copied().collect();
+        for id in all {
+            self.with(now, random, id, |sa, cx| sa.go_on(cx));
+        }
+        self.shared.lease_spis();
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("ike_sas", &self.sas.len()).field("half_open", &self.half_open).finish_non_exhaustive()
+    }
+}

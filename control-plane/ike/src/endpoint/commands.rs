@@ -1,0 +1,90 @@
+//! What operators ask for.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use ipsec_types::ChildSaId;
+
+use super::*;
+use crate::config::Config;
+use crate::error::Failure;
+use crate::io::{Answer, Command, Event, RequestId, Target};
+use crate::v2::common::Task;
+use crate::want::{Admission, Waiter};
+
+impl Endpoint {
+    pub(super) fn on_command(&mut self, now: Instant, random: &mut dyn Random, command: Command) {
+        match command {
+            Command::Configure(config) => self.configure(now, config),
+            Command::Initiate { request, child } => self.initiate(now, request, &child),
+            Command::Terminate { request, target } => self.terminate(now, random, request, &target),
+        }
+    }
+
+    /// IKE SAs that exist keep the configuration they were negotiated under; what waits for new ones must ask again.
+    fn configure(&mut self, now: Instant, config: Box<Config>) {
+        let failure = Failure::Local("the configuration was replaced".into());
+        for waiter in self.shared.wants.clear() {
+            self.shared.disappoint(waiter, Duration::ZERO, &failure);
+        }
+        self.shared.config = Arc::from(config);
+        if self.shared.attachment.is_some() {
+            self.shared.output(Output::SetPolicies(self.shared.config.spd()));
+            self.want_starts(now);
+        }
+    }
+
+    fn initiate(&mut self, now: Instant, request: RequestId, name: &str) {
+        let answer = |failure| Event::Answer { request, result: Err(Failure::Local(failure)) };
+        let Some((connection, index)) = ConnectionRef::of_name(&self.shared.config, name) else {
+            return self.shared.event(answer(alloc::format!("no child is called {name}")));
+        };
+        if self.shared.attachment.is_none() {
+            return self.shared.event(answer("no data plane is attached".into()));
+        }
+        let Some(policy) = connection.child(index).map(|child| child.policy) else { return };
+        if let Admission::Refused(_) = self.shared.wants.add(now, policy, Waiter::Request(request)) {
+            self.shared.event(answer("too many requests wait already".into()));
+        }
+    }
+
+    fn terminate(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
+        let ike_sas: Vec<IkeSaId> = match target {
+            Target::Connection(name) => self.live().filter(|sa| sa.core.connection.name == *name).map(|sa| sa.core.id).collect(),
+            Target::IkeSa(id) => self.live().filter(|sa| sa.core.id == *id).map(|sa| sa.core.id).collect(),
+            Target::Child(_) | Target::ChildSa(_) => Vec::new(),
+        };
+        let children: Vec<(IkeSaId, ChildSaId)> = match target {
+            Target::Child(name) => self.children(|_, own| own == name),
+            Target::ChildSa(id) => self.children(|child, _| child == *id),
+            Target::Connection(_) | Target::IkeSa(_) => Vec::new(),
+        };
+        let count = u32::try_from(ike_sas.len() + children.len()).unwrap_or(u32::MAX);
+        if count == 0 {
+            let named = matches!(target, Target::IkeSa(_) | Target::ChildSa(_));
+            let result = if named { Err(Failure::Local("there is no such SA".into())) } else { Ok(Answer::Terminated(0)) };
+            return self.shared.event(Event::Answer { request, result });
+        }
+        self.shared.terminating(request, count);
+        for id in ike_sas {
+            self.with(now, random, id, |sa, cx| sa.terminate(cx, Some(request)));
+        }
+        for (id, child) in children {
+            self.with(now, random, id, |mut sa, cx| {
+                sa.core.tasks.push_back(Task::DeleteChild { child, request: Some(request) });
+                sa.go_on(cx)
+            });
+        }
+    }
+
+    fn live(&self) -> impl Iterator<Item = &IkeSa> {
+        self.sas.values().filter(|sa| sa.status(Instant::ZERO).is_some())
+    }
+
+    fn children(&self, is: impl Fn(ChildSaId, &String) -> bool) -> Vec<(IkeSaId, ChildSaId)> {
+        let all = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| (sa.core.id, child)));
+        all.filter(|(_, child)| is(child.id, &child.name)).map(|(ike_sa, child)| (ike_sa, child.id)).collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! News from the data plane.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use ipsec_types::{ChildSaId, Flow};
+
+use super::*;
+use crate::child::ChildPhase;
+use crate::context::Attachment;
+use crate::io::{Dataplane, Event};
+use crate::v2::State;
+use crate::v2::common::Task;
+use crate::want::{Admission, Waiter};
+
+/// When a flow whose policy has no peer to call may ask again.
+const LONG: Duration = Duration::from_secs(60);
+
+impl Endpoint {
+    pub(super) fn on_dataplane(&mut self, now: Instant, random: &mut dyn Random, news: Dataplane) {
+        match news {
+            Dataplane::Attached { boot, epoch, child_sas, local_addresses } => {
+                self.on_attached(now, random, Attachment { boot, epoch, local_addresses }, &child_sas);
+            }
+            Dataplane::Detached => {
+                self.shared.attachment = None;
+                self.detached_since.get_or_insert(now);
+            }
+            Dataplane::Acquire { id, policy, flow } => self.on_acquire(now, id, policy, flow),
+            // Rekeying is not there yet: the SA serves until its hard limit.
+            Dataplane::SoftExpire(_) => self.shared.count("soft_expires"),
+            Dataplane::HardExpire(child) => self.for_child(now, random, child, |sa, cx| {
+                let mut sa = sa;
+                sa.core.tasks.push_back(Task::DeleteChild { child, request: None });
+                sa.go_on(cx)
+            }),
+            Dataplane::PeerMoved { child, remote } => self.for_child(now, random, child, |sa, cx| sa.on_peer_moved(cx, remote)),
+            Dataplane::LastInbound { child, age } => self.for_child(now, random, child, |mut sa, cx| {
+                let at = Instant::from_nanos(cx.now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
+                sa.core.last_inbound = sa.core.last_inbound.max(at);
+                sa
+            }),
+        }
+    }
+
+    fn for_child(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
+        if let Some(id) = self.shared.children.get(&child).copied() {
+            self.with(now, random, id, step);
+        }
+    }
+
+    fn on_attached(&mut self, now: Instant, random: &mut dyn Random, attachment: Attachment, there: &[ChildSaId]) {
+        self.resume(now);
+        let restarted = self.last_boot.is_some_and(|boot| boot != attachment.boot);
+        self.last_boot = Some(attachment.boot);
+        self.shared.attachment = Some(attachment);
+        self.shared.restart_child_counter();
+        self.shared.forget_spis();
+        self.shared.output(Output::SetPolicies(self.shared.config.spd()));
+        if restarted {
+            self.start_over(now, random);
+        }
+        // Before the claim, so that what was installed without our knowing is known now.
+        self.settle(now, random, there);
+        let known = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| child.id)).collect();
+        self.shared.output(Output::Claim(known));
+        self.shared.lease_spis();
+        self.want_starts(now);
+    }
+
+    /// The clocks go on where they stood.
+    fn resume(&mut self, now: Instant) {
+        let Some(since) = self.detached_since.take() else { return };
+        let pause = now.since(since);
+        self.sas.values_mut().for_each(|sa| sa.shift(pause));
+        self.shared.wants.shift(pause);
+    }
+
+    /// The data plane has lost every SA. Their keys must not be used again, as the sequence numbers would begin anew: every IKE SA is
+    /// deleted, and what is wanted is negotiated afresh.
+    fn start_over(&mut self, now: Instant, random: &mut dyn Random) {
+        let all: Vec<IkeSaId> = self.sas.keys().copied().collect();
+        for id in all {
+            self.with(now, random, id, |mut sa, cx| {
+                sa.core.failed = true;
+                if let State::Established(established) = &mut sa.state {
+                    // Nothing is left in the data plane to be retired.
+                    established.children.iter_mut().for_each(|child| child.phase = ChildPhase::Deleting);
+                }
+                sa.terminate(cx, None)
+            });
+        }
+    }
+
+    /// Installs whose answer was lost with the connection.
+    fn settle(&mut self, now: Instant, random: &mut dyn Random, there: &[ChildSaId]) {
+        let unanswered = self.sas.values().flat_map(|sa| {
+            let installing = sa.state.children().iter().filter(|child| matches!(child.phase, ChildPhase::Installing { .. }));
+            installing.map(|child| (sa.core.id, child.id))
+        });
+        let unanswered: Vec<(IkeSaId, ChildSaId)> = unanswered.collect();
+        for (id, child) in unanswered {
+            let result = if there.contains(&child) { Ok(()) } else { Err(String::from("the connection to the data plane was lost")) };
+            self.with(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+        }
+    }
+
+    fn on_acquire(&mut self, now: Instant, id: u64, policy: PolicyId, flow: Flow) {
+        self.shared.count("acquires");
+        let found = ConnectionRef::of_policy(&self.shared.config, policy);
+        let Some((connection, child)) =
+            found.and_then(|(connection, index)| Some((connection.clone(), connection.child(index)?.name.clone())))
+        else {
+            return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
+        };
+        if !connection.child_of(policy).is_some_and(|child| child.start_action != crate::config::StartAction::None) {
+            return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
+        }
+        // A Child SA that carries the flow answers the Acquire by being there; one that the peer narrowed too far would be again.
+        let mut installed = self.sas.values().flat_map(|sa| sa.state.children()).filter(|child| child.policy == policy).peekable();
+        if installed.peek().is_some() && !self.shared.wants.is_active(policy) {
+            let carries = |child: &&crate::child::Child| child.carries(&flow);
+            if !installed.any(|child| carries(&child)) {
+                self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
+            }
+            return;
+        }
+        drop(installed);
+        self.shared.event(Event::Acquire { connection: connection.name.clone(), child, flow });
+        if let Admission::Refused(retry_after) = self.shared.wants.add(now, policy, Waiter::Acquire(id)) {
+            self.shared.output(Output::RefuseAcquire { id, retry_after });
+        }
+    }
+}
+
+impl IkeSa {
+    /// The data plane saw authentic packets of a Child SA come from elsewhere (RFC 7296 section 2.23).
+    fn on_peer_moved(mut self, cx: &mut Context<'_>, remote: SocketAddr) -> Self {
+        if let State::Established(established) = &self.state
+            && self.core.nat.remote
+            && self.core.remote != remote
+        {
+            self.core.remote = remote;
+            established.retarget(&self.core, cx);
+        }
+        self
+    }
+}

@@ -1,0 +1,184 @@
+//! Messages from the network: which IKE SA, or a new one (RFC 7296 sections 2.1, 2.4 to 2.6).
+
+use ike_wire::{Flags, Header, Message, Notify, NotifyType, ParseError, Payload, Version, rules, unsupported_critical};
+
+use super::*;
+use crate::config::Config;
+use crate::error::{Failure, Fault, Phase, Reaction};
+use crate::v2::Incoming;
+use crate::v2::common::Core;
+use crate::v2::cookie::{self, Claim};
+use crate::v2::init;
+use crate::v2::keys::Role;
+use crate::v2::receive::trace_clear;
+
+/// IKE SAs that are not authenticated, at most. COOKIE keeps out those who cannot receive at their address long before.
+const MOST_HALF_OPEN: usize = 10_000;
+
+impl Endpoint {
+    pub(super) fn on_datagram(&mut self, now: Instant, random: &mut dyn Random, datagram: Datagram) {
+        self.shared.count("messages_received");
+        let message = match Message::parse(&datagram.payload) {
+            Ok(message) => message,
+            Err(error) => return self.on_malformed(now, random, &datagram, error),
+        };
+        let header = message.header;
+        let incoming = Incoming { message, datagram };
+        if header.exchange == ExchangeType::IKE_SA_INIT && !header.flags.response {
+            return self.on_init_request(now, random, incoming);
+        }
+        // The Initiator flag says whose SPI is whose: of the two, ours is the key.
+        let ours = if header.flags.initiator { header.responder() } else { header.initiator() };
+        match ours.and_then(|spi| self.by_spi.get(&spi).copied()) {
+            Some(id) => self.with(now, random, id, |sa, cx| sa.on_datagram(cx, incoming)),
+            // Section 2.21.4: an answer would be unprotected, and is not owed.
+            None => self.shared.count("messages_without_ike_sa"),
+        }
+    }
+
+    /// Section 2.5: a higher major version is answered with ours; the rest of what cannot be read is dropped (section 2.21.1).
+    fn on_malformed(&mut self, now: Instant, random: &mut dyn Random, datagram: &Datagram, error: ParseError) {
+        self.shared.count("messages_malformed");
+        let (ParseError::MajorVersion(version), Ok(header)) = (error, Header::peek(&datagram.payload)) else { return };
+        let known = header.responder().is_some_and(|spi| self.by_spi.contains_key(&spi));
+        if version > Version::V2.major && !header.flags.response && !known {
+            let mut cx = Context { now, random, shared: &mut self.shared };
+            let notify = Notify::new(NotifyType::INVALID_MAJOR_VERSION, Vec::new());
+            answer_statelessly(&mut cx, &header, datagram, notify);
+        }
+    }
+
+    fn on_init_request(&mut self, now: Instant, random: &mut dyn Random, incoming: Incoming) {
+        let header = incoming.header();
+        let plausible = header.flags.initiator && header.initiator().is_some() && header.responder_spi == 0 && header.message_id == 0;
+        let Some((_, _, nonce)) = init::offer(&incoming.message.payloads).filter(|_| plausible) else {
+            return self.shared.count("messages_ignored");
+        };
+        let key = InitKey { remote: incoming.datagram.remote, initiator_spi: header.initiator_spi, nonce: nonce.octets().to_vec() };
+        if let Some(id) = self.by_init.get(&key).copied() {
+            return self.with(now, random, id, |sa, cx| sa.on_datagram(cx, incoming));
+        }
+        if self.shared.attachment.is_none() || self.half_open >= MOST_HALF_OPEN {
+            return self.shared.count("messages_ignored");
+        }
+        let half_open = self.half_open;
+        let mut cx = Context { now, random, shared: &mut self.shared };
+        if !passes_cookie(&mut cx, half_open, &incoming) {
+            return;
+        }
+        match admit(&mut cx, &incoming) {
+            Ok((connection, admitted)) => self.begin_responder(now, random, key, connection, admitted, &incoming),
+            Err((connection, fault)) => refuse(&mut cx, connection.as_ref(), fault, &incoming),
+        }
+    }
+
+    fn begin_responder(
+        &mut self,
+        now: Instant,
+        random: &mut dyn Random,
+        key: InitKey,
+        connection: ConnectionRef,
+        admitted: init::Admitted,
+        incoming: &Incoming,
+    ) {
+        let Some(initiator_spi) = incoming.header().initiator() else { return };
+        let id = self.next_ike_sa();
+        let mut cx = Context { now, random, shared: &mut self.shared };
+        trace_clear(&mut cx, Some(&connection.name), incoming, false);
+        let responder_spi = cx.ike_spi();
+        let (local, remote) = (incoming.datagram.local, incoming.datagram.remote);
+        let mut core = Core::new(id, Role::Responder, connection, initiator_spi, (local, remote), now);
+        core.responder_spi = Some(responder_spi);
+        let state = init::respond(&mut core, &mut cx, admitted, incoming);
+        self.by_spi.insert(responder_spi, id);
+        self.by_init.insert(key, id);
+        self.half_open += 1;
+        self.sas.insert(id, IkeSa { core, state });
+    }
+
+    pub(super) fn next_ike_sa(&mut self) -> IkeSaId {
+        self.last_ike_sa += 1;
+        IkeSaId(self.last_ike_sa)
+    }
+}
+
+/// The first connection between the addresses whose proposals meet the offer.
+fn admit(cx: &mut Context<'_>, incoming: &Incoming) -> Result<(ConnectionRef, init::Admitted), (Option<ConnectionRef>, Fault)> {
+    let payloads = &incoming.message.payloads;
+    if let Some(kind) = unsupported_critical(payloads) {
+        return Err((None, Fault::Critical(kind)));
+    }
+    if let Err(violation) = rules::check(&incoming.header(), payloads) {
+        return Err((None, Fault::Syntax(violation.to_string())));
+    }
+    let config: alloc::sync::Arc<Config> = alloc::sync::Arc::clone(&cx.shared.config);
+    let mut first = None;
+    for connection in ConnectionRef::between(&config, incoming.datagram.local.ip(), incoming.datagram.remote.ip()) {
+        match init::admit(cx, &connection.proposals, incoming) {
+            Ok(admitted) => return Ok((connection, admitted)),
+            // Another connection may like the proposals better; INVALID_KE_PAYLOAD is a yes, though.
+            Err(fault @ Fault::Method(_)) => return Err((Some(connection), fault)),
+            Err(fault) => _ = first.get_or_insert((Some(connection), fault)),
+        }
+    }
+    Err(first.unwrap_or_else(|| (None, Fault::Proposals("no connection is configured between these addresses".into()))))
+}
+
+/// Section 2.6: with many half-open IKE SAs, an initiator must show that it receives at its address before any state is kept.
+fn passes_cookie(cx: &mut Context<'_>, half_open: usize, incoming: &Incoming) -> bool {
+    let threshold = cx.shared.config.cookie_threshold;
+    let Some((_, _, nonce)) = init::offer(&incoming.message.payloads) else { return false };
+    if half_open < threshold {
+        return true;
+    }
+    let header = incoming.header();
+    let claim = Claim { nonce: nonce.octets(), address: incoming.datagram.remote.ip(), initiator_spi: header.initiator_spi };
+    let sent = init::notification(&incoming.message.payloads, |kind| kind == NotifyType::COOKIE);
+    if sent.is_some_and(|notify| cookie::check(cx, &notify.data, claim)) {
+        return true;
+    }
+    cx.shared.count("cookies_sent");
+    trace_clear(cx, None, incoming, false);
+    if let Some(cookie) = cookie::bake(cx, claim) {
+        answer_statelessly(cx, &header, &incoming.datagram, Notify::new(NotifyType::COOKIE, cookie));
+    }
+    false
+}
+
+fn refuse(cx: &mut Context<'_>, connection: Option<&ConnectionRef>, fault: Fault, incoming: &Incoming) {
+    let name = connection.map(|connection| connection.name.as_str());
+    trace_clear(cx, name, incoming, false);
+    match fault.reaction(Phase::Init) {
+        Reaction::Silence => cx.shared.count("messages_ignored"),
+        Reaction::Notify(notify) | Reaction::NotifyAndClose(notify) => {
+            let detour = notify.kind == NotifyType::INVALID_KE_PAYLOAD;
+            answer_statelessly(cx, &incoming.header(), &incoming.datagram, notify);
+            if !detour {
+                cx.fail(name, incoming.datagram.remote, Failure::from(fault));
+            }
+        }
+    }
+}
+
+/// An answer that leaves nothing behind: SPIr stays zero (sections 2.6 and 2.21.1).
+fn answer_statelessly(cx: &mut Context<'_>, request: &Header, datagram: &Datagram, notify: Notify) {
+    let flags = Flags { initiator: !request.flags.initiator, response: true, version: false };
+    let header = Header { version: Version::V2, flags, ..*request };
+    let message = Message { header, payloads: alloc::vec![Payload::Notify(notify)] };
+    let Ok(octets) = message.emit() else { return };
+    crate::trace::message(
+        cx.shared,
+        &crate::trace::Traced {
+            connection: None,
+            outbound: true,
+            local: datagram.local,
+            remote: datagram.remote,
+            header: &message.header,
+            payloads: &message.payloads,
+            encrypted: false,
+            octets: octets.len(),
+            retransmission: false,
+        },
+    );
+    cx.shared.transmit(datagram.local, datagram.remote, octets);
+}

@@ -1,0 +1,116 @@
+//! Beginning negotiations: what is wanted, and which IKE SA can give it.
+
+use alloc::sync::Arc;
+
+use super::*;
+use crate::config::StartAction;
+use crate::error::Failure;
+use crate::v2::common::{Core, Task};
+use crate::v2::init::{self, WantedChild};
+use crate::v2::keys::Role;
+use crate::v2::nat::IKE_PORT;
+use crate::want::Waiter;
+
+impl Endpoint {
+    /// Begins what is wanted and not yet under way.
+    pub(super) fn start_wanted(&mut self, now: Instant, random: &mut dyn Random) {
+        if self.shared.attachment.is_none() {
+            return;
+        }
+        for policy in self.shared.wants.ready() {
+            self.begin(now, random, policy);
+        }
+    }
+
+    fn begin(&mut self, now: Instant, random: &mut dyn Random, policy: PolicyId) {
+        let Some((connection, index)) = ConnectionRef::of_policy(&self.shared.config, policy) else {
+            return self.shared.child_failed(now, policy, &Failure::Local("no child serves this policy".into()));
+        };
+        // An IKE SA that is there, or on its way, takes the Child SA along.
+        let usable = |sa: &&IkeSa| {
+            let initiating = sa.core.role == Role::Initiator || matches!(sa.state, crate::v2::State::Established(_));
+            initiating && sa.state.takes_tasks() && sa.core.connection.is(&connection) && !sa.core.tasks.contains(&Task::DeleteIkeSa)
+        };
+        if let Some(id) = self.sas.values().find(usable).map(|sa| sa.core.id) {
+            self.shared.wants.begun(policy);
+            return self.with(now, random, id, |mut sa, cx| {
+                sa.core.wanted.push(policy);
+                sa.core.tasks.push_back(Task::CreateChild(index));
+                sa.go_on(cx)
+            });
+        }
+        match self.addresses(&connection) {
+            Ok(addresses) => self.begin_ike_sa(now, random, connection, index, policy, addresses),
+            Err(failure) => self.shared.child_failed(now, policy, &failure),
+        }
+    }
+
+    fn begin_ike_sa(
+        &mut self,
+        now: Instant,
+        random: &mut dyn Random,
+        connection: ConnectionRef,
+        index: usize,
+        policy: PolicyId,
+        addresses: (SocketAddr, SocketAddr),
+    ) {
+        // Without SPIs it stays wanted until they have come.
+        let Some(spi) = self.shared.take_spi() else { return };
+        self.shared.wants.begun(policy);
+        let id = self.next_ike_sa();
+        let mut cx = Context { now, random, shared: &mut self.shared };
+        let initiator_spi = cx.ike_spi();
+        let mut core = Core::new(id, Role::Initiator, connection, initiator_spi, addresses, now);
+        core.wanted.push(policy);
+        match init::start(&core, &mut cx, WantedChild { index, spi }) {
+            Ok(state) => {
+                self.by_spi.insert(initiator_spi, id);
+                self.sas.insert(id, IkeSa { core, state });
+            }
+            Err((failure, child)) => {
+                cx.shared.return_spi(child.spi);
+                cx.fail(Some(&core.connection.name), core.remote, failure.clone());
+                core.release(&mut cx, &failure);
+            }
+        }
+    }
+
+    /// From where to where.
+    fn addresses(&self, connection: &ConnectionRef) -> Result<(SocketAddr, SocketAddr), Failure> {
+        let ours = self.shared.attachment.as_ref().map(|attachment| attachment.local_addresses.as_slice()).unwrap_or_default();
+        let remote = *connection.remote_addrs.first().ok_or_else(|| Failure::Local("the peer's address is not configured".into()))?;
+        let same_family = |address: &&core::net::IpAddr| address.is_ipv4() == remote.is_ipv4();
+        let configured = connection.local_addrs.iter().find(same_family);
+        let local = configured.or_else(|| ours.iter().find(same_family)).copied();
+        let local = local.ok_or_else(|| Failure::Local(alloc::format!("no local address to call {remote} from")))?;
+        Ok((SocketAddr::new(local, IKE_PORT), SocketAddr::new(remote, IKE_PORT)))
+    }
+
+    /// Wants every Child SA that the configuration wants at once, where it is not there already.
+    pub(super) fn want_starts(&mut self, now: Instant) {
+        let config = Arc::clone(&self.shared.config);
+        for child in config.connections.iter().flat_map(|connection| &connection.children) {
+            if child.start_action == StartAction::Start && !self.has_child(child.policy) {
+                self.shared.wants.add(now, child.policy, Waiter::Start);
+            }
+        }
+    }
+
+    /// An IKE SA has ended by failure: what the configuration wants at once is wanted again.
+    pub(super) fn restart(&mut self, sa: &IkeSa, now: Instant) {
+        if !sa.core.failed {
+            return;
+        }
+        for child in &sa.core.connection.children {
+            let current = ConnectionRef::of_policy(&self.shared.config, child.policy).is_some_and(|(c, _)| c.is(&sa.core.connection));
+            if current && child.start_action == StartAction::Start && !self.has_child(child.policy) {
+                self.shared.wants.add(now, child.policy, Waiter::Start);
+            }
+        }
+    }
+
+    /// Whether an IKE SA has a Child SA of the policy.
+    pub(super) fn has_child(&self, policy: PolicyId) -> bool {
+        self.sas.values().any(|sa| sa.state.children().iter().any(|child| child.policy == policy))
+    }
+}

@@ -1,0 +1,154 @@
+//! Which connection, child and key a peer gets: the PAD of RFC 4301 section 4.4.3.
+
+use alloc::sync::Arc;
+use core::net::IpAddr;
+use core::ops::Deref;
+
+use ipsec_types::{Identity, PolicyId, Secret};
+
+use crate::config::{Child, Config, Connection};
+
+/// A connection, with the configuration that holds it: an IKE SA keeps the one it was negotiated under.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionRef {
+    config: Arc<Config>,
+    index: usize,
+}
+
+impl ConnectionRef {
+    /// Every connection, in order of preference.
+    pub(crate) fn all(config: &Arc<Config>) -> impl Iterator<Item = Self> + use<> {
+        let config = Arc::clone(config);
+        (0..config.connections.len()).map(move |index| Self { config: Arc::clone(&config), index })
+    }
+
+    /// The connections of a peer at `remote` that calls `local`.
+    pub(crate) fn between(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
+        let any_or = |addresses: &[IpAddr], address| addresses.is_empty() || addresses.contains(&address);
+        Self::all(config).filter(move |c| any_or(&c.local_addrs, local) && any_or(&c.remote_addrs, remote))
+    }
+
+    /// The connections of the same configuration between two addresses.
+    pub(crate) fn siblings(&self, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
+        Self::between(&self.config, local, remote)
+    }
+
+    /// The child that serves a policy.
+    pub(crate) fn of_policy(config: &Arc<Config>, policy: PolicyId) -> Option<(Self, usize)> {
+        Self::all(config).find_map(|connection| {
+            let child = connection.children.iter().position(|child| child.policy == policy)?;
+            Some((connection, child))
+        })
+    }
+
+    /// The child called `child` or `connection/child`.
+    pub(crate) fn of_name(config: &Arc<Config>, name: &str) -> Option<(Self, usize)> {
+        Self::all(config).find_map(|connection| {
+            let named = |child: &Child| {
+                child.name == name
+                    || name.strip_prefix(connection.name.as_str()).and_then(|rest| rest.strip_prefix('/')) == Some(&child.name)
+            };
+            let child = connection.children.iter().position(named)?;
+            Some((connection, child))
+        })
+    }
+
+    /// Whether both are the same connection of the same configuration.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.index == other.index
+    }
+
+    /// Its child that serves a policy.
+    pub(crate) fn child_of(&self, policy: PolicyId) -> Option<&Child> {
+        self.children.iter().find(|child| child.policy == policy)
+    }
+
+    /// One of its children.
+    pub(crate) fn child(&self, index: usize) -> Option<&Child> {
+        self.children.get(index)
+    }
+
+    /// Whether the peer may be `remote`, and may have asked for us as `local`.
+    pub(crate) fn admits(&self, remote: &Identity, local: Option<&Identity>) -> bool {
+        let named = |wanted: &Identity| same_identity(wanted, &self.local_identity);
+        self.remote_identity.as_ref().is_none_or(|wanted| same_identity(wanted, remote)) && local.is_none_or(named)
+    }
+
+    /// The shared key between us and `remote`: one that names both sides before one that names either, before one that names nobody.
+    pub(crate) fn psk(&self, remote: &Identity) -> Option<&Secret> {
+        let score = |owners: &[Identity]| {
+            let names = |identity: &Identity| owners.iter().any(|owner| same_identity(owner, identity));
+            match (owners.is_empty(), names(&self.local_identity), names(remote)) {
+                (true, ..) => Some(0),
+                (_, false, false) => None,
+                (_, true, false) => Some(1),
+                (_, false, true) => Some(2),
+                (_, true, true) => Some(3),
+            }
+        };
+        let scored = self.config.psks.iter().filter_map(|psk| Some((score(&psk.owners)?, psk)));
+        // The first of the best: `max_by_key` alone would take the last.
+        scored.rev().max_by_key(|(score, _)| *score).map(|(_, psk)| &psk.secret)
+    }
+}
+
+impl Deref for ConnectionRef {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        // Private fields, and every constructor takes the index from the list itself, which nobody can change behind the Arc.
+        &self.config.connections[self.index]
+    }
+}
+
+/// Names are compared without regard to case (RFC 7296 section 3.5 leaves it to DNS, RFC 4343).
+fn same_identity(a: &Identity, b: &Identity) -> bool {
+    match (a, b) {
+        (Identity::Fqdn(a), Identity::Fqdn(b)) | (Identity::Rfc822(a), Identity::Rfc822(b)) => a.eq_ignore_ascii_case(b),
+        (a, b) => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use crate::config::Psk;
+
+    use super::*;
+
+    fn connection(psks: &[(&[&str], &str)]) -> ConnectionRef {
+        let identity = |text: &&str| text.parse().unwrap();
+        let psks = psks
+            .iter()
+            .map(|(owners, secret)| Psk { owners: owners.iter().map(identity).collect(), secret: Secret::copy_from(secret.as_bytes()) });
+        let connection = Connection {
+            name: "lab".into(),
+            local_addrs: Vec::new(),
+            remote_addrs: Vec::new(),
+            proposals: Vec::new(),
+            local_identity: "a.test".parse().unwrap(),
+            remote_identity: None,
+            children: Vec::new(),
+            dpd_delay: None,
+            retransmission: crate::config::Retransmission::default(),
+            force_encapsulation: false,
+        };
+        let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });
+        ConnectionRef::all(&config).next().unwrap()
+    }
+
+    #[test]
+    fn the_key_that_names_most_is_taken() {
+        let connection = connection(&[(&[], "anybody"), (&["a.test"], "mine"), (&["b.test"], "theirs"), (&["a.test", "b.test"], "both")]);
+        let key = |remote: &str| connection.psk(&remote.parse().unwrap()).map(|secret| secret.expose().to_vec());
+        assert_eq!(key("B.test"), Some(b"both".to_vec()));
+        assert_eq!(key("c.test"), Some(b"mine".to_vec()));
+    }
+
+    #[test]
+    fn a_key_of_others_is_not_taken() {
+        assert!(connection(&[(&["x.test", "y.test"], "others")]).psk(&"b.test".parse().unwrap()).is_none());
+        assert!(connection(&[]).psk(&"b.test".parse().unwrap()).is_none());
+    }
+}

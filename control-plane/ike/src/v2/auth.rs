@@ -1,0 +1,306 @@
+//! IKE_AUTH with pre-shared keys (RFC 7296 sections 1.2 and 2.15).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use ike_wire::rules::Form;
+use ike_wire::{Auth, AuthMethod, ExchangeType, Header, Identification, NotifyType, Payload};
+use ipsec_types::{Identity, Secret};
+
+use crate::child::Child;
+use crate::context::Context;
+use crate::error::{Failure, Fault, Phase, Reaction};
+use crate::negotiate::{self, KeyExchange};
+use crate::policy::ConnectionRef;
+use crate::v2::create_child::{self, Answer, Offer};
+use crate::v2::init::{WantedChild, notification};
+use crate::v2::keys::Role;
+use crate::v2::sk::SkVerified;
+use crate::v2::{Core, Established, Protected, Sk, State, informational};
+
+/// Proof that the peer holds the key of the identity it claims. Only [`verify`] makes one.
+pub(crate) struct PeerAuthenticated {
+    identity: Identity,
+}
+
+impl PeerAuthenticated {
+    /// Who the peer is.
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// What was said in IKE_SA_INIT, as AUTH covers it.
+pub(crate) struct Transcript {
+    pub(crate) request: Vec<u8>,
+    pub(crate) response: Vec<u8>,
+    pub(crate) initiator_nonce: Vec<u8>,
+    pub(crate) responder_nonce: Vec<u8>,
+}
+
+/// Initiator; waits for the response.
+pub(crate) struct AwaitResponse {
+    pub(crate) sk: Sk,
+    pub(crate) child: WantedChild,
+    transcript: Transcript,
+}
+
+/// Responder; waits for the request.
+pub(crate) struct AwaitRequest {
+    pub(crate) sk: Sk,
+    pub(crate) transcript: Transcript,
+}
+
+/// Responder; the peer is authenticated, its answer waits for the data plane.
+pub(crate) struct Installing {
+    pub(crate) sk: Sk,
+    pub(crate) child: Child,
+    authenticated: PeerAuthenticated,
+    verified: SkVerified,
+    /// The request's.
+    header: Header,
+    /// IDr and AUTH, which go out in any case.
+    proof: Vec<Payload>,
+    /// SAr2, TSi, TSr, which go out if the Child SA is in place.
+    answer: Vec<Payload>,
+}
+
+/// `HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr}  -->`
+pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transcript: Transcript, wanted: WantedChild) -> State {
+    let state = AwaitResponse { sk, child: wanted, transcript };
+    let Some(configured) = core.connection.child(state.child.index) else {
+        return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Local("no such child".into())));
+    };
+    let Some(psk) = initiator_psk(&core.connection) else {
+        let failure = format!("no shared key for {} and its peer", core.connection.local_identity);
+        return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Local(failure)));
+    };
+    let id = Identification::from(&core.connection.local_identity);
+    let mut payloads = alloc::vec![Payload::IdInitiator(id.clone())];
+    payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
+    payloads.push(prove(&state.sk, Role::Initiator, psk, &state.transcript, &id));
+    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, state.child.spi)));
+    payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
+    payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));
+    match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, &payloads) {
+        Ok(()) => State::AwaitAuthResponse(state),
+        Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
+    }
+}
+
+/// The initiator's key must be chosen before the peer has said who it is.
+fn initiator_psk(connection: &ConnectionRef) -> Option<&Secret> {
+    // A peer without a configured identity is known by its address.
+    let by_address = || {
+        connection.remote_addrs.first().map(|address| match address {
+            core::net::IpAddr::V4(address) => Identity::Ipv4(*address),
+            core::net::IpAddr::V6(address) => Identity::Ipv6(*address),
+        })
+    };
+    let remote = connection.remote_identity.clone().or_else(by_address)?;
+    connection.psk(&remote)
+}
+
+/// AUTH of `role`, which is ours.
+fn prove(sk: &Sk, role: Role, psk: &Secret, transcript: &Transcript, id: &Identification) -> Payload {
+    let auth = expected(sk, role, psk, transcript, id);
+    Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: auth.expose().to_vec() })
+}
+
+/// AUTH as `role` computes it: its own message, then the other side's nonce (section 2.15).
+fn expected(sk: &Sk, role: Role, psk: &Secret, transcript: &Transcript, id: &Identification) -> Secret {
+    let (message, nonce) = match role {
+        Role::Initiator => (&transcript.request, &transcript.responder_nonce),
+        Role::Responder => (&transcript.response, &transcript.initiator_nonce),
+    };
+    sk.keys.shared_key_auth(role, psk, message, nonce, id)
+}
+
+/// Checks the peer's AUTH, in constant time.
+fn verify(
+    sk: &Sk,
+    peer: Role,
+    psk: &Secret,
+    transcript: &Transcript,
+    id: &Identification,
+    auth: &Auth,
+) -> Result<PeerAuthenticated, Fault> {
+    let identity = id.identity().map_err(|error| Fault::Authentication(error.to_string()))?;
+    if auth.method != AuthMethod::SHARED_KEY {
+        return Err(Fault::Authentication(format!("{identity} offers {}, not a shared key", auth.method)));
+    }
+    if Secret::copy_from(&auth.data) != expected(sk, peer, psk, transcript, id) {
+        return Err(Fault::Authentication(format!("{identity} does not hold the shared key")));
+    }
+    Ok(PeerAuthenticated { identity })
+}
+
+/// The responder's side: who is it, is it true, and what does it want?
+pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    // Without an SPI the Child SA cannot be answered. The peer will ask again, and by then there will be some.
+    if !cx.shared.can_install() {
+        cx.shared.lease_spis();
+        cx.shared.count("messages_ignored");
+        return State::AwaitAuthRequest(state);
+    }
+    core.window.accepted();
+    let authenticated = match authenticate_initiator(&state, core, message) {
+        Ok(authenticated) => authenticated,
+        Err(fault) => return reject(state, core, cx, message, &fault),
+    };
+    let Some(psk) = core.connection.psk(authenticated.identity()) else {
+        let fault = Fault::Authentication("the shared key is gone".into());
+        return reject(state, core, cx, message, &fault);
+    };
+    let id = Identification::from(&core.connection.local_identity);
+    let auth = prove(&state.sk, Role::Responder, psk, &state.transcript, &id);
+    let proof = alloc::vec![Payload::IdResponder(id), auth];
+    let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
+    let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Ignored };
+    match create_child::answer(core, cx, &state.sk, &authenticated, &offer) {
+        Ok(Answer { child, payloads: answer }) => State::Installing(Installing {
+            sk: state.sk,
+            child,
+            authenticated,
+            verified: message.verified,
+            header: message.header,
+            proof,
+            answer,
+        }),
+        Err(fault) => establish_childless(core, cx, state.sk, authenticated, message, proof, fault),
+    }
+}
+
+/// Section 1.2: the IKE SA comes up though its first Child SA does not.
+fn establish_childless(
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    sk: Sk,
+    authenticated: PeerAuthenticated,
+    message: &Protected,
+    mut proof: Vec<Payload>,
+    fault: Fault,
+) -> State {
+    if let Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
+        proof.push(Payload::Notify(notify));
+    }
+    cx.fail(Some(&core.connection.name), core.remote, fault.into());
+    let sent = core.respond(cx, &sk, &message.header, &proof);
+    let established = Established::new(core, cx, sk, message.verified, authenticated);
+    match sent {
+        Ok(()) => State::Established(established),
+        Err(failure) => State::Established(established).close(core, cx, Some(failure)),
+    }
+}
+
+fn authenticate_initiator(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Result<PeerAuthenticated, Fault> {
+    if message.form != Form::Normal {
+        return Err(Fault::Authentication("EAP is not available".into()));
+    }
+    let payloads = &message.payloads;
+    let missing = || Fault::Syntax("IDi or AUTH is missing".into());
+    let id = payloads.iter().find_map(|payload| if let Payload::IdInitiator(id) = payload { Some(id) } else { None });
+    let (id, auth) = id.zip(find_auth(payloads)).ok_or_else(missing)?;
+    let remote = id.identity().map_err(|error| Fault::Authentication(error.to_string()))?;
+    let local = payloads.iter().find_map(|payload| if let Payload::IdResponder(id) = payload { Some(id) } else { None });
+    let local = local.map(Identification::identity).transpose().map_err(|error| Fault::Authentication(error.to_string()))?;
+    let found = core
+        .connection
+        .siblings(core.local.ip(), core.remote.ip())
+        .find(|connection| connection.admits(&remote, local.as_ref()) && allows(connection, &state.sk));
+    let unknown = || {
+        let asked = local.as_ref().map_or_else(|| "anybody".to_string(), ToString::to_string);
+        Fault::Authentication(format!("no connection for {remote}, which asks for {asked}"))
+    };
+    core.connection = found.ok_or_else(unknown)?;
+    let psk = core.connection.psk(&remote).ok_or_else(|| Fault::Authentication(format!("no shared key for {remote}")))?;
+    verify(&state.sk, Role::Initiator, psk, &state.transcript, id, auth)
+}
+
+/// Whether what IKE_SA_INIT chose is in the proposals of a connection that was found later.
+fn allows(connection: &ConnectionRef, sk: &Sk) -> bool {
+    connection.proposals.iter().any(|proposal| {
+        proposal.encryption().contains(&sk.suite.encryption)
+            && sk.suite.integrity.is_none_or(|integrity| proposal.integrity().contains(&integrity))
+            && proposal.prf().contains(&sk.suite.prf.algorithm())
+            && proposal.key_exchange().contains(&sk.suite.method)
+    })
+}
+
+/// The peer is refused: it is told why, protected, and forgotten.
+fn reject(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected, fault: &Fault) -> State {
+    let failure = Failure::from(fault.clone());
+    if let Reaction::NotifyAndClose(notify) | Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
+        let _sent = core.respond(cx, &state.sk, &message.header, &[Payload::Notify(notify)]);
+    }
+    informational::gone(State::AwaitAuthRequest(state), core, cx, Some(failure))
+}
+
+/// The data plane has the first Child SA, or not: now the initiator is answered.
+/// `<--  HDR, SK {IDr, AUTH, SAr2, TSi, TSr}`
+pub(crate) fn on_installed(state: Installing, core: &mut Core, cx: &mut Context<'_>, result: Result<(), String>) -> State {
+    let Installing { sk, child, authenticated, header, mut proof, answer, verified } = state;
+    let fault = result.err().map(Fault::NoMoreSas);
+    match &fault {
+        None => proof.extend(answer),
+        Some(fault) => {
+            if let Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
+                proof.push(Payload::Notify(notify));
+            }
+        }
+    }
+    let sent = core.respond(cx, &sk, &header, &proof);
+    let mut established = Established::new(core, cx, sk, verified, authenticated);
+    match fault {
+        None => established.adopt(core, cx, child),
+        Some(fault) => {
+            cx.shared.children.remove(&child.id);
+            cx.fail(Some(&core.connection.name), core.remote, fault.into());
+        }
+    }
+    match sent {
+        Ok(()) => State::Established(established),
+        Err(failure) => State::Established(established).close(core, cx, Some(failure)),
+    }
+}
+
+/// The initiator's side.
+pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    core.window.completed();
+    let authenticated = match authenticate_responder(&state, core, message) {
+        Ok(authenticated) => authenticated,
+        Err(Failure::Refused(kind)) => return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Refused(kind))),
+        Err(failure) => {
+            // Section 2.21.2: the responder believes that the IKE SA exists, and is told in an exchange of its own.
+            let kind = NotifyType::AUTHENTICATION_FAILED;
+            let notify = alloc::vec![Payload::Notify(ike_wire::Notify::new(kind, Vec::new()))];
+            return informational::delete_because(State::AwaitAuthResponse(state), core, cx, failure, notify);
+        }
+    };
+    let AwaitResponse { sk, child: wanted, transcript } = state;
+    let nonces = [&transcript.initiator_nonce[..], &transcript.responder_nonce];
+    let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Ignored };
+    let mut established = Established::new(core, cx, sk, message.verified, authenticated);
+    established.take_answer(core, cx, &wanted, &offer);
+    State::Established(established)
+}
+
+fn authenticate_responder(state: &AwaitResponse, core: &Core, message: &Protected) -> Result<PeerAuthenticated, Failure> {
+    let payloads = &message.payloads;
+    let id = payloads.iter().find_map(|payload| if let Payload::IdResponder(id) = payload { Some(id) } else { None });
+    let Some((id, auth)) = id.zip(find_auth(payloads)) else {
+        let refused = notification(payloads, NotifyType::is_error).map(|notify| Failure::Refused(notify.kind));
+        return Err(refused.unwrap_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr and AUTH".into())));
+    };
+    let identity = id.identity().map_err(|error| Failure::Unauthenticated(error.to_string()))?;
+    if !core.connection.admits(&identity, None) {
+        return Err(Failure::Unauthenticated(format!("the peer is {identity}, which is not who was called")));
+    }
+    let psk = initiator_psk(&core.connection).ok_or_else(|| Failure::Local("the shared key is gone".into()))?;
+    Ok(verify(&state.sk, Role::Responder, psk, &state.transcript, id, auth)?)
+}
+
+fn find_auth(payloads: &[Payload]) -> Option<&Auth> {
+    payloads.iter().find_map(|payload| if let Payload::Auth(auth) = payload { Some(auth) } else { None })
+}

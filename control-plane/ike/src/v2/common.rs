@@ -1,0 +1,262 @@
+//! What an IKE SA has in every state, and how it speaks.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Version};
+use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
+
+use crate::context::Context;
+use crate::error::Failure;
+use crate::io::{IkeSaId, RequestId};
+use crate::policy::ConnectionRef;
+use crate::trace::{self, Traced};
+use crate::v2::Sk;
+use crate::v2::keys::Role;
+use crate::v2::nat::{self, NatStatus};
+use crate::v2::receive::Incoming;
+use crate::v2::sk::Sealer;
+use crate::window::Window;
+
+/// What every state needs.
+pub(crate) struct Core {
+    pub(crate) id: IkeSaId,
+    pub(crate) role: Role,
+    pub(crate) connection: ConnectionRef,
+    pub(crate) initiator_spi: IkeSpi,
+    pub(crate) responder_spi: Option<IkeSpi>,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    pub(crate) created: Instant,
+    /// `created`, but moved when the clock stands still.
+    pub(crate) half_open_since: Instant,
+    pub(crate) window: Window,
+    pub(crate) sealer: Sealer,
+    pub(crate) nat: NatStatus,
+    /// When the peer last showed that it lives.
+    pub(crate) last_inbound: Instant,
+    pub(crate) tasks: VecDeque<Task>,
+    /// Policies whose negotiation runs under this IKE SA.
+    pub(crate) wanted: Vec<PolicyId>,
+    /// Operators who wait for its end.
+    pub(crate) terminating: Vec<RequestId>,
+    /// The IKE_SA_INIT request a responder answered, to know it again.
+    pub(crate) init_request: Vec<u8>,
+    /// It did not end by anybody's wish.
+    pub(crate) failed: bool,
+}
+
+/// One operation of ours: one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Set up a further Child SA, of the child with this index.
+    CreateChild(usize),
+    /// Delete a Child SA.
+    DeleteChild { child: ChildSaId, request: Option<RequestId> },
+    /// Delete what the peer installed for an answer of its own that we could not accept.
+    DeleteSpi(Spi),
+    /// Delete the IKE SA.
+    DeleteIkeSa,
+    /// Ask for a sign of life.
+    Probe,
+}
+
+impl Core {
+    /// A new IKE SA between `addresses`, ours first.
+    pub(crate) fn new(
+        id: IkeSaId,
+        role: Role,
+        connection: ConnectionRef,
+        initiator_spi: IkeSpi,
+        addresses: (SocketAddr, SocketAddr),
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            role,
+            connection,
+            initiator_spi,
+            responder_spi: None,
+            local: addresses.0,
+            remote: addresses.1,
+            created: now,
+            half_open_since: now,
+            window: Window::default(),
+            sealer: Sealer::new(),
+            nat: NatStatus::default(),
+            last_inbound: now,
+            tasks: VecDeque::new(),
+            wanted: Vec::new(),
+            terminating: Vec::new(),
+            init_request: Vec::new(),
+            failed: false,
+        }
+    }
+
+    /// Whether a header's SPIs and Initiator flag are those of the peer's messages for this IKE SA.
+    pub(crate) fn owns(&self, header: &Header) -> bool {
+        let responder = header.responder_spi;
+        // Before the responder has said its SPI, only IKE_SA_INIT can tell it; a request then has none.
+        let responder_fits = match self.responder_spi {
+            Some(spi) => responder == spi.value() || (header.exchange == ExchangeType::IKE_SA_INIT && responder == 0),
+            None => true,
+        };
+        header.initiator_spi == self.initiator_spi.value() && responder_fits && header.flags.initiator == (self.role == Role::Responder)
+    }
+
+    /// Whether ESP travels in UDP.
+    pub(crate) fn encapsulates(&self) -> bool {
+        self.nat.supported && (self.nat.local || self.nat.remote || self.connection.force_encapsulation)
+    }
+
+    pub(crate) fn header(&self, exchange: ExchangeType, response: bool, message_id: u32) -> Header {
+        let flags = Flags { initiator: self.role == Role::Initiator, response, version: false };
+        Header {
+            initiator_spi: self.initiator_spi.value(),
+            responder_spi: self.responder_spi.map_or(0, IkeSpi::value),
+            version: Version::V2,
+            exchange,
+            flags,
+            message_id,
+        }
+    }
+
+    /// Sends an IKE_SA_INIT message; gives back its octets, which AUTH will cover.
+    pub(crate) fn send_init(&mut self, cx: &mut Context<'_>, response: bool, payloads: Vec<Payload>) -> Result<Vec<u8>, Failure> {
+        let message = Message { header: self.header(ExchangeType::IKE_SA_INIT, response, 0), payloads };
+        let octets = message.emit().map_err(|error| Failure::Local(alloc::format!("{error}")))?;
+        self.trace(cx, &message.header, &message.payloads, false, octets.len());
+        if response {
+            self.window.accepted();
+            self.window.answered(octets.clone());
+        } else {
+            self.window.sent(cx.now, &self.connection.retransmission, octets.clone());
+        }
+        cx.shared.transmit(self.local, self.remote, octets.clone());
+        Ok(octets)
+    }
+
+    /// Sends a protected request; the window must be free.
+    pub(crate) fn request(&mut self, cx: &mut Context<'_>, sk: &Sk, exchange: ExchangeType, payloads: &[Payload]) -> Result<(), Failure> {
+        let header = self.header(exchange, false, self.window.request_id());
+        let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
+        self.trace(cx, &header, payloads, true, octets.len());
+        self.window.sent(cx.now, &self.connection.retransmission, octets.clone());
+        cx.shared.transmit(self.local, self.remote, octets);
+        Ok(())
+    }
+
+    /// Answers the request accepted last.
+    pub(crate) fn respond(&mut self, cx: &mut Context<'_>, sk: &Sk, to: &Header, payloads: &[Payload]) -> Result<(), Failure> {
+        let header = self.header(to.exchange, true, to.message_id);
+        let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
+        self.trace(cx, &header, payloads, true, octets.len());
+        self.window.answered(octets.clone());
+        cx.shared.transmit(self.local, self.remote, octets);
+        Ok(())
+    }
+
+    /// Sends the outstanding request again, as it was.
+    pub(crate) fn repeat_request(&self, cx: &mut Context<'_>, octets: Vec<u8>) {
+        cx.shared.count("requests_retransmitted");
+        self.trace_repetition(cx, &octets);
+        cx.shared.transmit(self.local, self.remote, octets);
+    }
+
+    /// Sends the last response again, as it was.
+    pub(crate) fn repeat_response(&self, cx: &mut Context<'_>) {
+        let Some(octets) = self.window.cached() else { return };
+        let octets = octets.to_vec();
+        cx.shared.count("responses_retransmitted");
+        self.trace_repetition(cx, &octets);
+        cx.shared.transmit(self.local, self.remote, octets);
+    }
+
+    /// An IKE_SA_INIT request came again: the same octets get the same answer (section 2.1); anything else is somebody else's.
+    pub(crate) fn repeat_init(&self, cx: &mut Context<'_>, incoming: &Incoming) {
+        if incoming.datagram.payload == self.init_request && self.window.cached().is_some() {
+            self.repeat_response(cx);
+        } else {
+            cx.shared.count("messages_ignored");
+        }
+    }
+
+    /// A step for the trace.
+    pub(crate) fn step(&self, cx: &mut Context<'_>, title: &str, lines: Vec<String>) {
+        cx.shared.step(Some(&self.connection.name), (Some(self.initiator_spi), self.responder_spi), title, lines);
+    }
+
+    /// When the peer must be asked for a sign of life: never while a request is outstanding, which asks for one by itself.
+    pub(crate) fn probe_due(&self) -> Option<Instant> {
+        let idle = !self.window.is_busy() && self.tasks.is_empty();
+        self.connection.dpd_delay.filter(|_| idle).map(|delay| self.last_inbound + delay)
+    }
+
+    /// The clock stood still for `pause`.
+    pub(crate) fn shift(&mut self, pause: Duration) {
+        self.window.shift(pause);
+        self.last_inbound = self.last_inbound + pause;
+        self.half_open_since = self.half_open_since + pause;
+    }
+
+    /// A negotiation under this IKE SA has failed.
+    pub(crate) fn child_failed(&mut self, cx: &mut Context<'_>, policy: PolicyId, failure: &Failure) {
+        self.wanted.retain(|wanted| *wanted != policy);
+        cx.shared.child_failed(cx.now, policy, failure);
+    }
+
+    /// Everything that waited for something under this IKE SA is told that it will not come.
+    pub(crate) fn release(&mut self, cx: &mut Context<'_>, failure: &Failure) {
+        self.window.withdraw();
+        for policy in core::mem::take(&mut self.wanted) {
+            cx.shared.child_failed(cx.now, policy, failure);
+        }
+        for task in core::mem::take(&mut self.tasks) {
+            if let Task::DeleteChild { request: Some(request), .. } = task {
+                cx.shared.terminated(request);
+            }
+        }
+    }
+
+    /// After NAT detection the initiator speaks from and to port 4500 (section 2.23), NAT or not, as both sides can.
+    pub(crate) fn move_ports(&mut self) {
+        if self.nat.supported {
+            self.local = nat::moved(self.local);
+            self.remote = nat::moved(self.remote);
+        }
+    }
+
+    fn trace(&self, cx: &mut Context<'_>, header: &Header, payloads: &[Payload], encrypted: bool, octets: usize) {
+        let traced = Traced {
+            connection: Some(&self.connection.name),
+            outbound: true,
+            local: self.local,
+            remote: self.remote,
+            header,
+            payloads,
+            encrypted,
+            octets,
+            retransmission: false,
+        };
+        trace::message(cx.shared, &traced);
+    }
+
+    fn trace_repetition(&self, cx: &mut Context<'_>, octets: &[u8]) {
+        let Ok(message) = Message::parse(octets) else { return };
+        let traced = Traced {
+            connection: Some(&self.connection.name),
+            outbound: true,
+            local: self.local,
+            remote: self.remote,
+            header: &message.header,
+            payloads: &message.payloads,
+            encrypted: false,
+            octets: octets.len(),
+            retransmission: true,
+        };
+        trace::message(cx.shared, &traced);
+    }
+}

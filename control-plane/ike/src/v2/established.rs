@@ -1,0 +1,151 @@
+//! An authenticated IKE SA: its Child SAs, its queue of operations, and who gets which message.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ike_wire::ExchangeType;
+use ipsec_types::ChildSaId;
+
+use crate::child::{Child, ChildPhase};
+use crate::context::Context;
+use crate::error::{Failure, Fault};
+use crate::io::{Event, Output, RequestId};
+use crate::v2::auth::PeerAuthenticated;
+use crate::v2::create_child::{self, Answering, Requested};
+use crate::v2::sk::SkVerified;
+use crate::v2::{Core, Protected, Sk, State, Task, informational};
+
+/// What an authenticated IKE SA has.
+pub(crate) struct Established {
+    pub(crate) sk: Sk,
+    pub(crate) authenticated: PeerAuthenticated,
+    pub(crate) children: Vec<Child>,
+    /// The exchange whose request of ours is outstanding.
+    pub(crate) active: Option<Active>,
+    /// The response that waits for the data plane.
+    pub(crate) answering: Option<Answering>,
+}
+
+/// An exchange of ours under way.
+pub(crate) enum Active {
+    CreateChild(Requested),
+    DeleteChild {
+        child: ChildSaId,
+        request: Option<RequestId>,
+    },
+    /// A sign of life, or a deletion nobody waits for.
+    Other,
+}
+
+impl Established {
+    /// The one way to get here: a message that only the peer can have sent, and the proof of who the peer is.
+    pub(crate) fn new(core: &Core, cx: &mut Context<'_>, sk: Sk, _verified: SkVerified, authenticated: PeerAuthenticated) -> Self {
+        cx.shared.count("ike_sas_established");
+        cx.shared.event(Event::IkeSaEstablished(core.id));
+        Self { sk, authenticated, children: Vec::new(), active: None, answering: None }
+    }
+
+    /// Takes a Child SA out of the data plane and forgets it.
+    pub(crate) fn retire(&mut self, core: &mut Core, cx: &mut Context<'_>, id: ChildSaId, linger: Duration) -> Option<Child> {
+        let position = self.children.iter().position(|child| child.id == id)?;
+        let child = self.children.remove(position);
+        if child.phase != ChildPhase::Deleting {
+            cx.shared.output(Output::Retire { child: id, linger });
+        }
+        self.forget(core, cx, &child);
+        Some(child)
+    }
+
+    /// All of them, for the end of the IKE SA.
+    pub(crate) fn retire_all(&mut self, core: &mut Core, cx: &mut Context<'_>) {
+        let ids: Vec<ChildSaId> = self.children.iter().map(|child| child.id).collect();
+        for id in ids {
+            self.retire(core, cx, id, Duration::ZERO);
+        }
+        match self.active.take() {
+            Some(Active::CreateChild(requested)) => cx.shared.return_spi(requested.wanted.spi),
+            Some(Active::DeleteChild { request: Some(request), .. }) => cx.shared.terminated(request),
+            _ => {}
+        }
+    }
+
+    fn forget(&self, core: &mut Core, cx: &mut Context<'_>, child: &Child) {
+        cx.shared.children.remove(&child.id);
+        if matches!(child.phase, ChildPhase::Installing { wanted: true }) {
+            core.child_failed(cx, child.policy, &Failure::Local("the Child SA was deleted before it was in use".into()));
+        } else {
+            cx.shared.event(Event::ChildSaClosed { ike_sa: core.id, child: child.id, name: child.name.clone() });
+        }
+    }
+
+    /// Our outer address or the peer's has changed.
+    pub(crate) fn retarget(&self, core: &Core, cx: &mut Context<'_>) {
+        for child in &self.children {
+            cx.shared.output(Output::Retarget { child: child.id, local: core.local, remote: core.remote });
+        }
+    }
+}
+
+/// The peer asks.
+pub(crate) fn on_request(state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    match message.header.exchange {
+        ExchangeType::CREATE_CHILD_SA => create_child::on_request(state, core, cx, message),
+        ExchangeType::INFORMATIONAL => informational::on_request(state, core, cx, message),
+        other => {
+            let failure = Failure::from(Fault::Syntax(alloc::format!("{other} after authentication")));
+            core.window.accepted();
+            informational::refuse_and_go(state, core, cx, message, failure)
+        }
+    }
+}
+
+/// The peer answers.
+pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    core.window.completed();
+    match state.active.take() {
+        Some(Active::CreateChild(requested)) => create_child::on_response(&mut state, core, cx, &requested, message),
+        Some(Active::DeleteChild { child, request }) => {
+            state.retire(core, cx, child, Duration::ZERO);
+            if let Some(request) = request {
+                cx.shared.terminated(request);
+            }
+        }
+        Some(Active::Other) | None => {}
+    }
+    State::Established(state)
+}
+
+/// Begins the next operation, if none is under way (RFC 7296 section 2.3: a window of one).
+pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Context<'_>) -> State {
+    while !core.window.is_busy() {
+        let Some(task) = core.tasks.pop_front() else { break };
+        let begun = match task {
+            Task::CreateChild(index) => {
+                let Some(spi) = cx.shared.take_spi() else {
+                    // It goes on when SPIs have come; what stands behind it waits too, but nothing of it is urgent.
+                    core.tasks.push_front(task);
+                    break;
+                };
+                begin_child(&mut state, core, cx, index, spi);
+                Ok(())
+            }
+            Task::DeleteChild { child, request } => informational::delete_child(&mut state, core, cx, child, request),
+            Task::DeleteSpi(spi) => informational::delete_spi(&mut state, core, cx, spi),
+            Task::Probe => informational::probe(&mut state, core, cx),
+            Task::DeleteIkeSa => return informational::delete(State::Established(state), core, cx),
+        };
+        if let Err(failure) = begun {
+            return State::Established(state).close(core, cx, Some(failure));
+        }
+    }
+    State::Established(state)
+}
+
+fn begin_child(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, index: usize, spi: ipsec_types::Spi) {
+    if let Err(failure) = create_child::send_request(state, core, cx, index, spi) {
+        cx.shared.return_spi(spi);
+        if let Some(policy) = core.connection.child(index).map(|child| child.policy) {
+            core.child_failed(cx, policy, &failure);
+        }
+    }
+}

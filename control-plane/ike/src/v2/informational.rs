@@ -1,0 +1,164 @@
+//! INFORMATIONAL: signs of life and deletion (RFC 7296 sections 1.4 and 2.4).
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ike_wire::{Delete, ExchangeType, Notify, NotifyType, Payload, Protocol};
+use ipsec_types::{ChildSaId, Instant, Spi};
+
+use crate::child::{ChildPhase, LINGER};
+use crate::context::Context;
+use crate::error::Failure;
+use crate::io::{Output, RequestId};
+use crate::v2::init::notification;
+use crate::v2::{Active, Core, Established, Protected, Sk, State};
+
+/// The peer has been told that the IKE SA is gone, and has not answered yet.
+pub(crate) struct Deleting {
+    pub(crate) sk: Sk,
+    /// Operators have seen it come, and will see it go.
+    pub(crate) was_established: bool,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Only there to answer repeated requests.
+pub(crate) struct Gone {
+    pub(crate) sk: Sk,
+    pub(crate) until: Instant,
+}
+
+/// Long enough for a few repetitions of a request whose response was lost.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+/// The peer says something, or only that it lives.
+///
+/// ```text
+/// HDR, SK {[N,] [D,] ...}  -->
+///                         <--  HDR, SK {[N,] [D,] ...}
+/// ```
+pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    core.window.accepted();
+    let payloads = &message.payloads;
+    let deletes_ike_sa = payloads.iter().any(|payload| matches!(payload, Payload::Delete(Delete::IkeSa)));
+    let fatal = notification(payloads, |kind| matches!(kind, NotifyType::AUTHENTICATION_FAILED | NotifyType::INVALID_SYNTAX));
+    if deletes_ike_sa || fatal.is_some() {
+        let failure = fatal.map(|notify| Failure::Refused(notify.kind));
+        let _sent = core.respond(cx, &state.sk, &message.header, &[]);
+        return gone(State::Established(state), core, cx, failure);
+    }
+    let mut ours = Vec::new();
+    for payload in payloads {
+        if let Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis }) = payload {
+            ours.extend(spis.iter().filter_map(|spi| delete_by_peer(&mut state, core, cx, *spi)));
+        }
+    }
+    let answer = (!ours.is_empty()).then(|| Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: ours }));
+    match core.respond(cx, &state.sk, &message.header, answer.as_slice()) {
+        Ok(()) => State::Established(state),
+        Err(failure) => State::Established(state).close(core, cx, Some(failure)),
+    }
+}
+
+/// The peer has closed the SA it receives on; ours goes with it (section 1.4.1). Gives back the SPI for the answer: none where our own
+/// Delete is under way, which says it already.
+fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, spi: u32) -> Option<u32> {
+    let child = state.children.iter().find(|child| child.outbound.value() == spi)?;
+    let (id, inbound, phase) = (child.id, child.inbound, child.phase);
+    state.retire(core, cx, id, LINGER);
+    (phase != ChildPhase::Deleting).then_some(inbound.value())
+}
+
+/// `HDR, SK {D}  -->` for a Child SA.
+pub(crate) fn delete_child(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    id: ChildSaId,
+    request: Option<RequestId>,
+) -> Result<(), Failure> {
+    let Some(child) = state.children.iter_mut().find(|child| child.id == id && child.phase != ChildPhase::Deleting) else {
+        if let Some(request) = request {
+            cx.shared.terminated(request);
+        }
+        return Ok(());
+    };
+    let spis = alloc::vec![child.inbound.value()];
+    if let ChildPhase::Installing { wanted: true } = child.phase {
+        let policy = child.policy;
+        core.wanted.retain(|wanted| *wanted != policy);
+        cx.shared.child_failed(cx.now, policy, &Failure::Local("deleted before it was in use".into()));
+    }
+    child.phase = ChildPhase::Deleting;
+    cx.shared.output(Output::Retire { child: id, linger: LINGER });
+    let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis });
+    core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[payload])?;
+    state.active = Some(Active::DeleteChild { child: id, request });
+    Ok(())
+}
+
+/// `HDR, SK {D}  -->` for a Child SA that only the peer has.
+pub(crate) fn delete_spi(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, spi: Spi) -> Result<(), Failure> {
+    let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: alloc::vec![spi.value()] });
+    core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[payload])?;
+    state.active = Some(Active::Other);
+    Ok(())
+}
+
+/// `HDR, SK {}  -->`
+pub(crate) fn probe(state: &mut Established, core: &mut Core, cx: &mut Context<'_>) -> Result<(), Failure> {
+    cx.shared.count("probes_sent");
+    core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[])?;
+    state.active = Some(Active::Other);
+    Ok(())
+}
+
+/// `HDR, SK {D}  -->` for the IKE SA and all its Child SAs.
+pub(crate) fn delete(state: State, core: &mut Core, cx: &mut Context<'_>) -> State {
+    delete_with(state, core, cx, None, alloc::vec![Payload::Delete(Delete::IkeSa)])
+}
+
+/// The IKE SA cannot go on: the peer is told `why`, or, where there is nothing special to say, that it is deleted.
+pub(crate) fn delete_because(state: State, core: &mut Core, cx: &mut Context<'_>, failure: Failure, why: Vec<Payload>) -> State {
+    let payloads = if why.is_empty() { alloc::vec![Payload::Delete(Delete::IkeSa)] } else { why };
+    delete_with(state, core, cx, Some(failure), payloads)
+}
+
+fn delete_with(state: State, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>, payloads: Vec<Payload>) -> State {
+    let was_established = matches!(state, State::Established(_));
+    let Some(sk) = state.wind_up(core, cx, failure.as_ref()) else { return State::Closed };
+    match core.request(cx, &sk, ExchangeType::INFORMATIONAL, &payloads) {
+        Ok(()) => State::Deleting(Deleting { sk, was_established, failure }),
+        Err(failure) => State::Deleting(Deleting { sk, was_established, failure: Some(failure) }).close(core, cx, None),
+    }
+}
+
+/// A request while our own deletion is under way. The peer's own Delete ends both (section 2.25.2); signs of life are answered.
+pub(crate) fn on_request_while_deleting(state: Deleting, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    core.window.accepted();
+    let deletes = message.payloads.iter().any(|payload| matches!(payload, Payload::Delete(Delete::IkeSa)));
+    let answer = match message.header.exchange {
+        ExchangeType::INFORMATIONAL => Vec::new(),
+        // Section 2.25.2.
+        _ => alloc::vec![Payload::Notify(Notify::new(NotifyType::TEMPORARY_FAILURE, Vec::new()))],
+    };
+    let sent = core.respond(cx, &state.sk, &message.header, &answer);
+    match sent {
+        Ok(()) if deletes => gone(State::Deleting(state), core, cx, None),
+        _ => State::Deleting(state),
+    }
+}
+
+/// Answers what makes no sense in this state with INVALID_SYNTAX, and forgets the IKE SA (section 2.21.3).
+pub(crate) fn refuse_and_go(state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected, failure: Failure) -> State {
+    let notify = Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()));
+    let _sent = core.respond(cx, &state.sk, &message.header, &[notify]);
+    gone(State::Established(state), core, cx, Some(failure))
+}
+
+/// The IKE SA is over, but its last response may have to be sent again.
+pub(crate) fn gone(state: State, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>) -> State {
+    match state.finish(core, cx, failure) {
+        Some(sk) => State::Gone(Gone { sk, until: cx.now + REMEMBERED }),
+        None => State::Closed,
+    }
+}

@@ -1,0 +1,346 @@
+//! IKE_SA_INIT (RFC 7296 sections 1.2, 2.6, 2.7).
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use ike_wire::rules::{self, Form};
+use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Sa};
+use ipsec_types::{IkeSpi, KeyExchangeMethod, Secret, Spi};
+
+use crate::context::Context;
+use crate::error::{Failure, Fault};
+use crate::io::{Job, JobId};
+use crate::negotiate::{self, Chosen, IkeSuite};
+use crate::provider::{CryptoError, PrivateKey};
+use crate::v2::keys::{Exchanged, IkeKeys};
+use crate::v2::nat::{self, HeaderSpis};
+use crate::v2::receive::trace_clear;
+use crate::v2::{Core, IkeSa, Incoming, Sk, State, auth};
+
+/// The Child SA an initiator begins with.
+pub(crate) struct WantedChild {
+    pub(crate) index: usize,
+    pub(crate) spi: Spi,
+}
+
+/// What an initiator keeps over repeated IKE_SA_INIT exchanges.
+pub(crate) struct Attempt {
+    pub(crate) child: WantedChild,
+    nonce: Vec<u8>,
+    cookie: Option<Vec<u8>>,
+    method: KeyExchangeMethod,
+    /// COOKIE and INVALID_KE_PAYLOAD seen so far.
+    detours: u8,
+}
+
+/// Waits for a key pair.
+pub(crate) struct Generating {
+    pub(crate) attempt: Attempt,
+    pub(crate) job: JobId,
+}
+
+/// Waits for the response.
+pub(crate) struct AwaitInit {
+    pub(crate) attempt: Attempt,
+    private: Box<dyn PrivateKey>,
+    public: Vec<u8>,
+    request: Vec<u8>,
+    /// An unprotected refusal: believed only if nothing better comes until the next retransmission (section 2.21.1).
+    refused: Option<Failure>,
+}
+
+/// Waits for the shared secret.
+pub(crate) struct Agreeing {
+    pub(crate) attempt: Attempt,
+    pub(crate) job: JobId,
+    suite: IkeSuite,
+    request: Vec<u8>,
+    response: Vec<u8>,
+    responder_nonce: Vec<u8>,
+}
+
+/// A responder's; waits for key pair and shared secret.
+pub(crate) struct Responding {
+    pub(crate) job: JobId,
+    chosen: Chosen<IkeSuite>,
+    request: Vec<u8>,
+    initiator_nonce: Vec<u8>,
+}
+
+/// COOKIE and INVALID_KE_PAYLOAD that are followed before an initiator gives up: anybody can send them.
+const MOST_DETOURS: u8 = 6;
+/// Octets of our nonces: at least half the longest PRF's key (section 2.10).
+const NONCE_LEN: usize = 32;
+
+/// A fresh nonce.
+pub(crate) fn nonce(cx: &mut Context<'_>) -> Vec<u8> {
+    cx.octets(NONCE_LEN)
+}
+
+/// Begins: the key pair comes first.
+pub(crate) fn start(core: &Core, cx: &mut Context<'_>, child: WantedChild) -> Result<State, (Failure, WantedChild)> {
+    let provider = cx.shared.provider;
+    let offered = negotiate::offer_ike(&core.connection.proposals, &provider);
+    let mut methods = offered.proposals.iter().flat_map(|proposal| &proposal.transforms).filter_map(|transform| transform.key_exchange());
+    let Some(method) = methods.next() else {
+        return Err((Failure::Local("no configured IKE proposal can be offered: the algorithms are not available".into()), child));
+    };
+    let attempt = Attempt { child, nonce: nonce(cx), cookie: None, method, detours: 0 };
+    let lines = alloc::vec![format!("{} -> {}", core.local, core.remote), format!("we are {}", core.connection.local_identity)];
+    core.step(cx, &format!("connection {} begins", core.connection.name), lines);
+    Ok(generate(core, cx, attempt))
+}
+
+fn generate(core: &Core, cx: &mut Context<'_>, attempt: Attempt) -> State {
+    let job = cx.shared.job(core.id, Job::Generate { method: attempt.method });
+    State::Generating(Generating { attempt, job })
+}
+
+/// `HDR, [N(COOKIE),] SAi1, KEi, Ni, N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP)  -->`
+pub(crate) fn on_generated(
+    state: Generating,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    result: Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError>,
+) -> State {
+    match result {
+        Ok((private, public)) => send_request(state.attempt, core, cx, private, public),
+        Err(error) => State::Generating(state).close(core, cx, Some(Failure::Local(error.to_string()))),
+    }
+}
+
+fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private: Box<dyn PrivateKey>, public: Vec<u8>) -> State {
+    let provider = cx.shared.provider;
+    let mut payloads = Vec::new();
+    payloads.extend(attempt.cookie.as_ref().map(|cookie| Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone()))));
+    payloads.push(Payload::Sa(negotiate::offer_ike(&core.connection.proposals, &provider)));
+    payloads.push(Payload::KeyExchange(KeyExchange::new(attempt.method, public.clone())));
+    payloads.extend(Nonce::new(attempt.nonce.clone()).map(Payload::Nonce));
+    let spis = HeaderSpis(core.initiator_spi.value(), 0);
+    payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
+    match core.send_init(cx, false, payloads) {
+        Ok(request) => State::AwaitInit(AwaitInit { attempt, private, public, request, refused: None }),
+        Err(failure) => {
+            cx.shared.return_spi(attempt.child.spi);
+            core.release(cx, &failure);
+            cx.fail(Some(&core.connection.name), core.remote, failure);
+            State::Closed
+        }
+    }
+}
+
+/// `<--  HDR, SAr1, KEr, Nr, ...`, or a detour, or a refusal. All of it unprotected: what does not fit is ignored.
+pub(crate) fn on_response(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
+    let header = incoming.header();
+    let form =
+        if core.window.classify(&header) == crate::window::Arrival::Response && header.exchange == ike_wire::ExchangeType::IKE_SA_INIT {
+            rules::check(&header, &incoming.message.payloads).ok()
+        } else {
+            None
+        };
+    let Some(form) = form else {
+        cx.shared.count("messages_ignored");
+        return State::AwaitInit(state);
+    };
+    trace_clear(cx, Some(&core.connection.name), incoming, false);
+    match form {
+        Form::Cookie => on_cookie(state, core, cx, incoming),
+        Form::OtherGroup => on_other_group(state, core, cx, incoming),
+        Form::Normal => on_answer(state, core, cx, incoming),
+        _ => {
+            let kind = notification(&incoming.message.payloads, NotifyType::is_error).map_or(NotifyType(0), |notify| notify.kind);
+            State::AwaitInit(AwaitInit { refused: Some(Failure::Refused(kind)), ..state })
+        }
+    }
+}
+
+/// Section 2.6: the same request again, with the cookie in front.
+fn on_cookie(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
+    let cookie = notification(&incoming.message.payloads, |kind| kind == NotifyType::COOKIE).map(|notify| notify.data.clone());
+    // Section 2.6: 1 to 64 octets.
+    let Some(cookie) = cookie.filter(|cookie| (1..=64).contains(&cookie.len())) else { return State::AwaitInit(state) };
+    if state.attempt.detours >= MOST_DETOURS || state.attempt.cookie.as_ref() == Some(&cookie) {
+        return State::AwaitInit(state);
+    }
+    state.attempt.detours += 1;
+    state.attempt.cookie = Some(cookie);
+    send_request(state.attempt, core, cx, state.private, state.public)
+}
+
+/// Section 1.2: the responder names the method it wants; it must be one we offered. The cookie is kept (section 2.6.1).
+fn on_other_group(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
+    let named = notification(&incoming.message.payloads, |kind| kind == NotifyType::INVALID_KE_PAYLOAD)
+        .and_then(|notify| notify.data.as_slice().try_into().ok())
+        .and_then(|octets| KeyExchangeMethod::from_id(u16::from_be_bytes(octets), None));
+    let offered = negotiate::offer_ike(&core.connection.proposals, &cx.shared.provider);
+    let is_offered = |method| offered.proposals.iter().flat_map(|p| &p.transforms).any(|t| t.key_exchange() == Some(method));
+    match named.filter(|method| is_offered(*method) && *method != state.attempt.method) {
+        Some(method) if state.attempt.detours < MOST_DETOURS => {
+            state.attempt.detours += 1;
+            state.attempt.method = method;
+            core.window.withdraw();
+            generate(core, cx, state.attempt)
+        }
+        _ => State::AwaitInit(AwaitInit { refused: Some(Failure::Refused(NotifyType::INVALID_KE_PAYLOAD)), ..state }),
+    }
+}
+
+fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
+    let payloads = &incoming.message.payloads;
+    let (Some((sa, ke, nonce)), Some(responder_spi)) = (offer(payloads), incoming.header().responder()) else {
+        return State::AwaitInit(state);
+    };
+    let suite = negotiate::accept_ike(&core.connection.proposals, sa, &cx.shared.provider);
+    let Some(suite) = suite.filter(|suite| suite.method == state.attempt.method && ke.method() == Some(suite.method)) else {
+        let difference = negotiate::proposal_difference(&core.connection.proposals, sa);
+        return State::AwaitInit(AwaitInit { refused: Some(Failure::PeerMisbehaved(difference)), ..state });
+    };
+    core.window.completed();
+    core.responder_spi = Some(responder_spi);
+    core.last_inbound = cx.now;
+    let spis = HeaderSpis(core.initiator_spi.value(), responder_spi.value());
+    core.nat = nat::detect(cx, spis, payloads, incoming.datagram.local, incoming.datagram.remote);
+    core.move_ports();
+    let job = cx.shared.job(core.id, Job::Agree { private: state.private, peer_public: ke.data.clone() });
+    State::Agreeing(Agreeing {
+        attempt: state.attempt,
+        job,
+        suite,
+        request: state.request,
+        response: incoming.datagram.payload.clone(),
+        responder_nonce: nonce.octets().to_vec(),
+    })
+}
+
+/// The shared secret is there: keys, then IKE_AUTH.
+pub(crate) fn on_agreed(state: Agreeing, core: &mut Core, cx: &mut Context<'_>, result: Result<Secret, CryptoError>) -> State {
+    let keys = result.and_then(|shared| derive(core, cx, &state.suite, [&state.attempt.nonce, &state.responder_nonce], &shared));
+    match keys {
+        Ok(keys) => {
+            let sk = Sk { suite: state.suite, keys };
+            let transcript = auth::Transcript {
+                request: state.request,
+                response: state.response,
+                initiator_nonce: state.attempt.nonce,
+                responder_nonce: state.responder_nonce,
+            };
+            auth::send_request(core, cx, sk, transcript, state.attempt.child)
+        }
+        Err(error) => State::Agreeing(state).close(core, cx, Some(Failure::Local(error.to_string()))),
+    }
+}
+
+fn derive(core: &Core, cx: &mut Context<'_>, suite: &IkeSuite, nonces: [&[u8]; 2], shared: &Secret) -> Result<IkeKeys, CryptoError> {
+    let responder_spi = core.responder_spi.ok_or(CryptoError::Length)?;
+    let [initiator_nonce, responder_nonce] = nonces;
+    let said = Exchanged { initiator_nonce, responder_nonce, initiator_spi: core.initiator_spi, responder_spi };
+    let keys = IkeKeys::derive(suite, &said, shared)?;
+    core.step(cx, &format!("derive keys: {}", suite.describe()), IkeKeys::names(suite));
+    Ok(keys)
+}
+
+/// A request that passed every check that needs no state; the connection it will belong to until IKE_AUTH says better.
+pub(crate) struct Admitted {
+    chosen: Chosen<IkeSuite>,
+    nonce: Vec<u8>,
+    public: Vec<u8>,
+}
+
+/// The responder's choice, before any state is kept.
+pub(crate) fn admit(cx: &Context<'_>, core_proposals: &[ipsec_types::IkeProposal], incoming: &Incoming) -> Result<Admitted, Fault> {
+    let payloads = &incoming.message.payloads;
+    let (sa, ke, nonce) = offer(payloads).ok_or_else(|| Fault::Syntax("payloads are missing".into()))?;
+    let provider = cx.shared.provider;
+    let chosen = negotiate::choose_ike(core_proposals, sa, ke.method(), &provider)
+        .ok_or_else(|| Fault::Proposals(negotiate::proposal_difference(core_proposals, sa)))?;
+    if ke.method() != Some(chosen.suite.method) {
+        return Err(Fault::Method(chosen.suite.method));
+    }
+    Ok(Admitted { chosen, nonce: nonce.octets().to_vec(), public: ke.data.clone() })
+}
+
+/// The responder begins: from here on there is state.
+pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted, incoming: &Incoming) -> State {
+    let spis = HeaderSpis(core.initiator_spi.value(), 0);
+    core.nat = nat::detect(cx, spis, &incoming.message.payloads, core.local, core.remote);
+    core.init_request.clone_from(&incoming.datagram.payload);
+    let lines = alloc::vec![format!("{} <- {}", core.local, core.remote), format!("proposal {}", admitted.chosen.suite.describe())];
+    core.step(cx, &format!("connection {} matched", core.connection.name), lines);
+    let job = Job::GenerateAndAgree { method: admitted.chosen.suite.method, peer_public: admitted.public };
+    let job = cx.shared.job(core.id, job);
+    State::Responding(Responding {
+        job,
+        chosen: admitted.chosen,
+        request: incoming.datagram.payload.clone(),
+        initiator_nonce: admitted.nonce,
+    })
+}
+
+/// `<--  HDR, SAr1, KEr, Nr, N(NAT_DETECTION_SOURCE_IP), N(NAT_DETECTION_DESTINATION_IP)`
+pub(crate) fn on_responded(
+    state: Responding,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    result: Result<(Vec<u8>, Secret), CryptoError>,
+) -> State {
+    let suite = state.chosen.suite;
+    let responder_nonce = nonce(cx);
+    let done = result.and_then(|(public, shared)| {
+        let keys = derive(core, cx, &suite, [&state.initiator_nonce, &responder_nonce], &shared)?;
+        Ok((public, keys))
+    });
+    let (public, keys) = match done {
+        Ok(done) => done,
+        Err(CryptoError::PublicValue) => {
+            let failure = Failure::PeerMisbehaved(CryptoError::PublicValue.to_string());
+            return State::Responding(state).close(core, cx, Some(failure));
+        }
+        Err(error) => return State::Responding(state).close(core, cx, Some(Failure::Local(error.to_string()))),
+    };
+    let mut payloads = alloc::vec![
+        Payload::Sa(Sa { proposals: alloc::vec![state.chosen.answer.clone()] }),
+        Payload::KeyExchange(KeyExchange::new(suite.method, public)),
+    ];
+    payloads.extend(Nonce::new(responder_nonce.clone()).map(Payload::Nonce));
+    let spis = HeaderSpis(core.initiator_spi.value(), core.responder_spi.map_or(0, IkeSpi::value));
+    payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
+    match core.send_init(cx, true, payloads) {
+        Ok(response) => {
+            let transcript = auth::Transcript { request: state.request, response, initiator_nonce: state.initiator_nonce, responder_nonce };
+            State::AwaitAuthRequest(auth::AwaitRequest { sk: Sk { suite, keys }, transcript })
+        }
+        Err(failure) => State::Responding(state).close(core, cx, Some(failure)),
+    }
+}
+
+/// Whether an unprotected refusal came.
+pub(crate) fn is_refused(state: &State) -> bool {
+    matches!(state, State::AwaitInit(AwaitInit { refused: Some(_), .. }))
+}
+
+/// The peer is silent, or refused and was not contradicted.
+pub(crate) fn give_up(sa: IkeSa, cx: &mut Context<'_>) -> IkeSa {
+    let failure = match &sa.state {
+        State::AwaitInit(AwaitInit { refused: Some(failure), .. }) => failure.clone(),
+        _ => Failure::TimedOut,
+    };
+    sa.close(cx, Some(failure))
+}
+
+/// SA, KE and nonce of an IKE_SA_INIT message.
+pub(crate) fn offer(payloads: &[Payload]) -> Option<(&Sa, &KeyExchange, &Nonce)> {
+    let sa = payloads.iter().find_map(|payload| if let Payload::Sa(sa) = payload { Some(sa) } else { None })?;
+    let ke = payloads.iter().find_map(|payload| if let Payload::KeyExchange(ke) = payload { Some(ke) } else { None })?;
+    let nonce = payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce) } else { None })?;
+    Some((sa, ke, nonce))
+}
+
+/// The first notification of a kind.
+pub(crate) fn notification(payloads: &[Payload], is: impl Fn(NotifyType) -> bool) -> Option<&Notify> {
+    payloads.iter().find_map(|payload| match payload {
+        Payload::Notify(notify) if is(notify.kind) => Some(notify),
+        _ => None,
+    })
+}

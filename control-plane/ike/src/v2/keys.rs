@@ -1,0 +1,163 @@
+//! Keys: SKEYSEED and what grows from it (RFC 7296 sections 2.13 to 2.17).
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ike_wire::Identification;
+use ipsec_types::{EncryptionAlgorithm, IkeSpi, IntegrityAlgorithm, SaKeys, Secret};
+
+use crate::negotiate::IkeSuite;
+use crate::provider::{CryptoError, Prf, SkKey};
+
+/// Everything an IKE SA derives from its key exchange.
+pub(crate) struct IkeKeys {
+    prf: &'static dyn Prf,
+    /// From which the keys of Child SAs grow.
+    sk_d: Secret,
+    sk_pi: Secret,
+    sk_pr: Secret,
+    /// Protects what the initiator sends.
+    pub(crate) initiator: Box<dyn SkKey>,
+    /// Protects what the responder sends.
+    pub(crate) responder: Box<dyn SkKey>,
+}
+
+/// One side of the exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Initiator,
+    Responder,
+}
+
+/// What both sides have said in IKE_SA_INIT.
+pub(crate) struct Exchanged<'a> {
+    pub(crate) initiator_nonce: &'a [u8],
+    pub(crate) responder_nonce: &'a [u8],
+    pub(crate) initiator_spi: IkeSpi,
+    pub(crate) responder_spi: IkeSpi,
+}
+
+/// The keys of a Child SA by direction of travel between the IKE roles.
+pub(crate) struct ChildKeys {
+    pub(crate) initiator_to_responder: SaKeys,
+    pub(crate) responder_to_initiator: SaKeys,
+}
+
+impl Role {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Initiator => Self::Responder,
+            Self::Responder => Self::Initiator,
+        }
+    }
+}
+
+impl IkeKeys {
+    /// SKEYSEED = prf(Ni | Nr, g^ir);
+    /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+ (SKEYSEED, Ni | Nr | SPIi | SPIr) (section 2.14).
+    pub(crate) fn derive(suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret) -> Result<Self, CryptoError> {
+        let prf = suite.prf;
+        let nonces = [said.initiator_nonce, said.responder_nonce].concat();
+        let skeyseed = prf.compute(&nonces, &[shared.expose()]);
+        let (spi_i, spi_r) = (said.initiator_spi.value().to_be_bytes(), said.responder_spi.value().to_be_bytes());
+        let p = prf.algorithm().output_len();
+        let a = suite.integrity.map_or(0, IntegrityAlgorithm::key_len);
+        let e = suite.encryption.keymat_len();
+        let keymat = prf_plus(prf, &skeyseed, &[&nonces, &spi_i, &spi_r], 3 * p + 2 * (a + e))?;
+        let mut cut = Cutter(keymat.expose());
+        let sk_d = cut.take(p)?;
+        let (sk_ai, sk_ar) = (cut.take(a)?, cut.take(a)?);
+        let (sk_ei, sk_er) = (cut.take(e)?, cut.take(e)?);
+        let (sk_pi, sk_pr) = (cut.take(p)?, cut.take(p)?);
+        let initiator = suite.sk.key(sk_ei.expose(), sk_ai.expose())?;
+        let responder = suite.sk.key(sk_er.expose(), sk_ar.expose())?;
+        Ok(Self { prf, sk_d, sk_pi, sk_pr, initiator, responder })
+    }
+
+    /// Names and lengths of the keys, for traces: never their values.
+    pub(crate) fn names(suite: &IkeSuite) -> Vec<String> {
+        let p = suite.prf.algorithm().output_len();
+        let mut lines = alloc::vec![
+            alloc::format!("SKEYSEED = prf(Ni | Nr, g^ir): {p} octets"),
+            alloc::format!("SK_d, SK_pi, SK_pr: {p} octets each, {}", suite.prf.algorithm()),
+            alloc::format!("SK_ei, SK_er: {} octets each, {}", suite.encryption.keymat_len(), suite.encryption),
+        ];
+        if let Some(integrity) = suite.integrity {
+            lines.push(alloc::format!("SK_ai, SK_ar: {} octets each, {integrity}", integrity.key_len()));
+        }
+        lines
+    }
+
+    /// The key of what `role` sends.
+    pub(crate) fn sender(&self, role: Role) -> &dyn SkKey {
+        match role {
+            Role::Initiator => &*self.initiator,
+            Role::Responder => &*self.responder,
+        }
+    }
+
+    /// AUTH of the side `role` with a shared key (section 2.15):
+    /// prf( prf(Shared Secret, "Key Pad for IKEv2"), message | nonce of the other side | prf(SK_p, ID payload without its header) ).
+    pub(crate) fn shared_key_auth(&self, role: Role, psk: &Secret, message: &[u8], nonce: &[u8], id: &Identification) -> Secret {
+        let sk_p = match role {
+            Role::Initiator => &self.sk_pi,
+            Role::Responder => &self.sk_pr,
+        };
+        let maced_id = self.prf.compute(sk_p.expose(), &[&id.octets()]);
+        let padded = self.prf.compute(psk.expose(), &[b"Key Pad for IKEv2"]);
+        self.prf.compute(padded.expose(), &[message, nonce, maced_id.expose()])
+    }
+
+    /// KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), cut for both directions (section 2.17): first those of what the initiator of the
+    /// exchange sends, and in each direction the encryption key before the integrity key.
+    pub(crate) fn child(
+        &self,
+        encryption: EncryptionAlgorithm,
+        integrity: Option<IntegrityAlgorithm>,
+        shared: Option<&Secret>,
+        nonces: [&[u8]; 2],
+    ) -> Result<ChildKeys, CryptoError> {
+        let (e, a) = (encryption.keymat_len(), integrity.map_or(0, IntegrityAlgorithm::key_len));
+        let shared = shared.map_or(&[][..], Secret::expose);
+        let keymat = prf_plus(self.prf, &self.sk_d, &[shared, nonces[0], nonces[1]], 2 * (e + a))?;
+        let mut cut = Cutter(keymat.expose());
+        let mut direction = || -> Result<SaKeys, CryptoError> {
+            let encryption = cut.take(e)?;
+            let integrity = integrity.map(|_| cut.take(a)).transpose()?;
+            Ok(SaKeys { encryption, integrity })
+        };
+        Ok(ChildKeys { initiator_to_responder: direction()?, responder_to_initiator: direction()? })
+    }
+}
+
+/// prf+ (K,S) = T1 | T2 | T3 | ..., Tn = prf (K, Tn-1 | S | n) (section 2.13).
+fn prf_plus(prf: &dyn Prf, key: &Secret, seed: &[&[u8]], len: usize) -> Result<Secret, CryptoError> {
+    let block_len = prf.algorithm().output_len();
+    let mut output = Vec::with_capacity(len.next_multiple_of(block_len));
+    let mut block = Secret::new(Vec::new());
+    for counter in 1..=u8::MAX {
+        if output.len() >= len {
+            break;
+        }
+        let counter = [counter];
+        let parts: Vec<&[u8]> = core::iter::once(block.expose()).chain(seed.iter().copied()).chain([&counter[..]]).collect();
+        let next = prf.compute(key.expose(), &parts);
+        output.extend_from_slice(next.expose());
+        block = next;
+    }
+    // Cut the surplus of the last block by hand over of the whole: what lies behind `len` is never read, and zeroed with the rest.
+    let all = Secret::new(output);
+    all.expose().get(..len).map(Secret::copy_from).ok_or(CryptoError::Length)
+}
+
+/// Takes keys off the front of keying material.
+struct Cutter<'a>(&'a [u8]);
+
+impl Cutter<'_> {
+    fn take(&mut self, len: usize) -> Result<Secret, CryptoError> {
+        let (head, rest) = self.0.split_at_checked(len).ok_or(CryptoError::Length)?;
+        self.0 = rest;
+        Ok(Secret::copy_from(head))
+    }
+}

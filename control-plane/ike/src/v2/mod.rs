@@ -1,0 +1,333 @@
+//! IKEv2 (RFC 7296): one IKE SA as a state machine.
+//!
+//! ```text
+//! initiator                                          responder
+//! ---------                                          ---------
+//! Generating
+//! AwaitInit       HDR, SAi1, KEi, Ni   -->
+//!                                                    Responding
+//!                 <--   HDR, SAr1, KEr, Nr           AwaitAuth
+//! Agreeing
+//! AwaitAuthResponse  HDR, SK {IDi, AUTH, SAi2, TSi, TSr}  -->
+//!                                                    Installing
+//!                 <--   HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
+//! Established                                        Established
+//! ```
+
+pub(crate) mod auth;
+pub(crate) mod common;
+pub(crate) mod cookie;
+pub(crate) mod create_child;
+mod established;
+pub(crate) mod informational;
+pub(crate) mod init;
+pub(crate) mod keys;
+pub(crate) mod nat;
+pub(crate) mod receive;
+mod sk;
+
+use core::time::Duration;
+
+use ipsec_types::{ChildSaId, Instant};
+
+pub(crate) use self::common::{Core, Task};
+pub(crate) use self::established::{Active, Established};
+pub(crate) use self::receive::{Incoming, Protected};
+use crate::child::Child;
+use crate::context::Context;
+use crate::error::Failure;
+use crate::io::{Event, IkeSaStatus, JobId, JobResult, Output, RequestId, SaState};
+use crate::v2::keys::{IkeKeys, Role};
+use crate::window::Due;
+
+/// The keys of an IKE SA and what they are for.
+pub(crate) struct Sk {
+    pub(crate) suite: crate::negotiate::IkeSuite,
+    pub(crate) keys: IkeKeys,
+}
+
+/// An IKE SA: what it has in every state, and the state.
+pub(crate) struct IkeSa {
+    pub(crate) core: Core,
+    pub(crate) state: State,
+}
+
+/// Each variant owns what only that phase knows.
+pub(crate) enum State {
+    /// Initiator; a key pair is being made.
+    Generating(init::Generating),
+    /// Initiator; waits for the IKE_SA_INIT response.
+    AwaitInit(init::AwaitInit),
+    /// Initiator; the shared secret is being computed.
+    Agreeing(init::Agreeing),
+    /// Initiator; waits for the IKE_AUTH response.
+    AwaitAuthResponse(auth::AwaitResponse),
+    /// Responder; key pair and shared secret are being computed.
+    Responding(init::Responding),
+    /// Responder; waits for the IKE_AUTH request.
+    AwaitAuthRequest(auth::AwaitRequest),
+    /// Responder; the first Child SA is being installed, then the IKE_AUTH response goes out.
+    Installing(auth::Installing),
+    /// Both peers are authenticated.
+    Established(Established),
+    /// Our Delete is under way.
+    Deleting(informational::Deleting),
+    /// Gone, but for repeated requests whose answers may have been lost.
+    Gone(informational::Gone),
+    /// Gone.
+    Closed,
+}
+
+/// A responder forgets an IKE SA that is not authenticated after this time.
+const HALF_OPEN_LIFE: Duration = Duration::from_secs(30);
+
+impl IkeSa {
+    /// A message for this IKE SA.
+    pub(crate) fn on_datagram(mut self, cx: &mut Context<'_>, incoming: Incoming) -> Self {
+        let core = &mut self.core;
+        if !core.owns(&incoming.header()) {
+            cx.shared.count("messages_ignored");
+            return self;
+        }
+        let state = match self.state {
+            State::AwaitInit(state) => init::on_response(state, core, cx, &incoming),
+            State::AwaitAuthRequest(_) | State::Installing(_) | State::Responding(_) if incoming.is_init_request() => {
+                core.repeat_init(cx, &incoming);
+                self.state
+            }
+            state => receive::protected(state, core, cx, &incoming),
+        };
+        Self { core: self.core, state }.go_on(cx)
+    }
+
+    /// A job of this IKE SA is done.
+    pub(crate) fn on_job(mut self, cx: &mut Context<'_>, id: JobId, result: JobResult) -> Self {
+        let core = &mut self.core;
+        let state = match (self.state, result) {
+            (State::Generating(state), JobResult::Generated(result)) if state.job == id => init::on_generated(state, core, cx, result),
+            (State::Agreeing(state), JobResult::Agreed(result)) if state.job == id => init::on_agreed(state, core, cx, result),
+            (State::Responding(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
+                init::on_responded(state, core, cx, result)
+            }
+            (state, _) => state,
+        };
+        Self { core: self.core, state }.go_on(cx)
+    }
+
+    /// The data plane has answered an Install.
+    pub(crate) fn on_installed(mut self, cx: &mut Context<'_>, child: ChildSaId, result: Result<(), alloc::string::String>) -> Self {
+        let core = &mut self.core;
+        let state = match self.state {
+            State::Installing(state) if state.child.id == child => auth::on_installed(state, core, cx, result),
+            State::Established(state) => create_child::on_installed(state, core, cx, child, result),
+            state => state,
+        };
+        Self { core: self.core, state }.go_on(cx)
+    }
+
+    /// The clock.
+    pub(crate) fn on_timeout(mut self, cx: &mut Context<'_>) -> Self {
+        if self.expires().is_some_and(|at| at <= cx.now) {
+            let failure = self.state.is_half_open().then_some(Failure::TimedOut);
+            return self.close(cx, failure);
+        }
+        let timing = self.core.connection.retransmission;
+        match self.core.window.due(cx.now, &timing) {
+            Due::GiveUp => return init::give_up(self, cx),
+            Due::Repeat(_) if init::is_refused(&self.state) => return init::give_up(self, cx),
+            Due::Repeat(octets) => self.core.repeat_request(cx, octets),
+            Due::Nothing => {}
+        }
+        if let State::Established(_) = self.state
+            && self.core.probe_due().is_some_and(|at| at <= cx.now)
+        {
+            self.core.tasks.push_back(Task::Probe);
+        }
+        self.go_on(cx)
+    }
+
+    /// Begins what is queued, if the window is free.
+    pub(crate) fn go_on(mut self, cx: &mut Context<'_>) -> Self {
+        self.state = match self.state {
+            State::Established(state) => established::next_task(state, &mut self.core, cx),
+            state => state,
+        };
+        self
+    }
+
+    /// Ends the IKE SA without a word to the peer.
+    pub(crate) fn close(mut self, cx: &mut Context<'_>, failure: Option<Failure>) -> Self {
+        self.state = self.state.close(&mut self.core, cx, failure);
+        self
+    }
+
+    /// An operator wants it gone.
+    pub(crate) fn terminate(mut self, cx: &mut Context<'_>, request: Option<RequestId>) -> Self {
+        self.core.terminating.extend(request);
+        match self.state {
+            State::Established(_) => {
+                self.core.tasks.push_back(Task::DeleteIkeSa);
+                self.go_on(cx)
+            }
+            State::Deleting(_) => self,
+            _ => self.close(cx, Some(Failure::Local("terminated by the operator".into()))),
+        }
+    }
+
+    /// When the clock is next needed.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let probe = if let State::Established(_) = self.state { self.core.probe_due() } else { None };
+        [self.core.window.deadline(), self.expires(), probe].into_iter().flatten().min()
+    }
+
+    /// The clock stood still for `pause`.
+    pub(crate) fn shift(&mut self, pause: Duration) {
+        self.core.shift(pause);
+        if let State::Gone(gone) = &mut self.state {
+            gone.until = gone.until + pause;
+        }
+    }
+
+    /// When the state ends by itself.
+    fn expires(&self) -> Option<Instant> {
+        match &self.state {
+            State::Gone(gone) => Some(gone.until),
+            state if state.is_half_open() => Some(self.core.half_open_since + HALF_OPEN_LIFE),
+            _ => None,
+        }
+    }
+
+    /// As operators see it; `None` once it is gone.
+    pub(crate) fn status(&self, now: Instant) -> Option<IkeSaStatus> {
+        let (state, established) = match &self.state {
+            State::Established(established) => (SaState::Established, Some(established)),
+            State::Deleting(_) => (SaState::Deleting, None),
+            State::Gone(_) | State::Closed => return None,
+            _ => (SaState::Connecting, None),
+        };
+        let core = &self.core;
+        Some(IkeSaStatus {
+            id: core.id,
+            connection: core.connection.name.clone(),
+            initiator_spi: core.initiator_spi,
+            responder_spi: core.responder_spi,
+            initiator: core.role == Role::Initiator,
+            state,
+            local: core.local,
+            remote: core.remote,
+            local_identity: established.map(|_| core.connection.local_identity.clone()),
+            remote_identity: established.map(|established| established.authenticated.identity().clone()),
+            proposal: self.state.sk().map(|sk| sk.suite.describe()).unwrap_or_default(),
+            age: now.since(core.created),
+            nat_local: core.nat.local,
+            nat_remote: core.nat.remote,
+            children: established.map(|e| e.children.iter().map(|child| child.status(now)).collect()).unwrap_or_default(),
+        })
+    }
+}
+
+impl State {
+    /// The keys, once there are any.
+    pub(crate) fn sk(&self) -> Option<&Sk> {
+        match self {
+            Self::AwaitAuthResponse(state) => Some(&state.sk),
+            Self::AwaitAuthRequest(state) => Some(&state.sk),
+            Self::Installing(state) => Some(&state.sk),
+            Self::Established(state) => Some(&state.sk),
+            Self::Deleting(state) => Some(&state.sk),
+            Self::Gone(state) => Some(&state.sk),
+            Self::Generating(_) | Self::AwaitInit(_) | Self::Agreeing(_) | Self::Responding(_) | Self::Closed => None,
+        }
+    }
+
+    /// A responder's that is not authenticated yet.
+    pub(crate) const fn is_half_open(&self) -> bool {
+        matches!(self, Self::Responding(_) | Self::AwaitAuthRequest(_) | Self::Installing(_))
+    }
+
+    /// Whether nothing is left of it.
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
+    /// Whether Child SAs may be created under it now or soon.
+    pub(crate) const fn takes_tasks(&self) -> bool {
+        matches!(self, Self::Generating(_) | Self::AwaitInit(_) | Self::Agreeing(_) | Self::AwaitAuthResponse(_) | Self::Established(_))
+    }
+
+    /// Its Child SAs.
+    pub(crate) fn children(&self) -> &[Child] {
+        match self {
+            Self::Established(state) => &state.children,
+            Self::Installing(state) => core::slice::from_ref(&state.child),
+            _ => &[],
+        }
+    }
+
+    /// Ends it without a word to the peer.
+    pub(crate) fn close(self, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>) -> Self {
+        self.finish(core, cx, failure);
+        Self::Closed
+    }
+
+    /// The end, of which operators are told; gives back the keys, if it had any.
+    pub(crate) fn finish(self, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>) -> Option<Sk> {
+        let seen = match &self {
+            Self::Established(_) => Some(failure.clone()),
+            Self::Deleting(state) if state.was_established => Some(state.failure.clone()),
+            _ => None,
+        };
+        core.failed |= failure == Some(Failure::TimedOut);
+        let sk = self.wind_up(core, cx, failure.as_ref());
+        if let Some(failure) = seen {
+            cx.shared.event(Event::IkeSaClosed { id: core.id, connection: core.connection.name.clone(), failure });
+        }
+        for request in core.terminating.split_off(0) {
+            cx.shared.terminated(request);
+        }
+        sk
+    }
+
+    /// What waited for it is told, what it had is given back, its Child SAs are retired. Gives back the keys, if it had any.
+    pub(crate) fn wind_up(self, core: &mut Core, cx: &mut Context<'_>, failure: Option<&Failure>) -> Option<Sk> {
+        let reason = failure.cloned().unwrap_or_else(|| Failure::Local("the IKE SA was deleted".into()));
+        let failed = |core: &Core, cx: &mut Context<'_>| cx.fail(Some(&core.connection.name), core.remote, reason.clone());
+        let sk = match self {
+            Self::Generating(init::Generating { attempt, .. })
+            | Self::AwaitInit(init::AwaitInit { attempt, .. })
+            | Self::Agreeing(init::Agreeing { attempt, .. }) => {
+                cx.shared.return_spi(attempt.child.spi);
+                failed(core, cx);
+                None
+            }
+            Self::AwaitAuthResponse(state) => {
+                cx.shared.return_spi(state.child.spi);
+                failed(core, cx);
+                Some(state.sk)
+            }
+            Self::Responding(_) => {
+                failed(core, cx);
+                None
+            }
+            Self::AwaitAuthRequest(state) => {
+                failed(core, cx);
+                Some(state.sk)
+            }
+            Self::Installing(state) => {
+                cx.shared.children.remove(&state.child.id);
+                cx.shared.output(Output::Retire { child: state.child.id, linger: Duration::ZERO });
+                failed(core, cx);
+                Some(state.sk)
+            }
+            Self::Established(mut state) => {
+                state.retire_all(core, cx);
+                Some(state.sk)
+            }
+            Self::Deleting(state) => Some(state.sk),
+            Self::Gone(state) => Some(state.sk),
+            Self::Closed => None,
+        };
+        core.release(cx, &reason);
+        sk
+    }
+}

@@ -1,0 +1,68 @@
+//! NAT detection and the move to port 4500 (RFC 7296 section 2.23, RFC 3948).
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use ike_wire::{Notify, NotifyType, Payload};
+
+use crate::context::Context;
+
+/// The port of IKE and of UDP-encapsulated ESP behind a NAT.
+pub(crate) const NAT_T_PORT: u16 = 4500;
+/// The port of IKE.
+pub(crate) const IKE_PORT: u16 = 500;
+
+/// What the two notifications showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct NatStatus {
+    /// The peer sent them: it can do UDP encapsulation.
+    pub(crate) supported: bool,
+    /// A NAT stands before this gateway.
+    pub(crate) local: bool,
+    /// A NAT stands before the peer.
+    pub(crate) remote: bool,
+}
+
+/// SPIi and SPIr of the header.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeaderSpis(pub(crate) u64, pub(crate) u64);
+
+/// Both notifications for a message from `local` to `remote`. `forced`: with a source that fits no packet, so that the peer sees a NAT.
+pub(crate) fn notifications(cx: &mut Context<'_>, spis: HeaderSpis, local: SocketAddr, remote: SocketAddr, forced: bool) -> [Payload; 2] {
+    let source = if forced { cx.octets(20) } else { hash(cx, spis, local) };
+    let destination = hash(cx, spis, remote);
+    [(NotifyType::NAT_DETECTION_SOURCE_IP, source), (NotifyType::NAT_DETECTION_DESTINATION_IP, destination)]
+        .map(|(kind, data)| Payload::Notify(Notify::new(kind, data)))
+}
+
+/// What the notifications in a received message say. There may be several of a source: one that fits is enough.
+pub(crate) fn detect(cx: &Context<'_>, spis: HeaderSpis, payloads: &[Payload], local: SocketAddr, remote: SocketAddr) -> NatStatus {
+    let of_kind = |kind: NotifyType| {
+        payloads.iter().filter_map(move |payload| match payload {
+            Payload::Notify(notify) if notify.kind == kind => Some(&notify.data),
+            _ => None,
+        })
+    };
+    let source = || of_kind(NotifyType::NAT_DETECTION_SOURCE_IP);
+    let destination = || of_kind(NotifyType::NAT_DETECTION_DESTINATION_IP);
+    if source().next().is_none() || destination().next().is_none() {
+        return NatStatus::default();
+    }
+    let (seen_remote, seen_local) = (hash(cx, spis, remote), hash(cx, spis, local));
+    NatStatus { supported: true, local: !destination().any(|data| *data == seen_local), remote: !source().any(|data| *data == seen_remote) }
+}
+
+/// `address` with the port of NAT traversal in place of that of IKE.
+pub(crate) fn moved(address: SocketAddr) -> SocketAddr {
+    if address.port() == IKE_PORT { SocketAddr::new(address.ip(), NAT_T_PORT) } else { address }
+}
+
+/// SHA-1(SPIi | SPIr | address | port).
+fn hash(cx: &Context<'_>, spis: HeaderSpis, address: SocketAddr) -> Vec<u8> {
+    let octets = match address.ip() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let (spi_i, spi_r, port) = (spis.0.to_be_bytes(), spis.1.to_be_bytes(), address.port().to_be_bytes());
+    (cx.shared.provider.sha1)(&[&spi_i, &spi_r, &octets, &port]).to_vec()
+}

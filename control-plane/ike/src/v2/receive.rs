@@ -1,0 +1,178 @@
+//! Protected messages: what must hold before a state sees one (RFC 7296 sections 2.1 to 2.5 and 2.21).
+
+use alloc::format;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use ike_wire::rules::{self, Form};
+use ike_wire::{ExchangeType, Header, Message, Payload, unsupported_critical};
+
+use crate::context::Context;
+use crate::error::{Failure, Fault, Phase, Reaction};
+use crate::io::Datagram;
+use crate::trace::{self, Traced};
+use crate::v2::sk::{OpenError, SkVerified, open};
+use crate::v2::{Core, State, auth, established, informational};
+use crate::window::Arrival;
+
+/// A message, with its octets and addresses.
+pub(crate) struct Incoming {
+    pub(crate) message: Message,
+    pub(crate) datagram: Datagram,
+}
+
+/// A message that was inside an Encrypted payload, and obeys the rules of its exchange.
+pub(crate) struct Protected {
+    pub(crate) header: Header,
+    pub(crate) form: Form,
+    pub(crate) payloads: Vec<Payload>,
+    pub(crate) verified: SkVerified,
+}
+
+impl Incoming {
+    pub(crate) const fn header(&self) -> Header {
+        self.message.header
+    }
+
+    pub(crate) fn is_init_request(&self) -> bool {
+        self.message.header.exchange == ExchangeType::IKE_SA_INIT && !self.message.header.flags.response
+    }
+}
+
+/// Opens a message for a state with keys and gives it to the state.
+pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
+    let Some(sk) = state.sk() else {
+        cx.shared.count("messages_ignored");
+        return state;
+    };
+    let header = incoming.header();
+    let arrival = core.window.classify(&header);
+    if arrival == Arrival::Stale || rules::check_protected(&header, &incoming.message.payloads).is_err() {
+        cx.shared.count("messages_ignored");
+        return state;
+    }
+    let key = sk.keys.sender(core.role.other());
+    let opened = match open(sk.suite.sk, key, &incoming.message, &incoming.datagram.payload) {
+        Ok(opened) => Ok(opened),
+        Err(OpenError::Unauthentic) => {
+            cx.shared.count("messages_unauthentic");
+            return state;
+        }
+        Err(OpenError::Malformed(verified, error)) => Err((verified, error)),
+    };
+    // From here on the peer itself speaks.
+    core.last_inbound = cx.now;
+    if arrival == Arrival::Repetition {
+        trace_incoming(cx, core, incoming, &[], true);
+        core.repeat_response(cx);
+        return state;
+    }
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err((_, error)) => return refuse(state, core, cx, &header, Fault::Syntax(error.to_string())),
+    };
+    trace_incoming(cx, core, incoming, &opened.payloads, false);
+    core.follow_peer(cx, &state, &incoming.datagram);
+    if let Some(kind) = unsupported_critical(&opened.payloads) {
+        return refuse(state, core, cx, &header, Fault::Critical(kind));
+    }
+    match rules::check(&header, &opened.payloads) {
+        Ok(form) => {
+            let message = Protected { header, form, payloads: opened.payloads, verified: opened.verified };
+            deliver(state, core, cx, message)
+        }
+        Err(violation) => refuse(state, core, cx, &header, Fault::Syntax(violation.to_string())),
+    }
+}
+
+/// The state diagram of the exchanges: what no row names is ignored.
+fn deliver(state: State, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
+    let (exchange, response) = (message.header.exchange, message.header.flags.response);
+    match (state, exchange, response) {
+        (State::AwaitAuthRequest(state), ExchangeType::IKE_AUTH, false) => auth::on_request(state, core, cx, &message),
+        (State::AwaitAuthResponse(state), ExchangeType::IKE_AUTH, true) => auth::on_response(state, core, cx, &message),
+        (State::Established(state), _, false) => established::on_request(state, core, cx, &message),
+        (State::Established(state), _, true) => established::on_response(state, core, cx, &message),
+        (State::Deleting(state), _, false) => informational::on_request_while_deleting(state, core, cx, &message),
+        (State::Deleting(state), ExchangeType::INFORMATIONAL, true) => State::Deleting(state).close(core, cx, None),
+        (state, ..) => {
+            cx.shared.count("messages_ignored");
+            state
+        }
+    }
+}
+
+/// The peer sent, protected, what cannot be accepted.
+fn refuse(state: State, core: &mut Core, cx: &mut Context<'_>, header: &Header, fault: Fault) -> State {
+    let failure = Failure::from(fault.clone());
+    if header.flags.response {
+        // A response is never answered; an IKE SA whose peer cannot be understood is deleted.
+        core.window.completed();
+        return informational::delete_because(state, core, cx, failure, Vec::new());
+    }
+    let phase = if matches!(state, State::Established(_) | State::Deleting(_)) { Phase::Established } else { Phase::Auth };
+    let reaction = fault.reaction(phase);
+    let Some(sk) = state.sk() else { return state };
+    core.window.accepted();
+    match reaction {
+        Reaction::Silence => state,
+        Reaction::Notify(notify) => match core.respond(cx, sk, header, &[Payload::Notify(notify)]) {
+            Ok(()) => state,
+            Err(failure) => state.close(core, cx, Some(failure)),
+        },
+        Reaction::NotifyAndClose(notify) => {
+            // Without octets to send there is nothing to wait for either.
+            let _sent = core.respond(cx, sk, header, &[Payload::Notify(notify)]);
+            informational::gone(state, core, cx, Some(failure))
+        }
+    }
+}
+
+fn trace_incoming(cx: &mut Context<'_>, core: &Core, incoming: &Incoming, payloads: &[Payload], retransmission: bool) {
+    let traced = Traced {
+        connection: Some(&core.connection.name),
+        outbound: false,
+        local: incoming.datagram.local,
+        remote: incoming.datagram.remote,
+        header: &incoming.message.header,
+        payloads,
+        encrypted: true,
+        octets: incoming.datagram.payload.len(),
+        retransmission,
+    };
+    trace::message(cx.shared, &traced);
+}
+
+/// A message outside any Encrypted payload, as it came.
+pub(crate) fn trace_clear(cx: &mut Context<'_>, connection: Option<&str>, incoming: &Incoming, retransmission: bool) {
+    let traced = Traced {
+        connection,
+        outbound: false,
+        local: incoming.datagram.local,
+        remote: incoming.datagram.remote,
+        header: &incoming.message.header,
+        payloads: &incoming.message.payloads,
+        encrypted: false,
+        octets: incoming.datagram.payload.len(),
+        retransmission,
+    };
+    trace::message(cx.shared, &traced);
+}
+
+impl Core {
+    /// The peer's address may change: when it moves to port 4500 for IKE_AUTH, and later when its NAT forgets it. Only the side that is
+    /// not behind a NAT follows, and only authentic new messages (section 2.23).
+    fn follow_peer(&mut self, cx: &mut Context<'_>, state: &State, datagram: &Datagram) {
+        let moved = (self.local, self.remote) != (datagram.local, datagram.remote);
+        let may = matches!(state, State::AwaitAuthRequest(_)) || (self.nat.remote && !self.nat.local);
+        if !moved || !may {
+            return;
+        }
+        self.local = datagram.local;
+        self.remote = datagram.remote;
+        if let State::Established(established) = state {
+            self.step(cx, "the peer has moved", alloc::vec![format!("to {}", self.remote)]);
+            established.retarget(self, cx);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Child SAs that somebody wants: who waits for each, and when to try again after a failure.
+//!
+//! There is at most one negotiation for each policy: whoever comes while it runs waits for its outcome.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ipsec_types::{Instant, PolicyId};
+
+use crate::io::RequestId;
+
+/// Who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A packet in the data plane.
+    Acquire(u64),
+    /// An operator.
+    Request(RequestId),
+    /// The configuration, which does not give up.
+    Start,
+}
+
+/// One policy's.
+#[derive(Debug)]
+struct Want {
+    waiters: Vec<Waiter>,
+    /// In a row.
+    failures: u32,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nobody wants it.
+    Idle,
+    /// To be begun.
+    Ready,
+    /// Being negotiated.
+    Running,
+    /// Failed; not before then.
+    Resting(Instant),
+}
+
+/// All of them, by policy.
+#[derive(Debug, Default)]
+pub(crate) struct Wants(BTreeMap<PolicyId, Want>);
+
+/// What becomes of an Acquire or request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It will be answered by the outcome.
+    Waits,
+    /// Not before so long.
+    Refused(Duration),
+}
+
+/// Acquires that may wait for one policy; the data plane bounds its own side, this bounds ours.
+const MOST_WAITERS: usize = 256;
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(64);
+
+impl Wants {
+    /// Somebody wants the Child SA of `policy`. Operators do not have to wait for the end of a rest.
+    pub(crate) fn add(&mut self, now: Instant, policy: PolicyId, waiter: Waiter) -> Admission {
+        let want = self.0.entry(policy).or_insert_with(|| Want { waiters: Vec::new(), failures: 0, phase: Phase::Idle });
+        if let (Phase::Resting(until), Waiter::Acquire(_)) = (want.phase, waiter) {
+            return Admission::Refused(until.since(now));
+        }
+        if want.waiters.contains(&waiter) {
+            return Admission::Waits;
+        }
+        if want.waiters.len() >= MOST_WAITERS {
+            return Admission::Refused(FIRST_REST);
+        }
+        want.waiters.push(waiter);
+        if want.phase != Phase::Running && !(matches!(want.phase, Phase::Resting(_)) && waiter == Waiter::Start) {
+            want.phase = Phase::Ready;
+        }
+        Admission::Waits
+    }
+
+    /// Policies whose negotiation is to be begun.
+    pub(crate) fn ready(&self) -> Vec<PolicyId> {
+        self.0.iter().filter(|(_, want)| want.phase == Phase::Ready).map(|(policy, _)| *policy).collect()
+    }
+
+    /// The negotiation of `policy` has begun.
+    pub(crate) fn begun(&mut self, policy: PolicyId) {
+        if let Some(want) = self.0.get_mut(&policy) {
+            want.phase = Phase::Running;
+        }
+    }
+
+    /// Done; gives back who waited.
+    pub(crate) fn succeeded(&mut self, policy: PolicyId) -> Vec<Waiter> {
+        self.0.remove(&policy).map(|want| want.waiters).unwrap_or_default()
+    }
+
+    /// Failed; gives back who waited, and for how long not to ask again. The configuration goes on waiting.
+    pub(crate) fn failed(&mut self, now: Instant, policy: PolicyId) -> (Vec<Waiter>, Duration) {
+        let Some(want) = self.0.get_mut(&policy) else { return (Vec::new(), FIRST_REST) };
+        let rest = FIRST_REST.saturating_mul(1 << want.failures.min(6)).min(LONGEST_REST);
+        want.failures = want.failures.saturating_add(1);
+        want.phase = Phase::Resting(now + rest);
+        let (stay, leave) = core::mem::take(&mut want.waiters).into_iter().partition(|waiter| *waiter == Waiter::Start);
+        want.waiters = stay;
+        (leave, rest)
+    }
+
+    /// Whether a negotiation of `policy` runs or is about to.
+    pub(crate) fn is_active(&self, policy: PolicyId) -> bool {
+        self.0.get(&policy).is_some_and(|want| matches!(want.phase, Phase::Ready | Phase::Running))
+    }
+
+    /// The rest of some has ended.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        for want in self.0.values_mut() {
+            if matches!(want.phase, Phase::Resting(until) if until <= now) {
+                want.phase = if want.waiters.is_empty() { Phase::Idle } else { Phase::Ready };
+            }
+        }
+    }
+
+    /// When the next rest ends that somebody waits for.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let ends = self.0.values().filter(|want| !want.waiters.is_empty()).filter_map(|want| match want.phase {
+            Phase::Resting(until) => Some(until),
+            _ => None,
+        });
+        ends.min()
+    }
+
+    /// The clock stood still for `pause`.
+    pub(crate) fn shift(&mut self, pause: Duration) {
+        for want in self.0.values_mut() {
+            if let Phase::Resting(until) = &mut want.phase {
+                *until = *until + pause;
+            }
+        }
+    }
+
+    /// Everybody leaves: the policies mean something else from now on.
+    pub(crate) fn clear(&mut self) -> Vec<Waiter> {
+        core::mem::take(&mut self.0).into_values().flat_map(|want| want.waiters).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: PolicyId = PolicyId(1);
+
+    #[test]
+    fn many_acquires_are_one_negotiation() {
+        let mut wants = Wants::default();
+        assert_eq!(wants.add(Instant::ZERO, POLICY, Waiter::Acquire(1)), Admission::Waits);
+        assert_eq!(wants.ready(), [POLICY]);
+        wants.begun(POLICY);
+        assert_eq!(wants.add(Instant::ZERO, POLICY, Waiter::Acquire(2)), Admission::Waits);
+        assert_eq!(wants.add(Instant::ZERO, POLICY, Waiter::Acquire(2)), Admission::Waits);
+        assert!(wants.ready().is_empty());
+        assert_eq!(wants.succeeded(POLICY), [Waiter::Acquire(1), Waiter::Acquire(2)]);
+    }
+
+    #[test]
+    fn each_failure_in_a_row_doubles_the_rest_up_to_a_minute() {
+        let mut wants = Wants::default();
+        let mut now = Instant::ZERO;
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
+            wants.add(now, POLICY, Waiter::Acquire(seconds));
+            wants.begun(POLICY);
+            assert_eq!(wants.failed(now, POLICY), (alloc::vec![Waiter::Acquire(seconds)], Duration::from_secs(seconds)));
+            assert_eq!(wants.add(now, POLICY, Waiter::Acquire(0)), Admission::Refused(Duration::from_secs(seconds)));
+            now = now + Duration::from_secs(seconds);
+            wants.wake(now);
+        }
+    }
+
+    #[test]
+    fn the_configuration_stays_and_an_operator_does_not_rest() {
+        let mut wants = Wants::default();
+        wants.add(Instant::ZERO, POLICY, Waiter::Start);
+        wants.begun(POLICY);
+        assert_eq!(wants.failed(Instant::ZERO, POLICY).0, []);
+        assert_eq!(wants.deadline(), Some(Instant::ZERO + Duration::from_secs(1)));
+        assert!(wants.ready().is_empty());
+        wants.add(Instant::ZERO, POLICY, Waiter::Request(RequestId(1)));
+        assert_eq!(wants.ready(), [POLICY]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Message IDs, retransmission and the cached response (RFC 7296 sections 2.1 to 2.3). The window is one message in each direction.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ike_wire::Header;
+use ipsec_types::Instant;
+
+use crate::config::Retransmission;
+
+/// One IKE SA's window.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// ID of our next request, or of the outstanding one.
+    next_request: u32,
+    outstanding: Option<Outstanding>,
+    /// ID of the peer's next request.
+    expected: u32,
+    /// Our response to the request before that.
+    answered: Option<Vec<u8>>,
+}
+
+/// A request of ours without response.
+#[derive(Debug)]
+struct Outstanding {
+    octets: Vec<u8>,
+    repetitions: u32,
+    wait: Duration,
+    deadline: Instant,
+}
+
+/// What a message is, by its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// The request that comes next.
+    Request,
+    /// The last request again.
+    Repetition,
+    /// The response to the outstanding request.
+    Response,
+    /// Neither: to be ignored.
+    Stale,
+}
+
+/// What the clock asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    /// Send these octets again.
+    Repeat(Vec<u8>),
+    /// The peer is silent.
+    GiveUp,
+}
+
+impl Window {
+    /// The Message ID of the next request.
+    pub(crate) const fn request_id(&self) -> u32 {
+        self.next_request
+    }
+
+    /// Whether a request waits for its response.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.outstanding.is_some()
+    }
+
+    /// A request goes out; one sent again with other content (COOKIE) takes the place of the first.
+    pub(crate) fn sent(&mut self, now: Instant, timing: &Retransmission, octets: Vec<u8>) {
+        let wait = timing.timeout;
+        self.outstanding = Some(Outstanding { octets, repetitions: 0, wait, deadline: now + wait });
+    }
+
+    /// The response to the outstanding request is accepted.
+    pub(crate) fn completed(&mut self) {
+        self.outstanding = None;
+        self.next_request = self.next_request.saturating_add(1);
+    }
+
+    /// The request is to be repeated no more, but its Message ID stays unused.
+    pub(crate) fn withdraw(&mut self) {
+        self.outstanding = None;
+    }
+
+    /// What a message is.
+    pub(crate) fn classify(&self, header: &Header) -> Arrival {
+        if header.flags.response {
+            return if self.is_busy() && header.message_id == self.next_request { Arrival::Response } else { Arrival::Stale };
+        }
+        if header.message_id == self.expected {
+            return Arrival::Request;
+        }
+        if header.message_id.checked_add(1) == Some(self.expected) { Arrival::Repetition } else { Arrival::Stale }
+    }
+
+    /// The peer's request is accepted: its predecessor's response need not be remembered any more.
+    pub(crate) fn accepted(&mut self) {
+        self.expected = self.expected.saturating_add(1);
+        self.answered = None;
+    }
+
+    /// The response to the last accepted request.
+    pub(crate) fn answered(&mut self, octets: Vec<u8>) {
+        self.answered = Some(octets);
+    }
+
+    /// The response to the last accepted request, to be sent again as it was.
+    pub(crate) fn cached(&self) -> Option<&[u8]> {
+        self.answered.as_deref()
+    }
+
+    /// When the clock asks for something.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.outstanding.as_ref().map(|outstanding| outstanding.deadline)
+    }
+
+    /// The clock stood still for `pause`.
+    pub(crate) fn shift(&mut self, pause: Duration) {
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.deadline = outstanding.deadline + pause;
+        }
+    }
+
+    /// Looks at the clock; each wait is `base_percent` of the one before.
+    pub(crate) fn due(&mut self, now: Instant, timing: &Retransmission) -> Due {
+        let Some(outstanding) = self.outstanding.as_mut().filter(|outstanding| outstanding.deadline <= now) else { return Due::Nothing };
+        if outstanding.repetitions >= timing.tries {
+            return Due::GiveUp;
+        }
+        outstanding.repetitions += 1;
+        outstanding.wait = outstanding.wait.saturating_mul(timing.base_percent) / 100;
+        outstanding.deadline = now + outstanding.wait;
+        Due::Repeat(outstanding.octets.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ike_wire::{ExchangeType, Flags, Version};
+
+    use super::*;
+
+    const TIMING: Retransmission = Retransmission { timeout: Duration::from_secs(4), base_percent: 180, tries: 2 };
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    fn header(message_id: u32, response: bool) -> Header {
+        let flags = Flags { initiator: true, response, version: false };
+        Header { initiator_spi: 1, responder_spi: 2, version: Version::V2, exchange: ExchangeType::INFORMATIONAL, flags, message_id }
+    }
+
+    #[test]
+    fn a_request_is_repeated_at_its_times_and_not_a_nanosecond_before() {
+        let mut window = Window::default();
+        window.sent(at(0), &TIMING, alloc::vec![1]);
+        let just_before = Instant::from_nanos(at(4000).as_nanos() - 1);
+        assert_eq!(window.due(just_before, &TIMING), Due::Nothing);
+        assert_eq!(window.due(at(4000), &TIMING), Due::Repeat(alloc::vec![1]));
+        assert_eq!(window.deadline(), Some(at(4000 + 7200)));
+        assert_eq!(window.due(at(11_200), &TIMING), Due::Repeat(alloc::vec![1]));
+        assert_eq!(window.deadline(), Some(at(11_200 + 12_960)));
+        assert_eq!(window.due(at(24_159), &TIMING), Due::Nothing);
+        assert_eq!(window.due(at(24_160), &TIMING), Due::GiveUp);
+    }
+
+    #[test]
+    fn only_the_next_and_the_last_request_count() {
+        let mut window = Window::default();
+        assert_eq!(window.classify(&header(0, false)), Arrival::Request);
+        assert_eq!(window.classify(&header(1, false)), Arrival::Stale);
+        assert_eq!(window.classify(&header(u32::MAX, false)), Arrival::Stale);
+        window.accepted();
+        window.answered(alloc::vec![7]);
+        assert_eq!(window.classify(&header(0, false)), Arrival::Repetition);
+        assert_eq!(window.classify(&header(1, false)), Arrival::Request);
+        assert_eq!(window.cached(), Some(&[7][..]));
+        window.accepted();
+        assert_eq!(window.classify(&header(0, false)), Arrival::Stale);
+        assert_eq!(window.cached(), None);
+    }
+
+    #[test]
+    fn only_the_response_to_the_outstanding_request_counts() {
+        let mut window = Window::default();
+        assert_eq!(window.classify(&header(0, true)), Arrival::Stale);
+        window.sent(at(0), &TIMING, alloc::vec![1]);
+        assert_eq!(window.classify(&header(0, true)), Arrival::Response);
+        assert_eq!(window.classify(&header(1, true)), Arrival::Stale);
+        window.completed();
+        assert_eq!(window.classify(&header(0, true)), Arrival::Stale);
+        assert_eq!(window.request_id(), 1);
+    }
+}

@@ -1,0 +1,454 @@
+//! Two endpoints on a virtual clock, with a network between them that loses, repeats and reorders, and a fake data plane behind each.
+#![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ike::Endpoint;
+use ike::config::{Child, Config, Connection, Psk, Retransmission, StartAction};
+use ike::error::Failure;
+use ike::io::{Answer, Command, Datagram, Dataplane, Event, IkeSaStatus, Input, Output, Record, RequestId, SaState, Target, Trace};
+use ike::provider::Random;
+use ipsec_types::{Activation, ChildSa, ChildSaId, Flow, Instant, Policy, PolicyId, Secret, Spi};
+
+/// Which gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    A,
+    B,
+}
+
+use Side::{A, B};
+
+impl Side {
+    pub const fn other(self) -> Self {
+        match self {
+            A => B,
+            B => A,
+        }
+    }
+
+    pub fn address(self) -> IpAddr {
+        match self {
+            A => "192.0.2.1".parse().unwrap(),
+            B => "192.0.2.2".parse().unwrap(),
+        }
+    }
+}
+
+/// Reproducible numbers (SplitMix64).
+pub struct Numbers(pub u64);
+
+impl Numbers {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+impl Random for Numbers {
+    fn fill(&mut self, octets: &mut [u8]) {
+        for chunk in octets.chunks_mut(8) {
+            let number = self.next().to_be_bytes();
+            chunk.copy_from_slice(&number[..chunk.len()]);
+        }
+    }
+}
+
+/// What the network does to datagrams.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    pub loss_percent: u64,
+    pub duplication_percent: u64,
+    /// Each datagram takes between these times, so that later ones may come first.
+    pub delay: (Duration, Duration),
+}
+
+impl Network {
+    pub const GOOD: Self = Self { loss_percent: 0, duplication_percent: 0, delay: (Duration::from_millis(10), Duration::from_millis(10)) };
+    pub const BAD: Self =
+        Self { loss_percent: 25, duplication_percent: 25, delay: (Duration::from_millis(1), Duration::from_millis(3000)) };
+}
+
+/// A data plane that believes everything, but looks at what it is told.
+#[derive(Default)]
+pub struct FakeDataPlane {
+    pub installed: BTreeMap<ChildSaId, ChildSa>,
+    pub retired: Vec<ChildSaId>,
+    pub policies: Vec<Policy>,
+    pub claims: Vec<Vec<ChildSaId>>,
+    pub refused: Vec<(u64, Duration)>,
+    pub retargets: Vec<(ChildSaId, SocketAddr)>,
+    /// Answers to Installs, if not yes.
+    pub refuses: Option<String>,
+    /// Installs are not answered.
+    pub silent: bool,
+    /// SPIs are not leased.
+    pub stingy: bool,
+    last_spi: u32,
+}
+
+pub struct Gateway {
+    pub endpoint: Endpoint,
+    pub random: Numbers,
+    pub data_plane: FakeDataPlane,
+    pub events: Vec<Event>,
+    pub traces: Vec<Trace>,
+}
+
+/// A datagram that was sent, whatever became of it.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub at: Instant,
+    pub from: Side,
+    pub datagram: Datagram,
+}
+
+pub struct Pair {
+    pub now: Instant,
+    pub network: Network,
+    pub numbers: Numbers,
+    pub gateways: [Gateway; 2],
+    pub sent: Vec<Sent>,
+    /// (arrival, order) -> who gets what.
+    wire: BTreeMap<(Instant, u64), (Side, Datagram)>,
+    order: u64,
+    /// Nothing arrives at this side.
+    pub deaf: Option<Side>,
+    /// The address a NAT gives to A's datagrams.
+    pub nat: Option<SocketAddr>,
+    requests: u64,
+}
+
+/// Site-to-site with a shared key.
+pub fn config(side: Side) -> Config {
+    let name = |side| match side {
+        A => "a.lab.test",
+        B => "b.lab.test",
+    };
+    let net = |side| match side {
+        A => "10.1.0.0/16",
+        B => "10.2.0.0/16",
+    };
+    let child = Child {
+        name: "net".into(),
+        policy: PolicyId(1),
+        priority: 100,
+        proposals: vec!["aes128gcm16".parse().unwrap()],
+        local_selectors: vec![net(side).parse().unwrap()],
+        remote_selectors: vec![net(side.other()).parse().unwrap()],
+        start_action: StartAction::Trap,
+        replay_window: 1024,
+        life_time: None,
+    };
+    let connection = Connection {
+        name: "lab".into(),
+        local_addrs: vec![side.address()],
+        remote_addrs: vec![side.other().address()],
+        proposals: vec!["aes128gcm16-prfsha256-x25519".parse().unwrap()],
+        local_identity: name(side).parse().unwrap(),
+        remote_identity: Some(name(side.other()).parse().unwrap()),
+        children: vec![child],
+        dpd_delay: None,
+        retransmission: Retransmission { timeout: Duration::from_secs(4), base_percent: 180, tries: 5 },
+        force_encapsulation: false,
+    };
+    let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
+    Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100 }
+}
+
+pub const FLOW: Flow = Flow {
+    source: IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1)),
+    destination: IpAddr::V4(std::net::Ipv4Addr::new(10, 2, 0, 1)),
+    protocol: 1,
+    source_port: 0x0800,
+    destination_port: 0x0800,
+};
+
+impl Pair {
+    /// Both attached and configured, on a good network.
+    pub fn new(seed: u64, a: Config, b: Config) -> Self {
+        let gateway = |seed| Gateway {
+            endpoint: Endpoint::new(ike_crypto::provider()),
+            random: Numbers(seed),
+            data_plane: FakeDataPlane::default(),
+            events: vec![],
+            traces: vec![],
+        };
+        let mut pair = Self {
+            now: Instant::from_nanos(1_000_000_000),
+            network: Network::GOOD,
+            numbers: Numbers(seed),
+            gateways: [gateway(seed ^ 0xa), gateway(seed ^ 0xb)],
+            sent: vec![],
+            wire: BTreeMap::new(),
+            order: 0,
+            deaf: None,
+            nat: None,
+            requests: 0,
+        };
+        for (side, config) in [(A, a), (B, b)] {
+            pair.attach(side, [1; 16], 1);
+            pair.input(side, Input::Command(Command::Configure(Box::new(config))));
+        }
+        pair
+    }
+
+    pub fn default(seed: u64) -> Self {
+        Self::new(seed, config(A), config(B))
+    }
+
+    pub fn gateway(&mut self, side: Side) -> &mut Gateway {
+        &mut self.gateways[side as usize]
+    }
+
+    pub fn attach(&mut self, side: Side, boot: [u8; 16], epoch: u64) {
+        let child_sas = self.gateway(side).data_plane.installed.keys().copied().collect();
+        let local_addresses = vec![side.address()];
+        self.input(side, Input::Dataplane(Dataplane::Attached { boot, epoch, child_sas, local_addresses }));
+    }
+
+    pub fn input(&mut self, side: Side, input: Input) {
+        let now = self.now;
+        let gateway = self.gateway(side);
+        gateway.endpoint.handle(now, input, &mut gateway.random);
+        self.drain(side);
+    }
+
+    fn drain(&mut self, side: Side) {
+        let mut answers = VecDeque::new();
+        loop {
+            while let Some(output) = self.gateway(side).endpoint.poll_output() {
+                answers.extend(self.output(side, output));
+            }
+            let Some(answer) = answers.pop_front() else { break };
+            let now = self.now;
+            let gateway = self.gateway(side);
+            gateway.endpoint.handle(now, answer, &mut gateway.random);
+        }
+    }
+
+    fn output(&mut self, side: Side, output: Output) -> Option<Input> {
+        let gateway = &mut self.gateways[side as usize];
+        let data_plane = &mut gateway.data_plane;
+        match output {
+            Output::Transmit(datagram) => self.transmit(side, datagram),
+            Output::LeaseSpis(count) if !data_plane.stingy => {
+                let first = data_plane.last_spi + 1;
+                data_plane.last_spi += count;
+                let base = if side == A { 0xa000_0000 } else { 0xb000_0000 };
+                return Some(Input::SpisLeased((first..first + count).map(|n| Spi::new(base + n).unwrap()).collect()));
+            }
+            Output::LeaseSpis(_) => {}
+            Output::Install(sa) => {
+                let child = sa.id;
+                assert!(!data_plane.installed.contains_key(&child) && !data_plane.retired.contains(&child), "{child} is used twice");
+                if data_plane.silent {
+                    return None;
+                }
+                let result = data_plane.refuses.clone().map_or(Ok(()), Err);
+                if result.is_ok() {
+                    data_plane.installed.insert(child, *sa);
+                }
+                return Some(Input::Installed { child, result });
+            }
+            Output::Activate(_) => {}
+            Output::Retarget { child, remote, .. } => data_plane.retargets.push((child, remote)),
+            Output::Retire { child, .. } => {
+                assert!(!data_plane.retired.contains(&child), "{child} is retired twice");
+                data_plane.installed.remove(&child);
+                data_plane.retired.push(child);
+            }
+            Output::SetPolicies(policies) => data_plane.policies = policies,
+            Output::Claim(claim) => data_plane.claims.push(claim),
+            Output::RefuseAcquire { id, retry_after } => data_plane.refused.push((id, retry_after)),
+            Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&ike_crypto::provider()) }),
+            Output::Event(event) => gateway.events.push(event),
+            Output::Trace(trace) => gateway.traces.push(*trace),
+        }
+        None
+    }
+
+    fn transmit(&mut self, from: Side, datagram: Datagram) {
+        self.sent.push(Sent { at: self.now, from, datagram: datagram.clone() });
+        let copies = 1 + u64::from(self.numbers.percent(self.network.duplication_percent));
+        for _ in 0..copies {
+            if !self.numbers.percent(self.network.loss_percent) {
+                self.carry(from, datagram.clone());
+            }
+        }
+    }
+
+    /// Puts a datagram onto the wire, swapped as its receiver sees it.
+    pub fn carry(&mut self, from: Side, datagram: Datagram) {
+        let (shortest, longest) = self.network.delay;
+        let spread = u64::try_from((longest - shortest).as_nanos()).unwrap() + 1;
+        let delay = shortest + Duration::from_nanos(self.numbers.below(spread));
+        let (mut source, mut destination) = (datagram.local, datagram.remote);
+        if let Some(outside) = self.nat {
+            // A stands behind the NAT: its port is mapped, one for each of 500 and 4500.
+            let mapped = |port: u16| SocketAddr::new(outside.ip(), outside.port() + port % 1000);
+            let unmapped = |port: u16| if port == outside.port() + 500 { port_of(&self.sent) } else { port };
+            match from {
+                A => source = mapped(source.port()),
+                B => destination = SocketAddr::new(A.address(), unmapped(destination.port())),
+            }
+        }
+        self.order += 1;
+        let received = Datagram { local: destination, remote: source, payload: datagram.payload };
+        self.wire.insert((self.now + delay, self.order), (from.other(), received));
+    }
+
+    /// The next thing that happens; false if nothing ever will.
+    pub fn step(&mut self) -> bool {
+        let arrival = self.wire.first_key_value().map(|(key, _)| key.0);
+        let timeouts = [A, B].map(|side| self.gateway(side).endpoint.next_timeout());
+        let Some(next) = [arrival, timeouts[0], timeouts[1]].into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        if arrival == Some(next) {
+            let (_, (side, datagram)) = self.wire.pop_first().unwrap();
+            if self.deaf != Some(side) {
+                self.input(side, Input::Datagram(datagram));
+            }
+            return true;
+        }
+        for (side, timeout) in [A, B].into_iter().zip(timeouts) {
+            if timeout == Some(next) {
+                self.input(side, Input::Timeout);
+                let again = self.gateway(side).endpoint.next_timeout();
+                assert!(again.is_none_or(|again| again > self.now), "a timeout must not be due again at once: {again:?}");
+            }
+        }
+        true
+    }
+
+    /// Lets `time` pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        let mut steps = 0;
+        loop {
+            let arrival = self.wire.first_key_value().map(|(key, _)| key.0);
+            let timeouts = [A, B].map(|side| self.gateway(side).endpoint.next_timeout());
+            let next = [arrival, timeouts[0], timeouts[1]].into_iter().flatten().min();
+            if next.is_none_or(|next| next > end) {
+                break;
+            }
+            self.step();
+            steps += 1;
+            assert!(steps < 100_000, "the endpoints do not come to rest");
+        }
+        self.now = end;
+    }
+
+    pub fn acquire(&mut self, side: Side, id: u64) {
+        self.input(side, Input::Dataplane(Dataplane::Acquire { id, policy: PolicyId(1), flow: FLOW }));
+    }
+
+    pub fn initiate(&mut self, side: Side) -> RequestId {
+        self.initiate_child(side, "net")
+    }
+
+    pub fn initiate_child(&mut self, side: Side, child: &str) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.input(side, Input::Command(Command::Initiate { request, child: child.into() }));
+        request
+    }
+
+    pub fn terminate(&mut self, side: Side, target: Target) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.input(side, Input::Command(Command::Terminate { request, target }));
+        request
+    }
+
+    /// What an operator was told.
+    pub fn answer(&mut self, side: Side, request: RequestId) -> Option<Result<Answer, Failure>> {
+        self.gateway(side).events.iter().find_map(|event| match event {
+            Event::Answer { request: answered, result } if *answered == request => Some(result.clone()),
+            _ => None,
+        })
+    }
+
+    pub fn ike_sas(&mut self, side: Side) -> Vec<IkeSaStatus> {
+        let now = self.now;
+        self.gateway(side).endpoint.ike_sas(now)
+    }
+
+    pub fn established(&mut self, side: Side) -> usize {
+        self.ike_sas(side).iter().filter(|sa| sa.state == SaState::Established).count()
+    }
+
+    pub fn installed(&mut self, side: Side) -> usize {
+        self.gateway(side).data_plane.installed.len()
+    }
+
+    pub fn stat(&mut self, side: Side, name: &str) -> u64 {
+        self.gateway(side).endpoint.stats().iter().find(|(found, _)| *found == name).map_or(0, |(_, value)| *value)
+    }
+
+    /// Each Child SA of one side is the mirror of one of the other; gives back how many there are.
+    pub fn assert_mirrored(&mut self) -> usize {
+        let [a, b] = &self.gateways;
+        let count = a.data_plane.installed.len();
+        assert_eq!(count, b.data_plane.installed.len(), "one side has more Child SAs than the other");
+        for ours in a.data_plane.installed.values() {
+            let mut mirrored = b.data_plane.installed.values().filter(|theirs| theirs.inbound_spi == ours.outbound_spi);
+            let theirs = mirrored.next().expect("the outbound SPI is the peer's inbound one");
+            assert_eq!(ours.inbound_spi, theirs.outbound_spi);
+            assert_eq!(ours.inbound_keys, theirs.outbound_keys);
+            assert_eq!(ours.outbound_keys, theirs.inbound_keys);
+            assert_ne!(ours.inbound_keys, ours.outbound_keys);
+            assert_eq!(ours.local_selectors, theirs.remote_selectors);
+            assert_eq!(ours.remote_selectors, theirs.local_selectors);
+            assert_eq!(ours.encryption, theirs.encryption);
+            assert_eq!(ours.integrity, theirs.integrity);
+            assert_eq!(ours.sequence_numbers, theirs.sequence_numbers);
+            assert_eq!(ours.encapsulation.is_some(), theirs.encapsulation.is_some());
+            let parked =
+                matches!(ours.activation, Activation::Parked { .. }) as u8 + matches!(theirs.activation, Activation::Parked { .. }) as u8;
+            assert_eq!(parked, 1, "exactly the responder's outbound SA is parked");
+        }
+        count
+    }
+
+    /// Titles of the messages sent so far, first transmissions and repetitions.
+    pub fn titles(&mut self) -> Vec<String> {
+        self.sent.iter().map(|sent| title(&sent.datagram)).collect()
+    }
+
+    /// Messages a side has sent or received as its trace shows them.
+    pub fn traced(&mut self, side: Side) -> Vec<(bool, String, String)> {
+        let messages = self.gateway(side).traces.iter().filter_map(|trace| match &trace.record {
+            Record::Message { outbound, title, payloads, .. } => {
+                let names: Vec<&str> = payloads.iter().map(|payload| payload.name.as_str()).collect();
+                Some((*outbound, title.clone(), names.join(" ")))
+            }
+            Record::Step { .. } => None,
+        });
+        messages.collect()
+    }
+}
+
+fn port_of(_sent: &[Sent]) -> u16 {
+    500
+}
+
+/// Such as `IKE_AUTH request 1`.
+pub fn title(datagram: &Datagram) -> String {
+    let header = ike_wire::Header::peek(&datagram.payload).unwrap();
+    let direction = if header.flags.response { "response" } else { "request" };
+    format!("{} {direction} {}", header.exchange, header.message_id)
+}
