@@ -1,0 +1,186 @@
+//! IKE datagrams between packets and the contract: what workers punted becomes a [`v1::Datagram`], and the control plane's replies become
+//! IPv4 packets.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use culvert_proto::convert::{self, ConvertError};
+use culvert_proto::dataplane::v1;
+use packet::udp::{self, NatTraversal, Udp};
+use packet::{checksum, ethernet, ipv4};
+
+use crate::command::FRAME_CAPACITY;
+
+/// Why a datagram of the control plane is not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// A field is illegal.
+    #[error(transparent)]
+    Field(#[from] ConvertError),
+    /// An IPv6 address.
+    #[error("IPv6 is not supported yet")]
+    Ipv6,
+    /// The local address is none of the gateway's.
+    #[error("{0} is no address of this gateway")]
+    NotOwn(Ipv4Addr),
+    /// Longer than the gateway can send in one packet.
+    #[error("a packet of {0} octets is too long: at most {FRAME_CAPACITY}")]
+    TooLong(usize),
+}
+
+/// Reads an Ethernet frame that carries IKE over UDP; `None` where it does not, or its UDP checksum is wrong.
+pub fn from_frame(frame: &[u8]) -> Option<v1::Datagram> {
+    from_packet(frame.get(ethernet::HEADER_LEN..)?)
+}
+
+/// Reads an IPv4 packet that carries IKE over UDP. The non-ESP marker is taken off (RFC 3948 section 2.2).
+pub fn from_packet(packet: &[u8]) -> Option<v1::Datagram> {
+    let ip = ipv4::Ipv4::parse(packet).ok()?;
+    if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {
+        return None;
+    }
+    let datagram = Udp::parse(ip.payload())?;
+    if !datagram.checksum_ok(ip.source(), ip.destination()) {
+        return None;
+    }
+    let message = match datagram.destination_port {
+        udp::PORT_NAT_T => match NatTraversal::parse(datagram.payload)? {
+            NatTraversal::Ike(message) => message,
+            NatTraversal::Keepalive | NatTraversal::Esp(_) => return None,
+        },
+        _ => datagram.payload,
+    };
+    Some(v1::Datagram {
+        local_address: ip.destination().octets().to_vec().into(),
+        local_port: datagram.destination_port.into(),
+        remote_address: ip.source().octets().to_vec().into(),
+        remote_port: datagram.source_port.into(),
+        payload: message.to_vec().into(),
+    })
+}
+
+/// Builds the IPv4 packet of a datagram, UDP checksum included; from port 4500 with the non-ESP marker.
+///
+/// # Errors
+/// [`SendError`].
+pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(Ipv4Addr) -> bool, identification: u16) -> Result<Vec<u8>, SendError> {
+    let source = ipv4_address("local_address", &datagram.local_address)?;
+    let destination = ipv4_address("remote_address", &datagram.remote_address)?;
+    let source_port = convert::port("local_port", datagram.local_port)?;
+    let destination_port = convert::port("remote_port", datagram.remote_port)?;
+    if !is_own(source) {
+        return Err(SendError::NotOwn(source));
+    }
+    let marker: &[u8] = if source_port == udp::PORT_NAT_T { &udp::NON_ESP_MARKER } else { &[] };
+    let payload_len = marker.len() + datagram.payload.len();
+    let too_long = || SendError::TooLong(payload_len.saturating_add(ipv4::HEADER_LEN + udp::HEADER_LEN));
+    let segment_len = udp::HEADER_LEN + payload_len;
+    if ipv4::HEADER_LEN + segment_len > FRAME_CAPACITY {
+        return Err(too_long());
+    }
+    let header = ipv4::Ipv4Header {
+        traffic_class: 0,
+        identification,
+        dont_fragment: false,
+        ttl: 64,
+        protocol: ipv4::PROTOCOL_UDP,
+        source,
+        destination,
+    };
+    let ip = header.to_octets(segment_len).ok_or_else(too_long)?;
+    let udp = udp::header_without_checksum(source_port, destination_port, payload_len).ok_or_else(too_long)?;
+    let mut packet = [&ip[..], &udp[..], marker, &datagram.payload[..]].concat();
+    let (_, segment) = packet.split_at_mut(ip.len());
+    let sum = checksum::pseudo_ipv4(source.octets(), destination.octets(), ipv4::PROTOCOL_UDP, segment);
+    // A sum of zero is sent as all ones, since zero means "none" (RFC 768).
+    let sum = if sum == 0 { u16::MAX } else { sum };
+    if let Some(field) = segment.get_mut(6..8) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+    Ok(packet)
+}
+
+fn ipv4_address(field: &str, octets: &[u8]) -> Result<Ipv4Addr, SendError> {
+    match convert::address(field, octets)? {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(SendError::Ipv6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn datagram(local_port: u32, payload: &[u8]) -> v1::Datagram {
+        v1::Datagram {
+            local_address: vec![192, 0, 2, 1].into(),
+            local_port,
+            remote_address: vec![192, 0, 2, 2].into(),
+            remote_port: 500,
+            payload: payload.to_vec().into(),
+        }
+    }
+
+    /// The same datagram as its receiver sees it.
+    fn mirrored(d: &v1::Datagram) -> v1::Datagram {
+        v1::Datagram {
+            local_address: d.remote_address.clone(),
+            local_port: d.remote_port,
+            remote_address: d.local_address.clone(),
+            remote_port: d.local_port,
+            payload: d.payload.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sent_can_be_received(payload in vec(any::<u8>(), 1..1500), local in any::<u16>(), id: u16) {
+            let mut sent = datagram(local.into(), &payload);
+            // Both ends of a NAT-T conversation use port 4500 here; otherwise the receiver would not look for the marker.
+            if local == 4500 { sent.remote_port = 4500; }
+            let packet = to_packet(&sent, |_| true, id).unwrap();
+            prop_assert_eq!(from_packet(&packet), Some(mirrored(&sent)));
+        }
+
+        #[test]
+        fn hostile_octets_never_panic(octets in vec(any::<u8>(), 0..200)) {
+            let _ = (from_frame(&octets), from_packet(&octets));
+        }
+    }
+
+    #[test]
+    fn port_4500_has_the_marker_and_others_do_not() {
+        let mut nat_t = datagram(4500, b"ike");
+        nat_t.remote_port = 4500;
+        let packet = to_packet(&nat_t, |_| true, 0).unwrap();
+        assert_eq!(packet.get(28..), Some(&b"\0\0\0\0ike"[..]));
+        assert_eq!(from_packet(&packet), Some(mirrored(&nat_t)));
+        assert_eq!(to_packet(&datagram(500, b"ike"), |_| true, 0).unwrap().get(28..), Some(&b"ike"[..]));
+    }
+
+    /// 192.0.2.1:500 -> 192.0.2.2:500 "ike!", checksums as scapy 2.5 writes them.
+    #[test]
+    fn the_packet_is_the_one_scapy_builds() {
+        let packet = to_packet(&datagram(500, b"ike!"), |_| true, 0x1234).unwrap();
+        let hex: String = packet.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, SCAPY);
+    }
+    const SCAPY: &str = "45000020123400004011e495c0000201c000020201f401f4000ca95d696b6521";
+
+    #[test]
+    fn a_wrong_checksum_is_no_datagram() {
+        let mut packet = to_packet(&datagram(500, b"ike!"), |_| true, 1).unwrap();
+        *packet.last_mut().unwrap() ^= 1;
+        assert_eq!(from_packet(&packet), None);
+    }
+
+    #[test]
+    fn foreign_sources_and_long_messages_are_refused() {
+        assert_eq!(to_packet(&datagram(500, b""), |_| false, 0), Err(SendError::NotOwn([192, 0, 2, 1].into())));
+        assert!(to_packet(&datagram(500, &[0; FRAME_CAPACITY - 28]), |_| true, 0).is_ok());
+        assert_eq!(to_packet(&datagram(500, &[0; FRAME_CAPACITY - 27]), |_| true, 0), Err(SendError::TooLong(FRAME_CAPACITY + 1)));
+        assert!(matches!(to_packet(&datagram(65536, b""), |_| true, 0), Err(SendError::Field(e)) if e.field == "local_port"));
+    }
+}

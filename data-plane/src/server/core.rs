@@ -1,0 +1,310 @@
+//! The state behind the services: a machine without tasks that is told the time, called by the services and polled by the server's loop.
+//!
+//! What programs it is in [`super::program`], what ages in [`super::expiry`], what comes from the network in [`super::network`].
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use culvert_proto::convert;
+use culvert_proto::dataplane::v1;
+use ipsec_types::{PolicyAction, PolicyId};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use crate::command::{Command, PortId, WorkerId};
+use crate::config::{InterfaceAddress, Neighbor, Route};
+use crate::neighbor::NeighborCache;
+use crate::server::acquires::Acquires;
+use crate::server::counters::Counters;
+use crate::server::outcomes::Outcomes;
+use crate::server::program::Batch;
+use crate::server::sad::Sad;
+use crate::server::workers::{Barrier, Workers};
+use crate::table::{self, Neighbors, NextHop, PolicySlot, PolicySlots, PortInfo, PortRole, Ports, Routes, Snapshot};
+
+/// Policies there can be at once.
+pub const MAX_POLICIES: u16 = 1024;
+/// How long SAs of an earlier controller wait to be claimed after an Attach.
+pub const CLAIM_GRACE_MS: u64 = 30_000;
+/// How often SAs are looked at for limits, timers and life.
+const SWEEP_MS: u64 = 100;
+/// Events that wait for a subscriber to fetch them.
+const EVENT_BACKLOG: usize = 1024;
+
+/// What the core is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// Random at each start.
+    pub boot_id: [u8; 16],
+    /// Slots of the SAD, the same as in the workers.
+    pub sad_slots: u32,
+    /// The first generation of SPIs; `None` for a random one.
+    pub first_generation: Option<u16>,
+    /// Static neighbours.
+    pub neighbors: Vec<Neighbor>,
+    /// The ports, in the order of [`PortId`].
+    pub ports: Vec<ServedPort>,
+    /// What the workers were started with, of [`first_snapshot`].
+    pub snapshot: Arc<Snapshot>,
+    /// The workers.
+    pub workers: Workers,
+    /// Cores of the workers, in their order.
+    pub cores: Vec<usize>,
+}
+
+/// A port as the server sees it.
+pub struct ServedPort {
+    /// The device's name.
+    pub name: String,
+    /// What the workers know of it.
+    pub info: PortInfo,
+    /// Its addresses with their subnets.
+    pub subnets: Vec<InterfaceAddress>,
+    /// Reads the device's counters.
+    pub read: Box<dyn Fn() -> PortReading + Send>,
+}
+
+/// What a device says of itself at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PortReading {
+    /// Whether the link is up.
+    pub link_up: bool,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Packets transmitted.
+    pub tx_packets: u64,
+    /// Packets the device dropped on reception.
+    pub rx_missed: u64,
+    /// Packets the device could not send.
+    pub tx_dropped: u64,
+}
+
+impl fmt::Debug for ServedPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServedPort").field("name", &self.name).field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// The state.
+#[derive(Debug)]
+pub struct Core {
+    pub(super) boot_id: [u8; 16],
+    pub(super) epoch: u64,
+    pub(super) now_ms: u64,
+    pub(super) workers: Workers,
+    pub(super) cores: Vec<usize>,
+    pub(super) ports: Vec<ServedPort>,
+    pub(super) snapshot: Snapshot,
+    pub(super) slots: PolicySlots,
+    pub(super) policies: Vec<PolicyEntry>,
+    pub(super) sad: Sad,
+    pub(super) acquires: Acquires,
+    pub(super) outcomes: Outcomes,
+    pub(super) in_flight: HashSet<u64>,
+    pub(super) batches: VecDeque<Batch>,
+    pub(super) neighbors: NeighborCache,
+    pub(super) spi_misses: HashMap<Ipv4Addr, u64>,
+    pub(super) claim_until_ms: Option<u64>,
+    pub(super) counters: Counters,
+    pub(super) punt: Option<mpsc::Sender<Result<v1::PuntResponse, Status>>>,
+    pub(super) identification: u16,
+    events: Option<mpsc::Sender<Result<v1::Event, Status>>>,
+    event_backlog: VecDeque<v1::Event>,
+    next_sweep_ms: u64,
+}
+
+/// A policy in force.
+#[derive(Debug)]
+pub(super) struct PolicyEntry {
+    pub(super) id: PolicyId,
+    pub(super) name: String,
+    pub(super) action: PolicyAction,
+    pub(super) slot: PolicySlot,
+    /// What the slot had counted before it became this policy's.
+    pub(super) base: u64,
+}
+
+impl Core {
+    /// The state of a data plane that has just started.
+    pub fn new(setup: Setup) -> Self {
+        let [a, b, ..] = setup.boot_id;
+        let generation = setup.first_generation.map_or(u16::from_be_bytes([a, b]), |first| first.saturating_sub(1));
+        let neighbors = NeighborCache::with_static(setup.neighbors.iter().filter_map(|neighbor| {
+            let (port, _) = behind(&setup.ports, neighbor.address)?;
+            Some((NextHop { port, address: neighbor.address }, neighbor.mac))
+        }));
+        Self {
+            boot_id: setup.boot_id,
+            epoch: 0,
+            now_ms: 0,
+            workers: setup.workers,
+            cores: setup.cores,
+            ports: setup.ports,
+            snapshot: (*setup.snapshot).clone(),
+            slots: PolicySlots::new(MAX_POLICIES),
+            policies: Vec::new(),
+            sad: Sad::new(setup.sad_slots, generation),
+            acquires: Acquires::default(),
+            outcomes: Outcomes::default(),
+            in_flight: HashSet::new(),
+            batches: VecDeque::new(),
+            neighbors,
+            spi_misses: HashMap::new(),
+            claim_until_ms: None,
+            counters: Counters::default(),
+            punt: None,
+            identification: 0,
+            events: None,
+            event_backlog: VecDeque::new(),
+            next_sweep_ms: 0,
+        }
+    }
+
+    /// Does what there is to do at this time; true where there was anything, so that the caller asks again at once.
+    pub fn poll(&mut self, now_ms: u64) -> bool {
+        self.now_ms = now_ms;
+        let mut busy = self.workers.poll(now_ms);
+        // Notices first: what they report happened before the operations that are about to run.
+        busy |= self.take_notices();
+        busy |= self.take_punts();
+        self.resolve_neighbors();
+        busy |= self.run_operations();
+        if now_ms >= self.next_sweep_ms {
+            self.next_sweep_ms = now_ms.saturating_add(SWEEP_MS);
+            self.sweep();
+        }
+        self.send_events();
+        busy
+    }
+
+    /// Makes the caller the one controller.
+    pub fn attach(&mut self, request: &v1::AttachRequest) -> v1::AttachResponse {
+        self.epoch += 1;
+        tracing::info!(controller = %request.controller.escape_debug(), epoch = self.epoch, "attached");
+        self.punt = None;
+        self.events = None;
+        self.event_backlog.clear();
+        self.sad.revoke_leases(self.now_ms);
+        self.claim_until_ms = (self.sad.len() > 0).then(|| self.now_ms.saturating_add(CLAIM_GRACE_MS));
+        let unprotected = self.ports.iter().filter(|port| port.info.role == PortRole::Unprotected);
+        v1::AttachResponse {
+            boot_id: self.boot_id.to_vec(),
+            epoch: self.epoch,
+            child_sas: self.list().child_sas,
+            local_addresses: unprotected.flat_map(|port| &port.info.addresses).map(|a| convert::address_octets((*a).into())).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// Refuses every epoch but the present one.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION`.
+    pub fn check_epoch(&self, epoch: u64) -> Result<(), Status> {
+        if epoch == self.epoch && epoch != 0 {
+            return Ok(());
+        }
+        let advice = "attach again: another controller may have";
+        Err(Status::failed_precondition(format!("epoch {epoch} is not the present one, {}; {advice}", self.epoch)))
+    }
+
+    /// Events go to this subscriber from now on; first every Acquire that has no answer.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` for an epoch that is not the present one.
+    pub fn subscribe(&mut self, epoch: u64, events: mpsc::Sender<Result<v1::Event, Status>>) -> Result<(), Status> {
+        self.check_epoch(epoch)?;
+        self.events = Some(events);
+        self.acquires.resend();
+        Ok(())
+    }
+
+    /// Punted datagrams go to this stream from now on.
+    ///
+    /// # Errors
+    /// `FAILED_PRECONDITION` for an epoch that is not the present one.
+    pub fn open_punt(&mut self, epoch: u64, datagrams: mpsc::Sender<Result<v1::PuntResponse, Status>>) -> Result<(), Status> {
+        self.check_epoch(epoch)?;
+        self.punt = Some(datagrams);
+        Ok(())
+    }
+
+    /// Child SAs with their counters.
+    pub fn list(&self) -> v1::ListChildSasResponse {
+        let mut child_sas: Vec<_> = self.sad.entries().map(|entry| entry.status(self.now_ms)).collect();
+        child_sas.sort_by_key(|status| status.child_sa);
+        v1::ListChildSasResponse { child_sas }
+    }
+
+    /// Ends the streams and tells the workers to stop.
+    pub fn shut_down(&mut self) {
+        self.events = None;
+        self.punt = None;
+        self.batches.clear();
+        let _stopped = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Stop);
+    }
+
+    /// Gives the workers what is configured and learnt, as it stands.
+    pub(super) fn publish(&mut self) -> Barrier {
+        let snapshot = Arc::new(self.snapshot.clone());
+        self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Snapshot(Arc::clone(&snapshot)))
+    }
+
+    /// Queues an event for the subscriber. Without one, the queue keeps the newest.
+    pub(super) fn emit(&mut self, event: v1::event::Event) {
+        // News that is stale a second later waits for nobody.
+        if self.events.is_none() && matches!(event, v1::event::Event::LastInbound(_) | v1::event::Event::SpiMiss(_)) {
+            return;
+        }
+        if self.event_backlog.len() >= EVENT_BACKLOG {
+            self.event_backlog.pop_front();
+            self.counters.events_lost += 1;
+        }
+        self.event_backlog.push_back(v1::Event { event: Some(event) });
+    }
+
+    fn send_events(&mut self) {
+        if self.events.as_ref().is_some_and(mpsc::Sender::is_closed) {
+            self.events = None;
+        }
+        let events = &self.events;
+        let send = |event: v1::Event| events.as_ref().is_some_and(|events| events.try_send(Ok(event)).is_ok());
+        while let Some(event) = self.event_backlog.front() {
+            if !send(event.clone()) {
+                break;
+            }
+            self.event_backlog.pop_front();
+        }
+        self.acquires.poll(self.now_ms, |acquire| send(v1::Event { event: Some(v1::event::Event::Acquire(acquire)) }));
+    }
+}
+
+/// What workers start with: ports and routes, no policies, so that nothing is forwarded.
+pub fn first_snapshot(ports: &[ServedPort], fixed: &[Route]) -> Arc<Snapshot> {
+    Arc::new(Snapshot {
+        spd: None,
+        ports: Arc::new(Ports::new(ports.iter().map(|port| port.info.clone()).collect())),
+        routes: Arc::new(routes(ports, fixed)),
+        neighbors: Arc::new(Neighbors::default()),
+    })
+}
+
+/// Routes to the ports' own subnets, and the static ones through the port whose subnet holds the next hop.
+fn routes(ports: &[ServedPort], fixed: &[Route]) -> Routes {
+    let connected = (0..=u8::MAX).map(PortId).zip(ports).flat_map(|(id, port)| {
+        let route = move |s: &InterfaceAddress| table::Route { destination: s.address, prefix: s.prefix_len, gateway: None, port: id };
+        port.subnets.iter().map(route)
+    });
+    let fixed = fixed.iter().filter_map(|route| {
+        let (id, _) = behind(ports, route.via)?;
+        Some(table::Route { destination: route.destination, prefix: route.prefix_len, gateway: Some(route.via), port: id })
+    });
+    Routes::new(connected.chain(fixed).collect())
+}
+
+/// The port whose subnet holds an address.
+fn behind(ports: &[ServedPort], address: Ipv4Addr) -> Option<(PortId, &ServedPort)> {
+    (0..=u8::MAX).map(PortId).zip(ports).find(|(_, port)| port.subnets.iter().any(|subnet| subnet.holds(address)))
+}

@@ -1,0 +1,213 @@
+//! What comes from the network by way of the workers: notices, punted IKE, ARP and ICMP; and what goes back.
+
+use std::net::Ipv4Addr;
+
+use culvert_proto::convert;
+use culvert_proto::dataplane::v1;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::command::{Frame, Notice, Origin, PortId, PuntClass, Via};
+use crate::neighbor::Resolution;
+use crate::punt;
+use crate::server::core::Core;
+use crate::slow_path::{self, Meaning};
+use crate::table::NextHop;
+
+/// Notices and punted packets that one poll takes from a worker: the server stays responsive under a flood.
+const BATCH: usize = 64;
+/// A peer is reported for unknown SPIs once in this time.
+const SPI_MISS_MS: u64 = 1000;
+/// Peers remembered for that.
+const SPI_MISS_PEERS: usize = 1024;
+
+impl Core {
+    /// Sends IKE datagrams of the control plane. One that cannot be sent is counted and logged; IKE retransmits.
+    pub fn send_datagrams(&mut self, datagrams: &[v1::Datagram]) {
+        for datagram in datagrams {
+            self.identification = self.identification.wrapping_add(1);
+            let ports = &self.snapshot.ports;
+            match punt::to_packet(datagram, |address| ports.is_own(address), self.identification) {
+                Ok(packet) => {
+                    self.counters.ike_sent += u64::from(self.transmit(Via::Route, &packet));
+                }
+                Err(error) => {
+                    self.counters.ike_refused += 1;
+                    tracing::debug!(%error, "IKE datagram not sent");
+                }
+            }
+        }
+    }
+
+    pub(super) fn take_notices(&mut self) -> bool {
+        let notices = self.workers.notices(BATCH);
+        let busy = !notices.is_empty();
+        for (_, notice) in notices {
+            self.on_notice(notice);
+        }
+        busy
+    }
+
+    pub(super) fn take_punts(&mut self) -> bool {
+        let mut datagrams = Vec::new();
+        let (mut malformed, mut count) = (0, 0);
+        for class in [PuntClass::IkeSession, PuntClass::IkeInit] {
+            count += self.workers.punted(class, BATCH, |frame| {
+                let datagram = match frame.origin() {
+                    Origin::Port(_) => punt::from_frame(frame.bytes()),
+                    Origin::Tunnel(_) => punt::from_packet(frame.bytes()),
+                };
+                match datagram {
+                    Some(datagram) => datagrams.push(datagram),
+                    None => malformed += 1,
+                }
+            });
+        }
+        self.counters.ike_malformed += malformed;
+        if !datagrams.is_empty() {
+            self.deliver(datagrams);
+        }
+        let mut frames = Vec::new();
+        self.workers.punted(PuntClass::SlowPath, BATCH, |frame| frames.push((frame.origin(), frame.bytes().to_vec())));
+        count += frames.len();
+        for (origin, bytes) in frames {
+            self.on_slow_path(origin, &bytes);
+        }
+        count > 0
+    }
+
+    /// Asks for neighbours that are due, and tells the workers what was learnt.
+    pub(super) fn resolve_neighbors(&mut self) {
+        let mut due = Vec::new();
+        self.neighbors.poll(self.now_ms, |hop| due.push(hop));
+        for hop in due {
+            self.request(hop);
+        }
+        if !self.workers.is_backlogged()
+            && let Some(neighbors) = self.neighbors.changes()
+        {
+            self.snapshot.neighbors = neighbors.into();
+            let _published = self.publish();
+        }
+    }
+
+    fn deliver(&mut self, datagrams: Vec<v1::Datagram>) {
+        let count = datagrams.len() as u64;
+        let Some(punt) = &self.punt else {
+            self.counters.ike_without_controller += count;
+            return;
+        };
+        match punt.try_send(Ok(v1::PuntResponse { datagrams })) {
+            Ok(()) => self.counters.ike_received += count,
+            Err(TrySendError::Full(_)) => self.counters.ike_overflow += count,
+            Err(TrySendError::Closed(_)) => {
+                self.counters.ike_without_controller += count;
+                self.punt = None;
+            }
+        }
+    }
+
+    fn on_notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Acquire { policy, slot, flow } => {
+                // A notice may cross with the Install that serves it.
+                let serves = |e: &&super::sad::Entry| e.policy == policy && e.sa.state.is_active() && e.remove_ms.is_none();
+                if !self.sad.entries().filter(serves).any(|entry| entry.sa.outbound_selectors.permits(&flow)) {
+                    self.acquires.ask(policy, slot, flow, self.now_ms);
+                }
+            }
+            Notice::NeighborMiss { port, address } => self.on_neighbor_miss(NextHop { port, address }),
+            Notice::Activated(id) => {
+                let policy = self.sad.entry_mut(id).map(|entry| {
+                    entry.fallback_ms = None;
+                    entry.policy
+                });
+                if let Some(policy) = policy {
+                    self.acquires.served(policy);
+                }
+            }
+            Notice::PeerMoved { child_sa, address, port } => self.emit(v1::event::Event::PeerMoved(v1::PeerMoved {
+                child_sa: child_sa.0,
+                remote_address: convert::address_octets(address.into()),
+                remote_port: port.unwrap_or(0).into(),
+            })),
+            Notice::SpiMiss { spi, local, remote } => self.on_spi_miss(spi, local, remote),
+            Notice::SequenceExhausted(id) => self.expire_hard(id),
+        }
+    }
+
+    fn on_spi_miss(&mut self, spi: u32, local: Ipv4Addr, remote: Ipv4Addr) {
+        let now_ms = self.now_ms;
+        let recent = |at: &u64| now_ms.saturating_sub(*at) < SPI_MISS_MS;
+        if self.spi_misses.get(&remote).is_some_and(recent) {
+            return;
+        }
+        if self.spi_misses.len() >= SPI_MISS_PEERS {
+            self.spi_misses.retain(|_, at| recent(at));
+        }
+        if self.spi_misses.len() < SPI_MISS_PEERS {
+            self.spi_misses.insert(remote, now_ms);
+            self.emit(v1::event::Event::SpiMiss(v1::SpiMiss {
+                spi,
+                local_address: convert::address_octets(local.into()),
+                remote_address: convert::address_octets(remote.into()),
+            }));
+        }
+    }
+
+    fn on_neighbor_miss(&mut self, hop: NextHop) {
+        match self.neighbors.resolve(hop, self.now_ms) {
+            Resolution::Full => self.counters.neighbor_table_full += 1,
+            Resolution::Pending | Resolution::Known(_) => {}
+        }
+    }
+
+    fn on_slow_path(&mut self, origin: Origin, bytes: &[u8]) {
+        let ports = std::sync::Arc::clone(&self.snapshot.ports);
+        match origin {
+            Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address)) {
+                Some(reply) => self.counters.icmp_echo_replies += u64::from(self.transmit(Via::Policy, &reply)),
+                None => self.counters.slow_path_ignored += 1,
+            },
+            Origin::Port(port) => {
+                let Some(info) = ports.port(port) else { return };
+                self.on_frame(port, slow_path::on_frame(bytes, info, |address| ports.is_own(address)));
+            }
+        }
+    }
+
+    fn on_frame(&mut self, port: PortId, meaning: Meaning) {
+        match meaning {
+            Meaning::Neighbor { address, mac, reply } => {
+                self.neighbors.learn(NextHop { port, address }, mac, reply.is_some(), self.now_ms);
+                if let Some(reply) = reply {
+                    self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &reply));
+                }
+            }
+            Meaning::Reply(frame) => {
+                let sent = u64::from(self.transmit(Via::Port(port), &frame));
+                if frame.get(12..14) == Some(&[0x08, 0x06]) {
+                    self.counters.arp_replies += sent;
+                } else {
+                    self.counters.icmp_echo_replies += sent;
+                }
+            }
+            Meaning::Nothing => self.counters.slow_path_ignored += 1,
+        }
+    }
+
+    fn request(&mut self, hop: NextHop) {
+        let Some(port) = self.ports.get(usize::from(hop.port.0)) else { return };
+        // The sender's address lies in the subnet of the target where there is one; none at all makes it a probe (RFC 5227).
+        let subnet = port.subnets.iter().find(|subnet| subnet.holds(hop.address)).or_else(|| port.subnets.first());
+        let source = subnet.map_or(Ipv4Addr::UNSPECIFIED, |subnet| subnet.address);
+        let frame = slow_path::arp_request(port.info.mac, source, hop.address);
+        self.counters.arp_requests += u64::from(self.transmit(Via::Port(hop.port), &frame));
+    }
+
+    fn transmit(&mut self, via: Via, bytes: &[u8]) -> bool {
+        let mut frame = Frame::empty();
+        let sent = frame.fill(Origin::Port(PortId(0)), bytes).is_some() && self.workers.transmit(via, frame, self.now_ms);
+        self.counters.own_overflow += u64::from(!sent);
+        sent
+    }
+}

@@ -1,0 +1,390 @@
+//! Operations of the controller: run in order, answered when every worker has applied them.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_proto::convert::{self, ConvertError, Problem};
+use culvert_proto::dataplane::v1;
+use culvert_proto::dataplane::v1::failure::Reason;
+use culvert_proto::dataplane::v1::operation::Operation;
+use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId};
+use tokio::sync::oneshot;
+use tonic::Status;
+
+use crate::clock;
+use crate::command::{Command, InstalledSa, SaState, WorkerId};
+use crate::server::core::{Core, PolicyEntry};
+use crate::server::outcomes::{done, failure};
+use crate::server::sad::Entry;
+use crate::server::workers::{Barrier, SILENCE_MS};
+use crate::table::{PolicySlot, SaSlot, Spd};
+
+/// SPIs that one operation may lease.
+const MAX_LEASE: u32 = 1024;
+/// The longest name of a policy, in octets.
+const MAX_NAME: usize = 256;
+
+/// Operations that came together and are answered together.
+#[derive(Debug)]
+pub(super) struct Batch {
+    epoch: u64,
+    operations: VecDeque<v1::Operation>,
+    progress: Vec<Progress>,
+    reply: oneshot::Sender<Result<v1::ProgramResponse, Status>>,
+}
+
+/// How far an operation is.
+#[derive(Debug)]
+enum Progress {
+    Done(v1::Outcome),
+    /// Commands are on their way to the workers.
+    Waiting(Waiting),
+    /// Repeats an operation that is still under way.
+    Repeats(u64),
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    barrier: Barrier,
+    deadline_ms: u64,
+    /// To be taken back when a worker stays silent.
+    installs: Option<ChildSaId>,
+}
+
+/// What an operation has done so far.
+enum Step {
+    Outcome(v1::outcome::Outcome),
+    Sent(Barrier),
+    Installing(ChildSaId, Barrier),
+}
+
+/// Why an operation is refused.
+struct Refusal {
+    reason: Reason,
+    detail: String,
+}
+
+impl From<ConvertError> for Refusal {
+    fn from(error: ConvertError) -> Self {
+        refuse(Reason::Invalid, error.to_string())
+    }
+}
+
+fn refuse(reason: Reason, detail: impl Into<String>) -> Refusal {
+    Refusal { reason, detail: detail.into() }
+}
+
+const DONE: Step = Step::Outcome(v1::outcome::Outcome::Done(v1::Done {}));
+
+impl Core {
+    /// Queues a batch. The answer comes when all its operations are in force or refused.
+    pub fn submit(&mut self, request: v1::ProgramRequest) -> oneshot::Receiver<Result<v1::ProgramResponse, Status>> {
+        let (reply, answer) = oneshot::channel();
+        let progress = Vec::with_capacity(request.operations.len());
+        self.batches.push_back(Batch { epoch: request.epoch, operations: request.operations.into(), progress, reply });
+        answer
+    }
+
+    /// Runs what is queued as far as the workers take it, and answers what is complete.
+    pub(super) fn run_operations(&mut self) -> bool {
+        if self.batches.is_empty() {
+            return false;
+        }
+        let mut batches = std::mem::take(&mut self.batches);
+        for batch in &mut batches {
+            self.run(batch);
+            batch.progress = std::mem::take(&mut batch.progress).into_iter().map(|progress| self.advance(progress)).collect();
+        }
+        let mut answered = false;
+        for batch in batches {
+            match self.answer(batch) {
+                Some(batch) => self.batches.push_back(batch),
+                None => answered = true,
+            }
+        }
+        answered
+    }
+
+    fn run(&mut self, batch: &mut Batch) {
+        while !self.workers.is_backlogged()
+            && self.check_epoch(batch.epoch).is_ok()
+            && let Some(operation) = batch.operations.pop_front()
+        {
+            let progress = self.begin(operation);
+            batch.progress.push(progress);
+        }
+    }
+
+    fn begin(&mut self, operation: v1::Operation) -> Progress {
+        let id = operation.id;
+        if let Some(outcome) = self.outcomes.of(id) {
+            return Progress::Done(outcome.clone());
+        }
+        if self.in_flight.contains(&id) {
+            return Progress::Repeats(id);
+        }
+        let step = match operation.operation {
+            Some(operation) => self.execute(operation),
+            None => Err(refuse(Reason::Invalid, "operation: is missing or unknown to this version")),
+        };
+        let (barrier, installs) = match step {
+            Ok(Step::Outcome(outcome)) => return self.complete(v1::Outcome { id, outcome: Some(outcome) }),
+            Ok(Step::Sent(barrier)) => (barrier, None),
+            Ok(Step::Installing(child_sa, barrier)) => (barrier, Some(child_sa)),
+            Err(refusal) => {
+                tracing::debug!(operation = id, detail = %refusal.detail, "refused");
+                return self.complete(failure(id, refusal.reason, refusal.detail));
+            }
+        };
+        self.in_flight.insert(id);
+        Progress::Waiting(Waiting { id, barrier, deadline_ms: self.now_ms.saturating_add(SILENCE_MS), installs })
+    }
+
+    fn complete(&mut self, outcome: v1::Outcome) -> Progress {
+        self.in_flight.remove(&outcome.id);
+        self.outcomes.remember(outcome.clone());
+        Progress::Done(outcome)
+    }
+
+    fn advance(&mut self, progress: Progress) -> Progress {
+        match progress {
+            Progress::Waiting(waiting) if self.workers.passed(&waiting.barrier) => self.complete(done(waiting.id)),
+            Progress::Waiting(waiting) if waiting.deadline_ms <= self.now_ms => {
+                if let Some(child_sa) = waiting.installs {
+                    self.counters.silent_installs += 1;
+                    self.remove(child_sa);
+                }
+                let detail = format!("a worker has not applied the operation within {SILENCE_MS} ms");
+                self.complete(failure(waiting.id, Reason::WorkerSilent, detail))
+            }
+            Progress::Repeats(id) => match self.outcomes.of(id) {
+                Some(outcome) => Progress::Done(outcome.clone()),
+                None => Progress::Repeats(id),
+            },
+            progress => progress,
+        }
+    }
+
+    /// Answers a batch, or gives it back where something is still under way. A caller that has gone is answered into the void.
+    fn answer(&mut self, mut batch: Batch) -> Option<Batch> {
+        if let Err(status) = self.check_epoch(batch.epoch) {
+            drop(batch.reply.send(Err(status)));
+            return None;
+        }
+        if !batch.operations.is_empty() || batch.progress.iter().any(|progress| !matches!(progress, Progress::Done(_))) {
+            return Some(batch);
+        }
+        let outcome = |progress| if let Progress::Done(outcome) = progress { Some(outcome) } else { None };
+        let outcomes = batch.progress.drain(..).filter_map(outcome).collect();
+        drop(batch.reply.send(Ok(v1::ProgramResponse { outcomes })));
+        None
+    }
+
+    fn execute(&mut self, operation: Operation) -> Result<Step, Refusal> {
+        match operation {
+            Operation::SetPolicies(set) => self.set_policies(set),
+            Operation::LeaseSpis(lease) => self.lease_spis(lease.count),
+            Operation::Install(install) => self.install(install),
+            Operation::Activate(activate) => {
+                let id = self.known("child_sa", activate.child_sa)?;
+                self.activate(id);
+                Ok(DONE)
+            }
+            Operation::Retarget(_) => Err(refuse(Reason::Invalid, "retarget: is not supported by this version: rekey the SA instead")),
+            Operation::Retire(retire) => self.retire(&retire),
+            Operation::RefuseAcquire(refusal) => self.refuse_acquire(&refusal),
+            Operation::Claim(claim) => {
+                self.remove_unclaimed(&claim.child_sas);
+                Ok(Step::Sent(self.workers.barrier()))
+            }
+        }
+    }
+
+    fn known(&self, field: &str, id: u64) -> Result<ChildSaId, Refusal> {
+        let id = convert::child_sa_id(field, id)?;
+        self.sad.entry(id).map(|entry| entry.sa.id).ok_or_else(|| refuse(Reason::NotFound, format!("no Child SA {id} is installed")))
+    }
+
+    fn set_policies(&mut self, set: v1::SetPolicies) -> Result<Step, Refusal> {
+        let policies = checked_policies(set.policies)?;
+        self.slots.assign(&policies).map_err(|e| refuse(Reason::Exhausted, e.to_string()))?;
+        let slotted: Vec<(PolicySlot, Policy)> =
+            policies.into_iter().filter_map(|policy| Some((self.slots.slot(policy.id)?, policy))).collect();
+        let kept: Vec<PolicyEntry> = std::mem::take(&mut self.policies);
+        for (slot, policy) in &slotted {
+            let base = kept.iter().find(|old| old.id == policy.id).map_or_else(|| self.policy_packets(*slot), |old| old.base);
+            let entry = PolicyEntry { id: policy.id, name: policy.name.clone(), action: policy.action, slot: *slot, base };
+            self.policies.push(entry);
+        }
+        // Before the slots change hands: an SA must not serve a policy it was not made for.
+        let orphans: Vec<_> = self.sad.entries().filter(|entry| !self.protects(entry.policy)).map(|entry| entry.sa.id).collect();
+        for id in orphans {
+            tracing::info!(child_sa = %id, "its policy is gone: removed");
+            self.remove(id);
+            self.emit(v1::event::Event::HardExpire(v1::HardExpire { child_sa: id.0 }));
+        }
+        let in_force: HashSet<PolicyId> = self.policies.iter().map(|entry| entry.id).collect();
+        self.acquires.retain(|policy| in_force.contains(&policy));
+        tracing::info!(policies = slotted.len(), "policies set");
+        self.snapshot.spd = Some(Arc::new(Spd::new(slotted)));
+        Ok(Step::Sent(self.publish()))
+    }
+
+    fn protects(&self, policy: PolicyId) -> bool {
+        self.policies.iter().any(|entry| entry.id == policy && entry.action == PolicyAction::Protect)
+    }
+
+    /// Packets a slot has counted, over all workers.
+    pub(super) fn policy_packets(&self, slot: PolicySlot) -> u64 {
+        self.workers.stats().map(|stats| stats.policy(slot)).sum()
+    }
+
+    fn lease_spis(&mut self, count: u32) -> Result<Step, Refusal> {
+        if count == 0 || count > MAX_LEASE {
+            return Err(refuse(Reason::Invalid, format!("count: must lie between 1 and {MAX_LEASE}")));
+        }
+        let now_ms = self.now_ms;
+        // What could be leased is answered even where it is less than was asked for.
+        let spis: Vec<u32> = (0..count).map_while(|_| self.sad.lease(now_ms)).map(|spi| spi.value()).collect();
+        if spis.is_empty() {
+            return Err(refuse(Reason::Exhausted, "no slot of the SAD is free: raise sad.slots in the data plane's configuration"));
+        }
+        Ok(Step::Outcome(v1::outcome::Outcome::Spis(v1::SpiLease { spis })))
+    }
+
+    fn install(&mut self, message: v1::Install) -> Result<Step, Refusal> {
+        let sa = ChildSa::try_from(message)?;
+        if let Some(worker) = self.workers.silent(self.now_ms) {
+            self.counters.silent_installs += 1;
+            return Err(refuse(Reason::WorkerSilent, format!("worker {} is silent", worker.0)));
+        }
+        if self.sad.is_used(sa.id) {
+            return Err(refuse(Reason::Invalid, format!("child_sa: {} was installed before in this boot", sa.id)));
+        }
+        let slot = self
+            .sad
+            .leased(sa.inbound_spi)
+            .ok_or_else(|| refuse(Reason::SpiNotLeased, format!("inbound_spi: {} is not leased, or its lease was used", sa.inbound_spi)))?;
+        if !self.protects(sa.policy) {
+            return Err(refuse(Reason::NotFound, format!("policy: {} is not in force, or does not protect", sa.policy.0)));
+        }
+        let policy = self.slots.slot(sa.policy).ok_or_else(|| refuse(Reason::NotFound, "policy: is not in force"))?;
+        let active = sa.activation == Activation::Immediate;
+        let served = sa.policy;
+        let (entry, window) = self.prepare(sa, slot, policy)?;
+        let (child_sa, installed, owner) = (entry.sa.id, Arc::clone(&entry.sa), entry.sa.owner);
+        self.sad.insert(entry);
+        let mut window = Some(window);
+        // The owner is first: others hand packets over to it as soon as they know the SA.
+        let barrier = self.workers.broadcast(owner, self.now_ms, |worker| {
+            let window = if worker == owner { window.take() } else { None };
+            Command::Install { sa: Arc::clone(&installed), window }
+        });
+        if active {
+            self.acquires.served(served);
+        }
+        tracing::info!(%child_sa, inbound_spi = %installed.inbound.spi(), outbound_spi = %installed.outbound.spi(), active, "installed");
+        Ok(Step::Installing(child_sa, barrier))
+    }
+
+    /// Expands the keys and makes what the workers share.
+    fn prepare(&self, sa: ChildSa, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
+        let status = v1::ChildSaStatus::from(&sa);
+        let (local, remote) = (ipv4("local_address", sa.local)?, ipv4("remote_address", sa.remote)?);
+        if !self.snapshot.ports.is_own(local) {
+            return Err(refuse(Reason::Invalid, format!("local_address: {local} is no address of this gateway")));
+        }
+        let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
+        let key = |secret| SaKey::from_keymat(sa.encryption, secret).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
+        let udp = sa.encapsulation.map(|ports| UdpPorts { source: ports.local_port, destination: ports.remote_port });
+        let tunnel = Tunnel { source: local, destination: remote, udp, dont_fragment: DontFragment::default() };
+        let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
+        let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys.encryption)?, sa.sequence_numbers, size, permitted);
+        let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys.encryption)?, sa.sequence_numbers, tunnel);
+        let installed = InstalledSa {
+            id: sa.id,
+            slot,
+            policy,
+            owner: self.owner(sa.predecessor, slot),
+            inbound,
+            outbound,
+            outbound_selectors: Selectors::new(sa.local_selectors, sa.remote_selectors),
+            state: SaState::new(sa.activation == Activation::Immediate),
+        };
+        let fallback = if let Activation::Parked { fallback } = sa.activation { fallback } else { None };
+        let entry = Entry {
+            sa: Arc::new(installed),
+            status,
+            policy: sa.policy,
+            epoch: self.epoch,
+            installed_ms: self.now_ms,
+            lifetime: sa.lifetime,
+            fallback_ms: fallback.map(|wait: Duration| self.now_ms.saturating_add(clock::millis(wait))),
+            remove_ms: None,
+            soft_reported: false,
+            life_reported_ms: 0,
+            life_packet_ms: 0,
+        };
+        Ok((entry, ReplayWindow::new(size)))
+    }
+
+    /// A rekeyed SA keeps its predecessor's owner; others are spread over the workers.
+    fn owner(&self, predecessor: Option<ChildSaId>, slot: SaSlot) -> WorkerId {
+        if let Some(entry) = predecessor.and_then(|id| self.sad.entry(id)) {
+            return entry.sa.owner;
+        }
+        let worker = slot.index().checked_rem(self.workers.len()).unwrap_or(0);
+        WorkerId(u16::try_from(worker).unwrap_or(0))
+    }
+
+    fn retire(&mut self, retire: &v1::Retire) -> Result<Step, Refusal> {
+        let id = self.known("child_sa", retire.child_sa)?;
+        if retire.linger_ms == 0 {
+            self.remove(id);
+            return Ok(Step::Sent(self.workers.barrier()));
+        }
+        let remove_ms = self.now_ms.saturating_add(retire.linger_ms);
+        let Some(entry) = self.sad.entry_mut(id) else { return Ok(DONE) };
+        entry.remove_ms = Some(remove_ms);
+        entry.fallback_ms = None;
+        let slot = entry.sa.slot;
+        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::RetireOutbound(slot))))
+    }
+
+    fn refuse_acquire(&mut self, refusal: &v1::RefuseAcquire) -> Result<Step, Refusal> {
+        let acquire =
+            self.acquires.take(refusal.acquire).ok_or_else(|| refuse(Reason::NotFound, format!("no Acquire {} waits", refusal.acquire)))?;
+        let (policy, retry_after) = (acquire.slot, Duration::from_millis(refusal.retry_after_ms));
+        let command = |_| Command::RefuseAcquire { policy, retry_after };
+        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), self.now_ms, command)))
+    }
+}
+
+fn checked_policies(list: Vec<v1::Policy>) -> Result<Vec<Policy>, Refusal> {
+    let mut seen = HashSet::new();
+    let mut policies = Vec::with_capacity(list.len());
+    for (i, message) in list.into_iter().enumerate() {
+        let field = format!("policies[{i}]");
+        let policy = Policy::try_from(message).map_err(|e| e.within(&field))?;
+        if !seen.insert(policy.id) {
+            return Err(refuse(Reason::Invalid, format!("{field}.id: {} stands twice", policy.id.0)));
+        }
+        if policy.name.len() > MAX_NAME {
+            let problem = Problem::TooLarge { value: policy.name.len() as u64, max: MAX_NAME as u64 };
+            return Err(ConvertError::new(format!("{field}.name"), problem).into());
+        }
+        policies.push(policy);
+    }
+    Ok(policies)
+}
+
+fn ipv4(field: &str, address: IpAddr) -> Result<Ipv4Addr, Refusal> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(_) => Err(refuse(Reason::Invalid, format!("{field}: IPv6 is not supported by this version"))),
+    }
+}

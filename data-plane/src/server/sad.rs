@@ -1,0 +1,224 @@
+//! The server's Security Association Database: which SPIs are leased, which Child SAs are installed, and when their time is up
+//! (RFC 4301 section 4.4.2).
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use culvert_proto::dataplane::v1;
+use ipsec_types::{ChildSaId, Lifetime, PolicyId, Spi};
+
+use crate::command::InstalledSa;
+use crate::table::SaSlot;
+use crate::table::sad::MAX_GENERATION;
+
+/// How long a freed slot rests before its next SPI is leased, so that late packets of the old SA find nothing.
+pub(super) const REST_MS: u64 = 60_000;
+/// Identifiers of Child SAs that are remembered as used. Those below the oldest remembered one count as used, too.
+const REMEMBERED_IDS: usize = 1 << 18;
+
+/// The database.
+#[derive(Debug)]
+pub(super) struct Sad {
+    slots: Vec<Slot>,
+    free: VecDeque<SaSlot>,
+    resting: VecDeque<(u64, SaSlot)>,
+    by_id: HashMap<ChildSaId, SaSlot>,
+    used_ids: BTreeSet<ChildSaId>,
+    forgotten_up_to: Option<ChildSaId>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u16,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Free,
+    Leased,
+    Installed(Box<Entry>),
+}
+
+/// An installed Child SA.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// What the workers share.
+    pub(super) sa: Arc<InstalledSa>,
+    /// What is listed, without counters.
+    pub(super) status: v1::ChildSaStatus,
+    /// The policy it serves.
+    pub(super) policy: PolicyId,
+    /// The epoch whose controller installed or claimed it.
+    pub(super) epoch: u64,
+    /// When it was installed.
+    pub(super) installed_ms: u64,
+    /// Its limits.
+    pub(super) lifetime: Lifetime,
+    /// When a parked outbound half starts by itself.
+    pub(super) fallback_ms: Option<u64>,
+    /// When the inbound half goes, too.
+    pub(super) remove_ms: Option<u64>,
+    /// Whether the soft limits were reported.
+    pub(super) soft_reported: bool,
+    /// When life was last reported, and for which packet.
+    pub(super) life_reported_ms: u64,
+    /// The last packet that was reported.
+    pub(super) life_packet_ms: u64,
+}
+
+impl Sad {
+    /// An empty database of `slots` slots, whose SPIs begin with a random generation.
+    pub(super) fn new(slots: u32, random: u16) -> Self {
+        let free: VecDeque<SaSlot> = (0..slots).filter_map(SaSlot::new).collect();
+        let generation = random % MAX_GENERATION;
+        let slot = || Slot { generation, content: Content::Free };
+        Self {
+            slots: free.iter().map(|_| slot()).collect(),
+            free,
+            resting: VecDeque::new(),
+            by_id: HashMap::new(),
+            used_ids: BTreeSet::new(),
+            forgotten_up_to: None,
+        }
+    }
+
+    /// Leases an SPI; `None` when no slot is free.
+    pub(super) fn lease(&mut self, now_ms: u64) -> Option<Spi> {
+        while let Some((_, slot)) = self.resting.pop_front_if(|(until, _)| *until <= now_ms) {
+            self.free.push_back(slot);
+        }
+        let slot = self.free.pop_front()?;
+        let place = self.slots.get_mut(slot.index())?;
+        place.generation = place.generation % MAX_GENERATION + 1;
+        place.content = Content::Leased;
+        slot.spi(place.generation)
+    }
+
+    /// Takes back every lease that was not used: their controller is gone.
+    pub(super) fn revoke_leases(&mut self, now_ms: u64) {
+        for (number, slot) in (0..).zip(&mut self.slots) {
+            if matches!(slot.content, Content::Leased)
+                && let Some(number) = SaSlot::new(number)
+            {
+                slot.content = Content::Free;
+                self.resting.push_back((now_ms.saturating_add(REST_MS), number));
+            }
+        }
+    }
+
+    /// The slot of an SPI that is leased and not yet used.
+    pub(super) fn leased(&self, spi: Spi) -> Option<SaSlot> {
+        let slot = SaSlot::of(spi.value());
+        let place = self.slots.get(slot.index())?;
+        (matches!(place.content, Content::Leased) && slot.spi(place.generation) == Some(spi)).then_some(slot)
+    }
+
+    /// Whether a Child SA of this identifier was installed in this boot.
+    pub(super) fn is_used(&self, id: ChildSaId) -> bool {
+        self.used_ids.contains(&id) || self.forgotten_up_to.is_some_and(|floor| id <= floor)
+    }
+
+    /// Puts an SA into its leased slot.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        let (id, slot) = (entry.sa.id, entry.sa.slot);
+        if let Some(place) = self.slots.get_mut(slot.index()) {
+            place.content = Content::Installed(Box::new(entry));
+            self.by_id.insert(id, slot);
+            self.used_ids.insert(id);
+        }
+        if self.used_ids.len() > REMEMBERED_IDS {
+            self.forgotten_up_to = self.used_ids.pop_first();
+        }
+    }
+
+    /// Takes an SA out. Its slot rests.
+    pub(super) fn remove(&mut self, id: ChildSaId, now_ms: u64) -> Option<Entry> {
+        let slot = self.by_id.remove(&id)?;
+        let place = self.slots.get_mut(slot.index())?;
+        self.resting.push_back((now_ms.saturating_add(REST_MS), slot));
+        match std::mem::replace(&mut place.content, Content::Free) {
+            Content::Installed(entry) => Some(*entry),
+            Content::Free | Content::Leased => None,
+        }
+    }
+
+    /// An installed SA.
+    pub(super) fn entry(&self, id: ChildSaId) -> Option<&Entry> {
+        match &self.slots.get(self.by_id.get(&id)?.index())?.content {
+            Content::Installed(entry) => Some(entry),
+            Content::Free | Content::Leased => None,
+        }
+    }
+
+    /// An installed SA, to be changed.
+    pub(super) fn entry_mut(&mut self, id: ChildSaId) -> Option<&mut Entry> {
+        match &mut self.slots.get_mut(self.by_id.get(&id)?.index())?.content {
+            Content::Installed(entry) => Some(entry),
+            Content::Free | Content::Leased => None,
+        }
+    }
+
+    /// Identifiers of all installed SAs.
+    pub(super) fn ids(&self) -> Vec<ChildSaId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// All installed SAs.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.by_id.keys().filter_map(|id| self.entry(*id))
+    }
+
+    /// Number of installed SAs.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+impl Entry {
+    /// What is listed, with the counters of this moment.
+    pub(super) fn status(&self, now_ms: u64) -> v1::ChildSaStatus {
+        let state = &self.sa.state;
+        let ((inbound_packets, inbound_octets), (outbound_packets, outbound_octets)) = (state.inbound(), state.outbound());
+        v1::ChildSaStatus {
+            outbound_parked: !state.is_active(),
+            retiring: self.remove_ms.is_some(),
+            age_ms: now_ms.saturating_sub(self.installed_ms),
+            inbound_packets,
+            inbound_octets,
+            outbound_packets,
+            outbound_octets,
+            outbound_sequence: self.sa.outbound.last_taken().saturating_add(1),
+            ..self.status.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spis_differ_and_are_leased_once() {
+        let mut sad = Sad::new(4, 4094);
+        let spis: Vec<Spi> = std::iter::from_fn(|| sad.lease(0)).collect();
+        assert_eq!(spis.len(), 4);
+        assert!(spis.iter().all(|spi| sad.leased(*spi).is_some_and(|slot| slot == SaSlot::of(spi.value()))));
+        let other_generation = Spi::new(spis[0].value() ^ 1 << 20).unwrap();
+        assert_eq!(sad.leased(other_generation), None);
+    }
+
+    #[test]
+    fn a_slot_rests_and_comes_back_with_another_generation() {
+        for random in [0, 1, 4093, 4094, 4095, u16::MAX] {
+            let mut sad = Sad::new(1, random);
+            let first = sad.lease(0).unwrap();
+            sad.revoke_leases(1000);
+            assert_eq!(sad.leased(first), None);
+            assert_eq!(sad.lease(1000 + REST_MS - 1), None);
+            let second = sad.lease(1000 + REST_MS).unwrap();
+            assert_ne!(first, second, "{random}");
+            assert!(first.value() >> 20 != 0 && second.value() >> 20 != 0);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The server's view of all workers: commands in order, with a backlog where a queue is full, and knowledge of what is in force.
+
+use std::collections::VecDeque;
+
+use crate::command::{Command, Frame, Notice, PuntClass, Ticket, Via, WorkerHandle, WorkerId};
+use crate::stats::WorkerStats;
+
+/// A worker that has not applied a command for this long is silent, and Installs fail.
+pub const SILENCE_MS: u64 = 1000;
+
+/// All workers.
+#[derive(Debug)]
+pub struct Workers {
+    lanes: Vec<Lane>,
+    next_transmit: usize,
+}
+
+#[derive(Debug)]
+struct Lane {
+    handle: WorkerHandle,
+    backlog: VecDeque<Command>,
+    sent: VecDeque<Sent>,
+    /// Commands accepted from the server, and how many of them are in force.
+    accepted: u64,
+    applied: u64,
+}
+
+#[derive(Debug)]
+struct Sent {
+    ticket: Ticket,
+    at_ms: u64,
+}
+
+/// A point in the order of commands: passed when every worker has applied all before it.
+#[derive(Debug, Clone)]
+#[must_use = "a command that was accepted is not yet in force"]
+pub struct Barrier(Vec<u64>);
+
+impl Workers {
+    /// Takes the server's ends of the queues, in the order of the workers' numbers.
+    pub fn new(handles: Vec<WorkerHandle>) -> Self {
+        let lane = |handle| Lane { handle, backlog: VecDeque::new(), sent: VecDeque::new(), accepted: 0, applied: 0 };
+        Self { lanes: handles.into_iter().map(lane).collect(), next_transmit: 0 }
+    }
+
+    /// Number of workers.
+    pub fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
+    /// Gives each worker its command; the one of `first` is queued before the others'.
+    pub fn broadcast(&mut self, first: WorkerId, now_ms: u64, mut command: impl FnMut(WorkerId) -> Command) -> Barrier {
+        let (head, others): (Vec<_>, Vec<_>) = self.lanes.iter_mut().partition(|lane| lane.handle.id() == first);
+        for lane in head.into_iter().chain(others) {
+            lane.accept(command(lane.handle.id()), now_ms);
+        }
+        self.barrier()
+    }
+
+    /// Whether every command accepted before `barrier` was taken is in force.
+    pub fn passed(&self, barrier: &Barrier) -> bool {
+        self.lanes.iter().zip(&barrier.0).all(|(lane, mark)| lane.applied >= *mark)
+    }
+
+    /// The point after all commands accepted so far.
+    pub fn barrier(&self) -> Barrier {
+        Barrier(self.lanes.iter().map(|lane| lane.accepted).collect())
+    }
+
+    /// Whether commands wait for room in a queue: then no more should be accepted.
+    pub fn is_backlogged(&self) -> bool {
+        self.lanes.iter().any(|lane| !lane.backlog.is_empty())
+    }
+
+    /// A worker whose oldest command is not in force for longer than [`SILENCE_MS`].
+    pub fn silent(&self, now_ms: u64) -> Option<WorkerId> {
+        let waits = |lane: &&Lane| lane.sent.front().is_some_and(|sent| now_ms.saturating_sub(sent.at_ms) > SILENCE_MS);
+        self.lanes.iter().find(waits).map(|lane| lane.handle.id())
+    }
+
+    /// Sends a packet of the gateway itself through one of the workers, unless it is busy; false then.
+    pub fn transmit(&mut self, via: Via, frame: Box<Frame>, now_ms: u64) -> bool {
+        if self.lanes.is_empty() {
+            return false;
+        }
+        self.next_transmit = (self.next_transmit + 1) % self.lanes.len();
+        let Some(lane) = self.lanes.get_mut(self.next_transmit).filter(|lane| lane.backlog.is_empty()) else { return false };
+        match lane.handle.send(Command::Transmit { via, frame }) {
+            Ok(ticket) => {
+                lane.record(ticket, now_ms);
+                lane.accepted += 1;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Moves the backlog on, takes note of what is in force, and drops what workers have no more use for. True where anything happened.
+    pub fn poll(&mut self, now_ms: u64) -> bool {
+        self.lanes.iter_mut().fold(false, |busy, lane| lane.poll(now_ms) || busy)
+    }
+
+    /// All notices of all workers, at most `limit` of each.
+    pub fn notices(&self, limit: usize) -> Vec<(WorkerId, Notice)> {
+        let of = |lane: &Lane| {
+            let id = lane.handle.id();
+            std::iter::from_fn(|| lane.handle.notice()).take(limit).map(|notice| (id, notice)).collect::<Vec<_>>()
+        };
+        self.lanes.iter().flat_map(of).collect()
+    }
+
+    /// Hands each punted packet of a class to `each`, at most `limit` from a worker, and answers how many there were.
+    pub fn punted(&self, class: PuntClass, limit: usize, mut each: impl FnMut(&Frame)) -> usize {
+        let mut count = 0;
+        for lane in &self.lanes {
+            for frame in std::iter::from_fn(|| lane.handle.punted(class)).take(limit) {
+                each(&frame);
+                lane.handle.recycle(frame);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// The counters of each worker.
+    pub fn stats(&self) -> impl Iterator<Item = &WorkerStats> {
+        self.lanes.iter().map(|lane| lane.handle.stats())
+    }
+}
+
+impl Lane {
+    fn accept(&mut self, command: Command, now_ms: u64) {
+        self.accepted += 1;
+        self.backlog.push_back(command);
+        self.flush(now_ms);
+    }
+
+    fn flush(&mut self, now_ms: u64) -> bool {
+        let mut moved = false;
+        while let Some(command) = self.backlog.pop_front() {
+            match self.handle.send(command) {
+                Ok(ticket) => {
+                    self.record(ticket, now_ms);
+                    moved = true;
+                }
+                Err(command) => {
+                    self.backlog.push_front(command);
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    fn record(&mut self, ticket: Ticket, now_ms: u64) {
+        self.sent.push_back(Sent { ticket, at_ms: now_ms });
+    }
+
+    fn poll(&mut self, now_ms: u64) -> bool {
+        let mut busy = self.flush(now_ms);
+        while let Some(sent) = self.sent.front()
+            && self.handle.is_applied(sent.ticket)
+        {
+            self.sent.pop_front();
+            self.applied += 1;
+            busy = true;
+        }
+        while let Some(garbage) = self.handle.garbage() {
+            drop(garbage);
+            busy = true;
+        }
+        busy
+    }
+}
