@@ -242,6 +242,7 @@ struct InboundCounters {
     packets: AtomicU64,
     octets: AtomicU64,
     last_ms: AtomicU64,
+    moved_ms: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -284,13 +285,24 @@ impl SaState {
         self.inbound.last_ms.load(Ordering::Relaxed)
     }
 
-    /// Counts a received packet. Only the owner calls this: a load and a store are enough.
+    /// Counts an authentic packet with so many octets of inner packet. Only the owner calls this: a load and a store are enough.
     #[inline]
     pub(crate) fn count_inbound(&self, octets: usize, now_ms: u64) {
         let counters = &self.inbound;
-        counters.packets.store(counters.packets.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        counters.packets.store(counters.packets.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         counters.octets.store(counters.octets.load(Ordering::Relaxed).wrapping_add(octets as u64), Ordering::Relaxed);
         counters.last_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Whether a move of the peer may be reported now: once a second. Only the owner asks.
+    pub(crate) fn may_report_move(&self, now_ms: u64) -> bool {
+        const INTERVAL_MS: u64 = 1000;
+        let last = self.inbound.moved_ms.load(Ordering::Relaxed);
+        let may = last == 0 || now_ms >= last + INTERVAL_MS;
+        if may {
+            self.inbound.moved_ms.store(now_ms, Ordering::Relaxed);
+        }
+        may
     }
 
     /// Counts a sent packet. Several workers may.

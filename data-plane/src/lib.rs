@@ -5,6 +5,13 @@
 
 pub mod clock;
 pub mod command;
+pub mod config;
+pub mod neighbor;
+pub mod pipeline;
+pub mod punt;
+pub mod server;
+pub mod slow_path;
 pub mod stats;
 pub mod table;
 pub mod verdict;
+pub mod worker;

@@ -62,11 +62,10 @@ verdicts! {
     AcquireOverflow "drop_acquire_overflow" "Matched PROTECT without an SA, and too many packets wait for one already."
     AcquireRefused "drop_acquire_refused" "Matched PROTECT, and the negotiation of an SA was refused."
     AcquireTimeout "drop_acquire_timeout" "Matched PROTECT, and no SA came up in time."
-    NotCoveredBySa "drop_not_covered_by_sa" "Waited for an SA, and the one that came up does not cover the packet (narrowed, RFC 7296 section 2.9)."
     SequenceExhausted "drop_sequence_exhausted" "The SA has used its last sequence number (RFC 4303 section 3.3.3)."
     NoRoom "drop_no_room" "No headroom or tailroom for the ESP headers."
 
-    EspFragment "drop_esp_fragment" "A fragment for the gateway: not reassembled before ESP (RFC 4303 section 3.4.1)."
+    FragmentForGateway "drop_fragment_for_gateway" "A fragment for the gateway: ESP is not reassembled here (RFC 4303 section 3.4.1)."
     EspRunt "drop_esp_runt" "Too short for an ESP packet (RFC 4303 section 2)."
     SpiUnknown "drop_spi_unknown" "No SA has this SPI (RFC 4303 section 3.4.2)."
     Replay "drop_replay" "The sequence number was accepted before (RFC 4303 section 3.4.3)."

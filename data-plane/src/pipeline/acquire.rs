@@ -1,0 +1,163 @@
+//! Packets that wait for an SA: the first ping is not lost.
+
+use std::collections::VecDeque;
+
+use arrayvec::ArrayVec;
+use ipsec_types::Flow;
+use packet::Buffer;
+use packet::ipv4::Ipv4;
+
+use super::outbound::{Outgoing, Source};
+use super::{BURST, Burst, Context};
+use crate::command::Notice;
+use crate::stats::{Tally, WorkerStats};
+use crate::table::sad::Sas;
+use crate::table::{PolicySlot, SpdEntry};
+use crate::verdict::Verdict;
+
+/// How many packets a worker keeps waiting for SAs, and how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AcquireLimits {
+    /// Packets in all.
+    pub packets: usize,
+    /// Packets of one policy.
+    pub packets_per_policy: usize,
+    /// Milliseconds a packet waits.
+    pub timeout_ms: u64,
+}
+
+impl Default for AcquireLimits {
+    fn default() -> Self {
+        Self { packets: 1024, packets_per_policy: 64, timeout_ms: 30_000 }
+    }
+}
+
+/// An Acquire is repeated at this interval while more packets come: the server knows those that are the same, and one may be lost.
+const REPEAT_MS: u64 = 1000;
+
+/// The packets, and what was asked for which policy.
+#[derive(Debug)]
+pub(super) struct Acquires<B> {
+    limits: AcquireLimits,
+    /// Never longer than `limits.packets`, which it has room for from the start.
+    held: VecDeque<Held<B>>,
+    policies: Box<[Asked]>,
+}
+
+#[derive(Debug)]
+struct Held<B> {
+    packet: B,
+    policy: PolicySlot,
+    flow: Flow,
+    source: Source,
+    until_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    held: usize,
+    /// Zero: never.
+    asked_ms: u64,
+    refused_until_ms: u64,
+}
+
+/// What becomes of a packet that waits.
+enum Fate {
+    Stay,
+    Send,
+    Drop,
+}
+
+impl<B: Buffer> Acquires<B> {
+    pub(super) fn new(limits: AcquireLimits, policies: usize) -> Self {
+        Self { limits, held: VecDeque::with_capacity(limits.packets), policies: vec![Asked::default(); policies].into_boxed_slice() }
+    }
+
+    /// Takes a packet out of the burst and asks for an SA, if nobody has yet.
+    pub(super) fn hold(&mut self, cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, burst: &mut Burst<B>) {
+        let full = self.held.len() >= self.limits.packets;
+        let Some(asked) = self.policies.get_mut(entry.slot.index()) else {
+            return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
+        };
+        if cx.now_ms < asked.refused_until_ms {
+            return cx.drop(burst, packet.index, Verdict::AcquireRefused);
+        }
+        if asked.asked_ms == 0 || cx.now_ms >= asked.asked_ms + REPEAT_MS {
+            let notice = Notice::Acquire { policy: entry.id, slot: entry.slot, flow: packet.flow };
+            asked.asked_ms = if cx.notify(notice) { cx.now_ms.max(1) } else { 0 };
+        }
+        if full || asked.held >= self.limits.packets_per_policy {
+            return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
+        }
+        let Some(buffer) = burst.take(packet.index) else { return };
+        asked.held += 1;
+        cx.stats().add(Tally::AcquireQueued, 1);
+        let until_ms = cx.now_ms.saturating_add(self.limits.timeout_ms);
+        self.held.push_back(Held { packet: buffer, policy: entry.slot, flow: packet.flow, source: packet.source, until_ms });
+    }
+
+    /// Moves packets that an SA covers into the empty burst, oldest first, and drops those that have waited too long. True where there may be more.
+    pub(super) fn release(
+        &mut self,
+        cx: Context<'_>,
+        sas: Sas<'_>,
+        burst: &mut Burst<B>,
+        outgoing: &mut ArrayVec<Outgoing, BURST>,
+    ) -> bool {
+        // Each packet is looked at once; those that stay keep their order.
+        for _ in 0..self.held.len() {
+            let Some(held) = self.held.pop_front() else { return false };
+            let fate = match sas.outbound(held.policy, &held.flow) {
+                Some(_) if outgoing.is_full() => Fate::Stay,
+                Some(_) => Fate::Send,
+                None if cx.now_ms >= held.until_ms => Fate::Drop,
+                None => Fate::Stay,
+            };
+            match fate {
+                Fate::Stay => self.held.push_back(held),
+                Fate::Send => {
+                    self.forget(held.policy);
+                    send(held, burst, outgoing);
+                }
+                Fate::Drop => {
+                    self.forget(held.policy);
+                    cx.stats().count(Verdict::AcquireTimeout);
+                }
+            }
+        }
+        outgoing.is_full()
+    }
+
+    /// Drops the packets of a policy, and those that come before `until_ms`.
+    pub(super) fn refuse(&mut self, policy: PolicySlot, until_ms: u64, stats: &WorkerStats) {
+        self.held.retain(|held| {
+            let refused = held.policy == policy;
+            if refused {
+                stats.count(Verdict::AcquireRefused);
+            }
+            !refused
+        });
+        if let Some(asked) = self.policies.get_mut(policy.index()) {
+            *asked = Asked { refused_until_ms: until_ms, ..Asked::default() };
+        }
+    }
+
+    /// One packet less waits for the policy. With the last one the question is answered: the next packet asks anew.
+    fn forget(&mut self, policy: PolicySlot) {
+        if let Some(asked) = self.policies.get_mut(policy.index()) {
+            asked.held = asked.held.saturating_sub(1);
+            if asked.held == 0 {
+                asked.asked_ms = 0;
+            }
+        }
+    }
+}
+
+fn send<B: Buffer>(held: Held<B>, burst: &mut Burst<B>, outgoing: &mut ArrayVec<Outgoing, BURST>) {
+    let index = burst.packets.len();
+    // It was parsed when it came, and has not changed.
+    if let Ok(ip) = Ipv4::parse(held.packet.bytes()) {
+        outgoing.push(Outgoing::new(index, &ip, held.source));
+        drop(burst.push(held.packet));
+    }
+}

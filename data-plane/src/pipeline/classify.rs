@@ -1,0 +1,183 @@
+//! What each frame is: for the gateway, from the protected side, ESP, or cleartext from the unprotected side.
+
+use packet::Buffer;
+use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader};
+use packet::ipv4::{Ipv4, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
+use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
+
+use super::inbound::{self, Received};
+use super::outbound::{Outgoing, Source};
+use super::{Burst, Context, Sorted, egress};
+use crate::command::{Origin, PortId, PuntClass};
+use crate::table::{PortInfo, PortRole, Ports};
+use crate::verdict::Verdict;
+use esp::open::EspPacket;
+use ipsec_types::PolicyAction;
+
+/// What a frame is. Positions count from the IPv4 header.
+enum Class {
+    Drop(Verdict),
+    Punt(PuntClass),
+    /// From the protected side, to be forwarded.
+    Outgoing(Outgoing),
+    /// From the unprotected side, to be forwarded, in the clear.
+    Cleartext(Outgoing),
+    /// ESP for the gateway.
+    Esp(EspPacket),
+}
+
+/// Sorts the frames of a burst and takes the Ethernet headers off those that go on.
+#[inline]
+pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, sorted: &mut Sorted) {
+    let Some(port) = cx.snapshot.ports.port(from) else {
+        return (0..burst.packets.len()).for_each(|index| cx.drop(burst, index, Verdict::NoPolicySet));
+    };
+    for index in 0..burst.packets.len() {
+        let Some(packet) = burst.get_mut(index) else { continue };
+        match classify(&cx.snapshot.ports, port, index, packet.bytes()) {
+            Class::Drop(verdict) => cx.drop(burst, index, verdict),
+            Class::Punt(class) => punt(cx, burst, index, class, Origin::Port(from)),
+            Class::Outgoing(outgoing) => {
+                if packet.trim_front(ethernet::HEADER_LEN).is_some() {
+                    sorted.outgoing.push(outgoing);
+                }
+            }
+            Class::Cleartext(transit) => {
+                if packet.trim_front(ethernet::HEADER_LEN).is_some() {
+                    cleartext(cx, burst, &transit, sorted);
+                }
+            }
+            Class::Esp(esp) => {
+                if packet.trim_front(ethernet::HEADER_LEN).is_some() {
+                    sorted.received.push(Received { index, esp });
+                }
+            }
+        }
+    }
+}
+
+/// The same for ESP packets that another worker has classified: their headers are read again.
+#[inline]
+pub(super) fn handed_off<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, sorted: &mut Sorted) {
+    for index in 0..burst.packets.len() {
+        let Some(packet) = burst.get(index) else { continue };
+        match EspPacket::parse(packet.bytes()) {
+            Ok(esp) => sorted.received.push(Received { index, esp }),
+            Err(error) => cx.drop(burst, index, inbound::verdict(error)),
+        }
+    }
+}
+
+/// Copies a packet to the server.
+pub(super) fn punt<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, index: usize, class: PuntClass, origin: Origin) {
+    let taken = burst.get(index).is_some_and(|packet| cx.end.punt(class, origin, packet.bytes()));
+    let verdict = match class {
+        _ if !taken => Verdict::PuntOverflow,
+        PuntClass::IkeSession | PuntClass::IkeInit => Verdict::PuntedIke,
+        PuntClass::SlowPath => Verdict::PuntedSlowPath,
+    };
+    cx.drop(burst, index, verdict);
+}
+
+/// Cleartext from the unprotected side is forwarded only where the SPD says BYPASS (RFC 4301 section 5.2).
+fn cleartext<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, transit: &Outgoing, sorted: &mut Sorted) {
+    let verdict = match cx.snapshot.spd.as_deref().map(|spd| spd.inbound(&transit.flow)) {
+        None => Verdict::NoPolicySet,
+        Some(None) => Verdict::NoPolicy,
+        Some(Some(entry)) => {
+            cx.stats().count_policy(entry.slot);
+            match entry.action {
+                PolicyAction::Protect => Verdict::CleartextProtected,
+                PolicyAction::Discard => Verdict::PolicyDiscard,
+                PolicyAction::Bypass => match egress::to_protected(cx, burst, transit) {
+                    Ok(hop) => {
+                        sorted.leaving.push(egress::Leaving { index: transit.index, hop, verdict: Verdict::BypassedInbound });
+                        return;
+                    }
+                    Err(verdict) => verdict,
+                },
+            }
+        }
+    };
+    cx.drop(burst, transit.index, verdict);
+}
+
+#[inline]
+fn classify(ports: &Ports, port: &PortInfo, index: usize, frame: &[u8]) -> Class {
+    let Some(ethernet) = EthernetHeader::parse(frame) else { return Class::Drop(Verdict::MalformedFrame) };
+    if ethernet.destination != port.mac && !ethernet.destination.is_group() {
+        return Class::Drop(Verdict::NotForUs);
+    }
+    match ethernet.ethertype {
+        ETHERTYPE_IPV4 => {}
+        ETHERTYPE_ARP => return Class::Punt(PuntClass::SlowPath),
+        _ => return Class::Drop(Verdict::UnknownEthertype),
+    }
+    let bytes = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
+    let Ok(ip) = Ipv4::parse(bytes) else { return Class::Drop(Verdict::MalformedIp) };
+    // A group frame with a unicast packet is not to be forwarded either (RFC 1122 section 3.3.6).
+    if ethernet.destination.is_group() || !is_unicast(&ip) {
+        return Class::Drop(Verdict::Multicast);
+    }
+    if ports.is_own(ip.destination()) {
+        return for_gateway(port.role, &ip, bytes);
+    }
+    let transit = Outgoing::new(index, &ip, Source::Forwarded);
+    match port.role {
+        PortRole::Protected => Class::Outgoing(transit),
+        PortRole::Unprotected => Class::Cleartext(transit),
+    }
+}
+
+pub(super) fn is_unicast(ip: &Ipv4<'_>) -> bool {
+    let destination = ip.destination();
+    !(destination.is_multicast() || destination.is_broadcast() || destination.is_unspecified() || destination.is_loopback())
+}
+
+#[inline]
+fn for_gateway(role: PortRole, ip: &Ipv4<'_>, bytes: &[u8]) -> Class {
+    if ip.is_fragment() {
+        return Class::Drop(Verdict::FragmentForGateway);
+    }
+    match (role, ip.protocol()) {
+        (PortRole::Unprotected, PROTOCOL_ESP) => esp(bytes),
+        (PortRole::Unprotected, PROTOCOL_UDP) => udp(ip, bytes),
+        (_, PROTOCOL_ICMP) => Class::Punt(PuntClass::SlowPath),
+        _ => Class::Drop(Verdict::UnwantedByGateway),
+    }
+}
+
+#[inline]
+fn esp(bytes: &[u8]) -> Class {
+    match EspPacket::parse(bytes) {
+        Ok(esp) => Class::Esp(esp),
+        Err(error) => Class::Drop(inbound::verdict(error)),
+    }
+}
+
+#[inline]
+fn udp(ip: &Ipv4<'_>, bytes: &[u8]) -> Class {
+    let Some(udp) = Udp::parse(ip.payload()) else { return Class::Drop(Verdict::MalformedIke) };
+    let message = match udp.destination_port {
+        PORT_IKE => udp.payload,
+        PORT_NAT_T => match NatTraversal::parse(udp.payload) {
+            Some(NatTraversal::Esp(_)) => return esp(bytes),
+            Some(NatTraversal::Keepalive) => return Class::Drop(Verdict::NatKeepalive),
+            Some(NatTraversal::Ike(message)) => message,
+            None => return Class::Drop(Verdict::EspRunt),
+        },
+        _ => return Class::Drop(Verdict::UnwantedByGateway),
+    };
+    match ike_class(message) {
+        Some(class) if udp.checksum_ok(ip.source(), ip.destination()) => Class::Punt(class),
+        _ => Class::Drop(Verdict::MalformedIke),
+    }
+}
+
+/// The responder's SPI is zero in the first message of an exchange that anybody may start (RFC 7296 section 3.1). `None` where there is no whole
+/// header.
+fn ike_class(message: &[u8]) -> Option<PuntClass> {
+    const HEADER_LEN: usize = 28;
+    let responder = message.first_chunk::<HEADER_LEN>()?.get(8..16)?;
+    Some(if responder.iter().all(|&octet| octet == 0) { PuntClass::IkeInit } else { PuntClass::IkeSession })
+}

@@ -1,0 +1,194 @@
+//! ESP for the gateway: the SA is looked up, the replay window looks, and after the cipher it advances (RFC 4301 section 5.2, RFC 4303 section 3.4).
+
+use arrayvec::ArrayVec;
+use esp::Accepted;
+use esp::open::{self, EspPacket, OpenError, OpenPlan, Opened};
+use packet::Buffer;
+use packet::ipv4::{Ipv4, PROTOCOL_ICMP};
+
+use super::crypto::Authentic;
+use super::egress::{self, Leaving};
+use super::outbound::{Outgoing, Source};
+use super::{BURST, Burst, Context, Io, classify};
+use crate::command::{InstalledSa, Notice, Origin, PuntClass};
+use crate::table::sad::{Sas, Windows};
+use crate::verdict::Verdict;
+
+/// An ESP packet for the gateway.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Received {
+    pub(super) index: usize,
+    pub(super) esp: EspPacket,
+}
+
+/// A packet that waits for the cipher.
+#[derive(Debug)]
+pub(super) struct Opening<'a> {
+    pub(super) index: usize,
+    pub(super) sa: &'a InstalledSa,
+    pub(super) esp: EspPacket,
+    pub(super) plan: OpenPlan<'a>,
+}
+
+/// Whether a packet for an SA of another worker is given to it. One that was handed over once is not handed on: tables may differ for a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HandOff {
+    ToOwner,
+    Never,
+}
+
+/// When an unknown SPI was reported last.
+#[derive(Debug, Default)]
+pub(super) struct SpiMisses {
+    last_ms: u64,
+}
+
+impl SpiMisses {
+    /// One in ten milliseconds: enough to notice a peer that restarted, too few to flood the server.
+    fn report(&mut self, cx: Context<'_>, esp: &EspPacket) {
+        const INTERVAL_MS: u64 = 10;
+        if self.last_ms == 0 || cx.now_ms >= self.last_ms + INTERVAL_MS {
+            self.last_ms = cx.now_ms;
+            cx.notify(Notice::SpiMiss { spi: esp.spi, local: esp.destination, remote: esp.source });
+        }
+    }
+}
+
+#[inline]
+#[expect(clippy::too_many_arguments, reason = "a stage names all it touches")]
+pub(super) fn stage<'a, B: Buffer>(
+    cx: Context<'_>,
+    sas: Sas<'a>,
+    windows: &Windows<'_>,
+    received: &[Received],
+    burst: &mut Burst<B>,
+    misses: &mut SpiMisses,
+    hand_off: HandOff,
+    io: &mut impl Io<B>,
+) -> ArrayVec<Opening<'a>, BURST> {
+    let mut opens = ArrayVec::new();
+    for &Received { index, esp } in received {
+        let Some(packet) = burst.get(index) else { continue };
+        let Some(sa) = sas.inbound(esp.spi) else {
+            misses.report(cx, &esp);
+            cx.drop(burst, index, Verdict::SpiUnknown);
+            continue;
+        };
+        let Some(window) = windows.of(sa.slot) else {
+            match hand_off {
+                HandOff::ToOwner if sa.owner != cx.end.id() => {
+                    if let Some(packet) = burst.take(index) {
+                        io.hand_off(cx.stats(), sa.owner, packet);
+                    }
+                }
+                _ => cx.drop(burst, index, Verdict::SpiUnknown),
+            }
+            continue;
+        };
+        match open::prepare(&sa.inbound, window, &esp, packet) {
+            Ok(plan) => opens.push(Opening { index, sa, esp, plan }),
+            Err(error) => cx.drop(burst, index, verdict(error)),
+        }
+    }
+    opens
+}
+
+/// After the cipher: what is authentic, accepted and permitted leaves on the protected side.
+#[inline]
+pub(super) fn post<B: Buffer>(
+    cx: Context<'_>,
+    opens: ArrayVec<Opening<'_>, BURST>,
+    authentic: Authentic,
+    windows: &mut Windows<'_>,
+    burst: &mut Burst<B>,
+    leaving: &mut ArrayVec<Leaving, BURST>,
+) {
+    for (place, Opening { index, sa, esp, plan }) in opens.into_iter().enumerate() {
+        let (Some(packet), Some(window)) = (burst.get_mut(index), windows.of_mut(sa.slot)) else { continue };
+        match plan.finish(authentic.contains(place), window, packet) {
+            Ok(opened) => {
+                alive(cx, sa, opened.inner_len);
+                if opened.accepted == Accepted::Newest {
+                    watch_peer(cx, sa, &esp);
+                }
+                deliver(cx, sa, index, &opened, burst, leaving);
+            }
+            Err(error) => {
+                if !matches!(error, OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow) {
+                    alive(cx, sa, 0);
+                }
+                cx.drop(burst, index, verdict(error));
+            }
+        }
+    }
+}
+
+/// The peer has sent an authentic packet: it holds the SA, so what we send on the other half will be understood (RFC 7296 section 2.8).
+#[inline]
+fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) {
+    cx.stats().count_policy(sa.policy);
+    sa.state.count_inbound(octets, cx.now_ms);
+    if !sa.state.is_active() && sa.state.activate() {
+        cx.notify(Notice::Activated(sa.id));
+    }
+}
+
+/// Only the newest packet tells where the peer is: an old one may have been held back by anybody.
+#[inline]
+fn watch_peer(cx: Context<'_>, sa: &InstalledSa, esp: &EspPacket) {
+    let tunnel = sa.outbound.tunnel();
+    let port = esp.udp.map(|ports| ports.source);
+    let moved = esp.source != tunnel.destination || port.is_some_and(|port| tunnel.udp.is_some_and(|udp| udp.destination != port));
+    if moved && sa.state.may_report_move(cx.now_ms) {
+        cx.notify(Notice::PeerMoved { child_sa: sa.id, address: esp.source, port });
+    }
+}
+
+fn deliver<B: Buffer>(
+    cx: Context<'_>,
+    sa: &InstalledSa,
+    index: usize,
+    opened: &Opened,
+    burst: &mut Burst<B>,
+    leaving: &mut ArrayVec<Leaving, BURST>,
+) {
+    let Some(Ok(inner)) = burst.get(index).map(|packet| Ipv4::parse(packet.bytes())) else {
+        return cx.drop(burst, index, Verdict::MalformedInner);
+    };
+    if cx.snapshot.ports.is_own(inner.destination()) {
+        return match opened.flow.protocol {
+            PROTOCOL_ICMP if !inner.is_fragment() => {
+                classify::punt(cx, burst, index, PuntClass::SlowPath, Origin::Tunnel(sa.id));
+            }
+            _ => cx.drop(burst, index, Verdict::UnwantedByGateway),
+        };
+    }
+    if !classify::is_unicast(&inner) {
+        return cx.drop(burst, index, Verdict::Multicast);
+    }
+    let transit = Outgoing::new(index, &inner, Source::Forwarded);
+    match egress::to_protected(cx, burst, &transit) {
+        Ok(hop) => leaving.push(Leaving { index, hop, verdict: Verdict::Opened }),
+        Err(verdict) => cx.drop(burst, index, verdict),
+    }
+}
+
+/// The counter of each reason not to open.
+pub(super) fn verdict(error: OpenError) -> Verdict {
+    match error {
+        OpenError::MalformedOuter => Verdict::MalformedIp,
+        OpenError::NotEsp => Verdict::UnwantedByGateway,
+        OpenError::Fragment => Verdict::FragmentForGateway,
+        OpenError::Runt => Verdict::EspRunt,
+        OpenError::WrongSpi => Verdict::SpiUnknown,
+        OpenError::Replay => Verdict::Replay,
+        OpenError::OutOfWindow => Verdict::OutOfWindow,
+        OpenError::Integrity => Verdict::Integrity,
+        OpenError::BadPadding => Verdict::BadPadding,
+        OpenError::BadNextHeader(_) => Verdict::BadNextHeader,
+        OpenError::Dummy => Verdict::Dummy,
+        OpenError::MalformedInner => Verdict::MalformedInner,
+        OpenError::Congestion => Verdict::Congestion,
+        OpenError::SelectorMismatch => Verdict::SelectorMismatch,
+    }
+}

@@ -1,0 +1,346 @@
+//! A burst of packets goes through the stages, in this order: classify, outbound and inbound, crypto (once), post, egress.
+//!
+//! Stages are plain functions over a whole [`Burst`], because the cipher wants the batch. Each takes the packets meant for it and leaves the
+//! others; every packet ends in one [`Verdict`], or waits, bounded, for an SA ([`acquire`]) or for its next hop ([`wait`]).
+//!
+//! A packet in a burst starts at its Ethernet header until it is classified, and at its IPv4 header afterwards.
+
+mod acquire;
+mod classify;
+mod crypto;
+mod egress;
+mod inbound;
+mod outbound;
+#[cfg(test)]
+mod tests;
+mod wait;
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use packet::Buffer;
+use packet::ipv4::Ipv4;
+
+use crate::command::{Command, Frame, Garbage, Notice, PortId, Via, WorkerEnd, WorkerId};
+use crate::stats::{Tally, WorkerStats};
+use crate::table::Snapshot;
+use crate::table::sad::Sad;
+use crate::verdict::Verdict;
+
+pub use acquire::AcquireLimits;
+use acquire::Acquires;
+use egress::Leaving;
+use inbound::Received;
+use outbound::Outgoing;
+pub use wait::WaitLimits;
+use wait::Waiting;
+
+/// Packets that go through the stages together.
+pub const BURST: usize = esp_crypto::MAX_BURST;
+
+/// How the pipeline reaches ports and other workers.
+pub trait Io<B> {
+    /// An empty packet with headroom, for one of the gateway itself.
+    fn allocate(&mut self) -> Option<B>;
+    /// Sends an Ethernet frame. Counts `verdict`, or why it could not be sent.
+    fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: B, verdict: Verdict);
+    /// Gives an ESP packet, from its outer IPv4 header, to the worker that owns its SA. Counts what became of it.
+    fn hand_off(&mut self, stats: &WorkerStats, worker: WorkerId, packet: B);
+}
+
+/// Up to [`BURST`] packets; those that have left are `None`.
+#[derive(Debug)]
+pub struct Burst<B> {
+    packets: ArrayVec<Option<B>, BURST>,
+}
+
+impl<B> Burst<B> {
+    /// An empty burst.
+    pub const fn new() -> Self {
+        Self { packets: ArrayVec::new_const() }
+    }
+
+    /// Adds a packet.
+    ///
+    /// # Errors
+    /// Gives it back where the burst is full.
+    #[inline]
+    pub fn push(&mut self, packet: B) -> Result<(), B> {
+        if self.packets.is_full() {
+            return Err(packet);
+        }
+        self.packets.push(Some(packet));
+        Ok(())
+    }
+
+    /// Whether there is nothing in it.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Takes all packets out.
+    #[cfg(test)]
+    pub(crate) fn take_all(&mut self) -> Vec<B> {
+        self.packets.drain(..).flatten().collect()
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> Option<&B> {
+        self.packets.get(index)?.as_ref()
+    }
+
+    #[inline]
+    fn get_mut(&mut self, index: usize) -> Option<&mut B> {
+        self.packets.get_mut(index)?.as_mut()
+    }
+
+    #[inline]
+    fn take(&mut self, index: usize) -> Option<B> {
+        self.packets.get_mut(index)?.take()
+    }
+}
+
+impl<B> Default for Burst<B> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Sizes of the tables, and how much may wait for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Slots for SAs.
+    pub sad_slots: usize,
+    /// Slots for policies.
+    pub policy_slots: usize,
+    /// Packets that wait for an SA.
+    pub acquire: AcquireLimits,
+    /// Packets that wait for their next hop.
+    pub wait: WaitLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { sad_slots: 4096, policy_slots: 1024, acquire: AcquireLimits::default(), wait: WaitLimits::default() }
+    }
+}
+
+/// What the stages read.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    snapshot: &'a Snapshot,
+    end: &'a WorkerEnd,
+    now_ms: u64,
+}
+
+impl Context<'_> {
+    #[inline]
+    fn stats(&self) -> &WorkerStats {
+        self.end.stats()
+    }
+
+    /// Takes the packet out of the burst and counts why.
+    #[inline]
+    fn drop<B>(&self, burst: &mut Burst<B>, index: usize, verdict: Verdict) {
+        if burst.take(index).is_some() {
+            self.stats().count(verdict);
+        }
+    }
+
+    fn notify(&self, notice: Notice) -> bool {
+        let sent = self.end.notify(notice);
+        if !sent {
+            self.stats().add(Tally::NoticesLost, 1);
+        }
+        sent
+    }
+}
+
+/// Packets of a burst, by what comes next for them.
+#[derive(Debug)]
+struct Sorted {
+    outgoing: ArrayVec<Outgoing, BURST>,
+    received: ArrayVec<Received, BURST>,
+    leaving: ArrayVec<Leaving, BURST>,
+}
+
+impl Sorted {
+    const fn new() -> Self {
+        Self { outgoing: ArrayVec::new_const(), received: ArrayVec::new_const(), leaving: ArrayVec::new_const() }
+    }
+}
+
+/// One worker's stages with everything they keep between bursts.
+#[derive(Debug)]
+pub struct Pipeline<B> {
+    end: WorkerEnd,
+    snapshot: Arc<Snapshot>,
+    sad: Sad,
+    acquires: Acquires<B>,
+    waiting: Waiting<B>,
+    spi_misses: inbound::SpiMisses,
+    now_ms: u64,
+}
+
+/// Whether a worker goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It does.
+    Continue,
+    /// It was told to stop.
+    Stop,
+}
+
+impl<B: Buffer> Pipeline<B> {
+    /// A pipeline without SAs.
+    pub fn new(end: WorkerEnd, snapshot: Arc<Snapshot>, limits: &Limits) -> Self {
+        Self {
+            end,
+            snapshot,
+            sad: Sad::new(limits.sad_slots, limits.policy_slots),
+            acquires: Acquires::new(limits.acquire, limits.policy_slots),
+            waiting: Waiting::new(limits.wait),
+            spi_misses: inbound::SpiMisses::default(),
+            now_ms: 0,
+        }
+    }
+
+    /// The worker's end of the queues to the server.
+    pub fn end(&self) -> &WorkerEnd {
+        &self.end
+    }
+
+    /// Applies the commands that have arrived, and what time has brought: packets whose SA or next hop is there are sent, those that waited too
+    /// long are dropped. Answers whether the worker goes on, and whether there was anything to do.
+    pub fn turn(&mut self, now_ms: u64, io: &mut impl Io<B>) -> (Next, bool) {
+        let mut busy = false;
+        while let Some(command) = self.end.command() {
+            busy = true;
+            if matches!(command, Command::Stop) {
+                self.end.applied();
+                return (Next::Stop, true);
+            }
+            self.apply(command, io);
+            self.end.applied();
+        }
+        if busy || now_ms != self.now_ms {
+            self.now_ms = now_ms;
+            self.release_waiting(io);
+            self.release_acquires(io);
+        }
+        (Next::Continue, busy)
+    }
+
+    /// Frames that arrived on a port. Leaves the burst empty.
+    pub fn forward(&mut self, from: PortId, burst: &mut Burst<B>, io: &mut impl Io<B>) {
+        let mut sorted = Sorted::new();
+        classify::stage(self.context(), from, burst, &mut sorted);
+        self.run(burst, sorted, io, inbound::HandOff::ToOwner);
+    }
+
+    /// ESP packets that another worker received, from their outer IPv4 header. Leaves the burst empty.
+    pub fn handed_off(&mut self, burst: &mut Burst<B>, io: &mut impl Io<B>) {
+        let mut sorted = Sorted::new();
+        classify::handed_off(self.context(), burst, &mut sorted);
+        self.run(burst, sorted, io, inbound::HandOff::Never);
+    }
+
+    #[inline]
+    fn context(&self) -> Context<'_> {
+        Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms }
+    }
+
+    fn run(&mut self, burst: &mut Burst<B>, sorted: Sorted, io: &mut impl Io<B>, hand_off: inbound::HandOff) {
+        let Sorted { outgoing, received, mut leaving } = sorted;
+        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
+        let (sas, mut windows) = self.sad.split();
+        let seals = outbound::stage(cx, sas, &outgoing, burst, &mut self.acquires, &mut leaving);
+        let opens = inbound::stage(cx, sas, &windows, &received, burst, &mut self.spi_misses, hand_off, io);
+        let sealed = crypto::seal(seals, burst);
+        let verified = crypto::open(&opens, burst);
+        outbound::post(cx, sealed, burst, &mut leaving);
+        inbound::post(cx, opens, verified, &mut windows, burst, &mut leaving);
+        egress::stage(cx, &leaving, burst, &mut self.waiting, io);
+        debug_assert!(burst.packets.iter().all(Option::is_none), "a packet has no verdict");
+        burst.packets.clear();
+    }
+
+    fn apply(&mut self, command: Command, io: &mut impl Io<B>) {
+        match command {
+            Command::Snapshot(snapshot) => {
+                self.end.discard(Garbage::Snapshot(std::mem::replace(&mut self.snapshot, snapshot)));
+            }
+            Command::Install { sa, window } => {
+                if let Err((sa, window)) = self.sad.install(sa, window) {
+                    self.end.discard(Garbage::Sa { sa, window });
+                }
+            }
+            Command::RetireOutbound(slot) => self.sad.retire_outbound(slot),
+            Command::Remove(slot) => {
+                if let Some((sa, window)) = self.sad.remove(slot) {
+                    self.end.discard(Garbage::Sa { sa, window });
+                }
+            }
+            Command::RefuseAcquire { policy, retry_after } => {
+                let until_ms = self.now_ms.saturating_add(crate::clock::millis(retry_after));
+                self.acquires.refuse(policy, until_ms, self.end.stats());
+            }
+            Command::Transmit { via, frame } => {
+                self.transmit(via, &frame, io);
+                self.end.discard(Garbage::Frame(frame));
+            }
+            Command::Stop => {}
+        }
+    }
+
+    /// A packet of the gateway itself.
+    fn transmit(&mut self, via: Via, frame: &Frame, io: &mut impl Io<B>) {
+        let stats = self.end.stats();
+        let Some(mut packet) = io.allocate() else { return stats.count(Verdict::NoMemory) };
+        let Some(room) = packet.append(frame.bytes().len()) else { return stats.count(Verdict::NoMemory) };
+        room.copy_from_slice(frame.bytes());
+        if let Via::Port(port) = via {
+            return io.transmit(stats, port, packet, Verdict::OwnSent);
+        }
+        let Ok(ip) = Ipv4::parse(packet.bytes()) else { return stats.count(Verdict::MalformedIp) };
+        let outgoing = Outgoing::new(0, &ip, outbound::Source::Gateway);
+        let mut sorted = Sorted::new();
+        if via == Via::Policy {
+            sorted.outgoing.push(outgoing);
+        } else {
+            match egress::route(self.context(), outgoing.destination, outgoing.len, outgoing.dont_fragment) {
+                Ok(exit) => sorted.leaving.push(Leaving { index: 0, hop: exit.hop, verdict: Verdict::OwnSent }),
+                Err(verdict) => return stats.count(verdict),
+            }
+        }
+        let mut burst = Burst::new();
+        if burst.push(packet).is_ok() {
+            self.run(&mut burst, sorted, io, inbound::HandOff::Never);
+        }
+    }
+
+    /// Sends the packets whose next hop is known by now.
+    fn release_waiting(&mut self, io: &mut impl Io<B>) {
+        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
+        self.waiting.release(cx, io);
+    }
+
+    /// Sends the packets that an SA covers by now.
+    fn release_acquires(&mut self, io: &mut impl Io<B>) {
+        let mut burst = Burst::new();
+        let mut sorted = Sorted::new();
+        loop {
+            let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
+            let (sas, _) = self.sad.split();
+            let more = self.acquires.release(cx, sas, &mut burst, &mut sorted.outgoing);
+            if burst.is_empty() {
+                return;
+            }
+            self.run(&mut burst, std::mem::replace(&mut sorted, Sorted::new()), io, inbound::HandOff::Never);
+            if !more {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! From the protected side: the SPD decides, an SA takes a number, the packet is laid out for the cipher (RFC 4301 section 5.1).
+
+use std::net::Ipv4Addr;
+
+use arrayvec::ArrayVec;
+use esp::seal::{self, SealError, SealPlan};
+use ipsec_types::{Flow, PolicyAction};
+use packet::Buffer;
+use packet::ipv4::{self, Ipv4};
+
+use super::acquire::Acquires;
+use super::crypto::SealedPackets;
+use super::egress::{self, Leaving};
+use super::{BURST, Burst, Context};
+use crate::command::{InstalledSa, Notice};
+use crate::table::sad::Sas;
+use crate::table::{NextHop, PortRole, SpdEntry};
+use crate::verdict::Verdict;
+
+/// Whose packet it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A host's: the gateway is a router on its way.
+    Forwarded,
+    /// The gateway's own.
+    Gateway,
+}
+
+/// A packet to be routed, with what the tables ask about it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outgoing {
+    pub(super) index: usize,
+    pub(super) flow: Flow,
+    pub(super) destination: Ipv4Addr,
+    /// Octets of the IPv4 packet.
+    pub(super) len: usize,
+    pub(super) dont_fragment: bool,
+    pub(super) source: Source,
+}
+
+impl Outgoing {
+    #[inline]
+    pub(super) fn new(index: usize, ip: &Ipv4<'_>, source: Source) -> Self {
+        let (destination, dont_fragment) = (ip.destination(), ip.dont_fragment());
+        Self { index, flow: ip.flow(), destination, len: ip.total_len(), dont_fragment, source }
+    }
+}
+
+/// A packet that waits for the cipher.
+#[derive(Debug)]
+pub(super) struct Sealing<'a> {
+    pub(super) index: usize,
+    pub(super) sa: &'a InstalledSa,
+    pub(super) plan: SealPlan<'a>,
+    pub(super) hop: NextHop,
+    pub(super) inner_len: usize,
+}
+
+/// Where a packet goes after the SPD was asked.
+enum Step<'a> {
+    Seal(&'a InstalledSa, SealPlan<'a>, NextHop),
+    Leave(NextHop),
+    /// No SA: it waits.
+    Acquire(&'a SpdEntry),
+}
+
+#[inline]
+pub(super) fn stage<'a, B: Buffer>(
+    cx: Context<'a>,
+    sas: Sas<'a>,
+    outgoing: &[Outgoing],
+    burst: &mut Burst<B>,
+    acquires: &mut Acquires<B>,
+    leaving: &mut ArrayVec<Leaving, BURST>,
+) -> ArrayVec<Sealing<'a>, BURST> {
+    let mut seals = ArrayVec::new();
+    for packet in outgoing {
+        let Some(buffer) = burst.get_mut(packet.index) else { continue };
+        match decide(cx, sas, packet, buffer) {
+            Ok(Step::Seal(sa, plan, hop)) => seals.push(Sealing { index: packet.index, sa, plan, hop, inner_len: packet.len }),
+            Ok(Step::Leave(hop)) => leaving.push(Leaving { index: packet.index, hop, verdict: Verdict::BypassedOutbound }),
+            Ok(Step::Acquire(entry)) => acquires.hold(cx, entry, packet, burst),
+            Err(verdict) => cx.drop(burst, packet.index, verdict),
+        }
+    }
+    seals
+}
+
+#[inline]
+fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffer: &mut B) -> Result<Step<'a>, Verdict> {
+    let spd = cx.snapshot.spd.as_deref().ok_or(Verdict::NoPolicySet)?;
+    let entry = spd.outbound(&packet.flow).ok_or(Verdict::NoPolicy)?;
+    cx.stats().count_policy(entry.slot);
+    match entry.action {
+        PolicyAction::Discard => Err(Verdict::PolicyDiscard),
+        PolicyAction::Bypass => {
+            let exit = egress::route(cx, packet.destination, packet.len, packet.dont_fragment)?;
+            forward(packet, buffer)?;
+            Ok(Step::Leave(exit.hop))
+        }
+        PolicyAction::Protect => match sas.outbound(entry.slot, &packet.flow) {
+            None => Ok(Step::Acquire(entry)),
+            Some(sa) => protect(cx, sa, packet, buffer),
+        },
+    }
+}
+
+#[inline]
+fn protect<'a, B: Buffer>(cx: Context<'a>, sa: &'a InstalledSa, packet: &Outgoing, buffer: &mut B) -> Result<Step<'a>, Verdict> {
+    let tunnel = sa.outbound.tunnel();
+    let exit = egress::route(cx, tunnel.destination, tunnel.outer_len(packet.len), packet.dont_fragment)?;
+    if exit.role != PortRole::Unprotected {
+        return Err(Verdict::NoRoute);
+    }
+    forward(packet, buffer)?;
+    let number = sa.outbound.take_one().map_err(|_| {
+        cx.notify(Notice::SequenceExhausted(sa.id));
+        Verdict::SequenceExhausted
+    })?;
+    let plan = seal::prepare(number, buffer).map_err(|error| match error {
+        SealError::MalformedInner => Verdict::MalformedIp,
+        SealError::TooLong => Verdict::TooBig,
+        SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
+    })?;
+    Ok(Step::Seal(sa, plan, exit.hop))
+}
+
+/// A router decrements the TTL once, before encapsulation (RFC 4301 section 5.1.2.1); a host's own packets keep theirs.
+#[inline]
+fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> {
+    match packet.source {
+        Source::Gateway => Ok(()),
+        Source::Forwarded => ipv4::decrement_ttl(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded),
+    }
+}
+
+/// After the cipher: sealed packets leave.
+#[inline]
+pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst: &mut Burst<B>, leaving: &mut ArrayVec<Leaving, BURST>) {
+    for packet in sealed {
+        if packet.done {
+            packet.sa.state.count_outbound(packet.inner_len);
+            leaving.push(Leaving { index: packet.index, hop: packet.hop, verdict: Verdict::Sealed });
+        } else {
+            cx.drop(burst, packet.index, Verdict::NoRoom);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! The stages on packets in vectors: two gateways whose unprotected ports are joined by the test.
+
+mod clear;
+mod inbound;
+mod outbound;
+mod waiting;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use ipsec_types::{ChildSaId, EncryptionAlgorithm, Policy, PolicyAction, PolicyId, Secret, SequenceNumbers, Spi, TrafficSelector};
+use packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, HEADER_LEN, MacAddress};
+use packet::ipv4::Ipv4Header;
+use packet::{Buffer, VecBuffer};
+
+use super::*;
+use crate::command::{InstalledSa, PuntClass, QueueSizes, SaState, WorkerHandle, channel};
+use crate::table::{Neighbors, NextHop, PolicySlot, PortInfo, PortRole, Ports, Route, Routes, SaSlot, Spd};
+
+const PROTECTED: PortId = PortId(0);
+const UNPROTECTED: PortId = PortId(1);
+const HOST_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x10]);
+const PEER_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0x20]);
+const PORT_MACS: [MacAddress; 2] = [MacAddress([2, 0, 0, 0, 0, 1]), MacAddress([2, 0, 0, 0, 0, 2])];
+
+/// What has left.
+#[derive(Debug, Default)]
+struct Wire {
+    sent: Vec<(PortId, Vec<u8>)>,
+    handed: Vec<(WorkerId, VecBuffer)>,
+}
+
+impl Io<VecBuffer> for Wire {
+    fn allocate(&mut self) -> Option<VecBuffer> {
+        Some(VecBuffer::new(&[], 128, 2048))
+    }
+
+    fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: VecBuffer, verdict: Verdict) {
+        stats.count(verdict);
+        self.sent.push((port, frame.bytes().to_vec()));
+    }
+
+    fn hand_off(&mut self, stats: &WorkerStats, worker: WorkerId, packet: VecBuffer) {
+        stats.add(Tally::HandedOff, 1);
+        self.handed.push((worker, packet));
+    }
+}
+
+/// A gateway of one worker: site `n` has hosts 10.n.0.0/24 and the outer address 192.0.2.n.
+struct Gateway {
+    site: u8,
+    pipeline: Pipeline<VecBuffer>,
+    handle: WorkerHandle,
+    snapshot: Snapshot,
+    wire: Wire,
+    now_ms: u64,
+}
+
+impl Gateway {
+    fn new(site: u8) -> Self {
+        Self::worker(site, WorkerId(0), Limits { sad_slots: 64, policy_slots: 8, ..Limits::default() })
+    }
+
+    fn worker(site: u8, id: WorkerId, limits: Limits) -> Self {
+        let (handle, end) = channel(id, QueueSizes { commands: 16, notices: 16, punts: 4 }, limits.policy_slots);
+        let snapshot = snapshot(site);
+        let pipeline = Pipeline::new(end, Arc::new(snapshot.clone()), &limits);
+        Self { site, pipeline, handle, snapshot, wire: Wire::default(), now_ms: 1 }
+    }
+
+    /// A gateway whose one policy protects traffic to the other sites.
+    fn protecting(site: u8) -> Self {
+        let mut gateway = Self::new(site);
+        gateway.set_policies([policy(1, PolicyAction::Protect, site, &format!("10.{site}.0.0/24"), "10.0.0.0/8")]);
+        gateway
+    }
+
+    fn set_policies(&mut self, policies: impl IntoIterator<Item = Policy>) {
+        let slotted = policies.into_iter().map(|policy| (PolicySlot(u16::try_from(policy.id.0).unwrap()), policy));
+        self.snapshot.spd = Some(Arc::new(Spd::new(slotted)));
+        self.publish();
+    }
+
+    fn publish(&mut self) {
+        self.command(Command::Snapshot(Arc::new(self.snapshot.clone())));
+    }
+
+    fn command(&mut self, command: Command) {
+        let ticket = self.handle.send(command).unwrap();
+        assert_eq!(self.pipeline.turn(self.now_ms, &mut self.wire), (Next::Continue, true));
+        assert!(self.handle.is_applied(ticket));
+    }
+
+    fn later(&mut self, by_ms: u64) {
+        self.now_ms += by_ms;
+        assert_eq!(self.pipeline.turn(self.now_ms, &mut self.wire), (Next::Continue, false));
+    }
+
+    /// Frames arrive; answers what leaves.
+    fn receive<'a>(&mut self, port: PortId, frames: impl IntoIterator<Item = &'a [u8]>) -> Vec<(PortId, Vec<u8>)> {
+        let mut burst = Burst::new();
+        for frame in frames {
+            burst.push(VecBuffer::from_packet(frame)).unwrap();
+        }
+        self.pipeline.forward(port, &mut burst, &mut self.wire);
+        assert!(burst.is_empty());
+        self.sent()
+    }
+
+    /// A frame arrives and ends in this verdict; answers what leaves.
+    fn expect(&mut self, verdict: Verdict, port: PortId, frame: &[u8]) -> Vec<(PortId, Vec<u8>)> {
+        let before = self.count(verdict);
+        let total = self.total();
+        let sent = self.receive(port, [frame]);
+        assert_eq!(self.count(verdict), before + 1, "{verdict:?}: {:?}", self.counts());
+        assert_eq!(self.total(), total + 1, "{:?}", self.counts());
+        sent
+    }
+
+    fn sent(&mut self) -> Vec<(PortId, Vec<u8>)> {
+        std::mem::take(&mut self.wire.sent)
+    }
+
+    fn count(&self, verdict: Verdict) -> u64 {
+        self.handle.stats().verdict(verdict)
+    }
+
+    fn total(&self) -> u64 {
+        Verdict::ALL.iter().map(|verdict| self.count(*verdict)).sum()
+    }
+
+    fn counts(&self) -> Vec<(&'static str, u64)> {
+        Verdict::ALL.iter().map(|verdict| (verdict.name(), self.count(*verdict))).filter(|(_, n)| *n > 0).collect()
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.handle.notice()).collect()
+    }
+
+    fn install(&mut self, pair: &Pair) -> Arc<InstalledSa> {
+        let sa = Arc::new(pair.installed(self.site));
+        let window = (sa.owner == self.handle.id()).then(|| ReplayWindow::new(sa.inbound.window_size()));
+        self.command(Command::Install { sa: Arc::clone(&sa), window });
+        sa
+    }
+}
+
+fn snapshot(site: u8) -> Snapshot {
+    let port = |role, mac, address: [u8; 4]| PortInfo { role, mac, mtu: 1500, addresses: vec![address.into()] };
+    let route = |destination: [u8; 4], prefix, gateway: Option<[u8; 4]>, port| Route {
+        destination: destination.into(),
+        prefix,
+        gateway: gateway.map(Ipv4Addr::from),
+        port,
+    };
+    let other = 3 - site;
+    Snapshot {
+        spd: None,
+        ports: Arc::new(Ports::new(vec![
+            port(PortRole::Protected, PORT_MACS[0], [10, site, 0, 1]),
+            port(PortRole::Unprotected, PORT_MACS[1], [192, 0, 2, site]),
+        ])),
+        routes: Arc::new(Routes::new(vec![
+            route([10, site, 0, 0], 24, None, PROTECTED),
+            route([192, 0, 2, 0], 24, None, UNPROTECTED),
+            route([0, 0, 0, 0], 0, Some([192, 0, 2, other]), UNPROTECTED),
+        ])),
+        neighbors: Arc::new(Neighbors::new([
+            (NextHop { port: PROTECTED, address: [10, site, 0, 2].into() }, HOST_MAC),
+            (NextHop { port: UNPROTECTED, address: [192, 0, 2, other].into() }, PEER_MAC),
+        ])),
+    }
+}
+
+fn policy(id: u32, action: PolicyAction, priority: u8, local: &str, remote: &str) -> Policy {
+    let selectors = |text: &str| vec![text.parse::<TrafficSelector>().unwrap()];
+    let (local, remote) = (selectors(local), selectors(remote));
+    Policy { id: PolicyId(id), name: format!("policy {id}"), priority: priority.into(), action, local, remote }
+}
+
+/// The two SAs between site 1 and site 2, as both ends have them.
+#[derive(Clone)]
+struct Pair {
+    algorithm: EncryptionAlgorithm,
+    numbers: SequenceNumbers,
+    udp: bool,
+    active: bool,
+    owner: WorkerId,
+    slot: u32,
+    window: u32,
+    remote: &'static str,
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self {
+            algorithm: EncryptionAlgorithm::AesGcm128,
+            numbers: SequenceNumbers::Extended,
+            udp: false,
+            active: true,
+            owner: WorkerId(0),
+            slot: 5,
+            window: 64,
+            remote: "10.0.0.0/8",
+        }
+    }
+}
+
+impl Pair {
+    /// The SPI of packets towards a site.
+    fn spi(&self, site: u8) -> Spi {
+        SaSlot::new(self.slot).unwrap().spi(u16::from(site) + 7).unwrap()
+    }
+
+    /// Towards a site.
+    fn key(&self, site: u8) -> SaKey {
+        let keymat: Vec<u8> = (0..self.algorithm.keymat_len()).map(|n| u8::try_from(n).unwrap() ^ (site << 6)).collect();
+        SaKey::from_keymat(self.algorithm, &Secret::new(keymat)).unwrap()
+    }
+
+    fn tunnel(&self, from: u8) -> Tunnel {
+        Tunnel {
+            source: [192, 0, 2, from].into(),
+            destination: [192, 0, 2, 3 - from].into(),
+            udp: self.udp.then_some(UdpPorts { source: 4500, destination: 4500 }),
+            dont_fragment: DontFragment::Copy,
+        }
+    }
+
+    fn outbound(&self, from: u8) -> OutboundSa {
+        OutboundSa::new(self.spi(3 - from), self.key(3 - from), self.numbers, self.tunnel(from))
+    }
+
+    fn installed(&self, site: u8) -> InstalledSa {
+        let selector = |text: &str| vec![text.parse().unwrap()];
+        let (ours, theirs) = (format!("10.{site}.0.0/24"), self.remote);
+        InstalledSa {
+            id: ChildSaId(u64::from(self.slot) + 100),
+            slot: SaSlot::new(self.slot).unwrap(),
+            policy: PolicySlot(1),
+            owner: self.owner,
+            inbound: InboundSa::new(
+                self.spi(site),
+                self.key(site),
+                self.numbers,
+                WindowSize::new(self.window).unwrap(),
+                Selectors::new(selector(theirs), selector(&ours)),
+            ),
+            outbound: self.outbound(site),
+            outbound_selectors: Selectors::new(selector(&ours), selector(theirs)),
+            state: SaState::new(self.active),
+        }
+    }
+}
+
+/// A UDP packet without meaning, from an address to another, of `len` octets in all.
+fn ip_packet(source: [u8; 4], destination: [u8; 4], len: usize) -> Vec<u8> {
+    ip_packet_with(&Ipv4Header { source: source.into(), destination: destination.into(), ..HEADER }, len)
+}
+
+const HEADER: Ipv4Header = Ipv4Header {
+    traffic_class: 0,
+    identification: 7,
+    dont_fragment: false,
+    ttl: 64,
+    protocol: 17,
+    source: Ipv4Addr::UNSPECIFIED,
+    destination: Ipv4Addr::UNSPECIFIED,
+};
+
+fn ip_packet_with(header: &Ipv4Header, len: usize) -> Vec<u8> {
+    let mut packet = header.to_octets(len - 20).unwrap().to_vec();
+    packet.extend((20..len).map(|n| u8::try_from(n % 251).unwrap()));
+    packet
+}
+
+/// In a frame to the gateway's port.
+fn frame(port: PortId, packet: &[u8]) -> Vec<u8> {
+    let (destination, source) = (PORT_MACS[usize::from(port.0)], if port == PROTECTED { HOST_MAC } else { PEER_MAC });
+    [&EthernetHeader { destination, source, ethertype: ETHERTYPE_IPV4 }.to_octets()[..], packet].concat()
+}
+
+/// The packet in a frame that left, given its header is as it should be.
+fn packet_of(sent: &(PortId, Vec<u8>)) -> &[u8] {
+    let header = EthernetHeader::parse(&sent.1).unwrap();
+    let neighbor = if sent.0 == PROTECTED { HOST_MAC } else { PEER_MAC };
+    assert_eq!((header.destination, header.source, header.ethertype), (neighbor, PORT_MACS[usize::from(sent.0.0)], ETHERTYPE_IPV4));
+    &sent.1[HEADER_LEN..]
+}
+
+const A: [u8; 4] = [10, 1, 0, 2];
+const B: [u8; 4] = [10, 2, 0, 2];
+
+/// What site 1 puts on the wire for a packet from host A to host B.
+fn sealed_by(pair: &Pair, outbound: &OutboundSa, inner: &[u8]) -> Vec<u8> {
+    assert_eq!(outbound.tunnel(), &pair.tunnel(1));
+    let mut buffer = VecBuffer::from_packet(inner);
+    let plan = esp::seal::prepare(outbound.take_one().unwrap(), &mut buffer).unwrap();
+    esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+    frame(UNPROTECTED, buffer.bytes())
+}
+
+fn refuse(policy: u16, retry_after: u64) -> Command {
+    Command::RefuseAcquire { policy: PolicySlot(policy), retry_after: Duration::from_millis(retry_after) }
+}

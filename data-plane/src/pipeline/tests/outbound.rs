@@ -1,0 +1,153 @@
+use packet::ipv4::Ipv4;
+
+use super::*;
+
+#[test]
+fn a_packet_crosses_two_gateways_and_loses_two_hops() {
+    for (algorithm, numbers, udp) in [
+        (EncryptionAlgorithm::AesGcm128, SequenceNumbers::Extended, false),
+        (EncryptionAlgorithm::AesGcm256, SequenceNumbers::Standard, false),
+        (EncryptionAlgorithm::AesGcm128, SequenceNumbers::Standard, true),
+        (EncryptionAlgorithm::AesGcm256, SequenceNumbers::Extended, true),
+    ] {
+        let pair = Pair { algorithm, numbers, udp, ..Pair::default() };
+        let (mut one, mut two) = (Gateway::protecting(1), Gateway::protecting(2));
+        let (sa_one, sa_two) = (one.install(&pair), two.install(&pair));
+        let inner = ip_packet(A, B, 100);
+
+        let sent = one.expect(Verdict::Sealed, PROTECTED, &frame(PROTECTED, &inner));
+        assert_eq!(sent.len(), 1);
+        let outer = Ipv4::parse(packet_of(&sent[0])).unwrap();
+        assert_eq!((outer.source().octets(), outer.destination().octets()), ([192, 0, 2, 1], [192, 0, 2, 2]));
+        assert_eq!(outer.protocol(), if udp { 17 } else { 50 });
+        assert_eq!((outer.total_len(), sa_one.state.outbound()), (pair.tunnel(1).outer_len(100), (1, 100)));
+
+        let delivered = two.expect(Verdict::Opened, UNPROTECTED, &frame(UNPROTECTED, packet_of(&sent[0])));
+        assert_eq!(delivered.len(), 1);
+        let got = Ipv4::parse(packet_of(&delivered[0])).unwrap();
+        assert_eq!((delivered[0].0, got.ttl()), (PROTECTED, 62));
+        assert_eq!(got.payload(), &inner[20..]);
+        assert_eq!((sa_two.state.inbound(), sa_two.state.last_inbound_ms()), ((1, 100), two.now_ms));
+        assert_eq!(two.handle.stats().policy(PolicySlot(1)), 1);
+    }
+}
+
+#[test]
+fn a_full_burst_of_several_sas_keeps_its_order() {
+    let (mut one, mut two) = (Gateway::protecting(1), Gateway::protecting(2));
+    let near = Pair { slot: 1, remote: "10.2.0.0/25", ..Pair::default() };
+    let far = Pair { slot: 2, remote: "10.2.0.128/25", ..Pair::default() };
+    for pair in [&near, &far] {
+        one.install(pair);
+        two.install(&Pair { remote: "10.1.0.0/24", ..pair.clone() });
+    }
+    let mut neighbors = vec![(NextHop { port: PROTECTED, address: B.into() }, HOST_MAC)];
+    neighbors.push((NextHop { port: PROTECTED, address: [10, 2, 0, 200].into() }, HOST_MAC));
+    two.snapshot.neighbors = Arc::new(Neighbors::new(neighbors));
+    two.publish();
+
+    let inner: Vec<Vec<u8>> = (0..BURST).map(|n| ip_packet(A, if n % 3 == 0 { B } else { [10, 2, 0, 200] }, 60 + n)).collect();
+    let frames: Vec<_> = inner.iter().map(|packet| frame(PROTECTED, packet)).collect();
+    let sent = one.receive(PROTECTED, frames.iter().map(Vec::as_slice));
+    assert_eq!((sent.len(), one.count(Verdict::Sealed)), (BURST, BURST as u64));
+    let frames: Vec<_> = sent.iter().map(|sent| frame(UNPROTECTED, packet_of(sent))).collect();
+    let delivered = two.receive(UNPROTECTED, frames.iter().map(Vec::as_slice));
+    let lengths: Vec<_> = delivered.iter().map(|sent| packet_of(sent).len()).collect();
+    assert_eq!(lengths, (60..60 + BURST).collect::<Vec<_>>());
+    assert_eq!(two.count(Verdict::Opened), BURST as u64);
+}
+
+#[test]
+fn the_first_entry_that_selects_decides() {
+    let mut gateway = Gateway::new(1);
+    let packet = |last| frame(PROTECTED, &ip_packet(A, [10, 2, 0, last], 60));
+    gateway.expect(Verdict::NoPolicySet, PROTECTED, &packet(2));
+    gateway.set_policies([
+        policy(3, PolicyAction::Bypass, 30, "0.0.0.0/0", "10.2.0.0/24"),
+        policy(2, PolicyAction::Discard, 20, "0.0.0.0/0", "10.2.0.128/25"),
+    ]);
+    let sent = gateway.expect(Verdict::BypassedOutbound, PROTECTED, &packet(2));
+    assert_eq!((sent[0].0, Ipv4::parse(packet_of(&sent[0])).unwrap().ttl()), (UNPROTECTED, 63));
+    gateway.expect(Verdict::PolicyDiscard, PROTECTED, &packet(129));
+    gateway.expect(Verdict::NoPolicy, PROTECTED, &frame(PROTECTED, &ip_packet(A, [10, 3, 0, 1], 60)));
+    let stats = gateway.handle.stats();
+    assert_eq!((stats.policy(PolicySlot(2)), stats.policy(PolicySlot(3))), (1, 1));
+}
+
+#[test]
+fn the_outer_packet_may_be_as_long_as_the_mtu_and_no_longer() {
+    let pair = Pair::default();
+    let longest = pair.tunnel(1).max_inner_len(1500);
+    let mut gateway = Gateway::protecting(1);
+    gateway.install(&pair);
+    for dont_fragment in [false, true] {
+        let packet =
+            |len| frame(PROTECTED, &ip_packet_with(&Ipv4Header { dont_fragment, source: A.into(), destination: B.into(), ..HEADER }, len));
+        gateway.expect(Verdict::Sealed, PROTECTED, &packet(longest));
+        let verdict = if dont_fragment { Verdict::FragmentationNeeded } else { Verdict::TooBig };
+        gateway.expect(verdict, PROTECTED, &packet(longest + 1));
+    }
+}
+
+#[test]
+fn a_packet_without_ttl_or_route_or_numbers_ends_here() {
+    let mut gateway = Gateway::protecting(1);
+    let sa = gateway.install(&Pair { numbers: SequenceNumbers::Standard, ..Pair::default() });
+    for ttl in [0, 1] {
+        let header = Ipv4Header { ttl, source: A.into(), destination: B.into(), ..HEADER };
+        gateway.expect(Verdict::TtlExceeded, PROTECTED, &frame(PROTECTED, &ip_packet_with(&header, 60)));
+    }
+    let packet = frame(PROTECTED, &ip_packet(A, B, 60));
+    sa.outbound.skip_to(u64::from(u32::MAX));
+    gateway.expect(Verdict::Sealed, PROTECTED, &packet);
+    gateway.expect(Verdict::SequenceExhausted, PROTECTED, &packet);
+    assert_eq!(gateway.notices(), [Notice::SequenceExhausted(sa.id)]);
+    gateway.snapshot.routes = Arc::new(Routes::default());
+    gateway.publish();
+    gateway.expect(Verdict::NoRoute, PROTECTED, &packet);
+}
+
+#[test]
+fn the_newest_active_sa_is_used_and_a_retired_one_no_more() {
+    let mut gateway = Gateway::protecting(1);
+    let old = gateway.install(&Pair { slot: 1, ..Pair::default() });
+    let new = gateway.install(&Pair { slot: 2, active: false, ..Pair::default() });
+    let packet = frame(PROTECTED, &ip_packet(A, B, 60));
+    gateway.expect(Verdict::Sealed, PROTECTED, &packet);
+    assert_eq!((old.state.outbound().0, new.state.outbound().0), (1, 0));
+    assert!(new.state.activate() && !new.state.activate());
+    gateway.expect(Verdict::Sealed, PROTECTED, &packet);
+    assert_eq!((old.state.outbound().0, new.state.outbound().0), (1, 1));
+    gateway.command(Command::RetireOutbound(new.slot));
+    gateway.expect(Verdict::Sealed, PROTECTED, &packet);
+    assert_eq!(old.state.outbound().0, 2);
+    gateway.command(Command::Remove(old.slot));
+    assert!(matches!(gateway.handle.garbage(), Some(Garbage::Snapshot(_))));
+    assert!(matches!(gateway.handle.garbage(), Some(Garbage::Sa { sa, window: Some(_) }) if sa.id == old.id));
+    gateway.receive(PROTECTED, [&packet[..]]);
+    assert!(matches!(gateway.notices()[..], [Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(1), .. }]));
+}
+
+#[test]
+fn the_gateways_own_packets_leave_as_they_were_asked_to() {
+    let mut gateway = Gateway::protecting(1);
+    gateway.install(&Pair::default());
+    let send = |gateway: &mut Gateway, via, bytes: &[u8]| {
+        let mut frame = Frame::empty();
+        frame.fill(crate::command::Origin::Port(UNPROTECTED), bytes).unwrap();
+        gateway.command(Command::Transmit { via, frame });
+        gateway.sent()
+    };
+    assert_eq!(send(&mut gateway, Via::Port(PROTECTED), b"any octets"), [(PROTECTED, b"any octets".to_vec())]);
+    let ike = ip_packet([192, 0, 2, 1], [192, 0, 2, 2], 100);
+    let sent = send(&mut gateway, Via::Route, &ike);
+    assert_eq!((sent[0].0, packet_of(&sent[0])), (UNPROTECTED, &ike[..]), "with its own TTL");
+    assert_eq!(gateway.count(Verdict::OwnSent), 2);
+    let sent = send(&mut gateway, Via::Policy, &ip_packet([10, 1, 0, 1], B, 60));
+    assert_eq!((sent.len(), gateway.count(Verdict::Sealed)), (1, 1));
+    assert_eq!(Ipv4::parse(packet_of(&sent[0])).unwrap().protocol(), 50);
+    send(&mut gateway, Via::Route, b"no packet");
+    assert_eq!(gateway.count(Verdict::MalformedIp), 1);
+    let returned = std::iter::from_fn(|| gateway.handle.garbage()).filter(|garbage| matches!(garbage, Garbage::Frame(_))).count();
+    assert_eq!(returned, 4);
+}

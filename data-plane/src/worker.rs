@@ -1,0 +1,332 @@
+//! A worker: one thread, pinned to one core, that polls its queues and never waits.
+//!
+//! Its loop: drain commands, receive up to a burst from each port, run the pipeline, take what other workers hand over, transmit, count the round.
+//! No lock, allocation, log or system call is on it; [`IdlePolicy::Adaptive`] permits one, a short sleep when there is nothing to do.
+
+mod hand_off;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use dpdk::{Eal, Mbuf, Pool, RxQueue, TxQueue};
+
+use crate::clock::Clock;
+use crate::command::{PortId, WorkerEnd, WorkerId};
+use crate::pipeline::{self, BURST, Io, Limits, Pipeline};
+use crate::stats::{Tally, WorkerStats};
+use crate::table::Snapshot;
+use crate::verdict::Verdict;
+
+pub use hand_off::{HandOff, hand_off};
+
+/// What a worker does when there is nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdlePolicy {
+    /// Polls without pause: for cores of its own.
+    Spin,
+    /// Backs off to short sleeps: for shared cores.
+    Adaptive,
+}
+
+/// How a worker runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// The core to be pinned to; `None` leaves the thread where it was started.
+    pub core: Option<usize>,
+    /// What to do when idle.
+    pub idle: IdlePolicy,
+    /// Sizes of its tables and queues.
+    pub limits: Limits,
+}
+
+/// A worker's queues of one port.
+#[derive(Debug)]
+pub struct WorkerPort {
+    /// Where it receives; `None` where the port has fewer queues than there are workers.
+    pub rx: Option<RxQueue>,
+    /// Where it transmits.
+    pub tx: TxQueue,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct WorkerParts {
+    /// Its end of the queues to the server.
+    pub end: WorkerEnd,
+    /// Its ends of the rings to other workers.
+    pub hand_off: HandOff<Mbuf>,
+    /// Its queues, in the order of [`PortId`].
+    pub ports: Vec<WorkerPort>,
+    /// Where mbufs for the gateway's own packets come from.
+    pub pool: Pool,
+    /// Ports, routes and so on to begin with.
+    pub snapshot: Arc<Snapshot>,
+    /// The clock of the process.
+    pub clock: Clock,
+}
+
+/// Why a worker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The operating system gives no thread.
+    #[error("worker {id}: cannot start a thread: {source}", id = id.0)]
+    Thread {
+        /// The worker.
+        id: WorkerId,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The thread cannot be pinned.
+    #[error("worker {id}: cannot run on core {core}: does it exist, and may this process use it?", id = id.0)]
+    Core {
+        /// The worker.
+        id: WorkerId,
+        /// The core.
+        core: usize,
+    },
+    /// EAL refuses the thread.
+    #[error("worker {id}: {source}", id = id.0)]
+    Register {
+        /// The worker.
+        id: WorkerId,
+        /// Why.
+        source: dpdk::Error,
+    },
+}
+
+/// Starts a worker and waits until it runs. It ends on [`crate::command::Command::Stop`]. A panic in it ends the process: half a data plane is
+/// worse than none.
+///
+/// # Errors
+/// [`WorkerError`].
+pub fn spawn(config: WorkerConfig, eal: Arc<Eal>, parts: WorkerParts) -> Result<JoinHandle<()>, WorkerError> {
+    let id = parts.end.id();
+    let (started, start) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new()
+        .name(format!("worker-{}", id.0))
+        .spawn(move || {
+            let _abort = AbortOnPanic;
+            // Given back last: every mbuf of the worker is freed before its thread leaves EAL.
+            let _registration = match enter(&config, &eal, id) {
+                Ok(registration) => registration,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let mut worker = Worker::new(&config, parts);
+            drop(started.send(Ok(())));
+            worker.run();
+        })
+        .map_err(|source| WorkerError::Thread { id, source })?;
+    match start.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(WorkerError::Thread { id, source: io::Error::other("the thread ended before it ran") }),
+    }
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+fn enter(config: &WorkerConfig, eal: &Eal, id: WorkerId) -> Result<dpdk::thread::Registration, WorkerError> {
+    if let Some(core) = config.core
+        && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
+    {
+        return Err(WorkerError::Core { id, core });
+    }
+    dpdk::thread::register(eal).map_err(|source| WorkerError::Register { id, source })
+}
+
+struct Worker {
+    pipeline: Pipeline<Mbuf>,
+    rx: Vec<(PortId, RxQueue)>,
+    received: dpdk::Burst,
+    burst: pipeline::Burst<Mbuf>,
+    outlets: Outlets,
+    clock: Clock,
+    idle: Idle,
+}
+
+impl Worker {
+    fn new(config: &WorkerConfig, parts: WorkerParts) -> Self {
+        let WorkerParts { end, hand_off, ports, pool, snapshot, clock } = parts;
+        end.stats().set_thread(thread_id());
+        let mut rx = Vec::new();
+        let mut ports_out = Vec::new();
+        for (id, port) in (0..=u8::MAX).map(PortId).zip(ports) {
+            rx.extend(port.rx.map(|queue| (id, queue)));
+            ports_out.push(Outlet { queue: port.tx, frames: dpdk::Burst::new(), verdicts: ArrayVec::new() });
+        }
+        Self {
+            pipeline: Pipeline::new(end, snapshot, &config.limits),
+            rx,
+            received: dpdk::Burst::new(),
+            burst: pipeline::Burst::new(),
+            outlets: Outlets { ports: ports_out, hand_off, pool },
+            clock,
+            idle: Idle::new(config.idle),
+        }
+    }
+
+    fn run(&mut self) {
+        loop {
+            let (flow, mut busy) = self.pipeline.turn(self.clock.now_ms(), &mut self.outlets);
+            if flow == pipeline::Next::Stop {
+                self.outlets.flush(self.pipeline.end().stats());
+                return;
+            }
+            busy |= self.receive();
+            busy |= self.take_over();
+            let stats = self.pipeline.end().stats();
+            self.outlets.flush(stats);
+            stats.add(Tally::Iterations, 1);
+            stats.add(Tally::BusyIterations, usize::from(busy));
+            self.idle.pause(busy);
+        }
+    }
+
+    /// One burst from each port.
+    fn receive(&mut self) -> bool {
+        let mut busy = false;
+        for (port, queue) in &mut self.rx {
+            let count = queue.rx(&mut self.received);
+            if count == 0 {
+                continue;
+            }
+            busy = true;
+            let stats = self.pipeline.end().stats();
+            stats.add(Tally::Packets, count);
+            for mbuf in self.received.drain() {
+                // A packet in several segments shows its first one only: no port is set up to make any.
+                if !mbuf.is_contiguous() || self.burst.push(mbuf).is_err() {
+                    stats.count(Verdict::MalformedFrame);
+                }
+            }
+            self.pipeline.forward(*port, &mut self.burst, &mut self.outlets);
+        }
+        busy
+    }
+
+    /// One burst from each of the other workers.
+    fn take_over(&mut self) -> bool {
+        let mut busy = false;
+        for from in 0..self.outlets.hand_off.workers() {
+            self.outlets.hand_off.take(from, &mut self.burst);
+            if !self.burst.is_empty() {
+                busy = true;
+                self.pipeline.handed_off(&mut self.burst, &mut self.outlets);
+            }
+        }
+        busy
+    }
+}
+
+fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
+}
+
+/// Where packets leave a worker.
+struct Outlets {
+    ports: Vec<Outlet>,
+    hand_off: HandOff<Mbuf>,
+    pool: Pool,
+}
+
+/// Frames for one port, and what each counts as when the driver has taken it.
+struct Outlet {
+    queue: TxQueue,
+    frames: dpdk::Burst,
+    verdicts: ArrayVec<Verdict, BURST>,
+}
+
+impl Io<Mbuf> for Outlets {
+    fn allocate(&mut self) -> Option<Mbuf> {
+        self.pool.alloc()
+    }
+
+    #[inline]
+    fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: Mbuf, verdict: Verdict) {
+        let Some(outlet) = self.ports.get_mut(usize::from(port.0)) else { return stats.count(Verdict::NoRoute) };
+        if outlet.verdicts.is_full() {
+            outlet.flush(stats);
+        }
+        match outlet.frames.push(frame) {
+            Ok(()) => outlet.verdicts.push(verdict),
+            Err(_) => stats.count(Verdict::TransmitOverflow),
+        }
+    }
+
+    #[inline]
+    fn hand_off(&mut self, stats: &WorkerStats, worker: WorkerId, packet: Mbuf) {
+        self.hand_off.give(stats, worker, packet);
+    }
+}
+
+impl Outlets {
+    #[inline]
+    fn flush(&mut self, stats: &WorkerStats) {
+        for outlet in &mut self.ports {
+            outlet.flush(stats);
+        }
+        self.hand_off.publish(stats);
+    }
+}
+
+impl Outlet {
+    /// Offers everything to the driver once; what it does not take is dropped.
+    #[inline]
+    fn flush(&mut self, stats: &WorkerStats) {
+        if self.verdicts.is_empty() {
+            return;
+        }
+        let taken = self.queue.tx(&mut self.frames);
+        self.frames.clear();
+        for (place, verdict) in self.verdicts.drain(..).enumerate() {
+            stats.count(if place < taken { verdict } else { Verdict::TransmitOverflow });
+        }
+    }
+}
+
+/// How long a worker has been idle, and what it does about it.
+#[derive(Debug)]
+struct Idle {
+    policy: IdlePolicy,
+    rounds: u32,
+}
+
+impl Idle {
+    /// Rounds without work before the first sleep: about 50 microseconds.
+    const SPIN_ROUNDS: u32 = 256;
+    /// The first sleep in microseconds; each further one is longer, up to the last.
+    const FIRST_SLEEP: u64 = 20;
+    /// The longest sleep. A packet that arrives now waits so long at most.
+    const LAST_SLEEP: u64 = 250;
+
+    const fn new(policy: IdlePolicy) -> Self {
+        Self { policy, rounds: 0 }
+    }
+
+    #[inline]
+    fn pause(&mut self, busy: bool) {
+        if busy {
+            self.rounds = 0;
+            return;
+        }
+        self.rounds = self.rounds.saturating_add(1);
+        if self.policy == IdlePolicy::Spin || self.rounds < Self::SPIN_ROUNDS {
+            std::hint::spin_loop();
+            return;
+        }
+        let steps = u64::from(self.rounds - Self::SPIN_ROUNDS);
+        thread::sleep(Duration::from_micros((Self::FIRST_SLEEP + steps).min(Self::LAST_SLEEP)));
+    }
+}
