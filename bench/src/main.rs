@@ -1,2 +1,46 @@
-//! Culvert's benchmarks: ratios against peers in one run.
-fn main() {}
+//! Culvert's benchmarks.
+
+mod eal;
+mod error;
+mod gateway;
+mod measure;
+mod pipeline;
+mod report;
+mod seal;
+mod source_sink;
+mod traffic;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Culvert's benchmarks.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Packets per second of worker CPU time through the gateway, outbound and inbound, without a NIC.
+    Pipeline(pipeline::Arguments),
+    /// What `pipeline` starts as a child process.
+    #[command(hide = true)]
+    SourceToSink(source_sink::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Pipeline(arguments) => pipeline::run(&arguments),
+        Command::SourceToSink(arguments) => source_sink::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

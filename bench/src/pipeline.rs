@@ -1,0 +1,140 @@
+//! net_pcap (infinite) -> gateway -> net_null on one worker, outbound and inbound, with source to sink beside it.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::available_parallelism;
+
+use packet::ethernet::MacAddress;
+use tokio::runtime;
+
+use crate::eal::Memory;
+use crate::error::{Context, Failure};
+use crate::gateway::{GATEWAY, INBOUND_KEYMAT, PEER, Setup};
+use crate::measure::{Plan, Sample};
+use crate::report::{Direction, Report, Row};
+use crate::traffic::{LOCAL_HOST, Link, MIXES, Mix, REMOTE_HOST, packets, write_pcap};
+use crate::{seal, source_sink};
+
+/// What can be chosen.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// One short pass each: shows that everything works, not how fast.
+    #[arg(long)]
+    quick: bool,
+    /// Use huge pages (reserve them first: echo 256 > /proc/sys/vm/nr_hugepages).
+    #[arg(long)]
+    hugepages: bool,
+    /// Measure this culvert-data instead of building the one in this tree.
+    #[arg(long, value_name = "PROGRAM")]
+    gateway: Option<PathBuf>,
+}
+
+/// Measures everything and prints the report.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let plan = if arguments.quick { Plan::QUICK } else { Plan::FULL };
+    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let folder = Folder::new()?;
+    let (program, profile) = match &arguments.gateway {
+        Some(program) => (program.clone(), "of the given program".to_owned()),
+        None => build_gateway()?,
+    };
+    let cores = available_parallelism().map_or(1, usize::from);
+    let setup = Setup { program, folder: folder.0.clone(), memory, worker_core: cores - 1, server_core: 0 };
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
+
+    let mut report = Report::new(profile, memory, plan);
+    let inbound_spi = runtime.block_on(learn_spi(&setup))?;
+    for direction in [Direction::Outbound, Direction::Inbound] {
+        for mix in MIXES {
+            eprintln!("{direction:?} {mix}");
+            let capture = folder.0.join("source.pcap");
+            write_pcap(&capture, &frames(direction, mix, inbound_spi)?).context(capture.display())?;
+            let source_to_sink = source_sink::measure(&capture, memory, plan, setup.worker_core)?;
+            let gateway = runtime.block_on(measure(&setup, direction, &capture, plan, inbound_spi))?;
+            report.rows.push(Row::new(direction, mix, gateway, source_to_sink));
+        }
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
+    } else {
+        print!("{}", report.table());
+    }
+    Ok(())
+}
+
+/// Inbound captures are sealed before the gateway starts, so the SPI it will lease is asked for in a run of its own.
+async fn learn_spi(setup: &Setup) -> Result<u32, Failure> {
+    let capture = setup.folder.join("probe.pcap");
+    write_pcap(&capture, &frames(Direction::Outbound, Mix::Fixed(64), 0)?).context(capture.display())?;
+    setup.start(Direction::Inbound, &capture).await?.lease().await
+}
+
+async fn measure(setup: &Setup, direction: Direction, capture: &Path, plan: Plan, spi: u32) -> Result<Vec<Sample>, Failure> {
+    let mut gateway = setup.start(direction, capture).await?;
+    let leased = gateway.lease().await?;
+    if leased != spi {
+        return Err(Failure(format!("the gateway leased SPI {leased:#x}, not {spi:#x} as before: the capture does not fit")));
+    }
+    gateway.protect(leased).await?;
+    tokio::time::sleep(plan.warm_up).await;
+    let mut samples = Vec::new();
+    for _ in 0..plan.passes {
+        let before = gateway.read().await?;
+        tokio::time::sleep(plan.pass).await;
+        let after = gateway.read().await?;
+        samples.push(gateway.sample(before, after).await?);
+    }
+    Ok(samples)
+}
+
+/// The frames that the source replays.
+fn frames(direction: Direction, mix: Mix, inbound_spi: u32) -> Result<Vec<Vec<u8>>, Failure> {
+    /// What DPDK's net_pcap calls its first port.
+    const SOURCE_MAC: MacAddress = MacAddress(*b"\x02pcap\0");
+    let link = Link { source: MacAddress([2, 0, 0, 0, 0, 2]), destination: SOURCE_MAC };
+    let inner = |source, destination| packets(mix, source, destination).context(format_args!("no packet has {mix} octets"));
+    let packets = match direction {
+        Direction::Outbound => inner(LOCAL_HOST, REMOTE_HOST)?,
+        Direction::Inbound => seal::seal(&inner(REMOTE_HOST, LOCAL_HOST)?, inbound_spi, &INBOUND_KEYMAT, seal::tunnel(PEER, GATEWAY))?,
+    };
+    Ok(packets.iter().map(|packet| link.frame(packet)).collect())
+}
+
+/// Builds culvert-data as this program was built, next to it. Answers its path and cargo's profile.
+fn build_gateway() -> Result<(PathBuf, String), Failure> {
+    let own = env::current_exe().context("this program's own path")?;
+    let folder = own.parent().context("this program's own folder")?;
+    let name = folder.file_name().context("this program's own folder")?.to_string_lossy().into_owned();
+    let profile = if name == "debug" { "dev".to_owned() } else { name };
+    let target = folder.parent().context("cargo's target folder")?;
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--package", "culvert-data", "--profile", &profile]);
+    let status = cargo.arg("--target-dir").arg(target).stdin(Stdio::null()).status().context("cargo")?;
+    if !status.success() {
+        return Err(Failure("culvert-data does not build; name a built one with --gateway".to_owned()));
+    }
+    Ok((folder.join("culvert-data"), profile))
+}
+
+/// A folder for one run, removed with this value.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Failure> {
+        let path = env::temp_dir().join(format!("culvert-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).context(path.display())?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

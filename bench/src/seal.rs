@@ -1,0 +1,61 @@
+//! The packets a peer would send: inner packets sealed with our own ESP, to be replayed to the inbound side.
+
+use esp::{DontFragment, OutboundSa, SaKey, Tunnel, seal};
+use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
+use packet::{Buffer, VecBuffer};
+
+use crate::error::{Context, Failure};
+
+/// Seals each packet under the next sequence number.
+pub(crate) fn seal(packets: &[Vec<u8>], spi: u32, keymat: &[u8], tunnel: Tunnel) -> Result<Vec<Vec<u8>>, Failure> {
+    let spi = Spi::new(spi).context("SPI")?;
+    let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(keymat.to_vec())).context("key")?;
+    let sa = OutboundSa::new(spi, key, SequenceNumbers::Standard, tunnel);
+    packets.iter().map(|packet| seal_one(packet, &sa)).collect()
+}
+
+fn seal_one(packet: &[u8], sa: &OutboundSa) -> Result<Vec<u8>, Failure> {
+    let mut buffer = VecBuffer::from_packet(packet);
+    let plan = seal::prepare(sa.take_one().context("sequence number")?, &mut buffer).context("ESP")?;
+    esp_crypto::seal_burst(&mut [plan.job(&mut buffer).context("ESP: the packet changed under its plan")?]);
+    Ok(buffer.bytes().to_vec())
+}
+
+/// The outer addresses, as the sender sees them.
+pub(crate) fn tunnel(source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr) -> Tunnel {
+    Tunnel { source, destination, udp: None, dont_fragment: DontFragment::Copy }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use esp::{InboundSa, ReplayWindow, Selectors, WindowSize, open};
+    use ipsec_types::{AddressRange, TrafficSelector};
+
+    use super::*;
+    use crate::traffic::{LOCAL_HOST, MIXES, REMOTE_HOST, packets};
+
+    const SPI: u32 = 0x0010_0000;
+    const KEYMAT: [u8; 20] = [3; 20];
+
+    #[test]
+    fn a_receiver_with_replay_protection_opens_every_packet_once() {
+        let any = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
+        let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(KEYMAT.to_vec())).unwrap();
+        let sa = InboundSa::new(Spi::new(SPI).unwrap(), key, SequenceNumbers::Standard, WindowSize::DEFAULT, Selectors::new(any(), any()));
+        for mix in MIXES {
+            let inner = packets(mix, REMOTE_HOST, LOCAL_HOST).unwrap();
+            let outer = seal(&inner, SPI, &KEYMAT, tunnel(Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 1))).unwrap();
+            let mut window = ReplayWindow::new(sa.window_size());
+            for (inner, outer) in inner.iter().zip(&outer) {
+                let mut buffer = VecBuffer::from_packet(outer);
+                let packet = open::EspPacket::parse(buffer.bytes()).unwrap();
+                let plan = open::prepare(&sa, &window, &packet, &buffer).unwrap();
+                let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
+                plan.finish(verified.contains(0), &mut window, &mut buffer).unwrap();
+                assert_eq!(buffer.bytes(), inner);
+            }
+        }
+    }
+}
