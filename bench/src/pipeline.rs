@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 
 use packet::ethernet::MacAddress;
 use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::eal::Memory;
 use crate::error::{Context, Failure};
@@ -48,23 +49,30 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
 
     let mut report = Report::new(profile, memory, plan);
-    let inbound_spi = runtime.block_on(learn_spi(&setup))?;
-    for direction in [Direction::Outbound, Direction::Inbound] {
-        for mix in MIXES {
-            eprintln!("{direction:?} {mix}");
-            let capture = folder.0.join("source.pcap");
-            write_pcap(&capture, &frames(direction, mix, inbound_spi)?).context(capture.display())?;
-            let source_to_sink = source_sink::measure(&capture, memory, plan, setup.worker_core)?;
-            let gateway = runtime.block_on(measure(&setup, direction, &capture, plan, inbound_spi))?;
-            report.rows.push(Row::new(direction, mix, gateway, source_to_sink));
-        }
-    }
+    report.rows = runtime.block_on(unless_interrupted(measure_all(&setup, plan)))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
     } else {
         print!("{}", report.table());
     }
     Ok(())
+}
+
+async fn measure_all(setup: &Setup, plan: Plan) -> Result<Vec<Row>, Failure> {
+    let inbound_spi = learn_spi(setup).await?;
+    let mut rows = Vec::new();
+    for direction in [Direction::Outbound, Direction::Inbound] {
+        for mix in MIXES {
+            eprintln!("{direction:?} {mix}");
+            let capture = setup.folder.join("source.pcap");
+            write_pcap(&capture, &frames(direction, mix, inbound_spi)?).context(capture.display())?;
+            // This blocks the runtime, on which nothing else happens meanwhile.
+            let source_to_sink = source_sink::measure(&capture, setup.memory, plan, setup.worker_core)?;
+            let gateway = measure(setup, direction, &capture, plan, inbound_spi).await?;
+            rows.push(Row::new(direction, mix, gateway, source_to_sink));
+        }
+    }
+    Ok(rows)
 }
 
 /// Inbound captures are sealed before the gateway starts, so the SPI it will lease is asked for in a run of its own.
@@ -90,6 +98,17 @@ async fn measure(setup: &Setup, direction: Direction, capture: &Path, plan: Plan
         samples.push(gateway.sample(before, after).await?);
     }
     Ok(samples)
+}
+
+/// A signal ends the work instead of this process, so that the gateway ends too.
+async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    tokio::select! {
+        result = work => result,
+        _ = terminate.recv() => Err(Failure("terminated".to_owned())),
+        _ = interrupt.recv() => Err(Failure("interrupted".to_owned())),
+    }
 }
 
 /// The frames that the source replays.
