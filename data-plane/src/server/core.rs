@@ -130,7 +130,7 @@ impl Core {
     /// The state of a data plane that has just started.
     pub fn new(setup: Setup) -> Self {
         let [a, b, ..] = setup.boot_id;
-        let generation = setup.first_generation.map_or(u16::from_be_bytes([a, b]), |first| first.saturating_sub(1));
+        let generation = setup.first_generation.map_or_else(|| u16::from_be_bytes([a, b]), |first| first.saturating_sub(1));
         let neighbors = NeighborCache::with_static(setup.neighbors.iter().filter_map(|neighbor| {
             let (port, _) = behind(&setup.ports, neighbor.address)?;
             Some((NextHop { port, address: neighbor.address }, neighbor.mac))

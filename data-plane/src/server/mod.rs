@@ -100,3 +100,6 @@ async fn poll(core: &Shared, clock: Clock) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

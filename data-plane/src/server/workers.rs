@@ -102,7 +102,8 @@ impl Workers {
 
     /// Moves the backlog on, takes note of what is in force, and drops what workers have no more use for. True where anything happened.
     pub fn poll(&mut self, now_ms: u64) -> bool {
-        self.lanes.iter_mut().fold(false, |busy, lane| lane.poll(now_ms) || busy)
+        // Every lane is polled: `any` would stop at the first busy one.
+        self.lanes.iter_mut().filter_map(|lane| lane.poll(now_ms).then_some(())).count() > 0
     }
 
     /// All notices of all workers, at most `limit` of each.

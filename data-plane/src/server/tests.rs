@@ -1,0 +1,634 @@
+//! The core against workers that only apply commands, on a clock of the test's own.
+
+mod over_socket;
+
+use std::net::Ipv4Addr;
+
+use culvert_proto::dataplane::v1;
+use culvert_proto::dataplane::v1::failure::Reason;
+use culvert_proto::dataplane::v1::operation::Operation;
+use culvert_proto::dataplane::v1::{event, outcome};
+use ipsec_types::{ChildSaId, Flow, PolicyId, TrafficSelector};
+use packet::ethernet::MacAddress;
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Code, Status};
+
+use crate::command::{self, Command, Notice, Origin, PortId, PuntClass, QueueSizes, Via, WorkerEnd, WorkerId};
+use crate::config::InterfaceAddress;
+use crate::server::core::{self, CLAIM_GRACE_MS, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
+use crate::server::workers::Workers;
+use crate::table::{NextHop, PolicySlot, PortInfo, PortRole};
+use crate::{punt, slow_path};
+
+const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// A core with its workers' ends.
+pub(super) struct Rig {
+    pub(super) core: Core,
+    ends: Vec<WorkerEnd>,
+    now_ms: u64,
+    /// Commands that the workers have applied, in their order.
+    applied: Vec<(u16, Command)>,
+    next_id: u64,
+    epoch: u64,
+}
+
+fn port(name: &str, role: PortRole, mac: u8, address: Ipv4Addr) -> ServedPort {
+    ServedPort {
+        name: name.to_owned(),
+        info: PortInfo { role, mac: MacAddress([2, 0, 0, 0, 0, mac]), mtu: 1500, addresses: vec![address] },
+        subnets: vec![InterfaceAddress { address, prefix_len: 24 }],
+        read: Box::new(|| PortReading { link_up: true, ..PortReading::default() }),
+    }
+}
+
+pub(super) fn core(workers: u16, sizes: QueueSizes, sad_slots: u32) -> (Core, Vec<WorkerEnd>) {
+    let (handles, ends) = (0..workers).map(|id| command::channel(WorkerId(id), sizes, MAX_POLICIES.into())).unzip();
+    let ports = vec![port("inside", PortRole::Protected, 1, INSIDE), port("outside", PortRole::Unprotected, 2, OUTSIDE)];
+    let core = Core::new(Setup {
+        boot_id: [7; 16],
+        sad_slots,
+        first_generation: None,
+        neighbors: Vec::new(),
+        snapshot: core::first_snapshot(&ports, &[]),
+        ports,
+        workers: Workers::new(handles),
+        cores: (0..workers.into()).collect(),
+    });
+    (core, ends)
+}
+
+impl Rig {
+    fn new(workers: u16) -> Self {
+        Self::sized(workers, QueueSizes::default(), 64)
+    }
+
+    fn sized(workers: u16, sizes: QueueSizes, sad_slots: u32) -> Self {
+        let (core, ends) = core(workers, sizes, sad_slots);
+        let mut rig = Self { core, ends, now_ms: 1, applied: Vec::new(), next_id: 0, epoch: 0 };
+        rig.attach();
+        rig
+    }
+
+    fn attach(&mut self) -> v1::AttachResponse {
+        let answer = self.core.attach(&v1::AttachRequest { controller: "test".to_owned() });
+        self.epoch = answer.epoch;
+        answer
+    }
+
+    /// The server alone, with silent workers.
+    fn poll(&mut self) {
+        while self.core.poll(self.now_ms) {}
+    }
+
+    /// Server and workers in turn until neither has anything to do.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            let mut busy = self.core.poll(self.now_ms);
+            for end in &mut self.ends {
+                while let Some(command) = end.command() {
+                    self.applied.push((end.id().0, command));
+                    end.applied();
+                    busy = true;
+                }
+            }
+            if !busy {
+                return;
+            }
+        }
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.settle();
+    }
+
+    fn operation(&mut self, operation: Operation) -> v1::Operation {
+        self.next_id += 1;
+        v1::Operation { id: self.next_id, operation: Some(operation) }
+    }
+
+    fn submit(&mut self, operations: Vec<v1::Operation>) -> oneshot::Receiver<Result<v1::ProgramResponse, Status>> {
+        self.core.submit(v1::ProgramRequest { epoch: self.epoch, operations })
+    }
+
+    fn program(&mut self, operations: Vec<v1::Operation>) -> Vec<outcome::Outcome> {
+        let mut answer = self.submit(operations);
+        self.settle();
+        answer.try_recv().unwrap().unwrap().outcomes.into_iter().map(|o| o.outcome.unwrap()).collect()
+    }
+
+    fn run(&mut self, operation: Operation) -> outcome::Outcome {
+        let operation = self.operation(operation);
+        self.program(vec![operation]).pop().unwrap()
+    }
+
+    fn lease(&mut self, count: u32) -> Vec<u32> {
+        match self.run(Operation::LeaseSpis(v1::LeaseSpis { count })) {
+            outcome::Outcome::Spis(lease) => lease.spis,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn set_policies(&mut self, ids: &[u32]) -> outcome::Outcome {
+        let policies = ids.iter().map(|id| policy(*id)).collect();
+        self.run(Operation::SetPolicies(v1::SetPolicies { policies }))
+    }
+
+    /// A Child SA of policy 1 is installed; answers its SPI.
+    fn install(&mut self, child_sa: u64, change: impl FnOnce(&mut v1::Install)) -> u32 {
+        let spi = self.lease(1)[0];
+        let mut message = install(child_sa, spi);
+        change(&mut message);
+        assert_eq!(self.run(Operation::Install(message)), done());
+        spi
+    }
+
+    fn installs(&self) -> Vec<(u16, u64, bool)> {
+        let install = |(worker, command): &(u16, Command)| match command {
+            Command::Install { sa, window } => Some((*worker, sa.id.0, window.is_some())),
+            _ => None,
+        };
+        self.applied.iter().filter_map(install).collect()
+    }
+
+    fn installed(&self) -> Vec<u64> {
+        self.core.list().child_sas.iter().map(|status| status.child_sa).collect()
+    }
+
+    fn subscribe(&mut self) -> mpsc::Receiver<Result<v1::Event, Status>> {
+        let (sender, receiver) = mpsc::channel(64);
+        self.core.subscribe(self.epoch, sender).unwrap();
+        receiver
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        self.core.stats().counters.iter().find(|counter| counter.name == name).unwrap().value
+    }
+}
+
+fn done() -> outcome::Outcome {
+    outcome::Outcome::Done(v1::Done {})
+}
+
+fn reason(outcome: &outcome::Outcome) -> Option<Reason> {
+    if let outcome::Outcome::Failure(failure) = outcome { Some(failure.reason()) } else { None }
+}
+
+fn selector(text: &str) -> Vec<v1::TrafficSelector> {
+    vec![text.parse::<TrafficSelector>().unwrap().into()]
+}
+
+pub(super) fn policy(id: u32) -> v1::Policy {
+    v1::Policy {
+        id,
+        name: format!("policy-{id}"),
+        priority: id,
+        action: v1::policy::Action::Protect.into(),
+        local: selector("10.1.0.0/24"),
+        remote: selector("10.2.0.0/24"),
+    }
+}
+
+pub(super) fn install(child_sa: u64, spi: u32) -> v1::Install {
+    let keys = |octet| Some(v1::Keys { encryption: vec![octet; 20], integrity: Vec::new() });
+    v1::Install {
+        child_sa,
+        policy: 1,
+        inbound_spi: spi,
+        outbound_spi: 0xc0de_0000 | u32::try_from(child_sa).unwrap(),
+        local_address: OUTSIDE.octets().to_vec(),
+        remote_address: PEER.octets().to_vec(),
+        encryption: 20,
+        encryption_key_length: 128,
+        replay_window: 1024,
+        inbound_keys: keys(1),
+        outbound_keys: keys(2),
+        local_selectors: selector("10.1.0.0/24"),
+        remote_selectors: selector("10.2.0.0/24"),
+        ..v1::Install::default()
+    }
+}
+
+fn flow() -> Flow {
+    Flow { source: [10, 1, 0, 9].into(), destination: [10, 2, 0, 9].into(), protocol: 1, source_port: 0x800, destination_port: 0x800 }
+}
+
+fn news(events: &mut mpsc::Receiver<Result<v1::Event, Status>>) -> Vec<event::Event> {
+    std::iter::from_fn(|| events.try_recv().ok()).map(|event| event.unwrap().event.unwrap()).collect()
+}
+
+#[test]
+fn an_older_epoch_is_refused_everywhere() {
+    let mut rig = Rig::new(1);
+    let mut events = rig.subscribe();
+    let waiting = v1::ProgramRequest { epoch: rig.epoch, operations: vec![rig.operation(Operation::Claim(v1::Claim::default()))] };
+    let mut waiting = rig.core.submit(waiting);
+    let old = rig.epoch;
+    assert_eq!(rig.attach().epoch, old + 1);
+    assert_eq!(events.try_recv().unwrap_err(), mpsc::error::TryRecvError::Disconnected, "the old controller's stream ends");
+    let mut late = rig.core.submit(v1::ProgramRequest { epoch: old, operations: Vec::new() });
+    rig.settle();
+    for answer in [waiting.try_recv(), late.try_recv()] {
+        assert_eq!(answer.unwrap().unwrap_err().code(), Code::FailedPrecondition);
+    }
+    assert_eq!(rig.core.subscribe(old, mpsc::channel(1).0).unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(rig.core.open_punt(old, mpsc::channel(1).0).unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(rig.core.check_epoch(0).unwrap_err().code(), Code::FailedPrecondition);
+}
+
+#[test]
+fn a_repeated_operation_answers_its_first_outcome_and_does_nothing() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let lease = rig.operation(Operation::LeaseSpis(v1::LeaseSpis { count: 2 }));
+    let first = rig.program(vec![lease.clone()]);
+    assert_eq!(rig.program(vec![lease.clone(), lease]), [first.clone(), first.clone()].concat());
+    let outcome::Outcome::Spis(lease) = first[0].clone() else { panic!("{first:?}") };
+
+    let once = rig.operation(Operation::Install(install(5, lease.spis[0])));
+    // Also within one batch, while the first is still under way.
+    assert_eq!(rig.program(vec![once.clone(), once.clone()]), [done(), done()]);
+    assert_eq!(rig.program(vec![once]), [done()]);
+    assert_eq!(rig.installs(), [(0, 5, true)]);
+    // Another operation, but the same Child SA: its keys must not be used again, however fresh the SPI.
+    let again = rig.run(Operation::Install(install(5, lease.spis[1])));
+    assert_eq!(reason(&again), Some(Reason::Invalid));
+    assert_eq!(rig.run(Operation::Retire(v1::Retire { child_sa: 5, linger_ms: 0 })), done());
+    assert_eq!(reason(&rig.run(Operation::Install(install(5, lease.spis[1])))), Some(Reason::Invalid), "nor after it is gone");
+    assert_eq!(rig.installs().len(), 1);
+}
+
+#[test]
+fn an_spi_serves_once_and_only_if_leased() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let spi = rig.lease(1)[0];
+    assert_eq!(reason(&rig.run(Operation::Install(install(1, spi ^ 1 << 20)))), Some(Reason::SpiNotLeased), "another generation");
+    assert_eq!(reason(&rig.run(Operation::Install(install(1, spi ^ 1)))), Some(Reason::SpiNotLeased), "another slot");
+    assert_eq!(rig.run(Operation::Install(install(1, spi))), done());
+    assert_eq!(reason(&rig.run(Operation::Install(install(2, spi)))), Some(Reason::SpiNotLeased), "used");
+    let revoked = rig.lease(1)[0];
+    rig.attach();
+    assert_eq!(reason(&rig.run(Operation::Install(install(3, revoked)))), Some(Reason::SpiNotLeased), "of an earlier controller");
+    for count in [0, 1025] {
+        assert_eq!(reason(&rig.run(Operation::LeaseSpis(v1::LeaseSpis { count }))), Some(Reason::Invalid));
+    }
+    assert_eq!(rig.lease(1024).len(), 62, "what there is");
+    assert_eq!(reason(&rig.run(Operation::LeaseSpis(v1::LeaseSpis { count: 1 }))), Some(Reason::Exhausted));
+}
+
+#[test]
+fn what_the_data_plane_cannot_do_is_refused_by_name() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let spi = rig.lease(1)[0];
+    type Spoil = fn(&mut v1::Install);
+    let cases: [(&str, Spoil); 6] = [
+        ("child_sa", |m| m.child_sa = 0),
+        ("policy", |m| m.policy = 9),
+        ("local_address", |m| m.local_address = vec![192, 0, 2, 77]),
+        ("local_address", |m| (m.local_address, m.remote_address) = (vec![0xfd; 16], vec![0xfd; 16])),
+        ("replay_window", |m| m.replay_window = u32::MAX),
+        ("encryption", |m| {
+            (m.encryption, m.integrity) = (12, 12);
+            let keys = || Some(v1::Keys { encryption: vec![0; 16], integrity: vec![0; 32] });
+            (m.inbound_keys, m.outbound_keys) = (keys(), keys());
+        }),
+    ];
+    for (field, spoil) in cases {
+        let mut message = install(1, spi);
+        spoil(&mut message);
+        let outcome::Outcome::Failure(failure) = rig.run(Operation::Install(message)) else { panic!("{field}") };
+        assert!(failure.detail.starts_with(field), "{}", failure.detail);
+    }
+    assert!(rig.installs().is_empty());
+    assert_eq!(rig.run(Operation::Install(install(1, spi))), done(), "a refusal does not use up the lease");
+    assert_eq!(reason(&rig.run(Operation::Retarget(v1::Retarget { child_sa: 1, ..v1::Retarget::default() }))), Some(Reason::Invalid));
+    assert_eq!(reason(&rig.run(Operation::Activate(v1::Activate { child_sa: 2 }))), Some(Reason::NotFound));
+    let empty = rig.program(vec![v1::Operation { id: 999, operation: None }]);
+    assert_eq!(reason(&empty[0]), Some(Reason::Invalid));
+}
+
+#[test]
+fn a_claim_removes_what_it_does_not_name() {
+    let mut rig = Rig::new(2);
+    rig.set_policies(&[1]);
+    (1..=3).for_each(|id| _ = rig.install(id, |_| ()));
+    let answer = rig.attach();
+    assert_eq!(answer.child_sas.iter().map(|s| s.child_sa).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(answer.local_addresses, [OUTSIDE.octets().to_vec()]);
+    rig.install(4, |_| ());
+    assert_eq!(rig.run(Operation::Claim(v1::Claim { child_sas: vec![2, 77] })), done());
+    assert_eq!(rig.installed(), [2, 4], "what this controller installed itself needs no claim");
+    assert_eq!(rig.applied.iter().filter(|(_, command)| matches!(command, Command::Remove(_))).count(), 4, "two SAs, two workers");
+    rig.wait(CLAIM_GRACE_MS);
+    assert_eq!(rig.installed(), [2, 4]);
+}
+
+#[test]
+fn what_nobody_claims_goes_after_the_grace_period() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    rig.install(1, |_| ());
+    rig.attach();
+    rig.wait(CLAIM_GRACE_MS - 1);
+    assert_eq!(rig.installed(), [1]);
+    rig.wait(101);
+    assert_eq!(rig.installed(), [0; 0]);
+}
+
+#[test]
+fn a_worker_silent_for_a_second_fails_installs() {
+    let mut rig = Rig::new(2);
+    rig.set_policies(&[1]);
+    let spis = rig.lease(2);
+    let operation = rig.operation(Operation::Install(install(1, spis[0])));
+    let mut answer = rig.submit(vec![operation]);
+    rig.poll();
+    rig.now_ms += 999;
+    rig.poll();
+    assert!(answer.try_recv().is_err(), "not yet");
+    rig.now_ms += 1;
+    rig.poll();
+    let outcomes = answer.try_recv().unwrap().unwrap().outcomes;
+    assert_eq!(reason(outcomes[0].outcome.as_ref().unwrap()), Some(Reason::WorkerSilent));
+    assert_eq!(rig.installed(), [0; 0]);
+
+    rig.now_ms += 1;
+    let operation = rig.operation(Operation::Install(install(2, spis[1])));
+    let mut answer = rig.submit(vec![operation]);
+    rig.poll();
+    let outcomes = answer.try_recv().unwrap().unwrap().outcomes;
+    assert_eq!(reason(outcomes[0].outcome.as_ref().unwrap()), Some(Reason::WorkerSilent), "at once while it is known to be silent");
+    assert_eq!(rig.counter("silent_installs"), 2);
+    // Back again, the worker is told to forget what was answered as failed.
+    rig.settle();
+    let last = rig.applied.iter().filter(|(worker, _)| *worker == 1).map(|(_, command)| command).next_back();
+    assert!(matches!(last, Some(Command::Remove(_))), "{last:?}");
+    assert_eq!(rig.run(Operation::Install(install(3, spis[1]))), done());
+}
+
+#[test]
+fn a_batch_longer_than_the_queues_is_done_in_order() {
+    let mut rig = Rig::sized(2, QueueSizes { commands: 4, notices: 4, punts: 4 }, 64);
+    rig.set_policies(&[1]);
+    let spis = rig.lease(30);
+    let operations: Vec<_> =
+        (1..).zip(&spis).map(|(id, spi)| v1::Operation { id: 1000 + id, operation: Some(Operation::Install(install(id, *spi))) }).collect();
+    assert_eq!(rig.program(operations), vec![done(); 30]);
+    for worker in 0..2 {
+        let ids: Vec<u64> = rig.installs().iter().filter(|(w, ..)| *w == worker).map(|(_, id, _)| *id).collect();
+        assert_eq!(ids, (1..=30).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_owner_alone_gets_the_window_and_a_rekeyed_sa_keeps_it() {
+    let mut rig = Rig::new(3);
+    rig.set_policies(&[1]);
+    rig.install(1, |_| ());
+    rig.install(2, |_| ());
+    let owner = |rig: &Rig, id: u64| {
+        let owners: Vec<u16> = rig.installs().iter().filter(|(_, sa, window)| *sa == id && *window).map(|(w, ..)| *w).collect();
+        assert_eq!(owners.len(), 1);
+        owners[0]
+    };
+    assert_ne!(owner(&rig, 1), owner(&rig, 2), "SAs are spread");
+    (3..=5).for_each(|id| _ = rig.install(id, |message| message.predecessor = id - 1));
+    assert!((3..=5).all(|id| owner(&rig, id) == owner(&rig, 2)));
+    assert_eq!(rig.installs().len(), 15, "every worker knows every SA");
+}
+
+#[test]
+fn an_acquire_is_one_however_many_workers_ask_and_sent_again_to_each_subscriber() {
+    let mut rig = Rig::new(2);
+    rig.set_policies(&[1]);
+    let acquire = Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(0), flow: flow() };
+    rig.ends.iter().for_each(|end| assert!(end.notify(acquire)));
+    rig.settle();
+    let expected = [event::Event::Acquire(v1::Acquire { id: 1, policy: 1, flow: Some(flow().into()) })];
+    let mut events = rig.subscribe();
+    rig.settle();
+    assert_eq!(news(&mut events), expected);
+    rig.settle();
+    assert_eq!(news(&mut events), []);
+    rig.attach();
+    let mut events = rig.subscribe();
+    rig.settle();
+    assert_eq!(news(&mut events), expected);
+
+    rig.install(1, |_| ());
+    // This one crossed with the Install.
+    rig.ends[1].notify(acquire);
+    rig.settle();
+    let mut events = rig.subscribe();
+    rig.settle();
+    assert_eq!(news(&mut events), []);
+}
+
+#[test]
+fn a_refused_acquire_is_told_to_all_workers_once() {
+    let mut rig = Rig::new(2);
+    rig.set_policies(&[1]);
+    let mut events = rig.subscribe();
+    rig.ends[0].notify(Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(3), flow: flow() });
+    rig.settle();
+    assert_eq!(news(&mut events).len(), 1);
+    let refusal = Operation::RefuseAcquire(v1::RefuseAcquire { acquire: 1, retry_after_ms: 5000 });
+    assert_eq!(rig.run(refusal.clone()), done());
+    let told = |(_, c): &&(u16, Command)| matches!(c, Command::RefuseAcquire { policy: PolicySlot(3), retry_after } if retry_after.as_millis() == 5000);
+    assert_eq!(rig.applied.iter().filter(told).count(), 2);
+    assert_eq!(reason(&rig.run(refusal)), Some(Reason::NotFound));
+}
+
+#[test]
+fn limits_are_reported_softly_and_enforced_hard() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let mut events = rig.subscribe();
+    rig.install(1, |m| {
+        m.soft = Some(v1::Limits { time_ms: 5000, ..v1::Limits::default() });
+        m.hard = Some(v1::Limits { time_ms: 9000, packets: 3, ..v1::Limits::default() });
+    });
+    rig.install(2, |m| m.hard = Some(v1::Limits { packets: 3, ..v1::Limits::default() }));
+    rig.wait(4999);
+    assert_eq!(news(&mut events), []);
+    rig.wait(101);
+    rig.wait(1000);
+    assert_eq!(news(&mut events), [event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 })], "once");
+    let sa = rig
+        .applied
+        .iter()
+        .find_map(|(_, c)| if let Command::Install { sa, .. } = c { (sa.id == ChildSaId(2)).then_some(sa) } else { None });
+    let sa = std::sync::Arc::clone(sa.unwrap());
+    (0..3).for_each(|_| sa.state.count_outbound(64));
+    rig.wait(100);
+    assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 2 })]);
+    rig.wait(3000);
+    assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 1 })]);
+    assert_eq!(rig.installed(), [0; 0]);
+    rig.install(3, |_| ());
+    rig.ends[0].notify(Notice::SequenceExhausted(ChildSaId(3)));
+    rig.settle();
+    assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 3 })]);
+}
+
+#[test]
+fn a_parked_half_starts_by_command_or_by_itself() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let park = |fallback_ms| move |m: &mut v1::Install| m.parked = Some(v1::Parked { fallback_ms });
+    rig.install(1, park(0));
+    rig.install(2, park(1000));
+    let parked = |rig: &Rig| rig.core.list().child_sas.iter().filter(|s| s.outbound_parked).map(|s| s.child_sa).collect::<Vec<_>>();
+    rig.wait(999);
+    assert_eq!(parked(&rig), [1, 2]);
+    rig.wait(101);
+    assert_eq!(parked(&rig), [1]);
+    rig.wait(100_000);
+    assert_eq!(parked(&rig), [1], "0 waits for ever");
+    assert_eq!(rig.run(Operation::Activate(v1::Activate { child_sa: 1 })), done());
+    assert_eq!(parked(&rig), [0; 0]);
+}
+
+#[test]
+fn a_retired_sa_lingers_inbound() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    rig.install(1, |_| ());
+    assert_eq!(rig.run(Operation::Retire(v1::Retire { child_sa: 1, linger_ms: 5000 })), done());
+    assert!(matches!(rig.applied.last(), Some((0, Command::RetireOutbound(_)))));
+    assert!(rig.core.list().child_sas[0].retiring);
+    rig.wait(4999);
+    assert_eq!(rig.installed(), [1]);
+    rig.wait(101);
+    assert_eq!(rig.installed(), [0; 0]);
+    assert!(matches!(rig.applied.last(), Some((0, Command::Remove(_)))));
+}
+
+#[test]
+fn policies_are_taken_whole_or_not_at_all() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1, 2]);
+    rig.install(1, |_| ());
+    let before = rig.core.stats().policies;
+    assert_eq!(reason(&rig.set_policies(&[3, 3])), Some(Reason::Invalid));
+    let bad = vec![policy(3), v1::Policy { action: 0, ..policy(4) }];
+    let outcome::Outcome::Failure(failure) = rig.run(Operation::SetPolicies(v1::SetPolicies { policies: bad })) else { panic!() };
+    assert_eq!(failure.detail, "policies[1].action: is missing");
+    assert_eq!(rig.core.stats().policies, before);
+
+    let mut events = rig.subscribe();
+    assert_eq!(rig.set_policies(&[1, 2]), done(), "sending them again is harmless");
+    assert_eq!(rig.installed(), [1]);
+    assert_eq!(rig.set_policies(&[2]), done());
+    assert_eq!(rig.installed(), [0; 0], "an SA goes with its policy");
+    assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 1 })]);
+    let order: Vec<_> = rig.applied.iter().rev().take(2).map(|(_, command)| matches!(command, Command::Remove(_))).collect();
+    assert_eq!(order, [false, true], "removed before the policies change");
+}
+
+#[test]
+fn a_neighbour_is_asked_for_and_published() {
+    let mut rig = Rig::new(2);
+    rig.ends[0].notify(Notice::NeighborMiss { port: PortId(1), address: PEER });
+    rig.ends[1].notify(Notice::NeighborMiss { port: PortId(1), address: PEER });
+    rig.settle();
+    let sent: Vec<_> = rig.applied.drain(..).collect();
+    let [(_, Command::Transmit { via: Via::Port(PortId(1)), frame })] = sent.as_slice() else { panic!("{sent:?}") };
+    assert_eq!(frame.bytes(), slow_path::arp_request(MacAddress([2, 0, 0, 0, 0, 2]), OUTSIDE, PEER));
+
+    // Its answer, as the peer's own stack would write it: the request turned round.
+    let mut reply = slow_path::arp_request(MacAddress([2, 0, 0, 0, 0, 9]), PEER, OUTSIDE);
+    reply[21] = 2;
+    rig.ends[1].punt(PuntClass::SlowPath, Origin::Port(PortId(1)), &reply);
+    rig.settle();
+    let hop = NextHop { port: PortId(1), address: PEER };
+    let known =
+        |(_, c): &(u16, Command)| matches!(c, Command::Snapshot(s) if s.neighbors.lookup(hop) == Some(MacAddress([2, 0, 0, 0, 0, 9])));
+    assert_eq!(rig.applied.iter().filter(|c| known(c)).count(), 2);
+}
+
+#[test]
+fn ike_crosses_in_both_directions() {
+    let mut rig = Rig::new(1);
+    let datagram = v1::Datagram {
+        local_address: OUTSIDE.octets().to_vec().into(),
+        local_port: 4500,
+        remote_address: PEER.octets().to_vec().into(),
+        remote_port: 4500,
+        payload: b"ike".to_vec().into(),
+    };
+    let mirrored =
+        v1::Datagram { local_address: datagram.remote_address.clone(), remote_address: datagram.local_address.clone(), ..datagram.clone() };
+    let packet = punt::to_packet(&mirrored, |_| true, 1).unwrap();
+    let frame = [&[0; 12][..], &[8, 0], &packet].concat();
+    rig.ends[0].punt(PuntClass::IkeInit, Origin::Port(PortId(1)), &frame);
+    rig.settle();
+    assert_eq!(rig.counter("ike_without_controller"), 1);
+
+    let (sender, mut stream) = mpsc::channel(1);
+    rig.core.open_punt(rig.epoch, sender).unwrap();
+    for _ in 0..2 {
+        rig.ends[0].punt(PuntClass::IkeSession, Origin::Port(PortId(1)), &frame);
+        rig.settle();
+    }
+    assert_eq!(stream.try_recv().unwrap().unwrap().datagrams, std::slice::from_ref(&datagram));
+    assert_eq!((rig.counter("ike_received"), rig.counter("ike_overflow")), (1, 1), "bounded, and counted");
+    rig.ends[0].punt(PuntClass::IkeSession, Origin::Port(PortId(1)), &frame[..frame.len() - 1]);
+    rig.settle();
+    assert_eq!(rig.counter("ike_malformed"), 1);
+
+    rig.core.send_datagrams(&[datagram.clone(), v1::Datagram { local_address: PEER.octets().to_vec().into(), ..datagram.clone() }]);
+    rig.settle();
+    let Some((_, Command::Transmit { via: Via::Route, frame })) = rig.applied.last() else { panic!("{:?}", rig.applied) };
+    assert_eq!(punt::from_packet(frame.bytes()), Some(mirrored));
+    assert_eq!((rig.counter("ike_sent"), rig.counter("ike_refused")), (1, 1), "never from a foreign address");
+}
+
+#[test]
+fn unknown_spis_and_life_are_reported_once_a_second() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    rig.install(1, |_| ());
+    let mut events = rig.subscribe();
+    let miss = |remote| Notice::SpiMiss { spi: 0x1234, local: OUTSIDE, remote };
+    for _ in 0..5 {
+        rig.ends[0].notify(miss(PEER));
+        rig.wait(100);
+    }
+    rig.ends[0].notify(miss(Ipv4Addr::new(192, 0, 2, 3)));
+    rig.settle();
+    assert_eq!(news(&mut events).len(), 2, "one for each peer");
+    let sa = rig.applied.iter().find_map(|(_, c)| if let Command::Install { sa, .. } = c { Some(std::sync::Arc::clone(sa)) } else { None });
+    let sa = sa.unwrap();
+    for _ in 0..20 {
+        sa.state.count_inbound(64, rig.now_ms);
+        rig.wait(100);
+    }
+    let life = news(&mut events);
+    assert_eq!(life.len(), 2, "{life:?}");
+    assert!(life.iter().all(|e| matches!(e, event::Event::LastInbound(v1::LastInbound { child_sa: 1, age_ms }) if *age_ms <= 100)));
+    rig.wait(5000);
+    assert_eq!(news(&mut events).len(), 1, "the last packets, and then silence");
+}
+
+#[test]
+fn what_is_reported_adds_up() {
+    let mut rig = Rig::new(2);
+    rig.set_policies(&[1]);
+    rig.install(1, |_| ());
+    let stats = rig.core.stats();
+    assert_eq!((stats.boot_id.as_slice(), stats.epoch), (&[7; 16][..], 1));
+    assert_eq!(
+        stats.ports.iter().map(|p| (p.name.as_str(), p.role.as_str())).collect::<Vec<_>>(),
+        [("inside", "protected"), ("outside", "unprotected")]
+    );
+    assert!(stats.ports[0].link_up && stats.workers.len() == 2 && stats.policies.len() == 1);
+    assert!(stats.counters.iter().all(|counter| !counter.meaning.is_empty()));
+    let status = &rig.core.list().child_sas[0];
+    assert_eq!((status.outbound_sequence, status.inbound_packets, status.replay_window), (1, 0, 1024));
+}

@@ -1,0 +1,219 @@
+//! The same core behind gRPC on a Unix socket of the test's own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use culvert_proto::dataplane::v1::data_plane_client::DataPlaneClient;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+use super::*;
+use crate::clock::Clock;
+use crate::server::service::Shared;
+use crate::server::socket::{Socket, SocketError};
+use crate::server::{ServeError, serve};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("culvert-data-test-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("data.sock")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+struct Running {
+    folder: Folder,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), ServeError>>,
+    /// Reports to the server as a worker would.
+    notices: mpsc::Sender<Notice>,
+}
+
+impl Running {
+    fn start(allowed_uids: Option<&[u32]>) -> Self {
+        let folder = Folder::new();
+        let socket = Socket::bind(&folder.socket(), allowed_uids).unwrap();
+        let (core, mut ends) = core(1, QueueSizes::default(), 64);
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async move { drop(stopped.await) };
+        let server = tokio::spawn(serve(Shared::new(core), socket, Clock::start(), stopped));
+        let (notices, mut reported) = mpsc::channel(8);
+        tokio::spawn(async move {
+            let mut end = ends.pop().unwrap();
+            loop {
+                while end.command().is_some() {
+                    end.applied();
+                }
+                while let Ok(notice) = reported.try_recv() {
+                    end.notify(notice);
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Self { folder, stop, server, notices }
+    }
+
+    async fn channel(&self) -> Channel {
+        connect(&self.folder.socket()).await.unwrap()
+    }
+
+    async fn client(&self) -> DataPlaneClient<Channel> {
+        DataPlaneClient::new(self.channel().await)
+    }
+
+    /// Stops the server within the time it promises, and answers whether the socket is gone.
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        timeout(Duration::from_secs(3), self.server).await.unwrap().unwrap().unwrap();
+        assert!(!self.folder.socket().exists());
+    }
+}
+
+async fn connect(path: &Path) -> Result<Channel, tonic::transport::Error> {
+    Endpoint::try_from(format!("unix:{}", path.display())).unwrap().connect().await
+}
+
+async fn attach(client: &mut DataPlaneClient<Channel>) -> u64 {
+    client.attach(v1::AttachRequest { controller: "test".to_owned() }).await.unwrap().into_inner().epoch
+}
+
+/// A stream of requests that stays open as long as its sender.
+fn requests<T>() -> (mpsc::Sender<T>, ReceiverStream<T>) {
+    let (sender, receiver) = mpsc::channel(8);
+    (sender, ReceiverStream::new(receiver))
+}
+
+async fn message<T>(stream: &mut Streaming<T>) -> Result<Option<T>, Status> {
+    timeout(Duration::from_secs(5), stream.message()).await.unwrap()
+}
+
+#[tokio::test]
+async fn health_reflection_and_stats_answer_without_an_epoch() {
+    let running = Running::start(None);
+    let mode = fs::metadata(running.folder.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut health = HealthClient::new(running.channel().await);
+    let check = HealthCheckRequest { service: "culvert.dataplane.v1.DataPlane".to_owned() };
+    assert_eq!(health.check(check).await.unwrap().into_inner().status, 1, "SERVING");
+
+    let list = ServerReflectionRequest { host: String::new(), message_request: Some(MessageRequest::ListServices(String::new())) };
+    let mut reflection = ServerReflectionClient::new(running.channel().await);
+    let mut answers = reflection.server_reflection_info(tokio_stream::once(list)).await.unwrap().into_inner();
+    let answer = answers.next().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(services) = answer else { panic!("{answer:?}") };
+    let names: Vec<_> = services.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"culvert.dataplane.v1.DataPlane") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+
+    let mut client = running.client().await;
+    assert_eq!(client.stats(v1::StatsRequest {}).await.unwrap().into_inner().boot_id, [7; 16]);
+    assert!(client.list_child_sas(v1::ListChildSasRequest {}).await.unwrap().into_inner().child_sas.is_empty());
+    drop((client, health, reflection, answers));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_sa_is_programmed_and_listed_without_keys() {
+    let running = Running::start(None);
+    let mut client = running.client().await;
+    let epoch = attach(&mut client).await;
+    let (program, stream) = requests();
+    let mut answers = client.program(stream).await.unwrap().into_inner();
+    let batch = |operations: Vec<(u64, Operation)>| v1::ProgramRequest {
+        epoch,
+        operations: operations.into_iter().map(|(id, operation)| v1::Operation { id, operation: Some(operation) }).collect(),
+    };
+    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] });
+    program.send(batch(vec![(1, policies), (2, Operation::LeaseSpis(v1::LeaseSpis { count: 1 }))])).await.unwrap();
+    let outcomes = message(&mut answers).await.unwrap().unwrap().outcomes;
+    assert_eq!(outcomes.iter().map(|outcome| outcome.id).collect::<Vec<_>>(), [1, 2]);
+    let Some(outcome::Outcome::Spis(lease)) = &outcomes[1].outcome else { panic!("{outcomes:?}") };
+    program.send(batch(vec![(3, Operation::Install(install(9, lease.spis[0])))])).await.unwrap();
+    assert_eq!(message(&mut answers).await.unwrap().unwrap().outcomes[0].outcome, Some(done()));
+    let listed = client.list_child_sas(v1::ListChildSasRequest {}).await.unwrap().into_inner().child_sas;
+    assert_eq!(listed.iter().map(|status| (status.child_sa, status.inbound_spi)).collect::<Vec<_>>(), [(9, lease.spis[0])]);
+
+    // Another controller attaches: the old epoch is refused on every stream.
+    attach(&mut running.client().await).await;
+    program.send(batch(vec![(4, Operation::Claim(v1::Claim::default()))])).await.unwrap();
+    assert_eq!(message(&mut answers).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(client.events(v1::EventsRequest { epoch }).await.unwrap_err().code(), Code::FailedPrecondition);
+    let (punts, stream) = requests();
+    punts.send(v1::PuntRequest { epoch, datagrams: Vec::new() }).await.unwrap();
+    let mut datagrams = client.punt(stream).await.unwrap().into_inner();
+    assert_eq!(message(&mut datagrams).await.unwrap_err().code(), Code::FailedPrecondition);
+    // Streams that are open do not keep the server from stopping.
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_acquire_is_sent_again_on_subscribing() {
+    let running = Running::start(None);
+    let mut client = running.client().await;
+    running.notices.send(Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(0), flow: flow() }).await.unwrap();
+    for _ in 0..2 {
+        let epoch = attach(&mut client).await;
+        let mut events = client.events(v1::EventsRequest { epoch }).await.unwrap().into_inner();
+        let event = message(&mut events).await.unwrap().unwrap().event.unwrap();
+        assert_eq!(event, event::Event::Acquire(v1::Acquire { id: 1, policy: 1, flow: Some(flow().into()) }));
+        attach(&mut client).await;
+        assert!(message(&mut events).await.unwrap().is_none(), "ends with its epoch");
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn users_who_are_not_named_are_turned_away() {
+    let stranger = rustix::process::geteuid().as_raw().wrapping_add(1);
+    let running = Running::start(Some(&[stranger]));
+    let refused = match connect(&running.folder.socket()).await {
+        Ok(channel) => DataPlaneClient::new(channel).stats(v1::StatsRequest {}).await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_left_behind_is_replaced_and_one_in_use_is_not() {
+    let folder = Folder::new();
+    let path = folder.socket();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let socket = Socket::bind(&path, None).unwrap();
+    assert!(matches!(Socket::bind(&path, None), Err(SocketError::InUse(_))));
+    assert!(path.exists(), "the refused one takes nothing away");
+    drop(socket);
+    assert!(!path.exists());
+    fs::write(&path, "").unwrap();
+    assert!(matches!(Socket::bind(&path, None), Err(SocketError::Occupied(_))));
+    assert!(path.exists());
+}
