@@ -1,2 +1,128 @@
-//! Culvert's control plane daemon.
-fn main() {}
+//! `culvert-control`: reads the command line and turns the system's signals into the daemon's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Parser};
+use culvert_control::config::{self, Diagnostic, Loaded};
+use culvert_control::{Signal, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Culvert's control plane: negotiates IPsec SAs and programs the data plane with them.
+#[derive(Debug, Parser)]
+#[command(name = "culvert-control", version, group = ArgGroup::new("what").required(true))]
+struct Arguments {
+    /// Run with this configuration.
+    #[arg(long, value_name = "FILE", group = "what")]
+    config: Option<PathBuf>,
+    /// Check this configuration and its secrets, say what is wrong, and end: 0 without faults, 1 with some.
+    #[arg(long, value_name = "FILE", group = "what")]
+    check: Option<PathBuf>,
+    /// How much to log: error, warn, info, debug, trace, or a filter of tracing.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log: String,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match (arguments.config, arguments.check) {
+        (Some(file), _) => serve(&file, &arguments.log),
+        (None, Some(file)) => check(&file),
+        (None, None) => ExitCode::from(2),
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match config::load(file) {
+        Ok(Loaded { ike, .. }) => {
+            let children = ike.connections.iter().map(|connection| connection.children.len()).sum::<usize>();
+            println!("{}: {} connections, {children} children, {} policies", file.display(), ike.connections.len(), ike.policies.len());
+            ExitCode::SUCCESS
+        }
+        Err(faults) => {
+            print_faults(&faults);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(file: &Path, level: &str) -> ExitCode {
+    if let Err(error) = telemetry::init(level) {
+        eprintln!("--log {level}: {error}; write error, warn, info, debug or trace");
+        return ExitCode::from(2);
+    }
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            print_faults(&faults);
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(JOB_THREADS).build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        let (sender, signals) = mpsc::channel(1);
+        listen(file.to_path_buf(), sender).map_err(|error| format!("cannot listen to signals: {error}"))?;
+        culvert_control::run(loaded, signals).await.map_err(|error| error.to_string())
+    });
+    // A job that still computes has nobody to answer.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Threads for key exchanges.
+const JOB_THREADS: usize = 4;
+
+/// SIGTERM and SIGINT end the daemon, SIGHUP reads the configuration again.
+fn listen(file: PathBuf, signals: mpsc::Sender<Signal>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        loop {
+            let signal = tokio::select! {
+                _ = terminate.recv() => Some(Signal::Shutdown),
+                _ = interrupt.recv() => Some(Signal::Shutdown),
+                _ = hangup.recv() => reload(&file),
+            };
+            if let Some(signal) = signal
+                && signals.send(signal).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A configuration with faults changes nothing.
+fn reload(file: &Path) -> Option<Signal> {
+    match config::load(file) {
+        Ok(loaded) => {
+            tracing::info!("configuration read again; sockets stay as they are");
+            Some(Signal::Reload(Box::new(loaded.ike)))
+        }
+        Err(faults) => {
+            faults.iter().for_each(|fault| tracing::error!("{fault}"));
+            tracing::error!("the configuration stays as it was");
+            None
+        }
+    }
+}
+
+fn print_faults(faults: &[Diagnostic]) {
+    faults.iter().for_each(|fault| eprintln!("{fault}"));
+}

@@ -1,0 +1,269 @@
+//! `[connections.NAME]` and `[policies.NAME]`: the PAD and the SPD (RFC 4301 section 4.4).
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ike::config::{Child, Connection, Psk, Retransmission, StartAction};
+use ipsec_types::{
+    EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction, PolicyId,
+    PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
+};
+
+use super::diagnostic::{Report, nearest};
+use super::section::{Found, Section};
+
+/// Where a connection stands in the file: octets and path.
+pub(super) type Place = Found<()>;
+
+/// Numbers the entries of the SPD as they are read.
+#[derive(Debug, Default)]
+pub(super) struct Spd {
+    /// Where each entry stands, and the priority it was given.
+    entries: Vec<(usize, Option<u32>)>,
+}
+
+impl Spd {
+    fn enter(&mut self, section: &Section<'_>, priority: Option<u32>) -> PolicyId {
+        self.entries.push((section.span().start, priority));
+        PolicyId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Entries without a priority are looked at in the order of the file: 1000, 1010, and so on.
+    pub(super) fn assign_priorities(&self, connections: &mut [Connection], policies: &mut [Policy]) {
+        let priority_of = |PolicyId(id): PolicyId| {
+            let own = usize::try_from(id).ok().and_then(|id| self.entries.get(id.checked_sub(1)?));
+            own.map_or(u32::MAX, |&(start, given)| {
+                let before = self.entries.iter().filter(|&&(other, _)| other < start).count();
+                given.unwrap_or_else(|| u32::try_from(1000 + 10 * before).unwrap_or(u32::MAX))
+            })
+        };
+        for child in connections.iter_mut().flat_map(|connection| &mut connection.children) {
+            child.priority = priority_of(child.policy);
+        }
+        for policy in policies {
+            policy.priority = priority_of(policy.id);
+        }
+    }
+}
+
+/// One connection. `None` where a fault leaves nothing to go on with.
+pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Option<(Connection, Place)> {
+    const IKE_EXAMPLE: &str = "aes128gcm16-prfsha256-x25519";
+    let place = Found { value: (), span: section.span(), path: section.path("local") };
+    if let Some(version) = section.integer("version", 0..=2)
+        && version.value != 2
+    {
+        section.fault_at(&version, format!("IKE version {} is not supported", version.value), "write version = 2");
+    }
+    let (local_addrs, local_faulty) = addresses(&mut section, "local_addrs");
+    let (remote_addrs, remote_faulty) = addresses(&mut section, "remote_addrs");
+    let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE);
+    let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
+    let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
+    let retransmission = retransmission(&mut section);
+
+    let local_identity = peer(&mut section, "local").or_else(|| local_addrs.first().copied().map(address_identity));
+    if local_identity.is_none() && !local_faulty {
+        section.fault("local.id", "this gateway has no identity", "write local.id = \"gw.example.org\", or local_addrs");
+    }
+    let remote_identity = peer(&mut section, "remote");
+
+    let mut children = Vec::new();
+    for (child, inner) in section.sections("children") {
+        children.extend(read_child(child, inner, spd, remote_addrs.is_empty() && !remote_faulty));
+    }
+    if children.is_empty() {
+        section.fault("children", "this connection protects nothing", format!("add [connections.{name}.children.NAME]"));
+    }
+    section.finish();
+    let connection = Connection {
+        name,
+        local_addrs,
+        remote_addrs,
+        proposals,
+        local_identity: local_identity?,
+        remote_identity,
+        children,
+        dpd_delay,
+        retransmission,
+        force_encapsulation,
+    };
+    Some((connection, place))
+}
+
+/// A bypass or discard entry of the SPD.
+pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> Option<Policy> {
+    const ACTIONS: &[(&str, PolicyAction)] = &[("bypass", PolicyAction::Bypass), ("discard", PolicyAction::Discard)];
+    let action = section.choice("action", ACTIONS);
+    if action.is_none() {
+        missing(&section, "action", "action = \"bypass\"");
+    }
+    let local = selectors(&mut section, "local_ts");
+    let remote = selectors(&mut section, "remote_ts");
+    let priority = priority(&mut section);
+    let id = spd.enter(&section, priority);
+    section.finish();
+    Some(Policy { id, name, priority: 0, action: action?.value, local, remote })
+}
+
+/// Notes a connection that no pre-shared key fits.
+pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], secrets: Option<&Path>, report: &Report<'_>) {
+    // As the core chooses: a key that names either side, or nobody. Case does not distinguish names.
+    let same = |a: &Identity, b: &Identity| a.id_type() == b.id_type() && a.to_string().eq_ignore_ascii_case(&b.to_string());
+    let names = |psk: &Psk, id: &Identity| psk.owners.iter().any(|owner| same(owner, id));
+    let remote = connection.remote_identity.as_ref();
+    let fits =
+        |psk: &Psk| psk.owners.is_empty() || names(psk, &connection.local_identity) || remote.is_none_or(|remote| names(psk, remote));
+    if psks.iter().any(fits) {
+        return;
+    }
+    let remote = remote.map_or_else(|| "any peer".to_owned(), |id| format!("'{id}'"));
+    let remedy = match secrets {
+        Some(file) => format!("add [ike.{}] with secret and ids to {}", connection.name, file.display()),
+        None => "write secrets = \"secrets.toml\" at the top and put [ike.NAME] with secret and ids there".to_owned(),
+    };
+    report.add(&place.span, &place.path, format!("no pre-shared key for '{}' and {remote}", connection.local_identity), remedy);
+}
+
+fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote: bool) -> Option<Child> {
+    const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
+    let local_selectors = selectors(&mut section, "local_ts");
+    let remote_selectors = selectors(&mut section, "remote_ts");
+    let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP);
+    let start = section.choice("start_action", ACTIONS);
+    if let Some(start) = start.as_ref().filter(|start| any_remote && start.value != StartAction::None) {
+        section.fault_at(start, "the connection has no remote_addrs to call", "write remote_addrs, or start_action = \"none\"");
+    }
+    let replay_window = section.integer("replay_window", 0..=MAX_REPLAY_WINDOW).map_or(1024, |found| found.value);
+    let life_time = section.duration("life_time").map(|found| found.value).filter(|life| !life.is_zero());
+    if let Some(mode) = section.text("mode", "\"tunnel\"").filter(|mode| mode.value != "tunnel") {
+        section.fault_at(&mode, format!("mode '{}' is not supported", mode.value), "write mode = \"tunnel\"");
+    }
+    let priority = priority(&mut section);
+    let policy = spd.enter(&section, priority);
+    section.finish();
+    let start_action = start.map_or(StartAction::None, |start| start.value);
+    Some(Child { name, policy, priority: 0, proposals, local_selectors, remote_selectors, start_action, replay_window, life_time })
+}
+
+/// The widest window the data plane takes, in packets.
+const MAX_REPLAY_WINDOW: u32 = 4096;
+
+/// What is offered and accepted where the file does not say. AEAD first; CBC stands in a proposal of its own (RFC 7296 section 3.3).
+const DEFAULT_IKE: &[&str] =
+    &["aes128gcm16-aes256gcm16-prfsha256-prfsha384-x25519-ecp256", "aes128-aes256-sha256-sha384-prfsha256-prfsha384-x25519-ecp256"];
+const DEFAULT_ESP: &[&str] = &["aes128gcm16-aes256gcm16-esn-noesn"];
+
+/// `local` or `remote`: how a side authenticates, and as whom.
+fn peer(connection: &mut Section<'_>, key: &'static str) -> Option<Identity> {
+    let mut section = connection.section(key)?;
+    if let Some(auth) = section.text("auth", "\"psk\"").filter(|auth| auth.value != "psk") {
+        section.fault_at(&auth, format!("authentication '{}' is not supported", auth.value), "write auth = \"psk\"");
+    }
+    let any = section.text_is("id", "%any");
+    let identity = section.parsed::<Identity>("id", "\"gw.example.org\" or \"192.0.2.1\"");
+    section.finish();
+    identity.filter(|_| !any).map(|found| found.value)
+}
+
+fn address_identity(address: IpAddr) -> Identity {
+    match address {
+        IpAddr::V4(address) => Identity::Ipv4(address),
+        IpAddr::V6(address) => Identity::Ipv6(address),
+    }
+}
+
+/// Outer addresses, and whether some were faulty; `%any` and nothing at all mean any.
+fn addresses(section: &mut Section<'_>, key: &'static str) -> (Vec<IpAddr>, bool) {
+    const EXAMPLE: &str = "\"192.0.2.1\"";
+    let before = section.faults();
+    let list = section.list_with(key, EXAMPLE, |section, text| match text.value.parse::<IpAddr>() {
+        Ok(address @ IpAddr::V4(_)) => Some(text.with(Some(address))),
+        Ok(IpAddr::V6(_)) => {
+            section.fault_at(&text, "IPv6 is not supported outside the tunnel", format!("write an IPv4 address, for example {EXAMPLE}"));
+            None
+        }
+        Err(_) if text.value == "%any" => Some(text.with(None)),
+        Err(_) => {
+            let problem = format!("'{}' is no address, and names are not looked up", text.value);
+            section.fault_at(&text, problem, format!("write for example {EXAMPLE}"));
+            None
+        }
+    });
+    let addresses = list.unwrap_or_default().into_iter().filter_map(|found| found.value).collect();
+    (addresses, section.faults() > before)
+}
+
+fn selectors(section: &mut Section<'_>, key: &'static str) -> Vec<TrafficSelector> {
+    const EXAMPLE: &str = "\"10.1.0.0/24\"";
+    let list = section.list_with(key, EXAMPLE, |section, text| match text.value.parse::<TrafficSelector>() {
+        Ok(selector) if selector.addresses().first().is_ipv4() => Some(text.with(selector)),
+        Ok(_) => {
+            section.fault_at(&text, "IPv6 is not supported inside the tunnel", format!("write an IPv4 selector, for example {EXAMPLE}"));
+            None
+        }
+        Err(error) => {
+            section.fault_at(&text, error.to_string(), format!("write for example {EXAMPLE}"));
+            None
+        }
+    });
+    match &list {
+        Some(list) if list.is_empty() => section.empty(key, format!("write {key} = [{EXAMPLE}]")),
+        Some(_) => {}
+        None => missing(section, key, &format!("{key} = [{EXAMPLE}]")),
+    }
+    list.unwrap_or_default().into_iter().map(|found| found.value).collect()
+}
+
+/// Proposals, each fault with the algorithm that was probably meant.
+fn proposals<T: FromStr<Err = ProposalError>>(section: &mut Section<'_>, key: &'static str, example: &str, defaults: &[&str]) -> Vec<T> {
+    let list = section.list_with(key, &format!("\"{example}\""), |section, text| match text.value.parse::<T>() {
+        Ok(proposal) => Some(text.with(proposal)),
+        Err(error) => {
+            let meant = if let ProposalError::UnknownKeyword(word) = &error { nearest(word, keywords()) } else { None };
+            let remedy = meant.map_or_else(String::new, |meant| format!("did you mean '{meant}'? "));
+            section.fault_at(&text, error.to_string(), format!("{remedy}write for example {example}"));
+            None
+        }
+    });
+    match list {
+        Some(list) if list.is_empty() => section.empty(key, format!("write {key} = [\"{example}\"], or leave it out for the default")),
+        Some(list) => return list.into_iter().map(|found| found.value).collect(),
+        None => {}
+    }
+    defaults.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// Every algorithm's name.
+fn keywords() -> impl Iterator<Item = &'static str> {
+    let encryption = EncryptionAlgorithm::ALL.iter().map(|a| a.keyword());
+    let integrity = IntegrityAlgorithm::ALL.iter().map(|a| a.keyword());
+    let prf = PrfAlgorithm::ALL.iter().map(|a| a.keyword());
+    let methods = KeyExchangeMethod::ALL.iter().map(|a| a.keyword());
+    encryption.chain(integrity).chain(prf).chain(methods).chain(SequenceNumbers::ALL.iter().map(|a| a.keyword()))
+}
+
+fn retransmission(section: &mut Section<'_>) -> Retransmission {
+    let defaults = Retransmission::default();
+    let timeout = section.duration("retransmit_timeout");
+    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value < MIN_RETRANSMIT_TIMEOUT) {
+        section.fault_at(timeout, "this would flood the peer", "write at least \"100ms\"");
+    }
+    Retransmission {
+        timeout: timeout.map_or(defaults.timeout, |found| found.value),
+        base_percent: section.hundredths("retransmit_base", 100..=1000).map_or(defaults.base_percent, |found| found.value),
+        tries: section.integer("retransmit_tries", 0..=100).map_or(defaults.tries, |found| found.value),
+    }
+}
+
+const MIN_RETRANSMIT_TIMEOUT: Duration = Duration::from_millis(100);
+
+fn priority(section: &mut Section<'_>) -> Option<u32> {
+    section.integer("priority", 1..=u32::MAX).map(|found| found.value)
+}
+
+fn missing(section: &Section<'_>, key: &str, example: &str) {
+    section.missing(key, format!("write {example}"));
+}

@@ -1,0 +1,153 @@
+//! The configuration: a TOML file in swanctl's vocabulary and a file of secrets beside it.
+//!
+//! ```toml
+//! secrets = "secrets.toml"                 # relative to this file; nobody else may read it
+//!
+//! [control]
+//! socket = "/run/culvert/control.sock"     # where `culvert` finds this process
+//!
+//! [dataplane]
+//! socket = "/run/culvert/data.sock"        # where this process finds culvert-data
+//!
+//! [connections.site-b]
+//! remote_addrs = ["192.0.2.2"]
+//! local.id = "gw-a.example"
+//! remote.id = "gw-b.example"
+//!
+//! [connections.site-b.children.net]
+//! local_ts = ["10.1.0.0/24"]
+//! remote_ts = ["10.2.0.0/24"]
+//! start_action = "trap"
+//! ```
+//!
+//! Every fault is reported, not only the first, with file, line, column, field and remedy: [`Diagnostic`].
+
+mod connections;
+mod diagnostic;
+mod secrets;
+mod section;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use ike::config::{Config, Psk};
+use toml::Spanned;
+use toml::de::DeTable;
+
+pub use diagnostic::Diagnostic;
+
+use connections::Spd;
+use diagnostic::Report;
+use section::Section;
+
+/// A configuration without faults.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Where operators' gRPC is served.
+    pub control_socket: PathBuf,
+    /// Where the data plane listens.
+    pub data_socket: PathBuf,
+    /// What the protocol core needs.
+    pub ike: Config,
+}
+
+/// Reads and checks `file` and the secrets it names.
+///
+/// # Errors
+/// Every fault that was found, in the order of the files.
+pub fn load(file: &Path) -> Result<Loaded, Vec<Diagnostic>> {
+    let text = fs::read_to_string(file).map_err(|error| vec![unreadable(file, &error)])?;
+    let report = Report::new(file, &text);
+    let table = parse(&text, &report);
+    let (loaded, mut faults) = read(file, &table, &report);
+    let mut all = report.into_faults();
+    all.append(&mut faults);
+    if all.is_empty() { Ok(loaded) } else { Err(all) }
+}
+
+/// The document; faults of syntax are noted, and what can be read is.
+fn parse<'t>(text: &'t str, report: &Report<'_>) -> DeTable<'t> {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        report.add(
+            &span,
+            "",
+            format!("this is no TOML: {}", error.message()),
+            "see https://toml.io for how tables, texts and lists are written",
+        );
+    }
+    Spanned::into_inner(table)
+}
+
+/// What the document says, and the faults of the secrets file.
+fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loaded, Vec<Diagnostic>) {
+    let mut root = Section::root(table, report);
+    let secrets_file = root.text("secrets", "\"secrets.toml\"");
+    let (control_socket, cookie_threshold) = control(&mut root);
+    let data_socket = dataplane(&mut root);
+
+    let mut spd = Spd::default();
+    let mut connections = Vec::new();
+    for (name, section) in root.sections("connections") {
+        connections.extend(connections::read(name, section, &mut spd));
+    }
+    let mut policies = Vec::new();
+    for (name, section) in root.sections("policies") {
+        policies.extend(connections::policy(name, section, &mut spd));
+    }
+    root.finish();
+
+    let secrets_path = secrets_file.map(|found| file.with_file_name(found.value));
+    let (psks, faults) = secrets_path.as_deref().map_or_else(<(Vec<Psk>, Vec<Diagnostic>)>::default, secrets::load);
+    if faults.is_empty() {
+        for (connection, place) in &connections {
+            connections::check_key(connection, place, &psks, secrets_path.as_deref(), report);
+        }
+    }
+    let mut connections: Vec<_> = connections.into_iter().map(|(connection, _)| connection).collect();
+    spd.assign_priorities(&mut connections, &mut policies);
+    let ike = Config { connections, psks, policies, cookie_threshold };
+    (Loaded { control_socket, data_socket, ike }, faults)
+}
+
+fn control(root: &mut Section<'_>) -> (PathBuf, usize) {
+    const DEFAULT_SOCKET: &str = "/run/culvert/control.sock";
+    /// strongSwan's default.
+    const DEFAULT_COOKIE_THRESHOLD: usize = 30;
+
+    let Some(mut section) = root.section("control") else { return (DEFAULT_SOCKET.into(), DEFAULT_COOKIE_THRESHOLD) };
+    let socket = section.text("socket", "\"/run/culvert/control.sock\"").map_or(DEFAULT_SOCKET, |found| found.value).into();
+    let threshold = section.integer("cookie_threshold", 0..=1_000_000);
+    section.finish();
+    (socket, threshold.and_then(|found| usize::try_from(found.value).ok()).unwrap_or(DEFAULT_COOKIE_THRESHOLD))
+}
+
+fn dataplane(root: &mut Section<'_>) -> PathBuf {
+    const DEFAULT_SOCKET: &str = "/run/culvert/data.sock";
+
+    let Some(mut section) = root.section("dataplane") else { return DEFAULT_SOCKET.into() };
+    let socket = section.text("socket", "\"/run/culvert/data.sock\"").map_or(DEFAULT_SOCKET, |found| found.value).into();
+    section.finish();
+    socket
+}
+
+fn unreadable(file: &Path, error: &std::io::Error) -> Diagnostic {
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => "check the path".to_owned(),
+        ErrorKind::PermissionDenied => "run as the user that may read it".to_owned(),
+        ErrorKind::InvalidData => "save it as UTF-8".to_owned(),
+        _ => "check that it is a regular file".to_owned(),
+    };
+    Diagnostic {
+        file: file.to_path_buf(),
+        position: None,
+        field: String::new(),
+        problem: format!("cannot read this file: {error}"),
+        remedy,
+    }
+}

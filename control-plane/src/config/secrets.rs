@@ -1,0 +1,166 @@
+//! The secrets file: `[ike.NAME]` with `secret` and `ids`, as in swanctl.conf. Only its owner may read it.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use ike::config::Psk;
+use ipsec_types::{Identity, Secret};
+use toml::de::{DeTable, DeValue};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::diagnostic::{Diagnostic, Report};
+use super::section::Section;
+use super::{parse, unreadable};
+
+/// The pre-shared keys, and what is wrong with the file. The text is zeroed before this returns.
+pub(super) fn load(file: &Path) -> (Vec<Psk>, Vec<Diagnostic>) {
+    let text = match read_private(file) {
+        Ok(text) => text,
+        Err(fault) => return (Vec::new(), vec![*fault]),
+    };
+    let report = Report::new(file, &text);
+    let mut table = parse(&text, &report);
+    let psks = read(&table, &report);
+    wipe(&mut table);
+    (psks, report.into_faults())
+}
+
+/// The text of a file that nobody but its owner may read or write. The check is of the open file, so that nothing can be swapped in.
+fn read_private(path: &Path) -> Result<Zeroizing<String>, Box<Diagnostic>> {
+    let cannot = |error: std::io::Error| Box::new(unreadable(path, &error));
+    let mut file = File::open(path).map_err(cannot)?;
+    let metadata = file.metadata().map_err(cannot)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Box::new(Diagnostic {
+            file: path.to_path_buf(),
+            position: None,
+            field: String::new(),
+            problem: format!("mode {mode:03o} lets others at the secrets"),
+            remedy: format!("run chmod 600 {}", path.display()),
+        }));
+    }
+    // One octet more than the file, so that reading to its end never moves the text and leaves a copy behind.
+    let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);
+    let mut text = Zeroizing::new(String::with_capacity(capacity));
+    file.read_to_string(&mut text).map_err(cannot)?;
+    Ok(text)
+}
+
+fn read<'d>(table: &'d DeTable<'d>, report: &'d Report<'d>) -> Vec<Psk> {
+    let mut root = Section::root(table, report);
+    let mut psks = Vec::new();
+    for (_, mut section) in root.sections("ike") {
+        let ids = section.list::<Identity>("ids", "\"gw.example.org\"").unwrap_or_default();
+        let owners = ids.into_iter().map(|found| found.value).collect();
+        match section.text("secret", SECRET_EXAMPLE) {
+            Some(found) => match decode(found.value) {
+                Ok(secret) => psks.push(Psk { owners, secret }),
+                Err(problem) => section.fault_at(&found, problem, format!("write for example {SECRET_EXAMPLE}")),
+            },
+            None => section.missing("secret", format!("write secret = {SECRET_EXAMPLE}")),
+        }
+        section.finish();
+    }
+    root.finish();
+    psks
+}
+
+const SECRET_EXAMPLE: &str = "\"some long text\", \"0x...\" for hexadecimal or \"0s...\" for Base64";
+
+/// The key that the text stands for, as in swanctl.conf.
+fn decode(text: &str) -> Result<Secret, &'static str> {
+    let octets = if let Some(hex) = text.strip_prefix("0x") {
+        hexadecimal(hex).ok_or("this is no hexadecimal")?
+    } else if let Some(base64) = text.strip_prefix("0s") {
+        base64_octets(base64).ok_or("this is no Base64")?
+    } else {
+        Zeroizing::new(text.as_bytes().to_vec())
+    };
+    if octets.is_empty() { Err("the secret is empty") } else { Ok(octets.into()) }
+}
+
+fn hexadecimal(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut octets = Zeroizing::new(Vec::with_capacity(text.len() / 2));
+    for i in (0..text.len()).step_by(2) {
+        octets.push(u8::from_str_radix(text.get(i..i + 2)?, 16).ok()?);
+    }
+    Some(octets)
+}
+
+/// RFC 4648 section 4, with or without padding.
+fn base64_octets(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    if digits.len() % 4 == 1 || padding > 0 && (padding > 2 || !text.len().is_multiple_of(4)) {
+        return None;
+    }
+    let mut octets = Zeroizing::new(Vec::with_capacity(digits.len() * 3 / 4));
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            octets.push((bits >> held & 0xff).try_into().ok()?);
+        }
+    }
+    // Bits left over must be zero: another text would mean the same octets.
+    (bits & ((1 << held) - 1) == 0).then_some(octets)
+}
+
+/// Zeroes the texts that the parser had to copy, because they held escapes.
+fn wipe(table: &mut DeTable<'_>) {
+    for (_, value) in table.iter_mut() {
+        wipe_value(value.get_mut());
+    }
+}
+
+fn wipe_value(value: &mut DeValue<'_>) {
+    match value {
+        DeValue::String(Cow::Owned(text)) => text.zeroize(),
+        DeValue::Array(entries) => entries.iter_mut().for_each(|entry| wipe_value(entry.get_mut())),
+        DeValue::Table(table) => wipe(table),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_text_hexadecimal_or_base64() {
+        let octets = |text: &str| decode(text).map(|secret| secret.expose().to_vec());
+        assert_eq!(octets("hunter2").as_deref(), Ok(&b"hunter2"[..]));
+        assert_eq!(octets("0x00Ff").as_deref(), Ok(&[0, 255][..]));
+        // RFC 4648 section 10.
+        for (text, plain) in
+            [("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmE=", "fooba"), ("Zm9vYmFy", "foobar")]
+        {
+            assert_eq!(octets(&format!("0s{text}")).as_deref(), Ok(plain.as_bytes()), "{text}");
+            assert_eq!(octets(&format!("0s{}", text.trim_end_matches('='))).as_deref(), Ok(plain.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_means_nothing_is_refused() {
+        for text in ["", "0x", "0x0", "0xgg", "0s", "0sA", "0sZh==", "0sZg=", "0sZg===", "0sZ g=", "0s===="] {
+            assert!(decode(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,285 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use ike::config::{Connection, StartAction};
+use ipsec_types::{Identity, PolicyAction};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A configuration without faults; the tests break it line by line.
+const GOOD: &str = r#"secrets = "secrets.toml"
+[connections.site-b]
+local_addrs = ["192.0.2.1"]
+remote_addrs = ["192.0.2.2"]
+proposals = ["aes128gcm16-prfsha256-x25519"]
+dpd_delay = "30s"
+local = { auth = "psk", id = "gw-a.example" }
+remote = { auth = "psk", id = "gw-b.example" }
+[connections.site-b.children.net]
+local_ts = ["10.1.0.0/24"]
+remote_ts = ["10.2.0.0/24"]
+esp_proposals = ["aes128gcm16"]
+start_action = "trap"
+[policies.ssh]
+action = "bypass"
+local_ts = ["10.1.0.1[tcp/22]"]
+remote_ts = ["0.0.0.0/0"]
+"#;
+
+const GOOD_SECRETS: &str = "[ike.site-b]\nids = [\"gw-b.example\"]\nsecret = \"0x0102\"\n";
+
+/// Writes both files into a folder of their own.
+fn folder(config: &str, secrets: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("culvert.toml"), config).unwrap();
+    fs::write(folder.path().join("secrets.toml"), secrets).unwrap();
+    fs::set_permissions(folder.path().join("secrets.toml"), fs::Permissions::from_mode(0o600)).unwrap();
+    folder
+}
+
+fn load_in(folder: &TempDir) -> Result<Loaded, Vec<String>> {
+    let prefix = format!("{}/", folder.path().display());
+    load(&folder.path().join("culvert.toml")).map_err(|faults| faults.iter().map(|fault| fault.to_string().replace(&prefix, "")).collect())
+}
+
+/// What is said about the good configuration with `line` replaced.
+fn faults(line: &str, by: &str) -> Vec<String> {
+    assert!(GOOD.contains(line), "the table is out of date: {line}");
+    load_in(&folder(&GOOD.replacen(line, by, 1), GOOD_SECRETS)).expect_err("no fault was found")
+}
+
+#[test]
+fn everything_arrives_where_it_belongs() {
+    let Loaded { control_socket, data_socket, ike } = load_in(&folder(GOOD, GOOD_SECRETS)).unwrap();
+    assert_eq!(control_socket, Path::new("/run/culvert/control.sock"));
+    assert_eq!(data_socket, Path::new("/run/culvert/data.sock"));
+    let [site_b] = ike.connections.as_slice() else { panic!() };
+    assert_eq!(site_b.name, "site-b");
+    assert_eq!((&site_b.local_addrs, &site_b.remote_addrs), (&vec!["192.0.2.1".parse().unwrap()], &vec!["192.0.2.2".parse().unwrap()]));
+    assert_eq!(site_b.local_identity, Identity::Fqdn("gw-a.example".into()));
+    assert_eq!(site_b.remote_identity, Some(Identity::Fqdn("gw-b.example".into())));
+    assert_eq!(site_b.dpd_delay, Some(Duration::from_secs(30)));
+    let [net] = site_b.children.as_slice() else { panic!() };
+    assert_eq!((net.name.as_str(), net.start_action, net.replay_window), ("net", StartAction::Trap, 1024));
+    assert_eq!(ike.psks[0].secret.expose(), [1, 2]);
+    let [ssh] = ike.policies.as_slice() else { panic!() };
+    assert_eq!((ssh.action, ssh.name.as_str()), (PolicyAction::Bypass, "ssh"));
+    assert!(ssh.id != net.policy && net.priority < ssh.priority);
+}
+
+#[test]
+fn a_priority_of_its_own_comes_before_the_order_of_the_file() {
+    let text = GOOD.replace("action = \"bypass\"", "action = \"bypass\"\npriority = 5");
+    let ike = load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike;
+    assert_eq!((ike.connections[0].children[0].priority, ike.policies[0].priority), (1000, 5));
+}
+
+#[test]
+fn the_order_is_that_of_the_file_and_not_of_the_alphabet() {
+    let more = GOOD.replace(
+        "[policies.ssh]",
+        "[policies.a]\naction = \"discard\"\nlocal_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"10.9.0.0/24\"]\n[policies.ssh]",
+    );
+    let more = more.replace(
+        "[connections.site-b.children.net]",
+        "[connections.site-b.children.z]\nlocal_ts = [\"10.1.1.0/24\"]\nremote_ts = [\"10.2.0.0/24\"]\n[connections.site-b.children.net]",
+    );
+    let ike = load_in(&folder(&more, GOOD_SECRETS)).unwrap().ike;
+    let mut spd = ike.spd();
+    spd.sort_by_key(|policy| policy.priority);
+    assert_eq!(spd.iter().map(|policy| policy.name.as_str()).collect::<Vec<_>>(), ["z", "net", "a", "ssh"]);
+}
+
+/// Line of the good configuration, what stands there instead, what is said.
+const TABLE: &[(&str, &str, &str)] = &[
+    (
+        "proposals = [\"aes128gcm16-prfsha256-x25519\"]",
+        "proposals = [\"aes129gcm16-prfsha256-x25519\"]",
+        "culvert.toml:5:14: connections.site-b.proposals[0]: unknown algorithm 'aes129gcm16'; \
+         did you mean 'aes128gcm16'? write for example aes128gcm16-prfsha256-x25519",
+    ),
+    (
+        "proposals = [\"aes128gcm16-prfsha256-x25519\"]",
+        "proposals = [\"aes128gcm16-prfsha256-x25519\", \"aes128-x25519\"]",
+        "culvert.toml:5:46: connections.site-b.proposals[1]: a cipher that is no AEAD needs an integrity algorithm, such as sha256; \
+         write for example aes128gcm16-prfsha256-x25519",
+    ),
+    (
+        "proposals = [\"aes128gcm16-prfsha256-x25519\"]",
+        "proposals = []",
+        "culvert.toml:5:13: connections.site-b.proposals: this list is empty; \
+         write proposals = [\"aes128gcm16-prfsha256-x25519\"], or leave it out for the default",
+    ),
+    ("proposals = [", "propsals = [", "culvert.toml:5:1: connections.site-b.propsals: unknown key; did you mean proposals?"),
+    ("[policies.ssh]", "[plicies.ssh]", "culvert.toml:14:2: plicies: unknown key; did you mean policies?"),
+    (
+        "dpd_delay = \"30s\"",
+        "dpd_delay = \"30 parsecs\"",
+        "culvert.toml:6:13: connections.site-b.dpd_delay: this is no time; write for example \"30s\", \"5m\" or \"4h\"",
+    ),
+    (
+        "dpd_delay = \"30s\"",
+        "version = 1",
+        "culvert.toml:6:11: connections.site-b.version: IKE version 1 is not supported; write version = 2",
+    ),
+    (
+        "dpd_delay = \"30s\"",
+        "retransmit_base = 0.5",
+        "culvert.toml:6:19: connections.site-b.retransmit_base: this number is out of range; \
+         write a number from 1 to 10, with two decimals at most",
+    ),
+    (
+        "dpd_delay = \"30s\"",
+        "encap = \"yes\"",
+        "culvert.toml:6:9: connections.site-b.encap: expected true or false, found text; write for example true or false",
+    ),
+    (
+        "remote_addrs = [\"192.0.2.2\"]",
+        "remote_addrs = [\"gw-b.example\"]",
+        "culvert.toml:4:17: connections.site-b.remote_addrs[0]: 'gw-b.example' is no address, and names are not looked up; \
+         write for example \"192.0.2.1\"",
+    ),
+    (
+        "remote_addrs = [\"192.0.2.2\"]",
+        "remote_addrs = \"192.0.2.2\"",
+        "culvert.toml:4:16: connections.site-b.remote_addrs: expected a list of texts, found text; write for example [\"192.0.2.1\"]",
+    ),
+    (
+        "remote_addrs = [\"192.0.2.2\"]",
+        "",
+        "culvert.toml:13:16: connections.site-b.children.net.start_action: the connection has no remote_addrs to call; \
+         write remote_addrs, or start_action = \"none\"",
+    ),
+    (
+        "local = { auth = \"psk\", id = \"gw-a.example\" }",
+        "local = { auth = \"pubkey\", id = \"gw-a.example\" }",
+        "culvert.toml:7:18: connections.site-b.local.auth: authentication 'pubkey' is not supported; write auth = \"psk\"",
+    ),
+    (
+        "remote = { auth = \"psk\", id = \"gw-b.example\" }",
+        "remote = { id = \"gw-c.example\" }",
+        "culvert.toml:2:14: connections.site-b.local: no pre-shared key for 'gw-a.example' and 'gw-c.example'; \
+         add [ike.site-b] with secret and ids to secrets.toml",
+    ),
+    (
+        "local_ts = [\"10.1.0.0/24\"]",
+        "local_ts = [\"10.1.0.0/33\"]",
+        "culvert.toml:10:13: connections.site-b.children.net.local_ts[0]: '10.1.0.0/33' is no traffic selector: write 10.0.0.0/8, \
+         10.0.0.1, 10.0.0.1-10.0.0.9 or 10.0.0.0/8[tcp/443]; write for example \"10.1.0.0/24\"",
+    ),
+    (
+        "local_ts = [\"10.1.0.0/24\"]",
+        "",
+        "culvert.toml:9:30: connections.site-b.children.net.local_ts: this is missing; write local_ts = [\"10.1.0.0/24\"]",
+    ),
+    (
+        "start_action = \"trap\"",
+        "start_action = \"route\"",
+        "culvert.toml:13:16: connections.site-b.children.net.start_action: 'route' is not known here; write \"none\" or \"trap\" or \"start\"",
+    ),
+    (
+        "start_action = \"trap\"",
+        "replay_window = 100000",
+        "culvert.toml:13:17: connections.site-b.children.net.replay_window: 100000 is out of range; write a number from 0 to 4096",
+    ),
+    (
+        "start_action = \"trap\"",
+        "mode = \"transport\"",
+        "culvert.toml:13:8: connections.site-b.children.net.mode: mode 'transport' is not supported; write mode = \"tunnel\"",
+    ),
+    ("action = \"bypass\"", "", "culvert.toml:14:11: policies.ssh.action: this is missing; write action = \"bypass\""),
+    ("dpd_delay = \"30s\"", "dpd_delay = 30s", "culvert.toml:6:13: this is no TOML: "),
+];
+
+#[test]
+fn each_fault_names_file_line_field_and_remedy() {
+    for &(line, by, said) in TABLE {
+        let faults = faults(line, by);
+        assert!(faults.iter().any(|fault| fault.starts_with(said)), "{by}\nexpected {said}\nfound    {}", faults.join("\n         "));
+    }
+}
+
+#[test]
+fn a_single_fault_is_said_once() {
+    for &(line, by, said) in TABLE.iter().filter(|(_, by, _)| !by.is_empty() && !by.starts_with("[p") && !by.ends_with("30s")) {
+        assert_eq!(faults(line, by).len(), 1, "{said}: {:?}", faults(line, by));
+    }
+}
+
+#[test]
+fn all_faults_are_found_in_the_order_of_the_file() {
+    let text =
+        GOOD.replace("aes128gcm16-prf", "aes-prf").replace("\"30s\"", "\"soon\"").replace("bypass", "pass").replace("10.2.0.0/24", "x");
+    let places: Vec<String> = load_in(&folder(&text, GOOD_SECRETS))
+        .unwrap_err()
+        .iter()
+        .map(|fault| fault.split(':').take(2).collect::<Vec<_>>().join(":"))
+        .collect();
+    assert_eq!(places, ["culvert.toml:5", "culvert.toml:6", "culvert.toml:11", "culvert.toml:15"]);
+}
+
+#[test]
+fn the_secrets_file_is_for_its_owner_only() {
+    let folder = folder(GOOD, GOOD_SECRETS);
+    let file = folder.path().join("secrets.toml");
+    for mode in [0o640, 0o604, 0o660, 0o602] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let said = format!("{}: mode {mode:o} lets others at the secrets; run chmod 600 {}", file.display(), file.display());
+        let faults: Vec<String> = load(&folder.path().join("culvert.toml")).unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(faults, [said]);
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o400)).unwrap();
+    assert!(load_in(&folder).is_ok());
+}
+
+#[test]
+fn faults_of_the_secrets_file_name_it_and_hide_the_secret() {
+    let table = [
+        ("[ike.a]\nsecret = \"0xhunter2\"\n", "secrets.toml:2:10: ike.a.secret: this is no hexadecimal; "),
+        ("[ike.a]\nsecret = \"0shunter2!\"\n", "secrets.toml:2:10: ike.a.secret: this is no Base64; "),
+        ("[ike.a]\nsecret = hunter2\n", "secrets.toml:2:10: this is no TOML: "),
+        ("[ike.a]\nsecret = 123\n", "secrets.toml:2:10: ike.a.secret: expected text, found a number; "),
+        ("[ike.a]\nsecrt = \"hunter2\"\n", "secrets.toml:2:1: ike.a.secrt: unknown key; did you mean secret?"),
+        ("[ike.a]\nids = [\"b\"]\n", "secrets.toml:1:6: ike.a.secret: this is missing; "),
+        ("[ike.a]\nids = [\"\"]\nsecret = \"hunter2\"\n", "secrets.toml:2:8: ike.a.ids[0]: an identity may not be empty"),
+    ];
+    for (secrets, said) in table {
+        let faults = load_in(&folder(GOOD, secrets)).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.starts_with(said)), "{said}\n{}", faults.join("\n"));
+        assert!(!faults.join("\n").contains("hunter2"), "{faults:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("none.toml");
+    let said = load(&file).unwrap_err()[0].to_string();
+    assert!(said.starts_with(&format!("{}: cannot read this file: ", file.display())) && said.ends_with("; check the path"), "{said}");
+    let faults = load_in(&self::folder(&GOOD.replace("secrets.toml", "no-secrets.toml"), "")).unwrap_err();
+    assert!(faults[0].starts_with("no-secrets.toml: cannot read this file: "), "{faults:?}");
+}
+
+#[test]
+fn defaults_are_algorithms_that_exist() {
+    let text = GOOD.replace("proposals = [\"aes128gcm16-prfsha256-x25519\"]\n", "").replace("esp_proposals = [\"aes128gcm16\"]\n", "");
+    let Connection { proposals, children, .. } = load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections.remove(0);
+    assert_eq!((proposals.len(), children[0].proposals.len()), (2, 1));
+    assert!(proposals[0].encryption()[0].is_aead() && !proposals[1].encryption()[0].is_aead());
+}
+
+/// The example files say that they show every key: with every comment's default switched on they must load as well.
+#[test]
+fn the_example_files_load() {
+    let config = include_str!("../../culvert-control.example.toml").replace("secrets.example.toml", "secrets.toml");
+    let secrets = include_str!("../../secrets.example.toml");
+    let shown = load_in(&folder(&config, secrets)).unwrap();
+    let all: String =
+        config.lines().map(|line| format!("{}\n", line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))).collect();
+    let loaded = load_in(&folder(&all, secrets)).unwrap();
+    assert_eq!(loaded.ike.connections[0].retransmission, shown.ike.connections[0].retransmission);
+    assert_eq!(loaded.ike.cookie_threshold, shown.ike.cookie_threshold);
+    assert_eq!((loaded.control_socket, loaded.data_socket), (shown.control_socket, shown.data_socket));
+}

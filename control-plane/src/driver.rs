@@ -1,0 +1,266 @@
+//! The one loop that owns the protocol core: whatever happens becomes an input, and its outputs are carried out in order.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use culvert_proto::control::v1::{Counter, TraceRecord, WatchEvent};
+use ike::Endpoint;
+use ike::config::Config;
+use ike::error::Failure;
+use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, RequestId, Target};
+use ike_crypto::SystemRandom;
+use ipsec_types::Instant;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant as Clock, sleep_until};
+
+use crate::offload::Offload;
+use crate::southbound::{Attachment, Client, Report, Session, Settled};
+use crate::telemetry::{Journal, happening, meaning};
+
+/// What an operator wants, with the way back.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// The SAs, and whom to ask for their counters.
+    Sas(oneshot::Sender<(Vec<IkeSaStatus>, Option<Client>)>),
+    /// Counters of this process, and whom to ask for the other's.
+    Counters(oneshot::Sender<(Vec<Counter>, Option<Client>)>),
+    /// Version of the attached data plane.
+    DataPlaneVersion(oneshot::Sender<Option<String>>),
+    /// Sets a Child SA up.
+    Initiate(String, oneshot::Sender<Result<Answer, Failure>>),
+    /// Deletes SAs.
+    Terminate(Target, oneshot::Sender<Result<Answer, Failure>>),
+    /// Events from now on.
+    Watch(oneshot::Sender<broadcast::Receiver<WatchEvent>>),
+    /// Recent messages, and those from now on.
+    Trace(oneshot::Sender<(Vec<TraceRecord>, broadcast::Receiver<TraceRecord>)>),
+}
+
+/// What the process is told from outside.
+#[derive(Debug)]
+pub enum Signal {
+    /// Replace the configuration.
+    Reload(Box<Config>),
+    /// Delete the SAs and end.
+    Shutdown,
+}
+
+/// How long the peers' answers to the last Deletes are awaited.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long to wait before SPIs are asked for again where there were none.
+const LEASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// The loop and all it owns.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    endpoint: Endpoint,
+    random: SystemRandom,
+    start: Clock,
+    offload: Offload,
+    attached: Option<Attached>,
+    journal: Journal,
+    waiting: HashMap<RequestId, oneshot::Sender<Result<Answer, Failure>>>,
+    requests: u64,
+    /// When to ask again for SPIs that were refused.
+    lease_again: Option<Clock>,
+}
+
+/// The data plane of the moment.
+#[derive(Debug)]
+struct Attached {
+    session: Session,
+    version: String,
+}
+
+impl Driver {
+    pub(crate) fn new(config: Config) -> Self {
+        let provider = ike_crypto::provider();
+        let mut driver = Self {
+            endpoint: Endpoint::new(provider),
+            random: SystemRandom,
+            start: Clock::now(),
+            offload: Offload::new(provider),
+            attached: None,
+            journal: Journal::new(),
+            waiting: HashMap::new(),
+            requests: 0,
+            lease_again: None,
+        };
+        driver.handle(Input::Command(Command::Configure(Box::new(config))));
+        driver
+    }
+
+    /// Runs until a [`Signal::Shutdown`], or until nobody is left who could send one.
+    pub(crate) async fn run(
+        mut self,
+        mut reports: mpsc::Receiver<Report>,
+        mut requests: mpsc::Receiver<Request>,
+        mut signals: mpsc::Receiver<Signal>,
+    ) {
+        let mut end = None;
+        while end.is_none_or(|end| Clock::now() < end && self.has_sas()) {
+            let (timer, lease_again) = (self.timer(), self.lease_again);
+            tokio::select! {
+                Some(report) = reports.recv() => self.on_report(report),
+                Some(request) = requests.recv() => self.on_request(request),
+                signal = signals.recv(), if end.is_none() => match signal {
+                    Some(Signal::Reload(config)) => self.handle(Input::Command(Command::Configure(config))),
+                    Some(Signal::Shutdown) | None => {
+                        end = Some(Clock::now() + FAREWELL);
+                        self.terminate_all();
+                    }
+                },
+                done = self.offload.finished() => self.handle(done),
+                () = until(timer) => self.handle(Input::Timeout),
+                () = until(lease_again) => {
+                    self.lease_again = None;
+                    // An empty lease lets the core ask again.
+                    self.handle(Input::SpisLeased(Vec::new()));
+                }
+                () = until(end) => {}
+            }
+        }
+    }
+
+    /// Hands the core an input and carries its outputs out.
+    fn handle(&mut self, input: Input) {
+        self.endpoint.handle(self.now(), input, &mut self.random);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.endpoint.poll_output() {
+            self.carry_out(output);
+        }
+        if let Some(attached) = &mut self.attached {
+            attached.session.flush();
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match (output, &mut self.attached) {
+            (Output::Job { id, job }, _) => self.offload.start(id, job),
+            (Output::Event(event), _) => self.on_event(event),
+            (Output::Trace(trace), _) => self.journal.trace(*trace),
+            (other, Some(attached)) => attached.session.program(other),
+            // Without a data plane nothing can be sent or programmed; the core repeats what matters after the next Attach.
+            (other, None) => tracing::debug!("no data plane for {other:?}"),
+        }
+    }
+
+    fn on_report(&mut self, report: Report) {
+        match report {
+            Report::Attached(attachment) => self.on_attached(*attachment),
+            Report::Detached(why) => self.on_detached(why),
+            Report::Outcomes(outcomes) => {
+                for outcome in outcomes {
+                    match self.attached.as_mut().map(|attached| attached.session.settle(outcome)) {
+                        Some(Settled::Input(input)) => self.handle(input),
+                        Some(Settled::NoLease) => self.lease_again = Some(Clock::now() + LEASE_PAUSE),
+                        Some(Settled::Nothing) | None => {}
+                    }
+                }
+            }
+            Report::Datagrams(datagrams) => datagrams.into_iter().for_each(|datagram| self.handle(Input::Datagram(datagram))),
+            Report::Event(event) => self.handle(Input::Dataplane(event)),
+        }
+    }
+
+    fn on_attached(&mut self, attachment: Attachment) {
+        let Attachment { session, boot, epoch, child_sas, local_addresses, version } = attachment;
+        let addresses = local_addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        self.journal.announce(happening("data-plane-attached", "", "", format!("version {version}, epoch {epoch}, addresses {addresses}")));
+        self.attached = Some(Attached { session, version });
+        self.handle(Input::Dataplane(Dataplane::Attached { boot, epoch, child_sas, local_addresses }));
+    }
+
+    fn on_detached(&mut self, why: String) {
+        self.journal.announce(happening("data-plane-detached", "", "", why));
+        // What it did not answer, the core settles after the next Attach by what is installed then.
+        self.attached = None;
+        self.lease_again = None;
+        self.handle(Input::Dataplane(Dataplane::Detached));
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Answer { request, result } => {
+                // The one who asked may have given up.
+                if let Some(reply) = self.waiting.remove(&request) {
+                    let _ = reply.send(result);
+                }
+            }
+            event => self.journal.event(&event, || self.endpoint.ike_sas(self.now())),
+        }
+    }
+
+    /// A reply that nobody waits for any more is dropped.
+    fn on_request(&mut self, request: Request) {
+        let client = || self.attached.as_ref().map(|attached| attached.session.client());
+        match request {
+            Request::Sas(reply) => drop(reply.send((self.endpoint.ike_sas(self.now()), client()))),
+            Request::Counters(reply) => drop(reply.send((self.counters(), client()))),
+            Request::DataPlaneVersion(reply) => drop(reply.send(self.attached.as_ref().map(|attached| attached.version.clone()))),
+            Request::Watch(reply) => drop(reply.send(self.journal.watch())),
+            Request::Trace(reply) => drop(reply.send(self.journal.follow())),
+            Request::Initiate(child, reply) => {
+                let request = self.expect_answer(reply);
+                self.handle(Input::Command(Command::Initiate { request, child }));
+            }
+            Request::Terminate(target, reply) => {
+                let request = self.expect_answer(reply);
+                self.handle(Input::Command(Command::Terminate { request, target }));
+            }
+        }
+    }
+
+    fn expect_answer(&mut self, reply: oneshot::Sender<Result<Answer, Failure>>) -> RequestId {
+        self.waiting.retain(|_, reply| !reply.is_closed());
+        let request = self.next_request();
+        self.waiting.insert(request, reply);
+        request
+    }
+
+    fn next_request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
+    }
+
+    fn terminate_all(&mut self) {
+        let mut connections: Vec<_> = self.endpoint.ike_sas(self.now()).into_iter().map(|sa| sa.connection).collect();
+        connections.sort_unstable();
+        connections.dedup();
+        for connection in connections {
+            let request = self.next_request();
+            self.handle(Input::Command(Command::Terminate { request, target: Target::Connection(connection) }));
+        }
+    }
+
+    fn has_sas(&self) -> bool {
+        self.attached.is_some() && !self.endpoint.ike_sas(self.now()).is_empty()
+    }
+
+    fn counters(&self) -> Vec<Counter> {
+        let dropped = self.attached.as_ref().map_or(0, |attached| attached.session.dropped());
+        let all = self.endpoint.stats().into_iter().chain([("messages_dropped", dropped)]);
+        all.map(|(name, value)| Counter { name: name.to_owned(), value, meaning: meaning(name).to_owned() }).collect()
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// When the core wants to be called, on the runtime's clock.
+    fn timer(&self) -> Option<Clock> {
+        let at = self.endpoint.next_timeout()?;
+        self.start.checked_add(at.since(Instant::ZERO))
+    }
+}
+
+/// Sleeps until `time`; for ever without one.
+async fn until(time: Option<Clock>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,48 @@
+//! The control plane daemon: everything around the pure protocol core of the crate `ike`.
+//!
+//! [`run`] ties the rooms together: `southbound` brings what the data plane says, `northbound` what operators ask, `offload` does the slow
+//! work, and the driver's loop owns the core. One thread carries all of it; blocking threads carry the jobs.
+
+pub mod config;
+mod driver;
+mod northbound;
+mod offload;
+mod southbound;
+pub mod telemetry;
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use driver::Signal;
+pub use northbound::BindError;
+
+use config::Loaded;
+use driver::Driver;
+
+/// Reports and requests that may wait for the driver; beyond them their senders wait.
+const QUEUE: usize = 64;
+/// How long operators' calls may go on after the driver has ended.
+const CLOSING: Duration = Duration::from_millis(500);
+
+/// Runs the control plane until a [`Signal::Shutdown`].
+///
+/// # Errors
+/// Where the operators' socket cannot be opened.
+pub async fn run(loaded: Loaded, signals: mpsc::Receiver<Signal>) -> Result<(), BindError> {
+    let Loaded { control_socket, data_socket, ike } = loaded;
+    let socket = northbound::bind(&control_socket).await?;
+    let (requests, asked) = mpsc::channel(QUEUE);
+    let (reports, reported) = mpsc::channel(QUEUE);
+    let (end, ended) = oneshot::channel::<()>();
+    let operators = tokio::spawn(northbound::serve(socket, requests, async {
+        let _ = ended.await;
+    }));
+    let data_plane = tokio::spawn(southbound::run(data_socket, reports));
+    Driver::new(ike).run(reported, asked, signals).await;
+    data_plane.abort();
+    drop(end);
+    // Watchers' streams have ended with the driver; whoever still hangs on is cut off.
+    let _ = tokio::time::timeout(CLOSING, operators).await;
+    Ok(())
+}

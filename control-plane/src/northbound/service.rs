@@ -1,0 +1,161 @@
+//! The calls of `culvert.control.v1`.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use culvert_proto::control::v1::control_server::Control;
+use culvert_proto::control::v1::terminate_request::Target as Named;
+use culvert_proto::control::v1::{
+    InitiateRequest, InitiateResponse, ListSasRequest, ListSasResponse, StatsRequest, StatsResponse, TerminateRequest, TerminateResponse,
+    TraceRecord, TraceRequest, VersionRequest, VersionResponse, WatchEvent, WatchRequest,
+};
+use culvert_proto::dataplane::v1 as dataplane;
+use ike::error::Failure;
+use ike::io::{Answer, IkeSaId, Target};
+use ipsec_types::ChildSaId;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Code, Response, Status};
+
+use super::view;
+use crate::driver::Request;
+use crate::telemetry::{happening, step};
+
+/// Turns calls into requests to the driver.
+#[derive(Debug)]
+pub(super) struct Service {
+    requests: mpsc::Sender<Request>,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+const DEFAULT_INITIATE: Duration = Duration::from_secs(30);
+const DEFAULT_TERMINATE: Duration = Duration::from_secs(10);
+/// How long the data plane may take to list its SAs or counters.
+const DATA_PLANE_ANSWER: Duration = Duration::from_secs(2);
+
+impl Service {
+    pub(super) fn new(requests: mpsc::Sender<Request>) -> Self {
+        Self { requests }
+    }
+
+    /// Asks the driver and waits for its answer.
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Status> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| ending())?;
+        answer.await.map_err(|_| ending())
+    }
+
+    /// Asks the driver for something that takes an exchange with the peer.
+    async fn command(
+        &self,
+        wait: Duration,
+        request: impl FnOnce(oneshot::Sender<Result<Answer, Failure>>) -> Request,
+    ) -> Result<Answer, Status> {
+        let answer = timeout(wait, self.ask(request)).await;
+        answer.map_err(|_| Status::deadline_exceeded(format!("no result within {} s; it goes on", wait.as_secs_f32())))??.map_err(status)
+    }
+}
+
+#[tonic::async_trait]
+impl Control for Service {
+    async fn version(&self, _: tonic::Request<VersionRequest>) -> Result<Response<VersionResponse>, Status> {
+        let data_plane = self.ask(Request::DataPlaneVersion).await?.unwrap_or_default();
+        Ok(Response::new(VersionResponse { control_plane: env!("CARGO_PKG_VERSION").to_owned(), data_plane }))
+    }
+
+    async fn list_sas(&self, _: tonic::Request<ListSasRequest>) -> Result<Response<ListSasResponse>, Status> {
+        let (sas, client) = self.ask(Request::Sas).await?;
+        let counted = match client {
+            Some(mut client) => in_time(client.list_child_sas(dataplane::ListChildSasRequest {})).await?.child_sas,
+            None => Vec::new(),
+        };
+        Ok(Response::new(view::list(&sas, &counted)))
+    }
+
+    async fn stats(&self, _: tonic::Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+        let (control_plane, client) = self.ask(Request::Counters).await?;
+        let data_plane = match client {
+            Some(mut client) => Some(in_time(client.stats(dataplane::StatsRequest {})).await?),
+            None => None,
+        };
+        Ok(Response::new(view::stats(control_plane, data_plane)))
+    }
+
+    async fn initiate(&self, request: tonic::Request<InitiateRequest>) -> Result<Response<InitiateResponse>, Status> {
+        let InitiateRequest { child, timeout_ms } = request.into_inner();
+        match self.command(wait(timeout_ms, DEFAULT_INITIATE), |reply| Request::Initiate(child, reply)).await? {
+            Answer::Initiated { ike_sa, child } => Ok(Response::new(InitiateResponse { ike_sa: ike_sa.0, child_sa: child.0 })),
+            Answer::Terminated(_) => Err(Status::internal("the core answered another command")),
+        }
+    }
+
+    async fn terminate(&self, request: tonic::Request<TerminateRequest>) -> Result<Response<TerminateResponse>, Status> {
+        let TerminateRequest { target, timeout_ms } = request.into_inner();
+        let target = match target {
+            Some(Named::Connection(name)) => Target::Connection(name),
+            Some(Named::Child(name)) => Target::Child(name),
+            Some(Named::IkeSaId(id)) => Target::IkeSa(IkeSaId(id)),
+            Some(Named::ChildSaId(id)) => Target::ChildSa(ChildSaId(id)),
+            None => return Err(Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA")),
+        };
+        match self.command(wait(timeout_ms, DEFAULT_TERMINATE), |reply| Request::Terminate(target, reply)).await? {
+            Answer::Terminated(terminated) => Ok(Response::new(TerminateResponse { terminated })),
+            Answer::Initiated { .. } => Err(Status::internal("the core answered another command")),
+        }
+    }
+
+    type WatchStream = Answers<WatchEvent>;
+
+    async fn watch(&self, _: tonic::Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let events = BroadcastStream::new(self.ask(Request::Watch).await?);
+        let events = events.map(|event| Ok(event.unwrap_or_else(|lagged| happening("lost", "", "", lost(&lagged)))));
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    type TraceStream = Answers<TraceRecord>;
+
+    async fn trace(&self, request: tonic::Request<TraceRequest>) -> Result<Response<Self::TraceStream>, Status> {
+        let (recent, later) = self.ask(Request::Trace).await?;
+        let recent = tokio_stream::iter(recent.into_iter().map(Ok));
+        if !request.into_inner().follow {
+            return Ok(Response::new(Box::pin(recent)));
+        }
+        let later = BroadcastStream::new(later).map(|record| Ok(record.unwrap_or_else(|lagged| step("lost", vec![lost(&lagged)]))));
+        Ok(Response::new(Box::pin(recent.chain(later))))
+    }
+}
+
+fn lost(BroadcastStreamRecvError::Lagged(count): &BroadcastStreamRecvError) -> String {
+    format!("{count} lost, as they were read too slowly")
+}
+
+fn wait(asked_ms: u32, default: Duration) -> Duration {
+    if asked_ms == 0 { default } else { Duration::from_millis(asked_ms.into()) }
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
+    let silent = |_| Status::unavailable("the data plane does not answer");
+    timeout(DATA_PLANE_ANSWER, call)
+        .await
+        .map_err(silent)?
+        .map(Response::into_inner)
+        .map_err(|status| Status::new(status.code(), format!("the data plane: {}", status.message())))
+}
+
+fn ending() -> Status {
+    Status::unavailable("the control plane is ending")
+}
+
+/// A failed negotiation as an answer. Not `UNAUTHENTICATED`: that would speak of the operator.
+fn status(failure: Failure) -> Status {
+    let code = match &failure {
+        Failure::TimedOut => Code::DeadlineExceeded,
+        Failure::Malformed(_) | Failure::PeerMisbehaved(_) => Code::Aborted,
+        Failure::Incompatible(_) | Failure::Unauthenticated(_) | Failure::Refused(_) | Failure::Local(_) => Code::FailedPrecondition,
+    };
+    Status::new(code, failure.to_string())
+}

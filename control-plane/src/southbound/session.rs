@@ -1,0 +1,179 @@
+//! One attachment: what was asked of the data plane, and what is still to be answered.
+
+use std::collections::HashMap;
+
+use culvert_proto::convert::{address_octets, milliseconds};
+use culvert_proto::dataplane::v1::operation::Operation as Kind;
+use culvert_proto::dataplane::v1::{self, Operation, ProgramRequest, PuntRequest, outcome};
+use ike::io::{Input, Output};
+use ipsec_types::{ChildSaId, Spi, UdpEncapsulation};
+use tokio::sync::mpsc;
+
+use super::{Client, decode};
+
+/// Speaks to one data plane in one epoch. Operations and datagrams gather until [`flush`](Self::flush).
+#[derive(Debug)]
+pub(crate) struct Session {
+    epoch: u64,
+    /// The low half of the last operation's id.
+    last: u32,
+    pending: HashMap<u64, Pending>,
+    batch: Vec<Operation>,
+    outgoing: Vec<v1::Datagram>,
+    /// Unbounded, as no operation may be lost: what waits here is bounded by the SAs of the core. `None` once identifiers are used up.
+    operations: Option<mpsc::UnboundedSender<ProgramRequest>>,
+    datagrams: mpsc::Sender<PuntRequest>,
+    client: Client,
+    dropped: u64,
+}
+
+/// What an outcome will mean.
+#[derive(Debug)]
+enum Pending {
+    Install(ChildSaId),
+    Lease,
+    Other(&'static str),
+}
+
+/// What an outcome meant.
+#[derive(Debug)]
+pub(crate) enum Settled {
+    /// News for the core.
+    Input(Input),
+    /// There are no SPIs to be had at the moment.
+    NoLease,
+    /// It needs nobody's attention, or is logged.
+    Nothing,
+}
+
+impl Session {
+    pub(super) fn new(
+        epoch: u64,
+        operations: mpsc::UnboundedSender<ProgramRequest>,
+        datagrams: mpsc::Sender<PuntRequest>,
+        client: Client,
+    ) -> Self {
+        Self {
+            epoch,
+            last: 0,
+            pending: HashMap::new(),
+            batch: Vec::new(),
+            outgoing: Vec::new(),
+            operations: Some(operations),
+            datagrams,
+            client,
+            dropped: 0,
+        }
+    }
+
+    /// For queries that need no epoch.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Queues what the core wants of the data plane; what is not for it is left to others.
+    pub(crate) fn program(&mut self, output: Output) {
+        let (kind, pending) = match output {
+            Output::LeaseSpis(count) => (Kind::LeaseSpis(v1::LeaseSpis { count }), Pending::Lease),
+            Output::Install(child) => {
+                let id = child.id;
+                (Kind::Install((*child).into()), Pending::Install(id))
+            }
+            Output::Activate(child) => (Kind::Activate(v1::Activate { child_sa: child.0 }), Pending::Other("activate")),
+            Output::Retarget { child, local, remote } => {
+                let encapsulation = UdpEncapsulation { local_port: local.port(), remote_port: remote.port() };
+                let retarget = v1::Retarget {
+                    child_sa: child.0,
+                    local_address: address_octets(local.ip()),
+                    remote_address: address_octets(remote.ip()),
+                    encapsulation: Some(encapsulation.into()),
+                };
+                (Kind::Retarget(retarget), Pending::Other("retarget"))
+            }
+            Output::Retire { child, linger } => {
+                (Kind::Retire(v1::Retire { child_sa: child.0, linger_ms: milliseconds(linger) }), Pending::Other("retire"))
+            }
+            Output::SetPolicies(policies) => {
+                let policies = policies.into_iter().map(Into::into).collect();
+                (Kind::SetPolicies(v1::SetPolicies { policies }), Pending::Other("set policies"))
+            }
+            Output::Claim(children) => {
+                (Kind::Claim(v1::Claim { child_sas: children.iter().map(|child| child.0).collect() }), Pending::Other("claim"))
+            }
+            Output::RefuseAcquire { id, retry_after } => {
+                let refuse = v1::RefuseAcquire { acquire: id, retry_after_ms: milliseconds(retry_after) };
+                (Kind::RefuseAcquire(refuse), Pending::Other("refuse acquire"))
+            }
+            Output::Transmit(datagram) => return self.outgoing.push(decode::outgoing(datagram)),
+            Output::Job { .. } | Output::Event(_) | Output::Trace(_) => return,
+        };
+        match self.last.checked_add(1) {
+            Some(next) => self.last = next,
+            // Identifiers never repeat within a boot: end the session, and the next one has a higher epoch.
+            None => self.operations = None,
+        }
+        let id = self.epoch << 32 | u64::from(self.last);
+        self.pending.insert(id, pending);
+        self.batch.push(Operation { id, operation: Some(kind) });
+    }
+
+    /// Sends what has gathered, in one batch each. Failures show as the end of the session's streams.
+    pub(crate) fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            let request = ProgramRequest { epoch: self.epoch, operations: std::mem::take(&mut self.batch) };
+            if let Some(operations) = &self.operations {
+                let _ = operations.send(request);
+            }
+        }
+        if !self.outgoing.is_empty() {
+            let datagrams = std::mem::take(&mut self.outgoing);
+            let count = datagrams.len() as u64;
+            if self.datagrams.try_send(PuntRequest { epoch: self.epoch, datagrams }).is_err() {
+                self.dropped += count;
+                tracing::debug!("dropped {count} IKE messages: the data plane takes them too slowly");
+            }
+        }
+    }
+
+    /// IKE messages that found the queue full.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// What an outcome means to the core.
+    pub(crate) fn settle(&mut self, answer: v1::Outcome) -> Settled {
+        let Some(pending) = self.pending.remove(&answer.id) else {
+            tracing::error!("the data plane answered operation {:x}, which was not asked", answer.id);
+            return Settled::Nothing;
+        };
+        match (pending, answer.outcome) {
+            (Pending::Install(child), Some(outcome::Outcome::Done(_))) => Settled::Input(Input::Installed { child, result: Ok(()) }),
+            (Pending::Install(child), outcome) => Settled::Input(Input::Installed { child, result: Err(refusal(outcome)) }),
+            (Pending::Lease, Some(outcome::Outcome::Spis(lease))) => match lease.spis.iter().map(|&spi| Spi::new(spi)).collect() {
+                Ok(spis) => Settled::Input(Input::SpisLeased(spis)),
+                Err(error) => {
+                    tracing::error!("the data plane leased what is no SPI: {error}");
+                    Settled::NoLease
+                }
+            },
+            (Pending::Lease, outcome) => {
+                tracing::error!("the data plane leases no SPIs: {}", refusal(outcome));
+                Settled::NoLease
+            }
+            (Pending::Other(_), Some(outcome::Outcome::Done(_))) => Settled::Nothing,
+            (Pending::Other(what), outcome) => {
+                tracing::warn!("the data plane refused to {what}: {}", refusal(outcome));
+                Settled::Nothing
+            }
+        }
+    }
+}
+
+fn refusal(outcome: Option<outcome::Outcome>) -> String {
+    match outcome {
+        Some(outcome::Outcome::Failure(failure)) => format!("{} ({:?})", failure.detail, failure.reason()),
+        Some(outcome::Outcome::Spis(_)) => "it answered with SPIs".to_owned(),
+        Some(outcome::Outcome::Done(_)) => "it answered with nothing".to_owned(),
+        None => "its answer holds no outcome".to_owned(),
+    }
+}

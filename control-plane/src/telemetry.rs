@@ -1,0 +1,242 @@
+//! What operators see: the log, events for watchers, and the recent IKE messages.
+
+use std::collections::VecDeque;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use culvert_proto::control::v1::{TraceRecord, WatchEvent, trace_record};
+use ike::io::{Event, IkeSaId, IkeSaStatus, Record, Trace, TracedField, TracedPayload};
+use ipsec_types::ChildSaId;
+use tokio::sync::broadcast;
+use tracing_subscriber::EnvFilter;
+
+/// Sends the log to standard error. `level` is one of tracing's, or a filter such as `info,culvert_control=debug`.
+///
+/// # Errors
+/// Where `level` is no filter.
+pub fn init(level: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::try_new(level)?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    Ok(())
+}
+
+/// Records kept for a trace that is asked for later.
+const KEPT: usize = 1024;
+/// Records a slow reader may lag behind before it loses some.
+const LAG: usize = 1024;
+
+/// The recent past, and those who follow it.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    recent: VecDeque<TraceRecord>,
+    traces: broadcast::Sender<TraceRecord>,
+    events: broadcast::Sender<WatchEvent>,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self { recent: VecDeque::with_capacity(KEPT), traces: broadcast::channel(LAG).0, events: broadcast::channel(LAG).0 }
+    }
+
+    /// Events from now on.
+    pub(crate) fn watch(&self) -> broadcast::Receiver<WatchEvent> {
+        self.events.subscribe()
+    }
+
+    /// The kept records, and those from now on.
+    pub(crate) fn follow(&self) -> (Vec<TraceRecord>, broadcast::Receiver<TraceRecord>) {
+        (self.recent.iter().cloned().collect(), self.traces.subscribe())
+    }
+
+    /// Keeps and passes on a record.
+    pub(crate) fn trace(&mut self, trace: Trace) {
+        let record = trace_record(trace);
+        if self.recent.len() == KEPT {
+            self.recent.pop_front();
+        }
+        // Without a reader there is nobody to tell.
+        let _ = self.traces.send(record.clone());
+        self.recent.push_back(record);
+    }
+
+    /// Logs and passes on an event. `sas` tells which SAs stand now.
+    pub(crate) fn event(&self, event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) {
+        if let Some(event) = watch_event(event, sas) {
+            self.announce(event);
+        }
+    }
+
+    /// Logs and passes on what is no event of the core.
+    pub(crate) fn announce(&self, event: WatchEvent) {
+        match event.kind.as_str() {
+            "negotiation-failed" | "data-plane-detached" => tracing::warn!("{}: {}", event.kind, event.text),
+            _ => tracing::info!("{}: {}", event.kind, event.text),
+        }
+        let _ = self.events.send(event);
+    }
+}
+
+/// What a counter of the core counts.
+pub(crate) fn meaning(counter: &str) -> &'static str {
+    match counter {
+        "acquires" => "packets for which the data plane asked for an SA",
+        "child_sas_installed" => "pairs of ESP SAs installed",
+        "cookies_sent" => "initiators asked for a cookie (RFC 7296 section 2.6)",
+        "ike_sas_established" => "IKE SAs whose peers are authenticated",
+        "ike_sas_half_open" => "IKE SAs whose peers are not authenticated yet, now",
+        "messages_dropped" => "IKE messages not sent, as the data plane took them too slowly",
+        "messages_ignored" => "IKE messages without a use: duplicates, late, or for no SA (RFC 7296 section 2.1)",
+        "messages_malformed" => "IKE messages that cannot be read",
+        "messages_received" => "IKE messages received",
+        "messages_without_ike_sa" => "IKE messages for an IKE SA that is not there",
+        "messages_sent" => "IKE messages sent",
+        "messages_unauthentic" => "IKE messages whose integrity check failed",
+        "negotiations_failed" => "exchanges that ended without an SA",
+        "probes_sent" => "idle peers asked for a sign of life (RFC 7296 section 2.4)",
+        "requests_retransmitted" => "requests sent again",
+        "responses_retransmitted" => "responses sent again, as their request came again",
+        "soft_expires" => "SAs that reached a soft limit",
+        _ => "",
+    }
+}
+
+/// An event as it goes to watchers, happening now.
+pub(crate) fn happening(kind: &str, connection: &str, child: &str, text: String) -> WatchEvent {
+    WatchEvent { time_ms: now_ms(), kind: kind.to_owned(), connection: connection.to_owned(), child: child.to_owned(), text }
+}
+
+/// A step as it goes to followers of the trace, happening now.
+pub(crate) fn step(title: &str, lines: Vec<String>) -> TraceRecord {
+    let step = trace_record::Step { title: title.to_owned(), lines };
+    TraceRecord { time_ms: now_ms(), record: Some(trace_record::Record::Step(step)), ..TraceRecord::default() }
+}
+
+/// `None` for answers, which go to whoever asked.
+fn watch_event(event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) -> Option<WatchEvent> {
+    let sas = match event {
+        Event::IkeSaEstablished(_) | Event::ChildSaInstalled { .. } | Event::ChildSaClosed { .. } => sas(),
+        _ => Vec::new(),
+    };
+    Some(match event {
+        Event::Answer { .. } => return None,
+        Event::IkeSaEstablished(id) => {
+            let sa = find(&sas, *id);
+            let connection = sa.map_or("", |sa| &sa.connection);
+            let text = sa.map_or_else(|| format!("IKE SA {}", id.0), established);
+            happening("ike-sa-established", connection, "", text)
+        }
+        Event::IkeSaClosed { id, connection, failure } => {
+            let why = failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
+            happening("ike-sa-deleted", connection, "", format!("IKE SA {} of {connection}{why}", id.0))
+        }
+        Event::ChildSaInstalled { ike_sa, child } => {
+            let sa = find(&sas, *ike_sa);
+            let status = sa.and_then(|sa| sa.children.iter().find(|status| status.id == *child));
+            let (connection, name) = (sa.map_or("", |sa| &sa.connection), status.map_or("", |status| &status.name));
+            let text = status.map_or_else(
+                || format!("Child SA {child}"),
+                |status| {
+                    let (local, remote) = (list(&status.local_selectors), list(&status.remote_selectors));
+                    let (inbound, outbound) = (status.inbound_spi, status.outbound_spi);
+                    format!(
+                        "Child SA {child} {connection}/{name}: {local} === {remote}, SPIs {inbound} in, {outbound} out, {}",
+                        status.proposal
+                    )
+                },
+            );
+            happening("child-sa-installed", connection, name, text)
+        }
+        Event::ChildSaClosed { ike_sa, child, name } => {
+            let connection = find(&sas, *ike_sa).map_or("", |sa| &sa.connection);
+            happening("child-sa-deleted", connection, name, format!("Child SA {} {name}", ChildSaId(child.0)))
+        }
+        Event::NegotiationFailed { connection, remote, failure } => {
+            let connection = connection.as_deref().unwrap_or("");
+            let with = if connection.is_empty() { String::new() } else { format!("{connection} ") };
+            happening("negotiation-failed", connection, "", format!("{with}with {remote}: {failure}"))
+        }
+        Event::Acquire { connection, child, flow } => happening("acquire", connection, child, format!("{connection}/{child} for {flow}")),
+    })
+}
+
+fn find(sas: &[IkeSaStatus], id: IkeSaId) -> Option<&IkeSaStatus> {
+    sas.iter().find(|sa| sa.id == id)
+}
+
+fn established(sa: &IkeSaStatus) -> String {
+    let identity = |id: Option<&ipsec_types::Identity>| id.map_or_else(|| "?".to_owned(), ToString::to_string);
+    let (local, remote) = (identity(sa.local_identity.as_ref()), identity(sa.remote_identity.as_ref()));
+    format!("IKE SA {} {}: {}[{local}] ... {}[{remote}], {}", sa.id.0, sa.connection, sa.local, sa.remote, sa.proposal)
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn trace_record(trace: Trace) -> TraceRecord {
+    let record = match trace.record {
+        Record::Message { outbound, local, remote, title, payloads, octets, retransmission } => {
+            trace_record::Record::Message(trace_record::Message {
+                outbound,
+                local: local.to_string(),
+                remote: remote.to_string(),
+                title,
+                payloads: payloads.into_iter().map(payload).collect(),
+                octets: u32::try_from(octets).unwrap_or(u32::MAX),
+                retransmission,
+            })
+        }
+        Record::Step { title, lines } => trace_record::Record::Step(trace_record::Step { title, lines }),
+    };
+    TraceRecord {
+        time_ms: now_ms(),
+        record: Some(record),
+        connection: trace.connection.unwrap_or_default(),
+        initiator_spi: trace.initiator_spi.map_or(0, ipsec_types::IkeSpi::value),
+        responder_spi: trace.responder_spi.map_or(0, ipsec_types::IkeSpi::value),
+    }
+}
+
+fn payload(payload: TracedPayload) -> trace_record::Payload {
+    trace_record::Payload { name: payload.name, encrypted: payload.encrypted, fields: payload.fields.into_iter().map(field).collect() }
+}
+
+fn field(traced: TracedField) -> trace_record::Field {
+    trace_record::Field { name: traced.name, value: traced.value, fields: traced.fields.into_iter().map(field).collect() }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(number: usize) -> Trace {
+        let record = Record::Step { title: number.to_string(), lines: Vec::new() };
+        Trace { connection: None, initiator_spi: None, responder_spi: None, record }
+    }
+
+    fn title(record: &TraceRecord) -> &str {
+        let Some(trace_record::Record::Step(step)) = &record.record else { panic!() };
+        &step.title
+    }
+
+    #[test]
+    fn the_oldest_record_makes_room_for_the_newest() {
+        let mut journal = Journal::new();
+        (0..=KEPT).for_each(|number| journal.trace(numbered(number)));
+        let (recent, _) = journal.follow();
+        assert_eq!((recent.len(), title(&recent[0]), title(&recent[KEPT - 1])), (KEPT, "1", KEPT.to_string().as_str()));
+    }
+
+    #[test]
+    fn a_follower_gets_what_came_after_and_nothing_twice() {
+        let mut journal = Journal::new();
+        journal.trace(numbered(0));
+        let (recent, mut later) = journal.follow();
+        journal.trace(numbered(1));
+        assert_eq!((recent.len(), title(&later.try_recv().unwrap())), (1, "1"));
+        assert!(later.try_recv().is_err());
+    }
+}
