@@ -14,6 +14,7 @@ use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output}
 use crate::policy::ConnectionRef;
 use crate::provider::{Provider, Random};
 use crate::v2::IkeSa;
+use crate::v2::init::InitKey;
 
 mod commands;
 mod dataplane;
@@ -32,14 +33,6 @@ pub struct Endpoint {
     last_ike_sa: u64,
     detached_since: Option<Instant>,
     last_boot: Option<[u8; 16]>,
-}
-
-/// What tells one IKE_SA_INIT request from another.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct InitKey {
-    remote: SocketAddr,
-    initiator_spi: u64,
-    nonce: Vec<u8>,
 }
 
 impl Endpoint {
@@ -85,9 +78,7 @@ impl Endpoint {
 
     /// When [`Input::Timeout`] is due; `None` while there is nothing to wait for, or no data plane.
     pub fn next_timeout(&self) -> Option<Instant> {
-        if self.shared.attachment.is_none() {
-            return None;
-        }
+        self.shared.attachment.as_ref()?;
         self.sas.values().filter_map(IkeSa::deadline).chain(self.shared.wants.deadline()).min()
     }
 
@@ -128,8 +119,12 @@ impl Endpoint {
         let sa = step(sa, &mut cx);
         self.half_open = self.half_open.saturating_sub(usize::from(was_half_open)) + usize::from(sa.state.is_half_open());
         if sa.state.is_closed() {
-            self.by_spi.retain(|_, owner| *owner != id);
-            self.by_init.retain(|_, owner| *owner != id);
+            if let Some(spi) = sa.core.own_spi() {
+                self.by_spi.remove(&spi);
+            }
+            if let Some(key) = &sa.core.init_key {
+                self.by_init.remove(key);
+            }
             self.shared.jobs.retain(|_, owner| *owner != id);
             self.restart(&sa, now);
         } else {

@@ -396,7 +396,7 @@ pub struct TracedField {
     /// The value, readable.
     pub value: String,
     /// Fields inside it.
-    pub fields: Vec<TracedField>,
+    pub fields: Vec<Self>,
 }
 
 /// An IKE SA as operators see it.

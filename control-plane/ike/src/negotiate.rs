@@ -80,9 +80,11 @@ pub(crate) fn offer_ike(ours: &[IkeProposal], provider: &Provider) -> Sa {
     Sa::offer(usable.filter(|offered| [TransformType::ENCR, TransformType::PRF, TransformType::KE].iter().all(|kind| has(offered, *kind))))
 }
 
-/// The offer for a Child SA, received on `spi`. Without perfect forward secrecy.
-pub(crate) fn offer_esp(ours: &[EspProposal], spi: Spi) -> Sa {
-    Sa::offer(ours.iter().map(|proposal| Proposal::esp(proposal, spi).without_key_exchange()))
+/// The offer for a Child SA, received on `spi`. In CREATE_CHILD_SA, proposals that ask for perfect forward secrecy are left out rather
+/// than weakened: there is no key exchange in that exchange yet.
+pub(crate) fn offer_esp(ours: &[EspProposal], spi: Spi, key_exchange: KeyExchange) -> Sa {
+    let usable = ours.iter().filter(|proposal| key_exchange == KeyExchange::Ignored || proposal.key_exchange().is_empty());
+    Sa::offer(usable.map(|proposal| Proposal::esp(proposal, spi).without_key_exchange()))
 }
 
 /// Our choice among an initiator's proposals: ours in our order, theirs in theirs. The method of the KE payload is taken where it is
@@ -113,14 +115,14 @@ pub(crate) fn choose_esp(ours: &[EspProposal], theirs: &Sa, key_exchange: KeyExc
 }
 
 /// The responder's choice for a Child SA, if it is one of ours.
-pub(crate) fn accept_esp(ours: &[EspProposal], answer: &Sa, spi: Spi) -> Option<EspSuite> {
+pub(crate) fn accept_esp(ours: &[EspProposal], answer: &Sa, spi: Spi, key_exchange: KeyExchange) -> Option<EspSuite> {
     let [proposal] = answer.proposals.as_slice() else { return None };
     let number = usize::from(proposal.number).checked_sub(1)?;
-    let offered = offer_esp(ours, spi);
+    let offered = offer_esp(ours, spi, key_exchange);
     if !offered.proposals.get(number).is_some_and(|offered| is_choice_of(proposal, offered)) {
         return None;
     }
-    ours.iter().find_map(|own| match_esp(own, proposal, KeyExchange::Refused)).map(|chosen| chosen.suite)
+    ours.iter().find_map(|own| match_esp(own, proposal, key_exchange)).map(|chosen| chosen.suite)
 }
 
 /// What an offer of transforms of type 4 for a Child SA means.
@@ -157,7 +159,7 @@ fn match_esp(own: &EspProposal, offered: &Proposal, key_exchange: KeyExchange) -
         return None;
     }
     let insists = has(offered, TransformType::KE) && !offered.of_type(TransformType::KE).any(|transform| transform.id == Transform::NONE);
-    if key_exchange == KeyExchange::Refused && insists {
+    if key_exchange == KeyExchange::Refused && (insists || !own.key_exchange().is_empty()) {
         return None;
     }
     let (encryption, integrity) = match_protection(own.encryption(), own.integrity(), offered).into_iter().next()?;
@@ -292,4 +294,163 @@ fn describe_transform(transform: &Transform) -> String {
         _ => None,
     };
     keyword.or_else(|| transform.name()).map_or_else(|| format!("{}:{}", transform.kind, transform.id), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use ike_wire::{Attribute, AttributeValue, Selector};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn esp(text: &str) -> EspProposal {
+        text.parse().unwrap()
+    }
+
+    fn spi() -> Spi {
+        Spi::new(0xc000_0001).unwrap()
+    }
+
+    fn offer(texts: &[&str]) -> Sa {
+        let ours: Vec<EspProposal> = texts.iter().map(|text| esp(text)).collect();
+        offer_esp(&ours, spi(), KeyExchange::Ignored)
+    }
+
+    fn chosen(ours: &str, theirs: &Sa) -> Option<String> {
+        choose_esp(&[esp(ours)], theirs, KeyExchange::Ignored).map(|chosen| chosen.suite.describe())
+    }
+
+    fn keywords(all: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
+        proptest::sample::subsequence(all, 1..=all.len()).prop_shuffle()
+    }
+
+    fn proposals() -> impl Strategy<Value = Vec<EspProposal>> {
+        let aead = (keywords(&["aes128gcm16", "aes192gcm16", "aes256gcm16"]), keywords(&["esn", "noesn"]))
+            .prop_map(|(ciphers, esn)| esp(&[ciphers.join("-"), esn.join("-")].join("-")));
+        let cbc = (keywords(&["aes128", "aes256"]), keywords(&["sha256", "sha384", "sha512"]), keywords(&["esn", "noesn"]))
+            .prop_map(|(ciphers, macs, esn)| esp(&[ciphers.join("-"), macs.join("-"), esn.join("-")].join("-")));
+        proptest::collection::vec(prop_oneof![aead, cbc], 1..4)
+    }
+
+    fn holds(proposals: &[EspProposal], suite: &EspSuite) -> bool {
+        proposals.iter().any(|proposal| {
+            proposal.encryption().contains(&suite.encryption)
+                && suite.integrity.map_or_else(|| proposal.integrity().is_empty(), |integrity| proposal.integrity().contains(&integrity))
+                && proposal.sequence_numbers().contains(&suite.sequence_numbers)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_one_side_chooses_the_other_accepts(initiator in proposals(), responder in proposals()) {
+            let offered = offer_esp(&initiator, spi(), KeyExchange::Ignored);
+            let Some(chosen) = choose_esp(&responder, &offered, KeyExchange::Ignored) else {
+                // Nothing both hold may have been missed: neither side would have chosen either.
+                prop_assert!(choose_esp(&initiator, &offer_esp(&responder, spi(), KeyExchange::Ignored), KeyExchange::Ignored).is_none());
+                return Ok(());
+            };
+            prop_assert!(holds(&initiator, &chosen.suite) && holds(&responder, &chosen.suite));
+            let answer = Sa { proposals: vec![chosen.answer] };
+            prop_assert_eq!(accept_esp(&initiator, &answer, spi(), KeyExchange::Ignored), Some(chosen.suite));
+        }
+
+        #[test]
+        fn narrowed_selectors_are_within_both_and_pass_the_initiators_check(
+            ours in proptest::collection::vec(any::<(u8, u8)>(), 1..4), theirs in proptest::collection::vec(any::<(u8, u8)>(), 1..4), probe in any::<u8>(),
+        ) {
+            let selector = |(a, b): &(u8, u8)| -> TrafficSelector {
+                alloc::format!("10.0.0.{}-10.0.0.{}", a.min(b), a.max(b)).parse().unwrap()
+            };
+            let ours: Vec<_> = ours.iter().map(selector).collect();
+            let theirs: Vec<_> = theirs.iter().map(selector).collect();
+            let wire: TrafficSelectors = theirs.iter().copied().collect();
+            let address = core::net::IpAddr::from([10, 0, 0, probe]);
+            let selects = |selectors: &[TrafficSelector]| selectors.iter().any(|selector| selector.matches(address, 0, 0));
+            let narrowed = narrow((&ours, &ours), (&wire, &wire));
+            let both = selects(&ours) && selects(&theirs);
+            prop_assert_eq!(both, narrowed.as_ref().is_some_and(|narrowed| selects(narrowed.local())));
+            if let Some(narrowed) = narrowed {
+                let answer: TrafficSelectors = narrowed.local().iter().copied().collect();
+                prop_assert!(narrowed_by_peer((&theirs, &theirs), (&answer, &answer)).is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn our_order_decides() {
+        assert_eq!(chosen("aes256gcm16-aes128gcm16", &offer(&["aes128gcm16-aes256gcm16"])).unwrap(), "AES_GCM_16_256/NO_EXT_SEQ");
+        assert_eq!(chosen("aes128gcm16-noesn-esn", &offer(&["aes128gcm16-esn-noesn"])).unwrap(), "AES_GCM_16_128/NO_EXT_SEQ");
+    }
+
+    #[test]
+    fn an_answer_that_was_not_offered_is_not_accepted() {
+        let ours = [esp("aes128gcm16"), esp("aes256gcm16")];
+        let accepts = |answer: Sa| accept_esp(&ours, &answer, spi(), KeyExchange::Ignored).is_some();
+        let answer = |number, text| Sa { proposals: vec![Proposal { number, ..offer(&[text]).proposals.remove(0) }] };
+        assert!(accepts(answer(1, "aes128gcm16")) && accepts(answer(2, "aes256gcm16")));
+        assert!(!accepts(answer(2, "aes128gcm16")), "taken from another proposal");
+        assert!(!accepts(answer(0, "aes128gcm16")) && !accepts(answer(3, "aes128gcm16")), "a number never offered");
+        assert!(!accepts(answer(1, "aes128gcm16-esn")), "a transform never offered");
+        assert!(!accepts(offer(&["aes128gcm16", "aes256gcm16"])), "two proposals");
+        let mut twice = answer(1, "aes128gcm16");
+        let again = twice.proposals[0].transforms[0].clone();
+        twice.proposals[0].transforms.push(again);
+        assert!(!accepts(twice), "a type twice");
+        let mut missing = answer(1, "aes128gcm16");
+        missing.proposals[0].transforms.pop();
+        assert!(!accepts(missing), "a type left out");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_not_chosen() {
+        let mut offered = offer(&["aes128gcm16"]);
+        offered.proposals[0].transforms.push(Transform { kind: TransformType(99), id: 1, attributes: vec![] });
+        assert_eq!(chosen("aes128gcm16", &offered), None, "a proposal with an unknown transform type (section 3.3.6)");
+        let mut offered = offer(&["aes128gcm16"]);
+        offered.proposals[0].transforms[0].attributes.push(Attribute { kind: 99, value: AttributeValue::Short(1) });
+        assert_eq!(chosen("aes128gcm16", &offered), None, "a transform with an unknown attribute");
+        let mut offered = offer(&["aes128gcm16"]);
+        offered.proposals[0].protocol = Protocol::AH;
+        assert_eq!(chosen("aes128gcm16", &offered), None);
+    }
+
+    #[test]
+    fn integrity_none_may_stand_beside_an_aead_but_nothing_else() {
+        let with = |id| {
+            let mut offered = offer(&["aes128gcm16"]);
+            offered.proposals[0].transforms.push(Transform::new(TransformType::INTEG, id, None));
+            chosen("aes128gcm16", &offered).is_some()
+        };
+        assert!(with(Transform::NONE));
+        assert!(!with(IntegrityAlgorithm::HmacSha256.id()));
+    }
+
+    #[test]
+    fn forward_secrecy_is_neither_forced_nor_dropped_in_create_child_sa() {
+        let with_group = esp("aes128gcm16-x25519");
+        let offered = Sa::offer([Proposal::esp(&with_group, spi())]);
+        let choose = |ours: &str, key_exchange| choose_esp(&[esp(ours)], &offered, key_exchange).is_some();
+        assert!(choose("aes128gcm16", KeyExchange::Ignored) && choose("aes128gcm16-x25519", KeyExchange::Ignored));
+        assert!(!choose("aes128gcm16", KeyExchange::Refused) && !choose("aes128gcm16-x25519", KeyExchange::Refused));
+        assert!(offer_esp(&[with_group], spi(), KeyExchange::Refused).proposals.is_empty());
+    }
+
+    #[test]
+    fn an_answer_with_wider_or_unreadable_selectors_is_not_accepted() {
+        let offered: Vec<TrafficSelector> = vec!["10.0.0.0/16".parse().unwrap()];
+        let accepts = |answer: Vec<Selector>| {
+            let good: TrafficSelectors = offered.iter().copied().collect();
+            let answer = TrafficSelectors { selectors: answer };
+            narrowed_by_peer((&offered, &offered), (&answer, &good)).is_some()
+                && narrowed_by_peer((&offered, &offered), (&good, &answer)).is_some()
+        };
+        let range = |text: &str| Selector::Range(text.parse().unwrap());
+        assert!(accepts(vec![range("10.0.0.0/16")]) && accepts(vec![range("10.0.1.0/24"), range("10.0.2.1[tcp/80]")]));
+        assert!(!accepts(vec![range("10.0.0.0/15")]));
+        assert!(!accepts(vec![range("10.0.1.0/24"), range("10.1.0.0/24")]), "one of two outside");
+        assert!(!accepts(vec![]));
+        assert!(!accepts(vec![range("10.0.1.0/24"), Selector::Unsupported { ts_type: 9, protocol: 0, body: vec![] }]));
+    }
 }

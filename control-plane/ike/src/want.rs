@@ -64,8 +64,10 @@ impl Wants {
     /// Somebody wants the Child SA of `policy`. Operators do not have to wait for the end of a rest.
     pub(crate) fn add(&mut self, now: Instant, policy: PolicyId, waiter: Waiter) -> Admission {
         let want = self.0.entry(policy).or_insert_with(|| Want { waiters: Vec::new(), failures: 0, phase: Phase::Idle });
-        if let (Phase::Resting(until), Waiter::Acquire(_)) = (want.phase, waiter) {
-            return Admission::Refused(until.since(now));
+        match (want.phase, waiter) {
+            (Phase::Resting(until), Waiter::Acquire(_)) if until > now => return Admission::Refused(until.since(now)),
+            (Phase::Resting(until), _) if until <= now => want.phase = Phase::Idle,
+            _ => {}
         }
         if want.waiters.contains(&waiter) {
             return Admission::Waits;

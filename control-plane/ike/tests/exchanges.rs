@@ -1,14 +1,21 @@
 //! Every exchange between two endpoints on a good network: what is sent, and what both sides have afterwards.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 mod pair;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::io::{Answer, Event};
+use ike::config::{Config, StartAction};
+use ike::error::Failure;
+use ike::io::{Answer, Dataplane, Event, IkeSaId, Input, Target};
+use ike_wire::NotifyType;
+use ipsec_types::{Secret, UdpEncapsulation};
 use pair::Side::{A, B};
-use pair::{Pair, config};
+use pair::{Pair, Side, config};
 
 const SECOND: Duration = Duration::from_secs(1);
+const FOUR: [&str; 4] = ["IKE_SA_INIT request 0", "IKE_SA_INIT response 0", "IKE_AUTH request 1", "IKE_AUTH response 1"];
 
 /// ```text
 /// HDR, SAi1, KEi, Ni  -->
@@ -20,10 +27,638 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_packet_brings_up_a_child_sa_with_four_messages() {
     let mut pair = Pair::default(1);
     pair.acquire(A, 1);
+    pair.acquire(A, 2);
     pair.run(SECOND);
-    assert_eq!(pair.titles(), ["IKE_SA_INIT request 0", "IKE_SA_INIT response 0", "IKE_AUTH request 1", "IKE_AUTH response 1"]);
+    assert_eq!(pair.titles(), FOUR);
     assert_eq!(pair.assert_mirrored(), 1);
     assert_eq!((pair.established(A), pair.established(B)), (1, 1));
     assert!(pair.gateway(A).data_plane.refused.is_empty());
-    assert_eq!(pair.ike_sas(A)[0].proposal, "AES_GCM_16_128/PRF_HMAC_SHA2_256/CURVE_25519");
+    let status = &pair.ike_sas(A)[0];
+    assert_eq!(status.proposal, "AES_GCM_16_128/PRF_HMAC_SHA2_256/CURVE_25519");
+    assert_eq!(status.remote_identity, Some("b.lab.test".parse().unwrap()));
+    assert!(status.initiator && !pair.ike_sas(B)[0].initiator);
+    let sa = pair.gateway(B).data_plane.installed.values().next().unwrap();
+    assert_eq!(sa.encapsulation, None, "without a NAT, ESP is protocol 50");
+    assert_eq!(sa.id.0 >> 32, 1, "the epoch is the high half");
+}
+
+#[test]
+fn the_traces_show_each_message_on_both_sides() {
+    let mut pair = Pair::default(2);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let messages = [
+        ("IKE_SA_INIT request 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP)"),
+        ("IKE_SA_INIT response 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP)"),
+        ("IKE_AUTH request 1", "IDi IDr AUTH SA TSi TSr"),
+        ("IKE_AUTH response 1", "IDr AUTH SA TSi TSr"),
+    ];
+    for side in [A, B] {
+        let shown: Vec<_> = pair.traced(side).into_iter().map(|(_, title, payloads)| (title, payloads)).collect();
+        let shown: Vec<_> = shown.iter().map(|(title, payloads)| (title.as_str(), payloads.as_str())).collect();
+        assert_eq!(shown, messages, "{side:?}");
+    }
+    let [a, b] = [A, B].map(|side| pair.traced(side).iter().map(|(outbound, ..)| *outbound).collect::<Vec<_>>());
+    assert_eq!((a, b), (vec![true, false, true, false], vec![false, true, false, true]));
+}
+
+#[test]
+fn ike_auth_moves_to_port_4500() {
+    let mut pair = Pair::default(3);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let ports: Vec<_> = pair.sent.iter().map(|sent| (sent.datagram.local.port(), sent.datagram.remote.port())).collect();
+    assert_eq!(ports, [(500, 500), (500, 500), (4500, 4500), (4500, 4500)]);
+}
+
+#[test]
+fn the_packet_waits_for_the_data_plane_of_the_responder() {
+    let mut pair = Pair::default(4);
+    pair.gateway(B).data_plane.silent = true;
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.titles(), FOUR[..3], "IKE_AUTH is not answered before the SA is in place");
+}
+
+#[test]
+fn a_nat_puts_esp_into_udp_and_the_responder_follows() {
+    let mut b = config(B);
+    b.connections[0].remote_addrs.clear();
+    let mut pair = Pair::new(5, config(A), b);
+    pair.nat = Some("198.51.100.7:10000".parse().unwrap());
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    let sa = pair.gateway(A).data_plane.installed.values().next().unwrap();
+    assert_eq!(sa.encapsulation, Some(UdpEncapsulation { local_port: 4500, remote_port: 4500 }));
+    let sa = pair.gateway(B).data_plane.installed.values().next().unwrap();
+    assert_eq!(sa.encapsulation, Some(UdpEncapsulation { local_port: 4500, remote_port: 14500 }));
+    assert_eq!(sa.remote, "198.51.100.7".parse::<std::net::IpAddr>().unwrap());
+    let (at_a, at_b) = (pair.ike_sas(A).remove(0), pair.ike_sas(B).remove(0));
+    assert_eq!((at_a.nat_local, at_a.nat_remote), (true, false));
+    assert_eq!((at_b.nat_local, at_b.nat_remote), (false, true));
+
+    // The NAT forgets and gives another port: the next authentic message tells.
+    pair.nat = Some("198.51.100.7:20000".parse().unwrap());
+    pair.terminate(A, Target::Child("net".into()));
+    pair.run(SECOND);
+    let moved: SocketAddr = "198.51.100.7:24500".parse().unwrap();
+    assert_eq!(pair.ike_sas(B)[0].remote, moved);
+    assert_eq!(pair.gateway(B).data_plane.retargets.iter().map(|(_, remote)| *remote).collect::<Vec<_>>(), [moved]);
+}
+
+#[test]
+fn forced_encapsulation_looks_like_a_nat_to_the_peer() {
+    let mut a = config(A);
+    a.connections[0].force_encapsulation = true;
+    let mut pair = Pair::new(6, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert!(pair.gateway(B).data_plane.installed.values().next().unwrap().encapsulation.is_some());
+}
+
+/// ```text
+/// HDR, SAi1, KEi, Ni  -->
+///                    <--  HDR, N(COOKIE)
+/// HDR, N(COOKIE), SAi1, KEi, Ni  -->
+///                    <--  HDR, SAr1, KEr, Nr
+/// ```
+#[test]
+fn a_responder_under_load_asks_for_a_cookie_and_keeps_nothing() {
+    let mut b = config(B);
+    b.cookie_threshold = 0;
+    let mut pair = Pair::new(7, config(A), b);
+    pair.acquire(A, 1);
+    pair.step();
+    assert!(pair.ike_sas(B).is_empty(), "no state before the cookie has come back");
+    pair.run(SECOND);
+    let expected = [FOUR[0], FOUR[1], FOUR[0], FOUR[1], FOUR[2], FOUR[3]];
+    assert_eq!(pair.titles(), expected);
+    assert_eq!(pair.traced(A)[1].2, "N(COOKIE)");
+    assert_eq!(pair.traced(A)[2].2, "N(COOKIE) SA KE No N(NATD_S_IP) N(NATD_D_IP)");
+    assert_eq!(pair.assert_mirrored(), 1);
+}
+
+#[test]
+fn the_cookie_threshold_is_exact() {
+    let mut b = config(B);
+    b.cookie_threshold = 1;
+    let mut pair = Pair::new(8, config(A), b);
+    // One half-open SA: its IKE_AUTH never arrives.
+    pair.acquire(A, 1);
+    while pair.titles().len() < 3 {
+        pair.step();
+    }
+    pair.deaf = Some(B);
+    pair.run(SECOND);
+    assert_eq!((pair.stat(B, "cookies_sent"), pair.stat(B, "ike_sas_half_open")), (0, 1));
+    pair.deaf = None;
+    let half_open = pair.ike_sas(A)[0].id;
+    pair.terminate(A, Target::IkeSa(half_open));
+    pair.initiate(A);
+    pair.run(SECOND);
+    assert_eq!(pair.stat(B, "cookies_sent"), 1);
+    assert_eq!(pair.established(B), 1);
+    pair.run(30 * SECOND);
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 0, "half-open SAs end after 30 s");
+}
+
+/// ```text
+/// HDR, SAi1, KEi (x25519), Ni  -->
+///                    <--  HDR, N(INVALID_KE_PAYLOAD, ecp256)
+/// HDR, SAi1, KEi (ecp256), Ni  -->
+///                    <--  HDR, SAr1, KEr, Nr
+/// ```
+#[test]
+fn another_key_exchange_method_takes_one_more_round_trip() {
+    let (mut a, mut b) = (config(A), config(B));
+    a.connections[0].proposals = vec!["aes128gcm16-prfsha256-x25519-ecp256".parse().unwrap()];
+    b.connections[0].proposals = vec!["aes128gcm16-prfsha256-ecp256".parse().unwrap()];
+    let mut pair = Pair::new(9, a, b);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.traced(A)[1].2, "N(INVAL_KE)");
+    assert_eq!(pair.sent.len(), 6);
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert!(pair.ike_sas(B)[0].proposal.ends_with("ECP_256"));
+}
+
+#[test]
+fn cookie_and_other_method_together() {
+    let (mut a, mut b) = (config(A), config(B));
+    a.connections[0].proposals = vec!["aes128gcm16-prfsha256-x25519-ecp256".parse().unwrap()];
+    b.connections[0].proposals = vec!["aes128gcm16-prfsha256-ecp256".parse().unwrap()];
+    b.cookie_threshold = 0;
+    let mut pair = Pair::new(10, a, b);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.sent.len(), 8, "the cookie is kept for the second method (section 2.6.1)");
+    assert_eq!(pair.assert_mirrored(), 1);
+}
+
+#[test]
+fn a_responder_takes_the_method_it_was_sent_where_it_may() {
+    let mut b = config(B);
+    b.connections[0].proposals = vec!["aes128gcm16-prfsha256-ecp256-x25519".parse().unwrap()];
+    let mut pair = Pair::new(11, config(A), b);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.titles(), FOUR);
+}
+
+#[test]
+fn every_suite_works() {
+    for suite in [
+        "aes256gcm16-prfsha384-ecp256",
+        "aes128-sha256-x25519",
+        "aes256-sha512-x25519",
+        "aes192gcm16-prfsha512-x25519",
+        "aes192-sha384-ecp256",
+    ] {
+        for esp in ["aes256gcm16-esn", "aes128-sha256", "aes192gcm16-noesn-esn"] {
+            let (mut a, mut b) = (config(A), config(B));
+            for config in [&mut a, &mut b] {
+                config.connections[0].proposals = vec![suite.parse().unwrap()];
+                config.connections[0].children[0].proposals = vec![esp.parse().unwrap()];
+            }
+            let mut pair = Pair::new(12, a, b);
+            pair.acquire(A, 1);
+            pair.run(SECOND);
+            assert_eq!(pair.assert_mirrored(), 1, "{suite} {esp}");
+        }
+    }
+}
+
+#[test]
+fn the_responder_narrows_and_the_initiator_takes_it() {
+    let mut a = config(A);
+    a.connections[0].children[0].local_selectors = vec!["0.0.0.0/0".parse().unwrap()];
+    a.connections[0].children[0].remote_selectors = vec!["0.0.0.0/0".parse().unwrap()];
+    let mut pair = Pair::new(13, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    let sa = pair.gateway(A).data_plane.installed.values().next().unwrap();
+    assert_eq!(sa.local_selectors, ["10.1.0.0/16".parse().unwrap()]);
+    assert_eq!(sa.remote_selectors, ["10.2.0.0/16".parse().unwrap()]);
+}
+
+#[test]
+fn an_acquire_outside_of_what_the_peer_narrowed_to_is_refused() {
+    let mut a = config(A);
+    a.connections[0].children[0].remote_selectors = vec!["0.0.0.0/0".parse().unwrap()];
+    let mut pair = Pair::new(14, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let flow = ipsec_types::Flow { destination: "10.9.0.1".parse().unwrap(), ..pair::FLOW };
+    pair.input(A, Input::Dataplane(Dataplane::Acquire { id: 2, policy: ipsec_types::PolicyId(1), flow }));
+    assert_eq!(pair.gateway(A).data_plane.refused.len(), 1);
+    pair.acquire(A, 3);
+    assert_eq!(pair.gateway(A).data_plane.refused.len(), 1, "a flow that the SA carries needs no answer");
+    pair.run(SECOND);
+    assert_eq!(pair.sent.len(), 4);
+}
+
+#[test]
+fn selectors_that_do_not_meet_leave_an_ike_sa_without_child() {
+    let mut b = config(B);
+    b.connections[0].children[0].local_selectors = vec!["10.99.0.0/16".parse().unwrap()];
+    let mut pair = Pair::new(15, config(A), b);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 0);
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+    assert_eq!(failure(&mut pair, A), Failure::Refused(NotifyType::TS_UNACCEPTABLE));
+    let Failure::Incompatible(difference) = failure(&mut pair, B) else { panic!() };
+    assert!(difference.contains("10.99.0.0/16") && difference.contains("10.2.0.0/16"), "{difference}");
+    assert_eq!(pair.gateway(A).data_plane.refused, [(1, SECOND)]);
+}
+
+#[test]
+fn child_proposals_that_do_not_meet_leave_an_ike_sa_without_child() {
+    let mut b = config(B);
+    b.connections[0].children[0].proposals = vec!["aes256gcm16".parse().unwrap()];
+    let mut pair = Pair::new(16, config(A), b);
+    let request = pair.initiate(A);
+    pair.run(SECOND);
+    assert_eq!(pair.answer(A, request), Some(Err(Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN))));
+    let Failure::Incompatible(difference) = failure(&mut pair, B) else { panic!() };
+    assert!(difference.contains("aes256gcm16-noesn") && difference.contains("aes128gcm16-noesn"), "{difference}");
+}
+
+#[test]
+fn ike_proposals_that_do_not_meet_end_at_once_for_the_responder() {
+    let mut b = config(B);
+    b.connections[0].proposals = vec!["aes256gcm16-prfsha384-ecp256".parse().unwrap()];
+    let mut pair = Pair::new(17, config(A), b);
+    let request = pair.initiate(A);
+    pair.run(SECOND);
+    assert!(pair.ike_sas(B).is_empty());
+    let Failure::Incompatible(difference) = failure(&mut pair, B) else { panic!() };
+    assert!(difference.contains("aes256gcm16-prfsha384-ecp256") && difference.contains("aes128gcm16-prfsha256-x25519"), "{difference}");
+    // Nobody signed the refusal: the initiator hopes for a better answer until its first retransmission.
+    assert_eq!(pair.answer(A, request), None);
+    pair.run(3 * SECOND);
+    assert_eq!(pair.answer(A, request), Some(Err(Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN))));
+    assert!(pair.ike_sas(A).is_empty());
+}
+
+#[test]
+fn a_wrong_key_is_refused_and_leaves_nothing() {
+    let mut a = config(A);
+    a.psks[0].secret = Secret::copy_from(b"wrong");
+    let mut pair = Pair::new(18, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.traced(A).last().unwrap().2, "N(AUTH_FAILED)");
+    assert_eq!(failure(&mut pair, A), Failure::Refused(NotifyType::AUTHENTICATION_FAILED));
+    assert!(matches!(failure(&mut pair, B), Failure::Unauthenticated(_)));
+    assert!(pair.ike_sas(A).is_empty() && pair.ike_sas(B).is_empty());
+    assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
+    assert_eq!(pair.gateway(A).data_plane.refused, [(1, SECOND)]);
+}
+
+#[test]
+fn names_are_compared_without_regard_to_case() {
+    let mut b = config(B);
+    b.connections[0].local_identity = "B.LAB.TEST".parse().unwrap();
+    let mut pair = Pair::new(19, config(A), b);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+}
+
+#[test]
+fn a_peer_without_configured_identity_is_known_by_its_key() {
+    let (mut a, mut b) = (config(A), config(B));
+    a.connections[0].remote_identity = None;
+    b.connections[0].remote_identity = None;
+    let mut pair = Pair::new(20, a, b);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert_eq!(pair.ike_sas(B)[0].remote_identity, Some("a.lab.test".parse().unwrap()));
+}
+
+/// Changes the last octet of an IKE_SA_INIT message: of a hash that no key depends on, so that only AUTH can tell.
+fn changes_init(response: bool) -> pair::Tamper {
+    Box::new(move |_, payload| {
+        let header = ike_wire::Header::peek(payload).unwrap();
+        if header.exchange == ike_wire::ExchangeType::IKE_SA_INIT && header.flags.response == response {
+            *payload.last_mut().unwrap() ^= 1;
+        }
+    })
+}
+
+/// ```text
+/// HDR, SK {IDi, AUTH, SAi2, TSi, TSr}  -->
+///                    <--  HDR, SK {IDr, AUTH, SAr2, TSi, TSr}      AUTH does not fit
+/// HDR, SK {N(AUTHENTICATION_FAILED)}  -->
+///                    <--  HDR, SK {}
+/// ```
+#[test]
+fn an_initiator_that_doubts_the_responder_says_so() {
+    let mut pair = Pair::default(37);
+    pair.tamper = Some(changes_init(true));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.titles()[4..], ["INFORMATIONAL request 2", "INFORMATIONAL response 2"]);
+    assert!(matches!(failure(&mut pair, A), Failure::Unauthenticated(_)));
+    assert!(pair.ike_sas(A).is_empty() && pair.ike_sas(B).is_empty());
+    assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
+}
+
+#[test]
+fn a_responder_that_doubts_the_initiator_refuses() {
+    let mut pair = Pair::default(38);
+    pair.tamper = Some(changes_init(false));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert!(matches!(failure(&mut pair, B), Failure::Unauthenticated(_)));
+    assert!(pair.ike_sas(A).is_empty() && pair.ike_sas(B).is_empty());
+    assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
+}
+
+#[test]
+fn an_unknown_initiator_is_refused() {
+    let mut a = config(A);
+    a.connections[0].local_identity = "stranger.test".parse().unwrap();
+    let mut pair = Pair::new(21, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(failure(&mut pair, A), Failure::Refused(NotifyType::AUTHENTICATION_FAILED));
+}
+
+/// ```text
+/// HDR, SK {D(ESP)}  -->
+///                    <--  HDR, SK {D(ESP)}
+/// HDR, SK {SA, Ni, TSi, TSr}  -->
+///                    <--  HDR, SK {SA, Nr, TSi, TSr}
+/// ```
+#[test]
+fn a_child_sa_is_deleted_and_created_again_under_the_same_ike_sa() {
+    for (deleter, creator) in [(A, A), (A, B), (B, A), (B, B)] {
+        let mut pair = Pair::default(22);
+        pair.acquire(A, 1);
+        pair.run(SECOND);
+        let request = pair.terminate(deleter, Target::Child("net".into()));
+        pair.run(SECOND);
+        assert_eq!(pair.answer(deleter, request), Some(Ok(Answer::Terminated(1))));
+        assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
+        assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+        let request = pair.initiate(creator);
+        pair.run(SECOND);
+        assert!(matches!(pair.answer(creator, request), Some(Ok(Answer::Initiated { ike_sa: IkeSaId(1), .. }))), "{deleter:?} {creator:?}");
+        assert_eq!(pair.assert_mirrored(), 1);
+        assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+        assert_eq!(pair.sent.len(), 8);
+    }
+}
+
+#[test]
+fn several_children_share_an_ike_sa() {
+    let two = |side: Side| {
+        let mut config = config(side);
+        let mut child = self::config(side).connections.remove(0).children.remove(0);
+        child.name = "voice".into();
+        child.policy = ipsec_types::PolicyId(2);
+        let ours = if side == A { "10.11.0.0/16" } else { "10.12.0.0/16" };
+        let theirs = if side == A { "10.12.0.0/16" } else { "10.11.0.0/16" };
+        child.local_selectors = vec![ours.parse().unwrap()];
+        child.remote_selectors = vec![theirs.parse().unwrap()];
+        config.connections[0].children.push(child);
+        config
+    };
+    let mut pair = Pair::new(23, two(A), two(B));
+    let (first, second) = (pair.initiate_child(A, "net"), pair.initiate_child(A, "lab/voice"));
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 2);
+    assert_eq!(pair.established(A), 1);
+    assert!(matches!(pair.answer(A, first), Some(Ok(_))) && matches!(pair.answer(A, second), Some(Ok(_))));
+}
+
+#[test]
+fn either_side_deletes_the_ike_sa_with_its_children() {
+    for side in [A, B] {
+        let mut pair = Pair::default(24);
+        pair.acquire(A, 1);
+        pair.run(SECOND);
+        let request = pair.terminate(side, Target::Connection("lab".into()));
+        pair.run(SECOND);
+        assert_eq!(pair.answer(side, request), Some(Ok(Answer::Terminated(1))));
+        assert_eq!(pair.sent.len(), 6);
+        assert!(pair.ike_sas(A).is_empty() && pair.ike_sas(B).is_empty());
+        assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
+        for side in [A, B] {
+            let closed = pair.gateway(side).events.iter().filter(|event| matches!(event, Event::IkeSaClosed { failure: None, .. })).count();
+            assert_eq!(closed, 1);
+        }
+    }
+}
+
+#[test]
+fn both_sides_delete_at_the_same_time() {
+    for target in [Target::Child("net".into()), Target::Connection("lab".into())] {
+        let mut pair = Pair::default(25);
+        pair.acquire(A, 1);
+        pair.run(SECOND);
+        let requests = [A, B].map(|side| (side, pair.terminate(side, target.clone())));
+        pair.run(SECOND);
+        for (side, request) in requests {
+            assert_eq!(pair.answer(side, request), Some(Ok(Answer::Terminated(1))));
+            assert_eq!(pair.installed(side), 0);
+            assert_eq!(pair.established(side), usize::from(matches!(target, Target::Child(_))));
+        }
+    }
+}
+
+#[test]
+fn both_sides_initiate_at_the_same_time() {
+    let mut pair = Pair::default(26);
+    pair.acquire(A, 1);
+    pair.acquire(B, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 2);
+    assert_eq!((pair.established(A), pair.established(B)), (2, 2));
+    pair.terminate(A, Target::Connection("lab".into()));
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 0);
+}
+
+#[test]
+fn an_idle_peer_is_asked_for_a_sign_of_life_and_packets_are_one() {
+    let mut a = config(A);
+    a.connections[0].dpd_delay = Some(10 * SECOND);
+    let mut pair = Pair::new(27, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(9 * SECOND);
+    assert_eq!(pair.stat(A, "probes_sent"), 0);
+    pair.run(2 * SECOND);
+    assert_eq!(pair.stat(A, "probes_sent"), 1);
+    let child = *pair.gateway(A).data_plane.installed.keys().next().unwrap();
+    for _ in 0..10 {
+        pair.run(8 * SECOND);
+        pair.input(A, Input::Dataplane(Dataplane::LastInbound { child, age: SECOND }));
+    }
+    assert_eq!(pair.stat(A, "probes_sent"), 1, "authentic ESP is a sign of life");
+    assert_eq!(pair.established(A), 1);
+}
+
+#[test]
+fn a_dead_peer_is_forgotten_after_the_last_retransmission_and_not_before() {
+    let mut a = config(A);
+    a.connections[0].dpd_delay = Some(10 * SECOND);
+    let mut pair = Pair::new(28, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    pair.deaf = Some(B);
+    // 10 s of silence, then 4 + 7.2 + 12.96 + 23.328 + 41.9904 + 75.58272 s.
+    let probe = pair.ike_sas(A)[0].age;
+    assert!(probe < 2 * SECOND);
+    pair.run(Duration::from_millis(9_000 + 165_060));
+    assert_eq!((pair.established(A), pair.installed(A)), (1, 1));
+    pair.run(SECOND);
+    assert_eq!((pair.established(A), pair.installed(A)), (0, 0));
+    assert_eq!(pair.stat(A, "requests_retransmitted"), 5);
+    assert!(pair.gateway(A).events.iter().any(|event| matches!(event, Event::IkeSaClosed { failure: Some(Failure::TimedOut), .. })));
+}
+
+#[test]
+fn a_silent_peer_is_called_again_with_growing_rests() {
+    let mut a = config(A);
+    a.connections[0].children[0].start_action = StartAction::Start;
+    a.connections[0].retransmission.tries = 0;
+    let mut pair = Pair::new(29, a, config(B));
+    pair.deaf = Some(B);
+    pair.run(40 * SECOND);
+    // Each attempt waits 4 s; rests of 1, 2, 4, 8 s follow.
+    let starts: Vec<u64> = pair.sent.iter().map(|sent| sent.at.as_nanos() / 1_000_000_000 - 1).collect();
+    assert_eq!(starts, [0, 5, 11, 19, 31]);
+    pair.deaf = None;
+    pair.run(30 * SECOND);
+    assert_eq!(pair.assert_mirrored(), 1, "the configuration does not give up");
+}
+
+#[test]
+fn a_lost_data_plane_stops_the_clocks() {
+    let mut a = config(A);
+    a.connections[0].dpd_delay = Some(10 * SECOND);
+    let mut pair = Pair::new(30, a, config(B));
+    pair.acquire(A, 1);
+    pair.run(5 * SECOND);
+    pair.input(A, Input::Dataplane(Dataplane::Detached));
+    pair.run(1000 * SECOND);
+    assert_eq!(pair.established(A), 1);
+    pair.attach(A, [1; 16], 2);
+    pair.run(4 * SECOND);
+    assert_eq!(pair.stat(A, "probes_sent"), 0);
+    pair.run(2 * SECOND);
+    assert_eq!(pair.stat(A, "probes_sent"), 1);
+    assert_eq!(pair.assert_mirrored(), 1);
+    let claimed: Vec<_> = pair.gateway(A).data_plane.installed.keys().copied().collect();
+    assert_eq!(pair.gateway(A).data_plane.claims.last(), Some(&claimed));
+}
+
+#[test]
+fn after_a_restart_of_the_data_plane_keys_are_negotiated_afresh() {
+    let mut a = config(A);
+    a.connections[0].children[0].start_action = StartAction::Start;
+    let mut pair = Pair::new(31, a, config(B));
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    let old: Vec<_> = pair.gateway(A).data_plane.installed.keys().copied().collect();
+    pair.input(A, Input::Dataplane(Dataplane::Detached));
+    pair.gateway(A).data_plane.installed.clear();
+    pair.attach(A, [2; 16], 2);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert!(!pair.gateway(A).data_plane.installed.contains_key(&old[0]));
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+}
+
+#[test]
+fn a_refused_install_leaves_no_half() {
+    for side in [A, B] {
+        let mut pair = Pair::default(32);
+        pair.gateway(side).data_plane.refuses = Some("the table is full".into());
+        pair.acquire(A, 1);
+        pair.run(SECOND);
+        assert_eq!((pair.installed(A), pair.installed(B)), (0, 0), "{side:?}");
+        assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+        assert_eq!(pair.gateway(A).data_plane.refused, [(1, SECOND)]);
+        pair.gateway(side).data_plane.refuses = None;
+        pair.run(SECOND);
+        pair.acquire(A, 2);
+        pair.run(SECOND);
+        assert_eq!(pair.assert_mirrored(), 1);
+    }
+}
+
+#[test]
+fn without_spis_everything_waits() {
+    let mut pair = Pair::default(33);
+    for side in [A, B] {
+        // An attachment without SPIs.
+        pair.gateway(side).data_plane.stingy = true;
+        pair.attach(side, [1; 16], 2);
+    }
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert!(pair.sent.is_empty());
+    pair.input(A, Input::SpisLeased(vec![ipsec_types::Spi::new(0xaaaa_0001).unwrap()]));
+    pair.run(SECOND);
+    assert_eq!(pair.sent.len(), 3, "the responder cannot answer IKE_AUTH yet");
+    pair.input(B, Input::SpisLeased(vec![ipsec_types::Spi::new(0xbbbb_0001).unwrap()]));
+    pair.run(5 * SECOND);
+    assert_eq!(pair.assert_mirrored(), 1, "and answers its repetition");
+}
+
+#[test]
+fn a_hard_limit_deletes_the_child_sa_on_both_sides() {
+    let mut pair = Pair::default(34);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let child = *pair.gateway(B).data_plane.installed.keys().next().unwrap();
+    pair.input(B, Input::Dataplane(Dataplane::HardExpire(child)));
+    pair.run(SECOND);
+    assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
+    assert_eq!(pair.established(A), 1);
+}
+
+#[test]
+fn the_connection_is_found_by_identity() {
+    // Two connections between the same addresses; the second is meant.
+    let mut b = config(B);
+    let mut other: Config = config(B);
+    let mut decoy = other.connections.remove(0);
+    decoy.name = "decoy".into();
+    decoy.remote_identity = Some("x.lab.test".parse().unwrap());
+    b.connections.insert(0, decoy);
+    b.connections[1].children[0].policy = ipsec_types::PolicyId(2);
+    let mut pair = Pair::new(35, config(A), b);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert_eq!(pair.ike_sas(B)[0].connection, "lab");
+}
+
+#[test]
+fn commands_for_what_is_not_there_say_so() {
+    let mut pair = Pair::default(36);
+    let request = pair.initiate_child(A, "nothing");
+    assert!(matches!(pair.answer(A, request), Some(Err(Failure::Local(_)))));
+    let request = pair.terminate(A, Target::Child("net".into()));
+    assert_eq!(pair.answer(A, request), Some(Ok(Answer::Terminated(0))));
+    let request = pair.terminate(A, Target::IkeSa(IkeSaId(7)));
+    assert!(matches!(pair.answer(A, request), Some(Err(Failure::Local(_)))));
+}
+
+/// Why the last negotiation failed.
+fn failure(pair: &mut Pair, side: Side) -> Failure {
+    let failures = pair.gateway(side).events.iter().rev().find_map(|event| match event {
+        Event::NegotiationFailed { failure, .. } => Some(failure.clone()),
+        _ => None,
+    });
+    failures.expect("a failure")
 }

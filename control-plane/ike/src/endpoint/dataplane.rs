@@ -7,6 +7,7 @@ use ipsec_types::{ChildSaId, Flow};
 
 use super::*;
 use crate::child::ChildPhase;
+use crate::config::StartAction;
 use crate::context::Attachment;
 use crate::io::{Dataplane, Event};
 use crate::v2::State;
@@ -29,17 +30,29 @@ impl Endpoint {
             Dataplane::Acquire { id, policy, flow } => self.on_acquire(now, id, policy, flow),
             // Rekeying is not there yet: the SA serves until its hard limit.
             Dataplane::SoftExpire(_) => self.shared.count("soft_expires"),
-            Dataplane::HardExpire(child) => self.for_child(now, random, child, |sa, cx| {
-                let mut sa = sa;
-                sa.core.tasks.push_back(Task::DeleteChild { child, request: None });
-                sa.go_on(cx)
-            }),
+            Dataplane::HardExpire(child) => self.on_hard_expire(now, random, child),
             Dataplane::PeerMoved { child, remote } => self.for_child(now, random, child, |sa, cx| sa.on_peer_moved(cx, remote)),
             Dataplane::LastInbound { child, age } => self.for_child(now, random, child, |mut sa, cx| {
                 let at = Instant::from_nanos(cx.now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
                 sa.core.last_inbound = sa.core.last_inbound.max(at);
                 sa
             }),
+        }
+    }
+
+    /// The SA carries nothing any more: the peer is told, and what the configuration wants at once is wanted again.
+    fn on_hard_expire(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId) {
+        let policies = self.sas.values().flat_map(|sa| sa.state.children()).filter(|own| own.id == child).map(|own| own.policy);
+        let policies: Vec<PolicyId> = policies.collect();
+        self.for_child(now, random, child, |mut sa, cx| {
+            sa.core.tasks.push_back(Task::DeleteChild { child, request: None });
+            sa.go_on(cx)
+        });
+        for policy in policies {
+            let found = ConnectionRef::of_policy(&self.shared.config, policy);
+            if found.is_some_and(|(connection, index)| connection.child(index).is_some_and(|c| c.start_action == StartAction::Start)) {
+                self.shared.wants.add(now, policy, Waiter::Start);
+            }
         }
     }
 
@@ -92,13 +105,20 @@ impl Endpoint {
         }
     }
 
-    /// Installs whose answer was lost with the connection.
+    /// Installs whose answer was lost with the connection, and SAs that came to their end meanwhile.
     fn settle(&mut self, now: Instant, random: &mut dyn Random, there: &[ChildSaId]) {
         let unanswered = self.sas.values().flat_map(|sa| {
             let installing = sa.state.children().iter().filter(|child| matches!(child.phase, ChildPhase::Installing { .. }));
             installing.map(|child| (sa.core.id, child.id))
         });
         let unanswered: Vec<(IkeSaId, ChildSaId)> = unanswered.collect();
+        let ended = self.sas.values().flat_map(|sa| {
+            let installed = sa.state.children().iter().filter(|child| child.phase == ChildPhase::Installed && !there.contains(&child.id));
+            installed.map(|child| child.id)
+        });
+        for child in ended.collect::<Vec<_>>() {
+            self.on_hard_expire(now, random, child);
+        }
         for (id, child) in unanswered {
             let result = if there.contains(&child) { Ok(()) } else { Err(String::from("the connection to the data plane was lost")) };
             self.with(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
@@ -113,7 +133,7 @@ impl Endpoint {
         else {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         };
-        if !connection.child_of(policy).is_some_and(|child| child.start_action != crate::config::StartAction::None) {
+        if connection.child_of(policy).is_none_or(|child| child.start_action == StartAction::None) {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         }
         // A Child SA that carries the flow answers the Acquire by being there; one that the peer narrowed too far would be again.

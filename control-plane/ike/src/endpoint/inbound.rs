@@ -40,7 +40,7 @@ impl Endpoint {
     fn on_malformed(&mut self, now: Instant, random: &mut dyn Random, datagram: &Datagram, error: ParseError) {
         self.shared.count("messages_malformed");
         let (ParseError::MajorVersion(version), Ok(header)) = (error, Header::peek(&datagram.payload)) else { return };
-        let known = header.responder().is_some_and(|spi| self.by_spi.contains_key(&spi));
+        let known = [header.initiator(), header.responder()].into_iter().flatten().any(|spi| self.by_spi.contains_key(&spi));
         if version > Version::V2.major && !header.flags.response && !known {
             let mut cx = Context { now, random, shared: &mut self.shared };
             let notify = Notify::new(NotifyType::INVALID_MAJOR_VERSION, Vec::new());
@@ -89,6 +89,7 @@ impl Endpoint {
         let (local, remote) = (incoming.datagram.local, incoming.datagram.remote);
         let mut core = Core::new(id, Role::Responder, connection, initiator_spi, (local, remote), now);
         core.responder_spi = Some(responder_spi);
+        core.init_key = Some(key.clone());
         let state = init::respond(&mut core, &mut cx, admitted, incoming);
         self.by_spi.insert(responder_spi, id);
         self.by_init.insert(key, id);

@@ -80,7 +80,7 @@ pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transc
     let mut payloads = alloc::vec![Payload::IdInitiator(id.clone())];
     payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
     payloads.push(prove(&state.sk, Role::Initiator, psk, &state.transcript, &id));
-    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, state.child.spi)));
+    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, state.child.spi, KeyExchange::Ignored)));
     payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
     payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));
     match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, &payloads) {

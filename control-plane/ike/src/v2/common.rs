@@ -15,6 +15,7 @@ use crate::io::{IkeSaId, RequestId};
 use crate::policy::ConnectionRef;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
+use crate::v2::init::InitKey;
 use crate::v2::keys::Role;
 use crate::v2::nat::{self, NatStatus};
 use crate::v2::receive::Incoming;
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) terminating: Vec<RequestId>,
     /// The IKE_SA_INIT request a responder answered, to know it again.
     pub(crate) init_request: Vec<u8>,
+    /// Where the endpoint files it, as a responder.
+    pub(crate) init_key: Option<InitKey>,
     /// It did not end by anybody's wish.
     pub(crate) failed: bool,
 }
@@ -92,7 +95,16 @@ impl Core {
             wanted: Vec::new(),
             terminating: Vec::new(),
             init_request: Vec::new(),
+            init_key: None,
             failed: false,
+        }
+    }
+
+    /// Our SPI.
+    pub(crate) const fn own_spi(&self) -> Option<IkeSpi> {
+        match self.role {
+            Role::Initiator => Some(self.initiator_spi),
+            Role::Responder => self.responder_spi,
         }
     }
 

@@ -124,7 +124,7 @@ fn accept(
     let misbehaved = |text: &str| Failure::PeerMisbehaved(text.to_string());
     let parts = parts(offer.payloads).ok_or_else(|| misbehaved("an answer without SA, TSi or TSr"))?;
     let configured = core.connection.child(wanted.index).ok_or_else(|| Failure::Local("no such child".into()))?;
-    let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi)
+    let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi, offer.key_exchange)
         .ok_or_else(|| Failure::PeerMisbehaved(negotiate::proposal_difference(&configured.proposals, parts.sa)))?;
     let outbound = parts.sa.proposals.first().and_then(Proposal::child_spi).ok_or_else(|| misbehaved("an answer without SPI"))?;
     let (ours, theirs) = ((&configured.local_selectors[..], &configured.remote_selectors[..]), (parts.initiator, parts.responder));
@@ -177,7 +177,11 @@ pub(crate) fn send_request(state: &mut Established, core: &mut Core, cx: &mut Co
     let wanted = WantedChild { index, spi };
     let configured = core.connection.child(index).ok_or_else(|| Failure::Local("no such child".into()))?;
     let nonce = init::nonce(cx);
-    let mut payloads = alloc::vec![Payload::Sa(negotiate::offer_esp(&configured.proposals, spi))];
+    let offered = negotiate::offer_esp(&configured.proposals, spi, KeyExchange::Refused);
+    if offered.proposals.is_empty() {
+        return Err(Failure::Local("perfect forward secrecy is not available for further Child SAs".into()));
+    }
+    let mut payloads = alloc::vec![Payload::Sa(offered)];
     payloads.extend(Nonce::new(nonce.clone()).map(Payload::Nonce));
     payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
     payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));

@@ -78,6 +78,10 @@ impl Established {
         }
     }
 
+    fn is_installing(&self, id: ChildSaId) -> bool {
+        self.children.iter().any(|child| child.id == id && matches!(child.phase, ChildPhase::Installing { .. }))
+    }
+
     /// Our outer address or the peer's has changed.
     pub(crate) fn retarget(&self, core: &Core, cx: &mut Context<'_>) {
         for child in &self.children {
@@ -128,6 +132,11 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
                 };
                 begin_child(&mut state, core, cx, index, spi);
                 Ok(())
+            }
+            // The peer may not know of it yet: first it is answered, then the SA is deleted.
+            Task::DeleteChild { child, .. } if state.is_installing(child) => {
+                core.tasks.push_front(task);
+                break;
             }
             Task::DeleteChild { child, request } => informational::delete_child(&mut state, core, cx, child, request),
             Task::DeleteSpi(spi) => informational::delete_spi(&mut state, core, cx, spi),

@@ -52,7 +52,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
             ours.extend(spis.iter().filter_map(|spi| delete_by_peer(&mut state, core, cx, *spi)));
         }
     }
-    let answer = (!ours.is_empty()).then(|| Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: ours }));
+    let answer = (!ours.is_empty()).then_some(Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: ours }));
     match core.respond(cx, &state.sk, &message.header, answer.as_slice()) {
         Ok(()) => State::Established(state),
         Err(failure) => State::Established(state).close(core, cx, Some(failure)),
@@ -83,11 +83,6 @@ pub(crate) fn delete_child(
         return Ok(());
     };
     let spis = alloc::vec![child.inbound.value()];
-    if let ChildPhase::Installing { wanted: true } = child.phase {
-        let policy = child.policy;
-        core.wanted.retain(|wanted| *wanted != policy);
-        cx.shared.child_failed(cx.now, policy, &Failure::Local("deleted before it was in use".into()));
-    }
     child.phase = ChildPhase::Deleting;
     cx.shared.output(Output::Retire { child: id, linger: LINGER });
     let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis });

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use ike_wire::rules::{self, Form};
 use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Sa};
@@ -18,6 +19,14 @@ use crate::v2::keys::{Exchanged, IkeKeys};
 use crate::v2::nat::{self, HeaderSpis};
 use crate::v2::receive::trace_clear;
 use crate::v2::{Core, IkeSa, Incoming, Sk, State, auth};
+
+/// What tells one IKE_SA_INIT request from another (section 2.1).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct InitKey {
+    pub(crate) remote: SocketAddr,
+    pub(crate) initiator_spi: u64,
+    pub(crate) nonce: Vec<u8>,
+}
 
 /// The Child SA an initiator begins with.
 pub(crate) struct WantedChild {
@@ -176,7 +185,9 @@ fn on_other_group(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, i
         .and_then(|octets| KeyExchangeMethod::from_id(u16::from_be_bytes(octets), None));
     let offered = negotiate::offer_ike(&core.connection.proposals, &cx.shared.provider);
     let is_offered = |method| offered.proposals.iter().flat_map(|p| &p.transforms).any(|t| t.key_exchange() == Some(method));
-    match named.filter(|method| is_offered(*method) && *method != state.attempt.method) {
+    match named.filter(|method| is_offered(*method)) {
+        // The network has repeated what was followed already.
+        Some(method) if method == state.attempt.method => State::AwaitInit(state),
         Some(method) if state.attempt.detours < MOST_DETOURS => {
             state.attempt.detours += 1;
             state.attempt.method = method;

@@ -161,3 +161,181 @@ impl Cutter<'_> {
         Ok(Secret::copy_from(head))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::cell::RefCell;
+    use std::thread_local;
+
+    use ipsec_types::{Identity, KeyExchangeMethod, PrfAlgorithm};
+    use serde_json::Value;
+
+    use crate::provider::SkSuite;
+
+    use super::*;
+
+    /// `derive.py`: RFC 7296 in Python, no code of ours.
+    const VECTORS: &str = include_str!("../../tests/vectors/ike-keys.json");
+
+    /// The real PRF. `ike-crypto` was built against this crate as a library, whose traits are others than those of its unit tests.
+    #[derive(Debug)]
+    struct RealPrf(PrfAlgorithm);
+
+    impl Prf for RealPrf {
+        fn algorithm(&self) -> PrfAlgorithm {
+            self.0
+        }
+
+        fn compute(&self, key: &[u8], parts: &[&[u8]]) -> Secret {
+            ike_crypto::provider().prf(self.0).expect("it is there").compute(key, parts)
+        }
+    }
+
+    static PRFS: [RealPrf; 3] = [RealPrf(PrfAlgorithm::HmacSha256), RealPrf(PrfAlgorithm::HmacSha384), RealPrf(PrfAlgorithm::HmacSha512)];
+
+    thread_local! {
+        static TAKEN: RefCell<Vec<(Vec<u8>, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Notes the keys it is given.
+    #[derive(Debug)]
+    struct Notebook;
+
+    struct NoKey;
+
+    impl SkSuite for Notebook {
+        fn encryption(&self) -> EncryptionAlgorithm {
+            EncryptionAlgorithm::AesGcm128
+        }
+
+        fn integrity(&self) -> Option<IntegrityAlgorithm> {
+            None
+        }
+
+        fn iv_len(&self) -> usize {
+            8
+        }
+
+        fn iv_kind(&self) -> crate::provider::IvKind {
+            crate::provider::IvKind::Unique
+        }
+
+        fn icv_len(&self) -> usize {
+            16
+        }
+
+        fn block_len(&self) -> usize {
+            1
+        }
+
+        fn key(&self, encryption: &[u8], integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError> {
+            TAKEN.with_borrow_mut(|taken| taken.push((encryption.to_vec(), integrity.to_vec())));
+            Ok(Box::new(NoKey))
+        }
+    }
+
+    impl SkKey for NoKey {
+        fn seal(&self, _: &[u8], _: &[u8], _: &mut [u8], _: &mut [u8]) -> Result<(), CryptoError> {
+            Err(CryptoError::Unavailable)
+        }
+
+        fn open(&self, _: &[u8], _: &[u8], _: &mut [u8], _: &[u8]) -> Result<(), CryptoError> {
+            Err(CryptoError::Unavailable)
+        }
+    }
+
+    fn octets(value: &Value) -> Vec<u8> {
+        let hex = value.as_str().unwrap();
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    fn spi(value: &Value) -> IkeSpi {
+        IkeSpi::new(u64::from_be_bytes(octets(value).try_into().unwrap())).unwrap()
+    }
+
+    fn suite(case: &Value) -> IkeSuite {
+        let prf = PrfAlgorithm::from_keyword(case["prf"].as_str().unwrap()).unwrap();
+        IkeSuite {
+            encryption: EncryptionAlgorithm::from_keyword(case["encryption"].as_str().unwrap()).unwrap(),
+            integrity: case["integrity"].as_str().map(|keyword| IntegrityAlgorithm::from_keyword(keyword).unwrap()),
+            method: KeyExchangeMethod::X25519,
+            prf: PRFS.iter().find(|real| real.0 == prf).unwrap(),
+            sk: &Notebook,
+        }
+    }
+
+    fn keys(case: &Value, suite: &IkeSuite) -> IkeKeys {
+        let (initiator_nonce, responder_nonce) = (&octets(&case["ni"]), &octets(&case["nr"]));
+        let said = Exchanged { initiator_nonce, responder_nonce, initiator_spi: spi(&case["spi_i"]), responder_spi: spi(&case["spi_r"]) };
+        TAKEN.with_borrow_mut(Vec::clear);
+        IkeKeys::derive(suite, &said, &Secret::new(octets(&case["g_ir"]))).unwrap()
+    }
+
+    fn for_each_case(test: impl Fn(&str, &Value)) {
+        let vectors: Value = serde_json::from_str(VECTORS).unwrap();
+        let cases = vectors["cases"].as_array().unwrap();
+        assert!(cases.len() >= 9);
+        cases.iter().for_each(|case| test(case["name"].as_str().unwrap(), case));
+    }
+
+    #[test]
+    fn the_keys_of_the_ike_sa() {
+        for_each_case(|name, case| {
+            let keys = keys(case, &suite(case));
+            assert_eq!(keys.sk_d.expose(), octets(&case["sk_d"]), "{name}");
+            assert_eq!(keys.sk_pi.expose(), octets(&case["sk_pi"]), "{name}");
+            assert_eq!(keys.sk_pr.expose(), octets(&case["sk_pr"]), "{name}");
+            let expected = [("sk_ei", "sk_ai"), ("sk_er", "sk_ar")].map(|(e, a)| (octets(&case[e]), octets(&case[a])));
+            assert_eq!(TAKEN.with_borrow(Clone::clone), expected, "{name}");
+        });
+    }
+
+    #[test]
+    fn auth_of_both_sides() {
+        for_each_case(|name, case| {
+            let keys = keys(case, &suite(case));
+            let auth = &case["auth"];
+            let psk = Secret::new(octets(&auth["shared_secret"]));
+            let sides = [
+                (Role::Initiator, "real_message_1", "nr", "rest_of_init_id_payload", "auth_i"),
+                (Role::Responder, "real_message_2", "ni", "rest_of_resp_id_payload", "auth_r"),
+            ];
+            for (role, message, nonce, id, expected) in sides {
+                let id = octets(&auth[id]);
+                let id = Identification::from(&Identity::from_wire(id[0], &id[4..]).unwrap());
+                let computed = keys.shared_key_auth(role, &psk, &octets(&auth[message]), &octets(&case[nonce]), &id);
+                assert_eq!(computed.expose(), octets(&auth[expected]), "{name} {role:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn the_keys_of_child_sas_with_and_without_a_key_exchange() {
+        for_each_case(|name, case| {
+            let keys = keys(case, &suite(case));
+            for (which, of_nonces) in [
+                ("child_sa", case),
+                ("child_sa_without_pfs", &case["child_sa_without_pfs"]),
+                ("child_sa_with_pfs", &case["child_sa_with_pfs"]),
+            ] {
+                let child = &case[which];
+                let encryption = EncryptionAlgorithm::from_keyword(child["encryption"].as_str().unwrap()).unwrap();
+                let integrity = child["integrity"].as_str().map(|keyword| IntegrityAlgorithm::from_keyword(keyword).unwrap());
+                let shared = child.get("g_ir_new").map(|shared| Secret::new(octets(shared)));
+                let nonces = [&octets(&of_nonces["ni"])[..], &octets(&of_nonces["nr"])];
+                let cut = keys.child(encryption, integrity, shared.as_ref(), nonces).unwrap();
+                for (cut, expected) in
+                    [(cut.initiator_to_responder, "initiator_to_responder"), (cut.responder_to_initiator, "responder_to_initiator")]
+                {
+                    let expected = &child[expected];
+                    assert_eq!(cut.encryption.expose(), octets(&expected["encryption_key"]), "{name} {which}");
+                    assert_eq!(
+                        cut.integrity.as_ref().map_or(&[][..], Secret::expose),
+                        octets(&expected["integrity_key"]),
+                        "{name} {which}"
+                    );
+                }
+            }
+        });
+    }
+}

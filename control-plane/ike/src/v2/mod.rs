@@ -277,7 +277,7 @@ impl State {
             Self::Deleting(state) if state.was_established => Some(state.failure.clone()),
             _ => None,
         };
-        core.failed |= failure == Some(Failure::TimedOut);
+        core.failed |= failure == Some(Failure::TimedOut) && matches!(self, Self::Established(_));
         let sk = self.wind_up(core, cx, failure.as_ref());
         if let Some(failure) = seen {
             cx.shared.event(Event::IkeSaClosed { id: core.id, connection: core.connection.name.clone(), failure });

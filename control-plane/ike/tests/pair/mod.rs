@@ -1,5 +1,5 @@
 //! Two endpoints on a virtual clock, with a network between them that loses, repeats and reorders, and a fake data plane behind each.
-#![allow(dead_code, unreachable_pub, reason = "every test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "test support of which every binary uses its own part")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -127,10 +127,14 @@ pub struct Pair {
     order: u64,
     /// Nothing arrives at this side.
     pub deaf: Option<Side>,
-    /// The address a NAT gives to A's datagrams.
+    /// The address a NAT gives to A's datagrams; a multiple of 10000 as its port.
     pub nat: Option<SocketAddr>,
+    /// Somebody on the path who changes what he sees.
+    pub tamper: Option<Tamper>,
     requests: u64,
 }
+
+pub type Tamper = Box<dyn Fn(Side, &mut Vec<u8>)>;
 
 /// Site-to-site with a shared key.
 pub fn config(side: Side) -> Config {
@@ -180,6 +184,11 @@ pub const FLOW: Flow = Flow {
 impl Pair {
     /// Both attached and configured, on a good network.
     pub fn new(seed: u64, a: Config, b: Config) -> Self {
+        Self::on(Network::GOOD, seed, a, b)
+    }
+
+    /// Both attached and configured.
+    pub fn on(network: Network, seed: u64, a: Config, b: Config) -> Self {
         let gateway = |seed| Gateway {
             endpoint: Endpoint::new(ike_crypto::provider()),
             random: Numbers(seed),
@@ -189,7 +198,7 @@ impl Pair {
         };
         let mut pair = Self {
             now: Instant::from_nanos(1_000_000_000),
-            network: Network::GOOD,
+            network,
             numbers: Numbers(seed),
             gateways: [gateway(seed ^ 0xa), gateway(seed ^ 0xb)],
             sent: vec![],
@@ -197,6 +206,7 @@ impl Pair {
             order: 0,
             deaf: None,
             nat: None,
+            tamper: None,
             requests: 0,
         };
         for (side, config) in [(A, a), (B, b)] {
@@ -297,17 +307,18 @@ impl Pair {
         let spread = u64::try_from((longest - shortest).as_nanos()).unwrap() + 1;
         let delay = shortest + Duration::from_nanos(self.numbers.below(spread));
         let (mut source, mut destination) = (datagram.local, datagram.remote);
-        if let Some(outside) = self.nat {
-            // A stands behind the NAT: its port is mapped, one for each of 500 and 4500.
-            let mapped = |port: u16| SocketAddr::new(outside.ip(), outside.port() + port % 1000);
-            let unmapped = |port: u16| if port == outside.port() + 500 { port_of(&self.sent) } else { port };
-            match from {
-                A => source = mapped(source.port()),
-                B => destination = SocketAddr::new(A.address(), unmapped(destination.port())),
-            }
+        // A stands behind the NAT, which adds its own port number to those of A.
+        match (self.nat, from) {
+            (Some(outside), A) => source = SocketAddr::new(outside.ip(), outside.port() + source.port()),
+            (Some(_), B) => destination = SocketAddr::new(A.address(), destination.port() % 10_000),
+            (None, _) => {}
+        }
+        let mut payload = datagram.payload;
+        if let Some(tamper) = &self.tamper {
+            tamper(from, &mut payload);
         }
         self.order += 1;
-        let received = Datagram { local: destination, remote: source, payload: datagram.payload };
+        let received = Datagram { local: destination, remote: source, payload };
         self.wire.insert((self.now + delay, self.order), (from.other(), received));
     }
 
@@ -417,9 +428,8 @@ impl Pair {
             assert_eq!(ours.integrity, theirs.integrity);
             assert_eq!(ours.sequence_numbers, theirs.sequence_numbers);
             assert_eq!(ours.encapsulation.is_some(), theirs.encapsulation.is_some());
-            let parked =
-                matches!(ours.activation, Activation::Parked { .. }) as u8 + matches!(theirs.activation, Activation::Parked { .. }) as u8;
-            assert_eq!(parked, 1, "exactly the responder's outbound SA is parked");
+            let parked = |sa: &ChildSa| matches!(sa.activation, Activation::Parked { .. });
+            assert!(parked(ours) != parked(theirs), "exactly the responder's outbound SA is parked");
         }
         count
     }
@@ -440,10 +450,6 @@ impl Pair {
         });
         messages.collect()
     }
-}
-
-fn port_of(_sent: &[Sent]) -> u16 {
-    500
 }
 
 /// Such as `IKE_AUTH request 1`.

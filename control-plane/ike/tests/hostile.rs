@@ -1,0 +1,356 @@
+//! What anybody on the network may send: it changes nothing, and breaks nothing.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod pair;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ike::io::{Datagram, Event, Input, Output};
+use ike::provider::Random;
+use ike_wire::{
+    ExchangeType, Flags, Header, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Sa, Unknown, Version,
+};
+use ipsec_types::KeyExchangeMethod;
+use pair::Side::{A, B};
+use pair::{Numbers, Pair, Side, config};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn connected() -> Pair {
+    let mut pair = Pair::default(1);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    pair
+}
+
+/// What a side shows of itself: nothing of it may change.
+fn picture(pair: &mut Pair, side: Side) -> String {
+    let sas = pair.ike_sas(side);
+    let installed: Vec<_> = pair.gateway(side).data_plane.installed.keys().collect();
+    format!("{sas:?} {installed:?}")
+}
+
+fn from_outside(side: Side, payload: Vec<u8>) -> Input {
+    let remote = SocketAddr::new(side.other().address(), 4500);
+    Input::Datagram(Datagram { local: SocketAddr::new(side.address(), 4500), remote, payload })
+}
+
+/// A message once more, as its receiver saw it.
+fn again(sent: &pair::Sent) -> Input {
+    let datagram = &sent.datagram;
+    Input::Datagram(Datagram { local: datagram.remote, remote: datagram.local, payload: datagram.payload.clone() })
+}
+
+#[test]
+fn every_message_played_back_is_ignored_or_answered_with_the_same_octets() {
+    let mut pair = connected();
+    let sent = pair.sent.clone();
+    for side in [A, B] {
+        let before = picture(&mut pair, side);
+        for message in sent.iter().filter(|message| message.from != side) {
+            let already = pair.sent.len();
+            pair.input(side, again(message));
+            for answer in &pair.sent[already..] {
+                assert!(sent.iter().any(|known| known.datagram.payload == answer.datagram.payload), "a new answer to an old message");
+            }
+        }
+        assert_eq!(picture(&mut pair, side), before);
+    }
+}
+
+#[test]
+fn only_the_last_response_is_sent_again() {
+    let mut pair = connected();
+    let sent = pair.sent.clone();
+    let already = pair.sent.len();
+    pair.input(B, again(&sent[0]));
+    assert_eq!(pair.sent.len(), already, "IKE_SA_INIT is over");
+    pair.input(B, again(&sent[2]));
+    assert_eq!(pair.sent.len(), already + 1);
+    assert_eq!(pair.sent[already].datagram.payload, sent[3].datagram.payload);
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let mut pair = connected();
+    // A genuine next request of B for A, kept from A.
+    pair.deaf = Some(A);
+    pair.terminate(B, ike::io::Target::Child("net".into()));
+    pair.run(Duration::from_millis(1));
+    let genuine = pair.sent.last().unwrap().datagram.payload.clone();
+    let before = picture(&mut pair, A);
+    for bit in 0..genuine.len() * 8 {
+        let mut forged = genuine.clone();
+        forged[bit / 8] ^= 1 << (bit % 8);
+        let already = pair.sent.len();
+        pair.input(A, from_outside(A, forged));
+        assert_eq!(pair.sent.len(), already, "bit {bit}");
+        assert_eq!(picture(&mut pair, A), before, "bit {bit}");
+    }
+    pair.input(A, from_outside(A, genuine));
+    assert_ne!(picture(&mut pair, A), before, "the genuine one counts");
+}
+
+#[test]
+fn flipped_bits_while_the_ike_sa_comes_up_never_install_anything() {
+    let whole = {
+        let pair = connected();
+        pair.sent.iter().map(|sent| sent.datagram.payload.len()).collect::<Vec<_>>()
+    };
+    // Every message of the four, every octet: at most one bit differs from what was sent.
+    for (message, len) in whole.iter().enumerate() {
+        for octet in 0..*len {
+            let mut pair = Pair::default(1);
+            let seen = std::cell::Cell::new(0);
+            pair.tamper = Some(Box::new(move |_, payload| {
+                if seen.get() == message {
+                    payload[octet] ^= 0x40;
+                }
+                seen.set(seen.get() + 1);
+            }));
+            pair.acquire(A, 1);
+            pair.run(SECOND);
+            let (a, b) = (pair.installed(A), pair.installed(B));
+            assert!(a <= b, "message {message} octet {octet}: the initiator believed what nobody said");
+            if a == 1 {
+                pair.assert_mirrored();
+            }
+            // The responder is right to have one only where the initiator's part was genuine.
+            assert!(b == 0 || message == 3 || (message == 1 && a == 0) || a == 1, "message {message} octet {octet}");
+        }
+    }
+}
+
+#[test]
+fn unprotected_notifications_do_not_end_an_ike_sa() {
+    let mut pair = connected();
+    let established = Header::peek(&pair.sent[3].datagram.payload).unwrap();
+    for side in [A, B] {
+        let before = picture(&mut pair, side);
+        for kind in [4, 5, 7, 9, 11, 14, 17, 24, 43, 16390] {
+            for exchange in [34, 35, 36, 37] {
+                for (response, message_id) in [(false, 0), (false, 1), (false, 2), (true, 0), (true, 1), (true, 2)] {
+                    let flags = Flags { initiator: side == B, response, version: false };
+                    let header = Header { exchange: ExchangeType(exchange), flags, message_id, ..established };
+                    let notify = Payload::Notify(Notify::new(NotifyType(kind), vec![0; 2]));
+                    let octets = Message { header, payloads: vec![notify] }.emit().unwrap();
+                    pair.input(side, from_outside(side, octets));
+                }
+            }
+        }
+        assert_eq!(picture(&mut pair, side), before);
+    }
+}
+
+#[test]
+fn noise_changes_nothing() {
+    let mut pair = connected();
+    let sent = pair.sent.clone();
+    let before = [A, B].map(|side| picture(&mut pair, side));
+    let mut numbers = Numbers(99);
+    for round in 0..20_000 {
+        let side = if round & 1 == 0 { A } else { B };
+        let mut octets = sent[usize::try_from(numbers.below(4)).unwrap()].datagram.payload.clone();
+        match numbers.below(4) {
+            0 => {
+                octets = vec![0; usize::try_from(numbers.below(200)).unwrap()];
+                numbers.fill(&mut octets);
+            }
+            1 => octets.truncate(usize::try_from(numbers.below(octets.len() as u64)).unwrap()),
+            _ => {
+                for _ in 0..=numbers.below(4) {
+                    let at = usize::try_from(numbers.below(octets.len() as u64)).unwrap();
+                    octets[at] = numbers.next().to_be_bytes()[0];
+                }
+            }
+        }
+        pair.input(side, from_outside(side, octets));
+    }
+    // Forged IKE_SA_INIT requests may leave half-open IKE SAs, which end by themselves.
+    pair.run(31 * SECOND);
+    let after = [A, B].map(|side| picture(&mut pair, side));
+    let stable = |text: &str| text.split("age:").next().map(str::to_owned);
+    assert_eq!(before.each_ref().map(|text| stable(text)), after.each_ref().map(|text| stable(text)));
+    assert_eq!((pair.stat(A, "ike_sas_half_open"), pair.stat(B, "ike_sas_half_open")), (0, 0));
+    assert_eq!(pair.assert_mirrored(), 1);
+}
+
+fn init_request(spi: u64, payloads: Vec<Payload>) -> Vec<u8> {
+    let flags = Flags { initiator: true, response: false, version: false };
+    let header =
+        Header { initiator_spi: spi, responder_spi: 0, version: Version::V2, exchange: ExchangeType::IKE_SA_INIT, flags, message_id: 0 };
+    Message { header, payloads }.emit().unwrap()
+}
+
+fn offer(public: Vec<u8>) -> Vec<Payload> {
+    let proposal = Proposal::ike(&"aes128gcm16-prfsha256-x25519".parse().unwrap(), None);
+    vec![
+        Payload::Sa(Sa::offer([proposal])),
+        Payload::KeyExchange(KeyExchange::new(KeyExchangeMethod::X25519, public)),
+        Payload::Nonce(Nonce::new(vec![7; 32]).unwrap()),
+    ]
+}
+
+/// The only notification of the last message.
+fn last_answer(pair: &Pair) -> NotifyType {
+    let message = Message::parse(&pair.sent.last().unwrap().datagram.payload).unwrap();
+    let [Payload::Notify(notify)] = message.payloads.as_slice() else { panic!("{:?}", message.payloads) };
+    notify.kind
+}
+
+#[test]
+fn a_flood_keeps_no_more_state_than_the_threshold_allows() {
+    let mut b = config(B);
+    b.cookie_threshold = 10;
+    let mut pair = Pair::new(2, config(A), b);
+    pair.deaf = Some(A);
+    for spi in 1..=1000 {
+        pair.input(B, from_outside(B, init_request(spi, offer(vec![9; 32]))));
+    }
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 10);
+    assert_eq!(pair.stat(B, "cookies_sent"), 990);
+    pair.run(29 * SECOND);
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 10);
+    pair.run(2 * SECOND);
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 0);
+}
+
+#[test]
+fn a_cookie_serves_only_its_owner() {
+    let mut b = config(B);
+    b.cookie_threshold = 0;
+    let mut pair = Pair::new(3, config(A), b);
+    pair.deaf = Some(A);
+    pair.input(B, from_outside(B, init_request(1, offer(vec![9; 32]))));
+    let Payload::Notify(cookie) = Message::parse(&pair.sent[0].datagram.payload).unwrap().payloads.remove(0) else { panic!() };
+    let with_cookie = |spi, cookie: &Notify| {
+        let mut payloads = offer(vec![9; 32]);
+        payloads.insert(0, Payload::Notify(cookie.clone()));
+        init_request(spi, payloads)
+    };
+    // Another SPI, another address, a changed cookie.
+    pair.input(B, from_outside(B, with_cookie(2, &cookie)));
+    let elsewhere =
+        Datagram { local: SocketAddr::new(B.address(), 500), remote: "192.0.2.99:500".parse().unwrap(), payload: with_cookie(1, &cookie) };
+    pair.input(B, Input::Datagram(elsewhere));
+    let mut changed = cookie.clone();
+    *changed.data.last_mut().unwrap() ^= 1;
+    pair.input(B, from_outside(B, with_cookie(1, &changed)));
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 0);
+    assert_eq!(pair.stat(B, "cookies_sent"), 4);
+    pair.input(B, from_outside(B, with_cookie(1, &cookie)));
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 1);
+    // Two secrets are remembered, each made when the one before is two minutes old.
+    for (spi, seconds, fits) in [(1, 200, true), (1, 41, false)] {
+        pair.run(seconds * SECOND);
+        let half_open = pair.stat(B, "ike_sas_half_open");
+        pair.input(B, from_outside(B, with_cookie(spi, &cookie)));
+        assert_eq!(pair.stat(B, "ike_sas_half_open") > half_open, fits, "{seconds}");
+    }
+}
+
+#[test]
+fn unusable_requests_are_answered_as_the_rfc_says() {
+    let mut pair = Pair::default(4);
+    pair.deaf = Some(A);
+    let mut payloads = offer(vec![9; 32]);
+    payloads.push(Payload::Unknown(Unknown { payload_type: PayloadType(200), critical: true, body: vec![] }));
+    pair.input(B, from_outside(B, init_request(1, payloads)));
+    assert_eq!(last_answer(&pair), NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD);
+
+    let mut newer = init_request(2, offer(vec![9; 32]));
+    newer[17] = 0x30;
+    pair.input(B, from_outside(B, newer.clone()));
+    assert_eq!(last_answer(&pair), NotifyType::INVALID_MAJOR_VERSION);
+    let answers = pair.sent.len();
+    newer[17] = 0x10;
+    pair.input(B, from_outside(B, newer));
+    let mut older_minor = init_request(3, offer(vec![9; 32]));
+    older_minor[17] = 0x2f;
+    // Malformed, incomplete, or with a public value no key can come from: not answered, and nothing left.
+    pair.input(B, from_outside(B, init_request(4, offer(vec![9; 32])[..2].to_vec())));
+    pair.input(B, from_outside(B, init_request(5, offer(vec![9; 31]))));
+    pair.input(B, from_outside(B, init_request(6, offer(vec![0; 32]))));
+    pair.input(B, from_outside(B, init_request(0, offer(vec![9; 32]))));
+    assert_eq!(pair.sent.len(), answers);
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 0);
+    // A minor version is ignored (section 2.5).
+    pair.input(B, from_outside(B, older_minor));
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 1);
+}
+
+/// An unprotected refusal, a flood of cookies, or of wishes for other methods must not stop an initiator that is answered in the end.
+#[test]
+fn forged_answers_do_not_stop_an_initiator() {
+    for forged in [
+        Notify::new(NotifyType::NO_PROPOSAL_CHOSEN, vec![]),
+        Notify::new(NotifyType::INVALID_SYNTAX, vec![]),
+        Notify::new(NotifyType::INVALID_MAJOR_VERSION, vec![]),
+        Notify::new(NotifyType::COOKIE, vec![1; 65]),
+        Notify::new(NotifyType::INVALID_KE_PAYLOAD, vec![0, 19]),
+        Notify::new(NotifyType::INVALID_KE_PAYLOAD, vec![0, 1]),
+        Notify::new(NotifyType::INVALID_KE_PAYLOAD, vec![]),
+    ] {
+        let mut pair = Pair::default(5);
+        pair.acquire(A, 1);
+        let request = Header::peek(&pair.sent[0].datagram.payload).unwrap();
+        let header = Header { flags: Flags { initiator: false, response: true, version: false }, ..request };
+        let octets = Message { header, payloads: vec![Payload::Notify(forged.clone())] }.emit().unwrap();
+        for _ in 0..20 {
+            let remote = SocketAddr::new(B.address(), 500);
+            let datagram = Datagram { local: SocketAddr::new(A.address(), 500), remote, payload: octets.clone() };
+            pair.input(A, Input::Datagram(datagram));
+        }
+        pair.run(2 * SECOND);
+        assert_eq!(pair.assert_mirrored(), 1, "{forged:?}");
+    }
+}
+
+/// Somebody who sees our SPI can make us sign a cookie that the peer never saw: that attempt fails, as it must, and the next one works.
+#[test]
+fn a_forged_cookie_costs_one_attempt() {
+    let mut pair = Pair::default(6);
+    pair.acquire(A, 1);
+    let request = Header::peek(&pair.sent[0].datagram.payload).unwrap();
+    let header = Header { flags: Flags { initiator: false, response: true, version: false }, ..request };
+    let payloads = vec![Payload::Notify(Notify::new(NotifyType::COOKIE, vec![1; 8]))];
+    let payload = Message { header, payloads }.emit().unwrap();
+    let datagram = Datagram { local: SocketAddr::new(A.address(), 500), remote: SocketAddr::new(B.address(), 500), payload };
+    pair.input(A, Input::Datagram(datagram));
+    pair.run(2 * SECOND);
+    assert_eq!(pair.assert_mirrored(), 0);
+    pair.acquire(A, 2);
+    pair.run(2 * SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+}
+
+#[test]
+fn secrets_are_in_no_event_and_no_trace() {
+    let mut pair = connected();
+    let secret = "correct horse battery staple";
+    for side in [A, B] {
+        let gateway = pair.gateway(side);
+        let mut shown = format!("{:?} {:?} {:?}", gateway.events, gateway.traces, gateway.endpoint);
+        shown.push_str(&format!("{:?}", gateway.data_plane.installed));
+        assert!(!shown.contains(secret));
+        for sa in gateway.data_plane.installed.values() {
+            let hex: String = sa.inbound_keys.encryption.expose().iter().map(|octet| format!("{octet:02x}")).collect();
+            assert!(!shown.contains(&hex));
+        }
+        assert!(!gateway.events.iter().any(|event| matches!(event, Event::NegotiationFailed { .. })));
+    }
+}
+
+#[test]
+fn before_configuration_and_data_plane_nothing_happens() {
+    let mut endpoint = ike::Endpoint::new(ike_crypto::provider());
+    let now = ipsec_types::Instant::ZERO;
+    endpoint.handle(now, from_outside(B, init_request(1, offer(vec![9; 32]))), &mut Numbers(1));
+    endpoint.handle(now, Input::Timeout, &mut Numbers(1));
+    while let Some(output) = endpoint.poll_output() {
+        assert!(!matches!(output, Output::Transmit(_) | Output::Install(_)), "{output:?}");
+    }
+    assert_eq!(endpoint.next_timeout(), None);
+}
