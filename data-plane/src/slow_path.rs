@@ -26,8 +26,10 @@ pub enum Meaning {
         /// The reply, where it asked for an address of ours.
         reply: Option<Vec<u8>>,
     },
-    /// A frame to be sent back through the port it came from.
-    Reply(Vec<u8>),
+    /// The reply to an ARP probe (RFC 5227), whose sender has no address yet: a frame to be sent back.
+    ArpReply(Vec<u8>),
+    /// The reply to an ICMP echo request: a frame to be sent back.
+    EchoReply(Vec<u8>),
     /// Nothing for us.
     Nothing,
 }
@@ -38,7 +40,7 @@ pub fn on_frame(frame: &[u8], port: &PortInfo, is_own: impl Fn(Ipv4Addr) -> bool
     match ethernet.ethertype() {
         EthernetProtocol::Arp => on_arp(ethernet.payload(), port),
         EthernetProtocol::Ipv4 => echo_reply(ethernet.payload(), is_own).map_or(Meaning::Nothing, |packet| {
-            Meaning::Reply(ethernet_frame(EthernetAddress(port.mac.0), ethernet.src_addr(), EthernetProtocol::Ipv4, &packet))
+            Meaning::EchoReply(ethernet_frame(EthernetAddress(port.mac.0), ethernet.src_addr(), EthernetProtocol::Ipv4, &packet))
         }),
         _ => Meaning::Nothing,
     }
@@ -105,7 +107,7 @@ fn on_arp(packet: &[u8], port: &PortInfo) -> Meaning {
     });
     // Somebody who claims our own address, or none, is no neighbour; a probe (RFC 5227) is answered all the same.
     if !is_host(source_protocol_addr) || port.addresses.contains(&source_protocol_addr) || !source_hardware_addr.is_unicast() {
-        return reply.map_or(Meaning::Nothing, Meaning::Reply);
+        return reply.map_or(Meaning::Nothing, Meaning::ArpReply);
     }
     Meaning::Neighbor { address: source_protocol_addr, mac: MacAddress(source_hardware_addr.0), reply }
 }
@@ -177,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_echo_request_is_answered_to_its_sender() {
-        assert_eq!(on(ECHO_REQUEST), Meaning::Reply(hex(ECHO_REPLY)));
+        assert_eq!(on(ECHO_REQUEST), Meaning::EchoReply(hex(ECHO_REPLY)));
         assert_eq!(on_frame(&hex(ECHO_REQUEST), &port(), |_| false), Meaning::Nothing);
         let mut broken = hex(ECHO_REQUEST);
         *broken.last_mut().unwrap() ^= 1;

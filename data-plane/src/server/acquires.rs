@@ -42,6 +42,11 @@ impl Acquires {
         });
     }
 
+    /// Whether an Acquire of the policy waits.
+    pub(super) fn is_waiting(&self, policy: PolicyId) -> bool {
+        self.waiting.contains_key(&policy)
+    }
+
     /// An SA of the policy carries packets: whatever waited is served.
     pub(super) fn served(&mut self, policy: PolicyId) {
         self.waiting.remove(&policy);

@@ -1,5 +1,7 @@
 //! What ages: limits of SAs (RFC 4301 section 4.4.2.1), parked halves, lingering halves, SAs nobody claims; and signs of life.
 
+use std::collections::HashSet;
+
 use culvert_proto::dataplane::v1;
 use ipsec_types::{ChildSaId, Limits, SequenceNumbers};
 
@@ -77,6 +79,7 @@ impl Core {
     /// Removes the SAs of earlier controllers that are not among `claimed`, and takes those that are over.
     pub(super) fn remove_unclaimed(&mut self, claimed: &[u64]) {
         self.claim_until_ms = None;
+        let claimed: HashSet<u64> = claimed.iter().copied().collect();
         let epoch = self.epoch;
         for id in self.sad.ids() {
             let Some(entry) = self.sad.entry_mut(id) else { continue };

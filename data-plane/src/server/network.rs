@@ -109,6 +109,9 @@ impl Core {
     fn on_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Acquire { policy, slot, flow } => {
+                if self.acquires.is_waiting(policy) {
+                    return;
+                }
                 // A notice may cross with the Install that serves it.
                 let serves = |e: &&super::sad::Entry| e.policy == policy && e.sa.state.is_active() && e.remove_ms.is_none();
                 if !self.sad.entries().filter(serves).any(|entry| entry.sa.outbound_selectors.permits(&flow)) {
@@ -183,14 +186,8 @@ impl Core {
                     self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &reply));
                 }
             }
-            Meaning::Reply(frame) => {
-                let sent = u64::from(self.transmit(Via::Port(port), &frame));
-                if frame.get(12..14) == Some(&[0x08, 0x06]) {
-                    self.counters.arp_replies += sent;
-                } else {
-                    self.counters.icmp_echo_replies += sent;
-                }
-            }
+            Meaning::ArpReply(frame) => self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &frame)),
+            Meaning::EchoReply(frame) => self.counters.icmp_echo_replies += u64::from(self.transmit(Via::Port(port), &frame)),
             Meaning::Nothing => self.counters.slow_path_ignored += 1,
         }
     }
