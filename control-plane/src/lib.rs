@@ -22,7 +22,7 @@ use driver::Driver;
 
 /// Reports and requests that may wait for the driver; beyond them their senders wait.
 const QUEUE: usize = 64;
-/// How long operators' calls may go on after the driver has ended.
+/// How long the last operations and operators' calls may take after the driver has ended.
 const CLOSING: Duration = Duration::from_millis(500);
 
 /// Runs the control plane until a [`Signal::Shutdown`].
@@ -40,9 +40,8 @@ pub async fn run(loaded: Loaded, signals: mpsc::Receiver<Signal>) -> Result<(), 
     }));
     let data_plane = tokio::spawn(southbound::run(data_socket, reports));
     Driver::new(ike).run(reported, asked, signals).await;
-    data_plane.abort();
     drop(end);
-    // Watchers' streams have ended with the driver; whoever still hangs on is cut off.
-    let _ = tokio::time::timeout(CLOSING, operators).await;
+    // With the driver its session and the watchers' streams have ended; what is still on its way gets a moment.
+    let _ = tokio::time::timeout(CLOSING, async { tokio::join!(data_plane, operators) }).await;
     Ok(())
 }

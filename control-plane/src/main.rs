@@ -20,6 +20,9 @@ struct Arguments {
     /// Check this configuration and its secrets, say what is wrong, and end: 0 without faults, 1 with some.
     #[arg(long, value_name = "FILE", group = "what")]
     check: Option<PathBuf>,
+    /// With --check: say it as a JSON document.
+    #[arg(long, conflicts_with = "config")]
+    json: bool,
     /// How much to log: error, warn, info, debug, trace, or a filter of tracing.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: String,
@@ -29,23 +32,33 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match (arguments.config, arguments.check) {
         (Some(file), _) => serve(&file, &arguments.log),
-        (None, Some(file)) => check(&file),
+        (None, Some(file)) => check(&file, arguments.json),
         (None, None) => ExitCode::from(2),
     }
 }
 
-fn check(file: &Path) -> ExitCode {
-    match config::load(file) {
+fn check(file: &Path, json: bool) -> ExitCode {
+    let loaded = config::load(file);
+    match &loaded {
+        _ if json => println!("{}", findings(&loaded)),
         Ok(Loaded { ike, .. }) => {
             let children = ike.connections.iter().map(|connection| connection.children.len()).sum::<usize>();
             println!("{}: {} connections, {children} children, {} policies", file.display(), ike.connections.len(), ike.policies.len());
-            ExitCode::SUCCESS
         }
-        Err(faults) => {
-            print_faults(&faults);
-            ExitCode::FAILURE
-        }
+        Err(faults) => print_faults(faults),
     }
+    if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `{"faults": [{"file", "line", "column", "field", "problem", "remedy"}, ...]}`; line and column are null where a whole file is at fault.
+fn findings(loaded: &Result<Loaded, Vec<Diagnostic>>) -> serde_json::Value {
+    let fault = |fault: &Diagnostic| {
+        let (line, column) = fault.position.unzip();
+        let (field, problem, remedy) = (&fault.field, &fault.problem, &fault.remedy);
+        serde_json::json!({ "file": fault.file.display().to_string(), "line": line, "column": column, "field": field, "problem": problem, "remedy": remedy })
+    };
+    let faults = loaded.as_ref().err().into_iter().flatten().map(fault).collect::<Vec<_>>();
+    serde_json::json!({ "faults": faults })
 }
 
 fn serve(file: &Path, level: &str) -> ExitCode {

@@ -149,7 +149,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
 }
 
 /// The widest window the data plane takes, in packets.
-const MAX_REPLAY_WINDOW: u32 = 4096;
+const MAX_REPLAY_WINDOW: u32 = 1 << 20;
 
 /// What is offered and accepted where the file does not say. AEAD first; CBC stands in a proposal of its own (RFC 7296 section 3.3).
 const DEFAULT_IKE: &[&str] =

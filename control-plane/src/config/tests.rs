@@ -181,8 +181,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     (
         "start_action = \"trap\"",
-        "replay_window = 100000",
-        "culvert.toml:13:17: connections.site-b.children.net.replay_window: 100000 is out of range; write a number from 0 to 4096",
+        "replay_window = 2000000",
+        "culvert.toml:13:17: connections.site-b.children.net.replay_window: 2000000 is out of range; write a number from 0 to 1048576",
     ),
     (
         "start_action = \"trap\"",

@@ -104,8 +104,10 @@ pub(crate) async fn run(socket: PathBuf, reports: mpsc::Sender<Report>) {
             Err(Broken::DriverEnded) => return,
             Err(broken) => broken,
         };
+        if reports.is_closed() {
+            return;
+        }
         if attached {
-            tracing::warn!("data plane detached: {broken}");
             told = false;
             if reports.send(Report::Detached(broken.to_string())).await.is_err() {
                 return;

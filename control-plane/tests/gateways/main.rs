@@ -108,6 +108,22 @@ async fn a_trace_holds_the_messages_and_no_secret() {
 }
 
 #[tokio::test]
+async fn a_follower_of_the_trace_gets_the_past_and_what_comes() {
+    let pair = Pair::start(Setup::default()).await;
+    initiate(&pair, "net").await.unwrap();
+    let mut operator = pair.a.operator().await;
+    let mut records = operator.trace(TraceRequest { follow: true }).await.unwrap().into_inner();
+    let terminate = TerminateRequest { target: Some(Target::Child("net".into())), timeout_ms: 0 };
+    operator.terminate(terminate).await.unwrap();
+    let mut seen = Vec::new();
+    while titles(&seen).len() < 6 {
+        seen.push(records.next().await.unwrap().unwrap());
+    }
+    let titles = titles(&seen);
+    assert!(titles[0].starts_with("-> IKE_SA_INIT request") && titles[4].starts_with("-> INFORMATIONAL request"), "{titles:?}");
+}
+
+#[tokio::test]
 async fn operators_are_told_why_nothing_came_of_it() {
     let setup = Setup { b_proposals: "aes256gcm16-prfsha384-ecp256", ..Setup::default() };
     let pair = Pair::start(setup).await;

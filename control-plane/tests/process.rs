@@ -1,0 +1,104 @@
+//! The daemon as a process: command line, signals, exit status.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+const CONFIGURATION: &str = r#"
+secrets = "secrets.toml"
+[control]
+socket = "FOLDER/control.sock"
+[dataplane]
+socket = "FOLDER/data.sock"
+[connections.peer]
+local_addrs = ["192.0.2.1"]
+[connections.peer.children.net]
+local_ts = ["10.1.0.0/24"]
+remote_ts = ["10.2.0.0/24"]
+"#;
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    fs::write(folder.path().join("culvert.toml"), CONFIGURATION.replace("FOLDER", &path)).unwrap();
+    fs::write(folder.path().join("secrets.toml"), "[ike.peer]\nsecret = \"hunter2\"\n").unwrap();
+    protect(&folder, 0o600);
+    folder
+}
+
+fn protect(folder: &TempDir, mode: u32) {
+    fs::set_permissions(folder.path().join("secrets.toml"), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn culvert_control(arguments: &[&str], folder: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_culvert-control"));
+    command.args(arguments).arg(folder.path().join("culvert.toml"));
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn signal(process: &Child, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &process.id().to_string()]).status().unwrap().success());
+}
+
+fn appears(path: &Path) -> bool {
+    let begin = Instant::now();
+    while !path.exists() && begin.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    path.exists()
+}
+
+#[test]
+fn a_check_says_what_is_wrong_and_exits_by_it() {
+    let folder = folder();
+    let good = culvert_control(&["--check"], &folder).output().unwrap();
+    assert!(good.status.success() && text(&good).contains("1 connections, 1 children"), "{}", text(&good));
+    protect(&folder, 0o644);
+    let bad = culvert_control(&["--check"], &folder).output().unwrap();
+    assert!(bad.status.code() == Some(1) && text(&bad).contains("run chmod 600 "), "{}", text(&bad));
+    let json = culvert_control(&["--json", "--check"], &folder).output().unwrap();
+    let findings: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((json.status.code(), findings["faults"][0]["line"].is_null()), (Some(1), true));
+    assert!(findings["faults"][0]["remedy"].as_str().unwrap().starts_with("run chmod 600 "));
+}
+
+#[test]
+fn a_configuration_with_faults_does_not_start() {
+    let folder = folder();
+    protect(&folder, 0o640);
+    let output = culvert_control(&["--config"], &folder).output().unwrap();
+    assert!(output.status.code() == Some(1) && text(&output).contains("mode 640"), "{}", text(&output));
+}
+
+#[test]
+fn sighup_reads_the_configuration_again_and_sigterm_ends() {
+    let folder = folder();
+    let mut daemon = culvert_control(&["--config"], &folder).stderr(Stdio::piped()).spawn().unwrap();
+    let socket = folder.path().join("control.sock");
+    assert!(appears(&socket), "the daemon did not start");
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
+
+    signal(&daemon, "HUP");
+    assert!(log.by_ref().any(|line| line.contains("configuration read again")));
+    protect(&folder, 0o644);
+    signal(&daemon, "HUP");
+    assert!(log.by_ref().any(|line| line.contains("run chmod 600")));
+    assert!(log.by_ref().any(|line| line.contains("stays as it was")));
+
+    let begin = Instant::now();
+    signal(&daemon, "TERM");
+    assert!(daemon.wait().unwrap().success());
+    assert!(begin.elapsed() < Duration::from_secs(5) && !socket.exists());
+    assert!(!log.any(|line| line.contains("hunter2")));
+}
