@@ -20,7 +20,7 @@ struct Arguments {
     /// Check this configuration and its secrets, say what is wrong, and end: 0 without faults, 1 with some.
     #[arg(long, value_name = "FILE", group = "what")]
     check: Option<PathBuf>,
-    /// With --check: say it as a JSON document.
+    /// With --check: say it in JSON, one object a line.
     #[arg(long, conflicts_with = "config")]
     json: bool,
     /// How much to log: error, warn, info, debug, trace, or a filter of tracing.
@@ -40,25 +40,42 @@ fn main() -> ExitCode {
 fn check(file: &Path, json: bool) -> ExitCode {
     let loaded = config::load(file);
     match &loaded {
-        _ if json => println!("{}", findings(&loaded)),
-        Ok(Loaded { ike, .. }) => {
-            let children = ike.connections.iter().map(|connection| connection.children.len()).sum::<usize>();
-            println!("{}: {} connections, {children} children, {} policies", file.display(), ike.connections.len(), ike.policies.len());
+        Ok(loaded) if json => println!("{}", summary(file, loaded)),
+        Ok(loaded) => {
+            let summary = summary(file, loaded);
+            println!(
+                "{}: {} connections, {} children, {} policies",
+                file.display(),
+                summary["connections"],
+                summary["children"],
+                summary["policies"]
+            );
         }
+        Err(faults) if json => faults.iter().for_each(|fault| println!("{}", finding(fault))),
         Err(faults) => print_faults(faults),
     }
     if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// `{"faults": [{"file", "line", "column", "field", "problem", "remedy"}, ...]}`; line and column are null where a whole file is at fault.
-fn findings(loaded: &Result<Loaded, Vec<Diagnostic>>) -> serde_json::Value {
-    let fault = |fault: &Diagnostic| {
-        let (line, column) = fault.position.unzip();
-        let (field, problem, remedy) = (&fault.field, &fault.problem, &fault.remedy);
-        serde_json::json!({ "file": fault.file.display().to_string(), "line": line, "column": column, "field": field, "problem": problem, "remedy": remedy })
-    };
-    let faults = loaded.as_ref().err().into_iter().flatten().map(fault).collect::<Vec<_>>();
-    serde_json::json!({ "faults": faults })
+/// What a configuration without faults holds.
+fn summary(file: &Path, loaded: &Loaded) -> serde_json::Value {
+    let Loaded { ike, .. } = loaded;
+    let children = ike.connections.iter().map(|connection| connection.children.len()).sum::<usize>();
+    let (connections, policies) = (ike.connections.len(), ike.policies.len());
+    serde_json::json!({ "file": file.display().to_string(), "connections": connections, "children": children, "policies": policies })
+}
+
+/// A fault for other programs: one object a line. Line and column are null where the whole file is at fault.
+fn finding(fault: &Diagnostic) -> serde_json::Value {
+    let (line, column) = fault.position.unzip();
+    serde_json::json!({
+        "file": fault.file.display().to_string(),
+        "line": line,
+        "column": column,
+        "field": fault.field,
+        "message": fault.problem,
+        "remedy": fault.remedy,
+    })
 }
 
 fn serve(file: &Path, level: &str) -> ExitCode {

@@ -68,9 +68,13 @@ fn a_check_says_what_is_wrong_and_exits_by_it() {
     let bad = culvert_control(&["--check"], &folder).output().unwrap();
     assert!(bad.status.code() == Some(1) && text(&bad).contains("run chmod 600 "), "{}", text(&bad));
     let json = culvert_control(&["--json", "--check"], &folder).output().unwrap();
-    let findings: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!((json.status.code(), findings["faults"][0]["line"].is_null()), (Some(1), true));
-    assert!(findings["faults"][0]["remedy"].as_str().unwrap().starts_with("run chmod 600 "));
+    let finding: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((json.status.code(), finding["line"].is_null()), (Some(1), true));
+    assert!(finding["remedy"].as_str().unwrap().starts_with("run chmod 600 "));
+    protect(&folder, 0o600);
+    let json = culvert_control(&["--json", "--check"], &folder).output().unwrap();
+    let summary: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((json.status.code(), summary["children"].as_u64()), (Some(0), Some(1)));
 }
 
 #[test]
