@@ -95,11 +95,12 @@ find_binaries() {
 }
 
 # gateway_up NAME DIR: start data and control plane in namespace NAME with DIR/data.toml and DIR/control.toml. The ports are its
-# interfaces lan and wan, which have no addresses in the kernel: the data plane answers for them.
+# interfaces lan and wan, which have no addresses in the kernel: the data plane answers for them. Without qdisc_bypass=0
+# the kernel would hide from captures what a gateway sends.
 gateway_up() {
   local name=$1 dir=$2
   spawn "$dir/data.log" ip netns exec "$(ns "$name")" "$BIN/culvert-data" --config "$dir/data.toml" -- \
-    --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev=net_af_packet0,iface=lan --vdev=net_af_packet1,iface=wan
+    --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev=net_af_packet0,iface=lan --vdev=net_af_packet1,iface=wan,qdisc_bypass=0
   echo "$SPAWNED" >"$dir/data.pid"
   wait_until 20 test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
   spawn "$dir/control.log" ip netns exec "$(ns "$name")" "$BIN/culvert-control" --config "$dir/control.toml"
