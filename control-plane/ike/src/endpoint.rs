@@ -1,6 +1,6 @@
 //! The endpoint: every IKE SA of a gateway, and which of them an input is for.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
@@ -30,6 +30,8 @@ pub struct Endpoint {
     /// Responders by what an IKE_SA_INIT request brings: a repetition must find the first one's answer (RFC 7296 section 2.1).
     by_init: BTreeMap<InitKey, IkeSaId>,
     half_open: usize,
+    /// When each IKE SA needs the clock, in order: with thousands of them, nobody may look at all to find the next.
+    deadlines: BTreeSet<(Instant, IkeSaId)>,
     last_ike_sa: u64,
     detached_since: Option<Instant>,
     last_boot: Option<[u8; 16]>,
@@ -44,6 +46,7 @@ impl Endpoint {
             by_spi: BTreeMap::new(),
             by_init: BTreeMap::new(),
             half_open: 0,
+            deadlines: BTreeSet::new(),
             last_ike_sa: 0,
             detached_since: None,
             last_boot: None,
@@ -79,7 +82,7 @@ impl Endpoint {
     /// When [`Input::Timeout`] is due; `None` while there is nothing to wait for, or no data plane.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.shared.attachment.as_ref()?;
-        self.sas.values().filter_map(IkeSa::deadline).chain(self.shared.wants.deadline()).min()
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(self.shared.wants.deadline()).min()
     }
 
     /// The IKE SAs with their Child SAs, oldest first.
@@ -99,7 +102,7 @@ impl Endpoint {
             return;
         }
         self.shared.wants.wake(now);
-        let due: Vec<IkeSaId> = self.sas.iter().filter(|(_, sa)| sa.deadline().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
+        let due: Vec<IkeSaId> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         for id in due {
             self.with(now, random, id, |sa, cx| sa.on_timeout(cx));
         }
@@ -113,7 +116,7 @@ impl Endpoint {
 
     /// Lets one IKE SA take a step; forgets it where that was the last.
     fn with(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
-        let Some(sa) = self.sas.remove(&id) else { return };
+        let Some(sa) = self.take(id) else { return };
         let was_half_open = sa.state.is_half_open();
         let mut cx = Context { now, random, shared: &mut self.shared };
         let sa = step(sa, &mut cx);
@@ -128,8 +131,24 @@ impl Endpoint {
             self.shared.jobs.retain(|_, owner| *owner != id);
             self.restart(&sa, now);
         } else {
-            self.sas.insert(id, sa);
+            self.put(sa);
         }
+    }
+
+    /// Files an IKE SA.
+    fn put(&mut self, sa: IkeSa) {
+        let id = sa.core.id;
+        self.deadlines.extend(sa.deadline().map(|at| (at, id)));
+        self.sas.insert(id, sa);
+    }
+
+    /// Takes one out, to be changed.
+    fn take(&mut self, id: IkeSaId) -> Option<IkeSa> {
+        let sa = self.sas.remove(&id)?;
+        if let Some(at) = sa.deadline() {
+            self.deadlines.remove(&(at, id));
+        }
+        Some(sa)
     }
 
     /// Lets every IKE SA begin what it could not.

@@ -86,6 +86,7 @@ impl Endpoint {
         let Some(since) = self.detached_since.take() else { return };
         let pause = now.since(since);
         self.sas.values_mut().for_each(|sa| sa.shift(pause));
+        self.deadlines = self.sas.values().filter_map(|sa| Some((sa.deadline()?, sa.core.id))).collect();
         self.shared.wants.shift(pause);
     }
 
@@ -137,7 +138,7 @@ impl Endpoint {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         }
         // A Child SA that carries the flow answers the Acquire by being there; one that the peer narrowed too far would be again.
-        let mut installed = self.sas.values().flat_map(|sa| sa.state.children()).filter(|child| child.policy == policy).peekable();
+        let mut installed = self.sas.values().flat_map(|sa| sa.state.live_children()).filter(|child| child.policy == policy).peekable();
         if installed.peek().is_some() && !self.shared.wants.is_active(policy) {
             let carries = |child: &&crate::child::Child| child.carries(&flow);
             if !installed.any(|child| carries(&child)) {

@@ -94,7 +94,7 @@ impl Endpoint {
         self.by_spi.insert(responder_spi, id);
         self.by_init.insert(key, id);
         self.half_open += 1;
-        self.sas.insert(id, IkeSa { core, state });
+        self.put(IkeSa { core, state });
     }
 
     pub(super) fn next_ike_sa(&mut self) -> IkeSaId {

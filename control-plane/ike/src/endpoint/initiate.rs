@@ -65,7 +65,7 @@ impl Endpoint {
         match init::start(&core, &mut cx, WantedChild { index, spi }) {
             Ok(state) => {
                 self.by_spi.insert(initiator_spi, id);
-                self.sas.insert(id, IkeSa { core, state });
+                self.put(IkeSa { core, state });
             }
             Err((failure, child)) => {
                 cx.shared.return_spi(child.spi);
@@ -111,6 +111,6 @@ impl Endpoint {
 
     /// Whether an IKE SA has a Child SA of the policy.
     pub(super) fn has_child(&self, policy: PolicyId) -> bool {
-        self.sas.values().any(|sa| sa.state.children().iter().any(|child| child.policy == policy))
+        self.sas.values().any(|sa| sa.state.live_children().any(|child| child.policy == policy))
     }
 }

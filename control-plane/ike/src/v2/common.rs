@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) responder_spi: Option<IkeSpi>,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
+    /// Where the last request came from, ours first: the answer goes there (section 2.11).
+    pub(crate) reply_to: (SocketAddr, SocketAddr),
     pub(crate) created: Instant,
     /// `created`, but moved when the clock stands still.
     pub(crate) half_open_since: Instant,
@@ -85,6 +87,7 @@ impl Core {
             responder_spi: None,
             local: addresses.0,
             remote: addresses.1,
+            reply_to: addresses,
             created: now,
             half_open_since: now,
             window: Window::default(),
@@ -140,7 +143,7 @@ impl Core {
     pub(crate) fn send_init(&mut self, cx: &mut Context<'_>, response: bool, payloads: Vec<Payload>) -> Result<Vec<u8>, Failure> {
         let message = Message { header: self.header(ExchangeType::IKE_SA_INIT, response, 0), payloads };
         let octets = message.emit().map_err(|error| Failure::Local(alloc::format!("{error}")))?;
-        self.trace(cx, &message.header, &message.payloads, false, octets.len());
+        self.trace(cx, (self.local, self.remote), &message.header, &message.payloads, false, octets.len());
         if response {
             self.window.accepted();
             self.window.answered(octets.clone());
@@ -155,7 +158,7 @@ impl Core {
     pub(crate) fn request(&mut self, cx: &mut Context<'_>, sk: &Sk, exchange: ExchangeType, payloads: &[Payload]) -> Result<(), Failure> {
         let header = self.header(exchange, false, self.window.request_id());
         let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
-        self.trace(cx, &header, payloads, true, octets.len());
+        self.trace(cx, (self.local, self.remote), &header, payloads, true, octets.len());
         self.window.sent(cx.now, &self.connection.retransmission, octets.clone());
         cx.shared.transmit(self.local, self.remote, octets);
         Ok(())
@@ -165,16 +168,18 @@ impl Core {
     pub(crate) fn respond(&mut self, cx: &mut Context<'_>, sk: &Sk, to: &Header, payloads: &[Payload]) -> Result<(), Failure> {
         let header = self.header(to.exchange, true, to.message_id);
         let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
-        self.trace(cx, &header, payloads, true, octets.len());
+        self.trace(cx, self.reply_to, &header, payloads, true, octets.len());
         self.window.answered(octets.clone());
-        cx.shared.transmit(self.local, self.remote, octets);
+        let (local, remote) = self.reply_to;
+        cx.shared.transmit(local, remote, octets);
         Ok(())
     }
 
     /// Sends the outstanding request again, as it was.
     pub(crate) fn repeat_request(&self, cx: &mut Context<'_>, octets: Vec<u8>) {
         cx.shared.count("requests_retransmitted");
-        self.trace_repetition(cx, &octets);
+        let addresses = (self.local, self.remote);
+        self.trace_repetition(cx, addresses, &octets);
         cx.shared.transmit(self.local, self.remote, octets);
     }
 
@@ -183,8 +188,9 @@ impl Core {
         let Some(octets) = self.window.cached() else { return };
         let octets = octets.to_vec();
         cx.shared.count("responses_retransmitted");
-        self.trace_repetition(cx, &octets);
-        cx.shared.transmit(self.local, self.remote, octets);
+        self.trace_repetition(cx, self.reply_to, &octets);
+        let (local, remote) = self.reply_to;
+        cx.shared.transmit(local, remote, octets);
     }
 
     /// An IKE_SA_INIT request came again: the same octets get the same answer (section 2.1); anything else is somebody else's.
@@ -241,12 +247,20 @@ impl Core {
         }
     }
 
-    fn trace(&self, cx: &mut Context<'_>, header: &Header, payloads: &[Payload], encrypted: bool, octets: usize) {
+    fn trace(
+        &self,
+        cx: &mut Context<'_>,
+        addresses: (SocketAddr, SocketAddr),
+        header: &Header,
+        payloads: &[Payload],
+        encrypted: bool,
+        octets: usize,
+    ) {
         let traced = Traced {
             connection: Some(&self.connection.name),
             outbound: true,
-            local: self.local,
-            remote: self.remote,
+            local: addresses.0,
+            remote: addresses.1,
             header,
             payloads,
             encrypted,
@@ -256,13 +270,13 @@ impl Core {
         trace::message(cx.shared, &traced);
     }
 
-    fn trace_repetition(&self, cx: &mut Context<'_>, octets: &[u8]) {
+    fn trace_repetition(&self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr), octets: &[u8]) {
         let Ok(message) = Message::parse(octets) else { return };
         let traced = Traced {
             connection: Some(&self.connection.name),
             outbound: true,
-            local: self.local,
-            remote: self.remote,
+            local: addresses.0,
+            remote: addresses.1,
             header: &message.header,
             payloads: &message.payloads,
             encrypted: false,

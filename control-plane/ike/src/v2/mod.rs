@@ -33,7 +33,7 @@ use ipsec_types::{ChildSaId, Instant};
 pub(crate) use self::common::{Core, Task};
 pub(crate) use self::established::{Active, Established};
 pub(crate) use self::receive::{Incoming, Protected};
-use crate::child::Child;
+use crate::child::{Child, ChildPhase};
 use crate::context::Context;
 use crate::error::Failure;
 use crate::io::{Event, IkeSaStatus, JobId, JobResult, Output, RequestId, SaState};
@@ -262,6 +262,11 @@ impl State {
             Self::Installing(state) => core::slice::from_ref(&state.child),
             _ => &[],
         }
+    }
+
+    /// Those of them that are in use or will be.
+    pub(crate) fn live_children(&self) -> impl Iterator<Item = &Child> {
+        self.children().iter().filter(|child| child.phase != ChildPhase::Deleting)
     }
 
     /// Ends it without a word to the peer.

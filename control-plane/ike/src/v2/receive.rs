@@ -62,6 +62,9 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
     };
     // From here on the peer itself speaks.
     core.last_inbound = cx.now;
+    if !header.flags.response {
+        core.reply_to = (incoming.datagram.local, incoming.datagram.remote);
+    }
     if arrival == Arrival::Repetition {
         trace_incoming(cx, core, incoming, &[], true);
         core.repeat_response(cx);
