@@ -482,3 +482,81 @@ impl WorkerEnd {
         &self.channel.stats
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_is_filled_to_the_last_octet_and_no_further() {
+        let mut frame = Frame::empty();
+        assert!(frame.bytes().is_empty());
+        frame.fill(Origin::Port(PortId(3)), &[7; FRAME_CAPACITY]).unwrap();
+        assert_eq!(frame.fill(Origin::Port(PortId(4)), &[8; FRAME_CAPACITY + 1]), None);
+        assert_eq!((frame.origin(), frame.bytes()), (Origin::Port(PortId(3)), &[7; FRAME_CAPACITY][..]));
+    }
+
+    #[test]
+    fn frames_that_are_not_given_back_run_out_and_are_not_replaced() {
+        let (handle, end) = channel(WorkerId(0), QueueSizes { commands: 1, notices: 1, punts: 2 }, 0);
+        let punt = |class| end.punt(class, Origin::Port(PortId(0)), b"packet");
+        let mut kept = Vec::new();
+        for _ in 0..3 {
+            assert!(punt(PuntClass::IkeInit) && punt(PuntClass::IkeInit) && !punt(PuntClass::IkeInit));
+            kept.extend(std::iter::from_fn(|| handle.punted(PuntClass::IkeInit)));
+        }
+        assert!(!punt(PuntClass::SlowPath), "all six frames are with the server");
+        handle.recycle(kept.pop().unwrap());
+        assert!(punt(PuntClass::SlowPath) && !punt(PuntClass::SlowPath));
+        assert_eq!(handle.punted(PuntClass::SlowPath).unwrap().bytes(), b"packet");
+    }
+
+    #[test]
+    fn a_frame_too_long_for_the_server_is_refused_and_its_frame_kept() {
+        let (_handle, end) = channel(WorkerId(0), QueueSizes { commands: 1, notices: 1, punts: 1 }, 0);
+        let punt = |len| end.punt(PuntClass::SlowPath, Origin::Port(PortId(0)), &vec![0; len]);
+        for _ in 0..10 {
+            assert!(!punt(FRAME_CAPACITY + 1));
+        }
+        assert!(punt(FRAME_CAPACITY));
+    }
+
+    #[test]
+    fn what_a_command_did_is_seen_by_whoever_sees_it_applied() {
+        let (mut handle, mut end) = channel(WorkerId(0), QueueSizes { commands: 4, notices: 4, punts: 1 }, 0);
+        const COMMANDS: u64 = 20_000;
+        let worker = thread::spawn(move || {
+            let mut seen = 0;
+            while seen < COMMANDS {
+                match end.command() {
+                    Some(Command::RetireOutbound(_)) => {
+                        seen += 1;
+                        end.stats().count(crate::verdict::Verdict::Sealed);
+                        end.applied();
+                    }
+                    Some(other) => panic!("{other:?}"),
+                    None => thread::yield_now(),
+                }
+            }
+        });
+        let mut last = None;
+        for _ in 0..COMMANDS {
+            let mut command = Command::RetireOutbound(SaSlot::of(1));
+            last = Some(loop {
+                match handle.send(command) {
+                    Ok(ticket) => break ticket,
+                    Err(refused) => command = refused,
+                }
+                thread::yield_now();
+            });
+            let ticket = last.unwrap();
+            if handle.is_applied(ticket) {
+                assert!(handle.stats().verdict(crate::verdict::Verdict::Sealed) >= ticket.0);
+            }
+        }
+        worker.join().unwrap();
+        assert!(handle.is_applied(last.unwrap()));
+    }
+}

@@ -169,6 +169,12 @@ impl Sorted {
     const fn new() -> Self {
         Self { outgoing: ArrayVec::new_const(), received: ArrayVec::new_const(), leaving: ArrayVec::new_const() }
     }
+
+    fn clear(&mut self) {
+        self.outgoing.clear();
+        self.received.clear();
+        self.leaving.clear();
+    }
 }
 
 /// One worker's stages with everything they keep between bursts.
@@ -236,14 +242,14 @@ impl<B: Buffer> Pipeline<B> {
     pub fn forward(&mut self, from: PortId, burst: &mut Burst<B>, io: &mut impl Io<B>) {
         let mut sorted = Sorted::new();
         classify::stage(self.context(), from, burst, &mut sorted);
-        self.run(burst, sorted, io, inbound::HandOff::ToOwner);
+        self.run(burst, &mut sorted, io, inbound::HandOff::ToOwner);
     }
 
     /// ESP packets that another worker received, from their outer IPv4 header. Leaves the burst empty.
     pub fn handed_off(&mut self, burst: &mut Burst<B>, io: &mut impl Io<B>) {
         let mut sorted = Sorted::new();
         classify::handed_off(self.context(), burst, &mut sorted);
-        self.run(burst, sorted, io, inbound::HandOff::Never);
+        self.run(burst, &mut sorted, io, inbound::HandOff::Never);
     }
 
     #[inline]
@@ -251,17 +257,17 @@ impl<B: Buffer> Pipeline<B> {
         Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms }
     }
 
-    fn run(&mut self, burst: &mut Burst<B>, sorted: Sorted, io: &mut impl Io<B>, hand_off: inbound::HandOff) {
-        let Sorted { outgoing, received, mut leaving } = sorted;
+    fn run(&mut self, burst: &mut Burst<B>, sorted: &mut Sorted, io: &mut impl Io<B>, hand_off: inbound::HandOff) {
+        let Sorted { outgoing, received, leaving } = sorted;
         let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
         let (sas, mut windows) = self.sad.split();
-        let seals = outbound::stage(cx, sas, &outgoing, burst, &mut self.acquires, &mut leaving);
-        let opens = inbound::stage(cx, sas, &windows, &received, burst, &mut self.spi_misses, hand_off, io);
+        let seals = outbound::stage(cx, sas, outgoing, burst, &mut self.acquires, leaving);
+        let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, hand_off, io);
         let sealed = crypto::seal(seals, burst);
         let verified = crypto::open(&opens, burst);
-        outbound::post(cx, sealed, burst, &mut leaving);
-        inbound::post(cx, opens, verified, &mut windows, burst, &mut leaving);
-        egress::stage(cx, &leaving, burst, &mut self.waiting, io);
+        outbound::post(cx, sealed, burst, leaving);
+        inbound::post(cx, opens, verified, &mut windows, burst, leaving);
+        egress::stage(cx, leaving, burst, &mut self.waiting, io);
         debug_assert!(burst.packets.iter().all(Option::is_none), "a packet has no verdict");
         burst.packets.clear();
     }
@@ -316,7 +322,7 @@ impl<B: Buffer> Pipeline<B> {
         }
         let mut burst = Burst::new();
         if burst.push(packet).is_ok() {
-            self.run(&mut burst, sorted, io, inbound::HandOff::Never);
+            self.run(&mut burst, &mut sorted, io, inbound::HandOff::Never);
         }
     }
 
@@ -337,7 +343,8 @@ impl<B: Buffer> Pipeline<B> {
             if burst.is_empty() {
                 return;
             }
-            self.run(&mut burst, std::mem::replace(&mut sorted, Sorted::new()), io, inbound::HandOff::Never);
+            self.run(&mut burst, &mut sorted, io, inbound::HandOff::Never);
+            sorted.clear();
             if !more {
                 return;
             }

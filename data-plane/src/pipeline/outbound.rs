@@ -90,18 +90,25 @@ pub(super) fn stage<'a, B: Buffer>(
 fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffer: &mut B) -> Result<Step<'a>, Verdict> {
     let spd = cx.snapshot.spd.as_deref().ok_or(Verdict::NoPolicySet)?;
     let entry = spd.outbound(&packet.flow).ok_or(Verdict::NoPolicy)?;
-    cx.stats().count_policy(entry.slot);
     match entry.action {
-        PolicyAction::Discard => Err(Verdict::PolicyDiscard),
+        PolicyAction::Protect => match sas.outbound(entry.slot, &packet.flow) {
+            // It is counted when it comes again.
+            None => Ok(Step::Acquire(entry)),
+            Some(sa) => {
+                cx.stats().count_policy(entry.slot);
+                protect(cx, sa, packet, buffer)
+            }
+        },
         PolicyAction::Bypass => {
+            cx.stats().count_policy(entry.slot);
             let exit = egress::route(cx, packet.destination, packet.len, packet.dont_fragment)?;
             forward(packet, buffer)?;
             Ok(Step::Leave(exit.hop))
         }
-        PolicyAction::Protect => match sas.outbound(entry.slot, &packet.flow) {
-            None => Ok(Step::Acquire(entry)),
-            Some(sa) => protect(cx, sa, packet, buffer),
-        },
+        PolicyAction::Discard => {
+            cx.stats().count_policy(entry.slot);
+            Err(Verdict::PolicyDiscard)
+        }
     }
 }
 

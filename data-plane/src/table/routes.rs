@@ -90,6 +90,6 @@ mod tests {
             assert_eq!(next([11, 0, 0, 0]), Some((1, [192, 0, 2, 254])));
             routes.reverse();
         }
-        assert_eq!(Routes::new(routes[..1].to_vec()).lookup([10, 1, 2, 4].into()), None);
+        assert_eq!(Routes::new(routes[1..2].to_vec()).lookup([11, 0, 0, 0].into()), None);
     }
 }

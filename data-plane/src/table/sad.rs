@@ -184,3 +184,124 @@ impl Windows<'_> {
         self.0.get_mut(slot.index())?.as_mut()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use esp::{DontFragment, InboundSa, OutboundSa, SaKey, Selectors, Tunnel, WindowSize};
+    use ipsec_types::{AddressRange, ChildSaId, EncryptionAlgorithm, Secret, SequenceNumbers, TrafficSelector};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::command::{SaState, WorkerId};
+
+    const SLOTS: usize = 6;
+    const POLICIES: usize = 3;
+
+    fn sa(id: u64, slot: u32, policy: u16, active: bool) -> Arc<InstalledSa> {
+        let key = || SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(vec![7; 20])).unwrap();
+        let all = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
+        let any = || Selectors::new(all(), all());
+        let slot = SaSlot::new(slot).unwrap();
+        let spi = slot.spi(u16::try_from(id % 9 + 1).unwrap()).unwrap();
+        let end = Ipv4Addr::new(192, 0, 2, 1);
+        let tunnel = Tunnel { source: end, destination: end, udp: None, dont_fragment: DontFragment::Copy };
+        Arc::new(InstalledSa {
+            id: ChildSaId(id),
+            slot,
+            policy: PolicySlot(policy),
+            owner: WorkerId(0),
+            inbound: InboundSa::new(spi, key(), SequenceNumbers::Standard, WindowSize::OFF, any()),
+            outbound: OutboundSa::new(spi, key(), SequenceNumbers::Standard, tunnel),
+            outbound_selectors: any(),
+            state: SaState::new(active),
+        })
+    }
+
+    fn flow() -> Flow {
+        let address = Ipv4Addr::new(10, 0, 0, 1).into();
+        Flow { source: address, destination: address, protocol: 17, source_port: 1, destination_port: 1 }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Install { slot: u32, policy: u16, active: bool },
+        Retire(u32),
+        Remove(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        // One slot and one policy beyond the table.
+        let (slot, policy) = (0..=u32::try_from(SLOTS).unwrap(), 0..=u16::try_from(POLICIES).unwrap());
+        prop_oneof![
+            2 => (slot.clone(), policy, any::<bool>()).prop_map(|(slot, policy, active)| Step::Install { slot, policy, active }),
+            1 => slot.clone().prop_map(Step::Retire),
+            1 => slot.prop_map(Step::Remove),
+        ]
+    }
+
+    /// One SA of the model: the SA, and whether its outbound half is in use.
+    type Entry = (Arc<InstalledSa>, bool);
+
+    fn install(sad: &mut Sad, model: &mut Vec<Entry>, sa: Arc<InstalledSa>) {
+        let taken = model.iter().any(|(other, _)| other.slot == sa.slot);
+        let fits = sa.slot.index() < SLOTS && sa.policy.index() < POLICIES && !taken;
+        assert_eq!(sad.install(Arc::clone(&sa), Some(ReplayWindow::new(WindowSize::OFF))).is_ok(), fits);
+        if fits {
+            model.push((sa, true));
+        }
+    }
+
+    fn agree(sad: &mut Sad, model: &[Entry]) {
+        let (sas, windows) = sad.split();
+        for policy in 0..=u16::try_from(POLICIES).unwrap() {
+            let wanted = model.iter().rev().find(|(sa, outbound)| *outbound && sa.policy == PolicySlot(policy) && sa.state.is_active());
+            assert_eq!(sas.outbound(PolicySlot(policy), &flow()).map(|sa| sa.id), wanted.map(|(sa, _)| sa.id));
+        }
+        for slot in (0..=u32::try_from(SLOTS).unwrap()).filter_map(SaSlot::new) {
+            let wanted = model.iter().find(|(sa, _)| sa.slot == slot);
+            assert_eq!(windows.of(slot).is_some(), wanted.is_some());
+            for spi in (1..10).filter_map(|generation| slot.spi(generation)) {
+                let found = sas.inbound(spi.value()).map(|sa| sa.id);
+                assert_eq!(found, wanted.filter(|(sa, _)| sa.inbound.spi() == spi).map(|(sa, _)| sa.id));
+            }
+        }
+    }
+
+    proptest! {
+        /// The chains and slots against a list that is searched from its end.
+        #[test]
+        fn chains_hold_the_newest_active_sa_of_each_policy_first(steps in prop::collection::vec(step(), 0..40)) {
+            let mut sad = Sad::new(SLOTS, POLICIES);
+            let mut model: Vec<Entry> = Vec::new();
+            for (id, step) in (0..).zip(steps) {
+                match step {
+                    Step::Install { slot, policy, active } => install(&mut sad, &mut model, sa(id, slot, policy, active)),
+                    Step::Retire(slot) => {
+                        sad.retire_outbound(SaSlot::new(slot).unwrap());
+                        model.iter_mut().filter(|(sa, _)| sa.slot.index() == slot as usize).for_each(|(_, outbound)| *outbound = false);
+                    }
+                    Step::Remove(slot) => {
+                        let wanted = model.iter().find(|(sa, _)| sa.slot.index() == slot as usize).map(|(sa, _)| sa.id);
+                        let removed = sad.remove(SaSlot::new(slot).unwrap());
+                        prop_assert_eq!(removed.as_ref().map(|(sa, _)| sa.id), wanted);
+                        prop_assert!(removed.is_none_or(|(_, window)| window.is_some()));
+                        model.retain(|(sa, _)| sa.slot.index() != slot as usize);
+                    }
+                }
+                agree(&mut sad, &model);
+            }
+        }
+    }
+
+    #[test]
+    fn an_spi_is_a_generation_and_a_slot() {
+        let slot = SaSlot::new(MAX_SLOTS - 1).unwrap();
+        assert_eq!(SaSlot::new(MAX_SLOTS), None);
+        assert_eq!((slot.spi(0), slot.spi(MAX_GENERATION + 1)), (None, None));
+        assert_eq!(slot.spi(MAX_GENERATION).map(Spi::value), Some(u32::MAX));
+        assert_eq!(SaSlot::new(0).unwrap().spi(1).map(Spi::value), Some(0x0010_0000));
+        assert_eq!(SaSlot::of(0xabc0_0005), SaSlot::new(5).unwrap());
+    }
+}

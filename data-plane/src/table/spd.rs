@@ -69,3 +69,71 @@ impl SpdEntry {
             && self.remote.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use ipsec_types::{AddressRange, PortRange};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A selector and a packet's side of it as plain numbers, for a search written without the types under test.
+    type Side = ((u8, u8), u8, (u16, u16));
+
+    /// Few addresses, protocols and ports, so that everything overlaps.
+    fn side() -> impl Strategy<Value = Side> {
+        let range = (0u8..8, 0u8..8).prop_map(|(a, b)| (a.min(b), a.max(b)));
+        let ports = prop_oneof![Just((0, u16::MAX)), (0u16..4, 0u16..4).prop_map(|(a, b)| (a.min(b), a.max(b)))];
+        (range, prop_oneof![Just(0), Just(6), Just(17)], ports)
+            .prop_map(|(range, protocol, ports)| (range, protocol, if protocol == 0 { (0, u16::MAX) } else { ports }))
+    }
+
+    fn address(last: u8) -> std::net::IpAddr {
+        Ipv4Addr::new(10, 0, 0, last).into()
+    }
+
+    fn selector(&((first, last), protocol, ports): &Side) -> TrafficSelector {
+        let range = AddressRange::new(address(first), address(last)).unwrap();
+        TrafficSelector::new(range, protocol, PortRange::new(ports.0, ports.1).unwrap()).unwrap()
+    }
+
+    fn selects(sides: &[Side], host: u8, protocol: u8, port: u16) -> bool {
+        sides.iter().any(|&((first, last), wanted, (low, high))| {
+            (first..=last).contains(&host) && (wanted == 0 || wanted == protocol) && (low..=high).contains(&port)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_lowest_priority_value_that_selects_decides_in_either_direction(
+            policies in prop::collection::vec((0u32..4, prop::collection::vec(side(), 0..3), prop::collection::vec(side(), 0..3)), 0..12),
+            (local, remote, protocol) in (0u8..8, 0u8..8, prop_oneof![Just(1u8), Just(6), Just(17)]),
+            (local_port, remote_port) in (0u16..4, 0u16..4),
+        ) {
+            let spd = Spd::new((0..).zip(&policies).map(|(n, (priority, locals, remotes))| {
+                let (local, remote) = (locals.iter().map(selector).collect(), remotes.iter().map(selector).collect());
+                let policy = Policy {
+                    id: PolicyId(n.into()),
+                    name: String::new(),
+                    priority: *priority,
+                    action: PolicyAction::Discard,
+                    local,
+                    remote,
+                };
+                (PolicySlot(n), policy)
+            }));
+            let naive = (0..4).find_map(|wanted| {
+                (0..).zip(&policies).find_map(|(n, (priority, locals, remotes))| {
+                    let selected = selects(locals, local, protocol, local_port) && selects(remotes, remote, protocol, remote_port);
+                    (*priority == wanted && selected).then_some(PolicySlot(n))
+                })
+            });
+            let out = Flow { source: address(local), destination: address(remote), protocol, source_port: local_port, destination_port: remote_port };
+            let into = Flow { source: address(remote), destination: address(local), protocol, source_port: remote_port, destination_port: local_port };
+            prop_assert_eq!(spd.outbound(&out).map(|entry| entry.slot), naive);
+            prop_assert_eq!(spd.inbound(&into).map(|entry| entry.slot), naive);
+        }
+    }
+}
