@@ -137,9 +137,7 @@ fn start_ports(eal: &Eal, pool: &Pool, config: &Config) -> Result<(Vec<ServedPor
         let port = eal.port(&wanted.name)?;
         let (max_rx, _) = port.max_queues()?;
         queues.push(port.start(&PortConfig { rx_queues: workers.min(max_rx), tx_queues: workers, ..PortConfig::default() }, pool)?);
-        if let Err(error) = port.set_mtu(wanted.mtu) {
-            tracing::debug!(port = %wanted.name, %error, "the device keeps its own MTU");
-        }
+        let mtu = agree_on_mtu(&port, wanted.mtu);
         let role = match wanted.role {
             Role::Protected => PortRole::Protected,
             Role::Unprotected => PortRole::Unprotected,
@@ -149,12 +147,26 @@ fn start_ports(eal: &Eal, pool: &Pool, config: &Config) -> Result<(Vec<ServedPor
         tracing::info!(port = %wanted.name, %mac, rx_queues = workers.min(max_rx), "started");
         served.push(ServedPort {
             name: wanted.name.clone(),
-            info: PortInfo { role, mac, mtu: wanted.mtu.into(), addresses },
+            info: PortInfo { role, mac, mtu: mtu.into(), addresses },
             subnets: wanted.addresses.clone(),
             read: Box::new(move || read(&port)),
         });
     }
     Ok((served, queues))
+}
+
+/// Sets the device's MTU where it can be set, and answers what it is, at most what is wanted.
+fn agree_on_mtu(port: &Port, wanted: u16) -> u16 {
+    if let Err(error) = port.set_mtu(wanted) {
+        tracing::debug!(port = port.name(), %error, "the device keeps its own MTU");
+    }
+    match port.mtu() {
+        Ok(mtu) if mtu < wanted => {
+            tracing::warn!(port = port.name(), wanted, mtu, "the device does not take the MTU that is configured");
+            mtu
+        }
+        Ok(_) | Err(_) => wanted,
+    }
 }
 
 fn read(port: &Port) -> PortReading {

@@ -94,7 +94,7 @@ async fn poll(core: &Shared, clock: Clock) {
             polls += 1;
         }
         if polls < BUSY_POLLS {
-            time::sleep(IDLE).await;
+            tokio::select! { () = time::sleep(IDLE) => {}, () = core.woken() => {} }
         } else {
             tokio::task::yield_now().await;
         }

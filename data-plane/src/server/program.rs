@@ -171,12 +171,17 @@ impl Core {
 
     /// Answers a batch, or gives it back where something is still under way. A caller that has gone is answered into the void.
     fn answer(&mut self, mut batch: Batch) -> Option<Batch> {
-        if let Err(status) = self.check_epoch(batch.epoch) {
-            drop(batch.reply.send(Err(status)));
-            return None;
+        let current = self.check_epoch(batch.epoch);
+        if current.is_err() {
+            // What has not begun never will. What has is still waited for, so that its outcome is known when it is repeated.
+            batch.operations.clear();
         }
         if !batch.operations.is_empty() || batch.progress.iter().any(|progress| !matches!(progress, Progress::Done(_))) {
             return Some(batch);
+        }
+        if let Err(status) = current {
+            drop(batch.reply.send(Err(status)));
+            return None;
         }
         let outcome = |progress| if let Progress::Done(outcome) = progress { Some(outcome) } else { None };
         let outcomes = batch.progress.drain(..).filter_map(outcome).collect();

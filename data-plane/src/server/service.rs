@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::data_plane_server::DataPlane;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -17,17 +17,33 @@ const PROGRAM_BACKLOG: usize = 1;
 
 /// The core, shared by the services and the server's loop. All of them run on one thread: the lock is never waited for.
 #[derive(Debug, Clone)]
-pub struct Shared(Arc<Mutex<Core>>);
+pub struct Shared(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    core: Mutex<Core>,
+    work: Notify,
+}
 
 impl Shared {
     /// Shares a core.
     pub fn new(core: Core) -> Self {
-        Self(Arc::new(Mutex::new(core)))
+        Self(Arc::new(Inner { core: Mutex::new(core), work: Notify::new() }))
     }
 
     /// The core, for a moment: never across an `await`.
     pub fn lock(&self) -> MutexGuard<'_, Core> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the server's loop poll the core without waiting for its time.
+    pub(super) fn wake(&self) {
+        self.0.work.notify_one();
+    }
+
+    /// Completes when there is work.
+    pub(super) async fn woken(&self) {
+        self.0.work.notified().await;
     }
 }
 
@@ -85,6 +101,7 @@ impl DataPlane for Service {
 async fn program(core: Shared, mut requests: Streaming<v1::ProgramRequest>, answers: mpsc::Sender<Result<v1::ProgramResponse, Status>>) {
     while let Some(request) = next(&mut requests).await {
         let answer = core.lock().submit(request);
+        core.wake();
         let answer = answer.await.unwrap_or_else(|_| Err(Status::unavailable("the data plane is stopping")));
         let refused = answer.is_err();
         if answers.send(answer).await.is_err() || refused {

@@ -262,6 +262,23 @@ fn a_repeated_operation_answers_its_first_outcome_and_does_nothing() {
 }
 
 #[test]
+fn an_install_that_crosses_with_an_attach_has_an_outcome() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let spi = rig.lease(1)[0];
+    let (install, claim) = (rig.operation(Operation::Install(install(1, spi))), rig.operation(Operation::Claim(v1::Claim::default())));
+    let mut answer = rig.submit(vec![install.clone()]);
+    rig.poll();
+    let answered = rig.attach();
+    assert_eq!(answered.child_sas.len(), 1, "the new controller hears of it");
+    rig.settle();
+    assert_eq!(answer.try_recv().unwrap().unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(rig.program(vec![install, claim]), [done(), done()]);
+    assert_eq!(rig.installs(), [(0, 1, true)]);
+    assert_eq!(rig.installed(), [0; 0], "and did not claim it");
+}
+
+#[test]
 fn an_spi_serves_once_and_only_if_leased() {
     let mut rig = Rig::new(1);
     rig.set_policies(&[1]);

@@ -12,7 +12,6 @@ pub const SILENCE_MS: u64 = 1000;
 #[derive(Debug)]
 pub struct Workers {
     lanes: Vec<Lane>,
-    next_transmit: usize,
 }
 
 #[derive(Debug)]
@@ -40,7 +39,7 @@ impl Workers {
     /// Takes the server's ends of the queues, in the order of the workers' numbers.
     pub fn new(handles: Vec<WorkerHandle>) -> Self {
         let lane = |handle| Lane { handle, backlog: VecDeque::new(), sent: VecDeque::new(), accepted: 0, applied: 0 };
-        Self { lanes: handles.into_iter().map(lane).collect(), next_transmit: 0 }
+        Self { lanes: handles.into_iter().map(lane).collect() }
     }
 
     /// Number of workers.
@@ -83,13 +82,9 @@ impl Workers {
         self.lanes.iter().find(waits).map(|lane| lane.handle.id())
     }
 
-    /// Sends a packet of the gateway itself through one of the workers, unless it is busy; false then.
+    /// Sends a packet of the gateway itself, unless the worker is busy; false then. It is always the first worker: packets keep their order.
     pub fn transmit(&mut self, via: Via, frame: Box<Frame>, now_ms: u64) -> bool {
-        if self.lanes.is_empty() {
-            return false;
-        }
-        self.next_transmit = (self.next_transmit + 1) % self.lanes.len();
-        let Some(lane) = self.lanes.get_mut(self.next_transmit).filter(|lane| lane.backlog.is_empty()) else { return false };
+        let Some(lane) = self.lanes.first_mut().filter(|lane| lane.backlog.is_empty()) else { return false };
         match lane.handle.send(Command::Transmit { via, frame }) {
             Ok(ticket) => {
                 lane.record(ticket, now_ms);
