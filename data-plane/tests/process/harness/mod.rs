@@ -1,0 +1,197 @@
+//! What the tests stand on: a gateway in a network of its own, its hosts and its peer, and a controller.
+//!
+//! ```text
+//!   host 10.1.0.10 ---- lan 10.1.0.1  gateway  192.0.2.1 wan ---- peer 192.0.2.2 (10.0.0.0/8 behind it)
+//! ```
+
+mod child_sa;
+mod controller;
+mod guardian;
+mod namespace;
+mod process;
+mod scapy;
+mod wire;
+
+use std::fmt::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use culvert_proto::dataplane::v1;
+use culvert_proto::dataplane::v1::policy::Action;
+use tempfile::TempDir;
+
+pub(crate) use child_sa::{ChildSa, Suite, WINDOW};
+pub(crate) use controller::{Controller, Counters};
+pub(crate) use guardian::Guardian;
+use namespace::Network;
+pub(crate) use process::Process;
+pub(crate) use scapy::{Scapy, hex, unhex};
+pub(crate) use wire::{Frame, Side, Wire};
+
+/// How long anything may take before a test fails: far more than it needs, since the machine may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const HOST: &str = "10.1.0.10";
+pub(crate) const HOST_MAC: &str = "02:00:00:00:01:10";
+pub(crate) const GATEWAY_LAN: &str = "10.1.0.1";
+pub(crate) const GATEWAY_WAN: &str = "192.0.2.1";
+pub(crate) const PEER: &str = "192.0.2.2";
+pub(crate) const PEER_MAC: &str = "02:00:00:00:02:02";
+
+/// The policies of [`Gateway::set_policies`], and a host behind the peer under each.
+pub(crate) const PROTECTED: &str = "10.2.0.10";
+pub(crate) const DISCARDED: &str = "10.3.0.10";
+pub(crate) const BYPASSED: &str = "10.4.0.10";
+pub(crate) const UNKNOWN: &str = "10.5.0.10";
+pub(crate) const PROTECT: u32 = 1;
+
+/// How a gateway is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The cores of its workers.
+    pub(crate) workers: Vec<usize>,
+    /// Where packets live: EAL arguments.
+    pub(crate) memory: &'static [&'static str],
+}
+
+impl Default for Options {
+    /// One worker, without huge pages.
+    fn default() -> Self {
+        Self { workers: vec![0], memory: &["--no-huge", "-m", "256"] }
+    }
+}
+
+/// A running daemon with everything around it.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) controller: Controller,
+    pub(crate) attached: v1::AttachResponse,
+    pub(crate) wire: Wire,
+    pub(crate) scapy: Scapy,
+    pub(crate) lan_mac: String,
+    pub(crate) wan_mac: String,
+    pub(crate) process: Process,
+    pub(crate) folder: TempDir,
+    _network: Network,
+}
+
+impl Gateway {
+    /// A gateway with one worker; host and peer answer ARP. It has no policies yet.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&Options::default())
+    }
+
+    pub(crate) fn start_with(options: &Options) -> Self {
+        let network = Network::new();
+        let folder = tempfile::Builder::new().prefix("culvert-data-").tempdir().unwrap();
+        let pairs = options.workers.len();
+        let (lan, wan) = (format!("net_af_packet0,iface=lan,qpairs={pairs}"), format!("net_af_packet1,iface=wan,qpairs={pairs}"));
+        let common = ["--no-shconf", "--no-pci", "--no-telemetry", "--vdev", &lan, "--vdev", &wan];
+        let eal: Vec<&str> = options.memory.iter().copied().chain(common).collect();
+        // scapy takes its time to load: it does so while the daemon starts.
+        let scapy = Scapy::new();
+        let mut wire = Wire::new(&network.outside);
+        let process = Process::start(&network.gateway, folder.path(), &config(&folder, &options.workers), &eal);
+        let (mut controller, attached) = Controller::attach(&folder.path().join("data.sock"));
+        let ports = controller.stats().ports;
+        wire.add_host(Side::Lan, HOST.parse().unwrap(), HOST_MAC);
+        wire.add_host(Side::Wan, PEER.parse().unwrap(), PEER_MAC);
+        let (lan_mac, wan_mac) = (ports[0].mac.clone(), ports[1].mac.clone());
+        Self { controller, attached, wire, scapy, lan_mac, wan_mac, process, folder, _network: network }
+    }
+
+    /// Sets policies for the gateway's subnet, as seen from there: protect 10.2.0.0/16, discard 10.3.0.0/24, bypass 10.4.0.0/24.
+    pub(crate) fn set_policies(&mut self) {
+        self.controller.set_policies(vec![
+            policy(PROTECT, Action::Protect, selector("10.2.0.0", "10.2.255.255")),
+            policy(2, Action::Discard, selector("10.3.0.0", "10.3.0.255")),
+            policy(3, Action::Bypass, selector("10.4.0.0", "10.4.0.255")),
+        ]);
+    }
+
+    pub(crate) fn counters(&mut self) -> Counters {
+        self.controller.counters()
+    }
+
+    pub(crate) fn expect_counters(&mut self, before: &Counters, rises: &[(&str, u64)]) {
+        self.controller.expect_counters(before, rises);
+    }
+
+    /// Sends an IPv4 packet to the gateway.
+    pub(crate) fn send_packet(&mut self, side: Side, packet: &[u8]) {
+        let (source, destination) = match side {
+            Side::Lan => (HOST_MAC, &self.lan_mac),
+            Side::Wan => (PEER_MAC, &self.wan_mac),
+        };
+        let frame = [&mac(destination)[..], &mac(source), &[0x08, 0x00], packet].concat();
+        self.wire.send(side, &frame);
+    }
+
+    /// Has scapy build a packet or frame, and sends it.
+    pub(crate) fn send_built(&mut self, side: Side, packet: &str) -> Vec<u8> {
+        let packet = self.scapy.build(packet);
+        self.send_packet(side, &packet);
+        packet
+    }
+}
+
+/// An UDP packet from the host to `destination`, told apart by its text.
+pub(crate) fn outbound(destination: &str, text: &str) -> String {
+    inner(HOST, destination, 64, text)
+}
+
+/// An UDP packet, told apart by its text.
+pub(crate) fn inner(source: &str, destination: &str, ttl: u8, text: &str) -> String {
+    format!("IP(src='{source}', dst='{destination}', ttl={ttl}, tos=0xb8, id=7)/UDP(sport=1000, dport=2000)/b'{text}'")
+}
+
+pub(crate) fn policy(id: u32, action: Action, remote: v1::TrafficSelector) -> v1::Policy {
+    v1::Policy {
+        id,
+        name: format!("policy {id}"),
+        priority: id,
+        action: action.into(),
+        local: vec![selector("10.1.0.0", "10.1.0.255")],
+        remote: vec![remote],
+    }
+}
+
+/// Every protocol and port of a range of addresses.
+pub(crate) fn selector(first: &str, last: &str) -> v1::TrafficSelector {
+    v1::TrafficSelector { first_address: address(first), last_address: address(last), protocol: 0, first_port: 0, last_port: 65_535 }
+}
+
+/// The octets of an address.
+pub(crate) fn address(text: &str) -> Vec<u8> {
+    text.parse::<std::net::Ipv4Addr>().unwrap().octets().to_vec()
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) fn within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn mac(text: &str) -> Vec<u8> {
+    text.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect()
+}
+
+/// The path of one of our Python programs.
+fn python(name: &str) -> String {
+    format!("{}/tests/python/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn config(folder: &TempDir, workers: &[usize]) -> String {
+    let mut text = format!("socket = '{}/data.sock'\nworkers = {workers:?}\nidle = 'adaptive'\n", folder.path().display());
+    for (place, role, gateway) in [(0, "protected", GATEWAY_LAN), (1, "unprotected", GATEWAY_WAN)] {
+        write!(text, "[[port]]\nname = 'net_af_packet{place}'\nrole = '{role}'\naddresses = ['{gateway}/24']\n").unwrap();
+    }
+    write!(text, "[[route]]\nprefix = '10.0.0.0/8'\nvia = '{PEER}'\n").unwrap();
+    text
+}

@@ -1,0 +1,53 @@
+//! The network: the gateway in a namespace of its own, and everybody else in another.
+
+use std::process::{Command, id};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::guardian::Guardian;
+
+/// Two namespaces, joined by two cables whose ends are called `lan` and `wan` on both sides. The kernel has no addresses there and is silent.
+#[derive(Debug)]
+pub(crate) struct Network {
+    /// Where the gateway runs.
+    pub(crate) gateway: String,
+    /// Where its hosts and its peer are.
+    pub(crate) outside: String,
+    _guardian: Guardian,
+}
+
+impl Network {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        assert!(rustix::process::geteuid().is_root(), "these tests make network namespaces: run them as root");
+        let name = format!("culvert-{}-{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let (gateway, outside) = (format!("{name}-gateway"), format!("{name}-outside"));
+        let end = |namespace: &str| {
+            format!("ip netns pids {namespace} 2>/dev/null | xargs -r kill -9 2>/dev/null; ip netns delete {namespace} 2>/dev/null;")
+        };
+        let guardian = Guardian::new(&(end(&gateway) + &end(&outside)));
+        let network = Self { gateway, outside, _guardian: guardian };
+        network.build();
+        network
+    }
+
+    fn build(&self) {
+        let Self { gateway, outside, .. } = self;
+        // Offloads are off: a data plane in user space needs whole packets with checksums.
+        let script = format!(
+            "set -e
+            for ns in {gateway} {outside}; do
+                ip netns add $ns
+                ip netns exec $ns sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+            done
+            for link in lan wan; do
+                ip link add $link netns {gateway} type veth peer name $link netns {outside}
+                for ns in {gateway} {outside}; do
+                    ip -n $ns link set $link up
+                    ip netns exec $ns ethtool -K $link tx off rx off tso off gso off gro off >/dev/null 2>&1
+                done
+            done"
+        );
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "no network: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
