@@ -8,7 +8,7 @@ use culvert_proto::control::v1::trace_record::{Field, Message, Payload, Record, 
 use crate::output::clock;
 
 /// Columns between the two lifelines.
-const SPAN: usize = 74;
+const SPAN: usize = 78;
 /// Columns before the left lifeline, which the time fills.
 const MARGIN: usize = 13;
 
@@ -17,12 +17,14 @@ const MARGIN: usize = 13;
 pub(crate) struct Diagram {
     fields: bool,
     peers: Option<(String, String)>,
+    /// Steps before the first message: they wait until it has named the peers.
+    early: String,
 }
 
 impl Diagram {
     /// `fields`: show every field of every payload.
     pub(crate) const fn new(fields: bool) -> Self {
-        Self { fields, peers: None }
+        Self { fields, peers: None, early: String::new() }
     }
 
     /// The lines for one record.
@@ -33,6 +35,7 @@ impl Diagram {
                 self.head(message, &mut out);
                 self.message(record.time_ms, message, &mut out);
             }
+            Some(Record::Step(step)) if self.peers.is_none() => step_box(step, &mut self.early),
             Some(Record::Step(step)) => step_box(step, &mut out),
             None => {}
         }
@@ -40,8 +43,8 @@ impl Diagram {
     }
 
     /// The end of the lifelines.
-    pub(crate) fn finish(&self) -> String {
-        if self.peers.is_none() { "no IKE messages yet\n".to_owned() } else { lifeline("") }
+    pub(crate) fn finish(self) -> String {
+        if self.peers.is_none() { format!("{}no IKE messages yet\n", self.early) } else { String::new() }
     }
 
     /// Names the two sides when the peer is another one than before. Ports change with NAT traversal, so addresses alone count.
@@ -52,6 +55,7 @@ impl Diagram {
             let (left, right) = (format!("{} (this gateway)", peers.0), format!("{} (peer)", peers.1));
             let width = (MARGIN + 1 + SPAN + 1).saturating_sub(left.chars().count());
             let _ = write!(out, "\n{left}{right:>width$}\n{}", lifeline(""));
+            out.push_str(&std::mem::take(&mut self.early));
             self.peers = Some(peers);
         }
     }
@@ -67,11 +71,13 @@ impl Diagram {
             format!("<{}{label}{}", "─".repeat(tail), "─".repeat(lead))
         };
         let _ = writeln!(out, "{:<MARGIN$}│{arrow}│", clock(time_ms));
-        for line in payload_lines(&message.payloads) {
+        // What is sent again was shown the first time.
+        let payloads = if message.retransmission { &[] } else { message.payloads.as_slice() };
+        for line in payload_lines(payloads) {
             out.push_str(&lifeline(&line));
         }
         if self.fields {
-            for payload in &message.payloads {
+            for payload in payloads {
                 out.push_str(&lifeline(&format!("  {}", payload.name)));
                 draw_fields(&payload.fields, 2, out);
             }
@@ -97,6 +103,7 @@ fn fit(text: &str, width: usize) -> String {
 fn payload_lines(payloads: &[Payload]) -> Vec<String> {
     let clear = payloads.iter().filter(|payload| !payload.encrypted && payload.name != "SK").map(|payload| payload.name.clone());
     let encrypted: Vec<_> = payloads.iter().filter(|payload| payload.encrypted).map(|payload| payload.name.as_str()).collect();
+    // An empty one is a message of its own: the keep-alive.
     let has_sk = !encrypted.is_empty() || payloads.iter().any(|payload| payload.name == "SK");
     let sealed = has_sk.then(|| format!("SK {{{}}}", encrypted.join(" ")));
     let mut lines = vec![];
@@ -125,7 +132,7 @@ fn draw_fields(fields: &[Field], depth: usize, out: &mut String) {
 fn step_box(step: &Step, out: &mut String) {
     let inner = SPAN - 14;
     let indent = MARGIN - 3;
-    let title = fit(&step.title, inner - 4).trim_end().to_owned();
+    let title = fit(&step.title, inner - 2).trim_end().to_owned();
     let rule = "─".repeat(inner.saturating_sub(title.chars().count() + 2));
     let gap = MARGIN + 1 + SPAN - indent - inner - 2;
     let _ = writeln!(out, "{:indent$}┌ {title} {rule}┐{:gap$}│", "", "");

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fmt};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use culvert_proto::control::v1::control_client::ControlClient;
 use culvert_proto::control::v1::terminate_request::Target;
 use culvert_proto::control::v1::{
@@ -80,7 +80,8 @@ enum Verb {
 }
 
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["connection", "child", "ike_sa", "child_sa"])]
+#[group(skip)]
+#[command(group = ArgGroup::new("target").required(true).args(["connection", "child", "ike_sa", "child_sa"]))]
 struct TerminateArgs {
     /// Every IKE SA of this connection.
     #[arg(long)]
@@ -224,4 +225,18 @@ fn check(file: &Path, json: bool) -> Result<(), Failure> {
     // Replaces this process: the daemon's exit status becomes ours.
     let error = command.exec();
     Err(Failure::Unreachable(format!("cannot run {}: {error}; it is installed beside this command or found on PATH", daemon.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminate_takes_one_target_and_a_time() {
+        let parse = |arguments: &[&str]| Cli::try_parse_from(["culvert", "terminate"].iter().chain(arguments));
+        assert!(parse(&["--connection", "site-b", "--timeout", "1"]).is_ok());
+        assert!(parse(&["--ike-sa", "1"]).is_ok());
+        assert!(parse(&["--connection", "site-b", "--child", "net"]).is_err());
+        assert!(parse(&["--timeout", "1"]).is_err());
+    }
 }
