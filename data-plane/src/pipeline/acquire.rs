@@ -104,6 +104,10 @@ impl<B: Buffer> Acquires<B> {
         burst: &mut Burst<B>,
         outgoing: &mut ArrayVec<Outgoing, BURST>,
     ) -> bool {
+        let expired = self.held.front().is_some_and(|held| cx.now_ms >= held.until_ms);
+        if !expired && !self.held.iter().any(|held| sas.outbound(held.policy, &held.flow).is_some()) {
+            return false;
+        }
         // Each packet is looked at once; those that stay keep their order.
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { return false };

@@ -221,6 +221,8 @@ impl<B: Buffer> Pipeline<B> {
     /// long are dropped. Answers whether the worker goes on, and whether there was anything to do.
     pub fn turn(&mut self, now_ms: u64, io: &mut impl Io<B>) -> (Next, bool) {
         let mut busy = false;
+        let tick = now_ms != self.now_ms;
+        self.now_ms = now_ms;
         while let Some(command) = self.end.command() {
             busy = true;
             if matches!(command, Command::Stop) {
@@ -230,10 +232,13 @@ impl<B: Buffer> Pipeline<B> {
             self.apply(command, io);
             self.end.applied();
         }
-        if busy || now_ms != self.now_ms {
-            self.now_ms = now_ms;
-            self.release_waiting(io);
+        if busy {
+            self.waiting.release(Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms }, io);
+        }
+        // An SA may become active without a command, through another worker or the server: looked for once a millisecond.
+        if busy || tick {
             self.release_acquires(io);
+            self.waiting.expire(Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms });
         }
         (Next::Continue, busy)
     }
@@ -324,12 +329,6 @@ impl<B: Buffer> Pipeline<B> {
         if burst.push(packet).is_ok() {
             self.run(&mut burst, &mut sorted, io, inbound::HandOff::Never);
         }
-    }
-
-    /// Sends the packets whose next hop is known by now.
-    fn release_waiting(&mut self, io: &mut impl Io<B>) {
-        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
-        self.waiting.release(cx, io);
     }
 
     /// Sends the packets that an SA covers by now.

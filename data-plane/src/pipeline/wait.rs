@@ -81,21 +81,28 @@ impl<B: Buffer> Waiting<B> {
         self.held.push_back(Held { packet, hop, verdict, until_ms: cx.now_ms.saturating_add(timeout_ms) });
     }
 
-    /// Sends packets whose next hop is known by now, oldest first, and drops those that have waited too long.
+    /// Sends packets whose next hop is known by now, oldest first. Only a new snapshot can make a difference.
     pub(super) fn release(&mut self, cx: Context<'_>, io: &mut impl Io<B>) {
+        // Each packet is looked at once; those that stay keep their order.
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { return };
-            if let Some(mac) = cx.snapshot.neighbors.lookup(held.hop) {
-                self.forget(held.hop);
-                egress::send(cx, held.packet, held.hop, mac, held.verdict, io);
-            } else if cx.now_ms >= held.until_ms {
-                self.forget(held.hop);
-                cx.stats().count(Verdict::NeighborTimeout);
-            } else {
-                self.held.push_back(held);
+            match cx.snapshot.neighbors.lookup(held.hop) {
+                None => self.held.push_back(held),
+                Some(mac) => {
+                    self.forget(held.hop);
+                    egress::send(cx, held.packet, held.hop, mac, held.verdict, io);
+                }
             }
         }
-        // Hops that were asked for while the queue was full hold nothing; they make room when their time is over.
+    }
+
+    /// Drops packets that have waited too long.
+    pub(super) fn expire(&mut self, cx: Context<'_>) {
+        while let Some(held) = self.held.pop_front_if(|held| cx.now_ms >= held.until_ms) {
+            self.forget(held.hop);
+            cx.stats().count(Verdict::NeighborTimeout);
+        }
+        // Hops that hold nothing make room when it is time to ask again.
         self.asked.retain(|asked| asked.held > 0 || cx.now_ms < asked.asked_ms + REPEAT_MS);
     }
 
