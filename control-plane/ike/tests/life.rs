@@ -81,6 +81,29 @@ fn either_side_deletes_the_ike_sa_with_its_children() {
 }
 
 #[test]
+fn a_deletion_whose_answer_was_lost_is_answered_again() {
+    let mut pair = Pair::default(41);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    pair.deaf = Some(A);
+    let request = pair.terminate(A, Target::Connection("lab".into()));
+    pair.run(SECOND);
+    assert!(pair.ike_sas(B).is_empty());
+    pair.deaf = None;
+    pair.run(7 * SECOND / 2);
+    assert_eq!(pair.answer(A, request), Some(Ok(Answer::Terminated(1))), "with the first retransmission, after 4 s");
+    // It is 4.5 s since the deletion; after 30 s B has forgotten the IKE SA for good.
+    let repetition = pair.sent.iter().rev().find(|sent| sent.from == A).unwrap().datagram.clone();
+    for (wait, answers) in [(24, 1), (1, 0)] {
+        pair.run(wait * SECOND);
+        let already = pair.sent.len();
+        pair.carry(A, repetition.clone());
+        pair.run(SECOND);
+        assert_eq!(pair.sent.len() - already, answers, "{wait}");
+    }
+}
+
+#[test]
 fn both_sides_delete_at_the_same_time() {
     for target in [Target::Child("net".into()), Target::Connection("lab".into())] {
         let mut pair = Pair::default(25);
