@@ -89,7 +89,7 @@ fn faults(gateway: &mut Gateway, sa: &mut ChildSa) {
     ];
     for (fault, counter) in faults {
         let before = gateway.counters();
-        let wire = gateway.scapy.seal(&sa.from_peer(), sa.next_number(), &inner, Some(fault));
+        let wire = gateway.scapy.seal(&sa.sent_by_peer(), sa.next_number(), &inner, Some(fault));
         // What is authentic has used its number up, whatever is wrong inside.
         sa.skip_to(sa.next_number() + 1);
         gateway.send_packet(Side::Wan, &wire);
@@ -103,7 +103,7 @@ fn replays(gateway: &mut Gateway, sa: &mut ChildSa) {
     sa.expect_opened(gateway, "the twentieth");
     let old = {
         let inner = gateway.scapy.build(&packet);
-        gateway.scapy.seal(&sa.from_peer(), 20, &inner, None)
+        gateway.scapy.seal(&sa.sent_by_peer(), 20, &inner, None)
     };
     resend(gateway, &old, "drop_replay");
 
@@ -123,7 +123,7 @@ fn replays(gateway: &mut Gateway, sa: &mut ChildSa) {
         // As long as the window reaches below zero, numbers from before the first are out of it.
         let fresh = ChildSa::installed(gateway, sa.suite);
         let inner = gateway.scapy.build(&packet);
-        let wire = gateway.scapy.seal(&fresh.from_peer(), 0xffff_fff0, &inner, None);
+        let wire = gateway.scapy.seal(&fresh.sent_by_peer(), 0xffff_fff0, &inner, None);
         resend(gateway, &wire, "drop_out_of_window");
         gateway.controller.done(fresh.retire(0));
     }

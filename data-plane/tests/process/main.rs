@@ -10,6 +10,7 @@ mod acquire;
 mod contract;
 mod esp;
 mod harness;
+mod hostile;
 mod lifecycle;
 mod neighbors;
 mod policy;

@@ -39,7 +39,7 @@ fn the_first_authentic_inbound_packet_activates() {
     // A forged packet proves nothing.
     let before = gateway.counters();
     let packet = gateway.scapy.build(&inner(PROTECTED, HOST, 64, "forged"));
-    let wire = gateway.scapy.seal(&new.from_peer(), 1, &packet, Some("icv"));
+    let wire = gateway.scapy.seal(&new.sent_by_peer(), 1, &packet, Some("icv"));
     gateway.send_packet(Side::Wan, &wire);
     gateway.expect_counters(&before, &[("drop_integrity", 1)]);
     assert!(is_parked(&mut gateway, &new));

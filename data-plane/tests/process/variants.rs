@@ -59,7 +59,7 @@ fn flows_out(gateway: &mut Gateway) {
     let (mut numbers, mut texts) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..FLOWS {
         let wire = gateway.wire.expect_packet(Side::Wan, "sealed packet");
-        let opened = gateway.scapy.open(&sa.from_gateway(), 0, &wire).unwrap();
+        let opened = gateway.scapy.open(&sa.sent_by_gateway(), 0, &wire).unwrap();
         numbers.insert(opened.sequence);
         texts.insert(opened.inner[28..].to_vec());
     }
@@ -83,7 +83,7 @@ fn flows_in(gateway: &mut Gateway) {
             let packet = gateway.scapy.build(&inner(PROTECTED, HOST, 64, &format!("packet {n}")));
             // Within the window in whatever order they are opened.
             let number = u64::from(n) + 1;
-            let wire = gateway.scapy.seal(&sa.from_peer_port(30_000 + n), number, &packet, None);
+            let wire = gateway.scapy.seal(&sa.sent_by_peer_port(30_000 + n), number, &packet, None);
             gateway.send_packet(Side::Wan, &wire);
         }
         let arrived: BTreeSet<Vec<u8>> = (0..PACKETS).map(|_| gateway.wire.expect_packet(Side::Lan, "opened packet")).collect();

@@ -123,18 +123,18 @@ impl ChildSa {
     }
 
     /// The gateway's outbound SA, for scapy.
-    pub(crate) fn from_gateway(&self) -> Value {
+    pub(crate) fn sent_by_gateway(&self) -> Value {
         self.json(self.outbound_spi, &self.outbound_key, (GATEWAY_WAN, PEER))
     }
 
     /// The peer's outbound SA, for scapy.
-    pub(crate) fn from_peer(&self) -> Value {
+    pub(crate) fn sent_by_peer(&self) -> Value {
         self.json(self.inbound_spi, &self.inbound_key, (PEER, GATEWAY_WAN))
     }
 
     /// The same, as it looks when a NAT has given the peer another port.
-    pub(crate) fn from_peer_port(&self, port: u16) -> Value {
-        let mut sa = self.from_peer();
+    pub(crate) fn sent_by_peer_port(&self, port: u16) -> Value {
+        let mut sa = self.sent_by_peer();
         sa["udp"] = json!([port, 4500]);
         sa
     }
@@ -147,7 +147,7 @@ impl ChildSa {
     /// The gateway sends a packet through this SA; scapy opens it. Panics unless the sequence number is `number`.
     pub(crate) fn expect_sealed(&self, gateway: &mut Gateway, number: u64) -> Vec<u8> {
         let wire = gateway.wire.expect_packet(Side::Wan, "sealed packet");
-        let opened = gateway.scapy.open(&self.from_gateway(), number >> 32, &wire).unwrap_or_else(|e| panic!("{e} of {}", hex(&wire)));
+        let opened = gateway.scapy.open(&self.sent_by_gateway(), number >> 32, &wire).unwrap_or_else(|e| panic!("{e} of {}", hex(&wire)));
         assert_eq!((opened.spi, opened.sequence), (self.outbound_spi, number & 0xffff_ffff));
         opened.inner
     }
@@ -166,7 +166,7 @@ impl ChildSa {
     pub(crate) fn send_sealed(&mut self, gateway: &mut Gateway, packet: &str) -> Vec<u8> {
         self.next += 1;
         let inner = gateway.scapy.build(packet);
-        let wire = gateway.scapy.seal(&self.from_peer(), self.next - 1, &inner, None);
+        let wire = gateway.scapy.seal(&self.sent_by_peer(), self.next - 1, &inner, None);
         gateway.send_packet(Side::Wan, &wire);
         wire
     }

@@ -242,6 +242,11 @@ impl Counters {
         *self.0.get(name).unwrap_or_else(|| panic!("no counter is called {name}"))
     }
 
+    /// The counters of drops.
+    pub(crate) fn names_of_drops(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str).filter(|name| name.starts_with("drop_"))
+    }
+
     /// What has risen since: the counters named, and every drop.
     fn moved_since(&self, before: &Self, named: &[(&str, u64)]) -> BTreeMap<String, u64> {
         let counts = |name: &str| name.starts_with("drop_") || named.iter().any(|(n, _)| *n == name);

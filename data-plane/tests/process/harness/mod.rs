@@ -82,8 +82,8 @@ impl Gateway {
     }
 
     pub(crate) fn start_with(options: &Options) -> Self {
-        let network = Network::new();
         let folder = tempfile::Builder::new().prefix("culvert-data-").tempdir().unwrap();
+        let network = Network::new(folder.path());
         let pairs = options.workers.len();
         let (lan, wan) = (format!("net_af_packet0,iface=lan,qpairs={pairs}"), format!("net_af_packet1,iface=wan,qpairs={pairs}"));
         let common = ["--no-shconf", "--no-pci", "--no-telemetry", "--vdev", &lan, "--vdev", &wan];

@@ -1,5 +1,6 @@
 //! The network: the gateway in a namespace of its own, and everybody else in another.
 
+use std::path::Path;
 use std::process::{Command, id};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,7 +17,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new() -> Self {
+    /// Builds it. What is in `folder` goes away with it.
+    pub(crate) fn new(folder: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         assert!(rustix::process::geteuid().is_root(), "these tests make network namespaces: run them as root");
         let name = format!("culvert-{}-{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -24,7 +26,7 @@ impl Network {
         let end = |namespace: &str| {
             format!("ip netns pids {namespace} 2>/dev/null | xargs -r kill -9 2>/dev/null; ip netns delete {namespace} 2>/dev/null;")
         };
-        let guardian = Guardian::new(&(end(&gateway) + &end(&outside)));
+        let guardian = Guardian::new(&(end(&gateway) + &end(&outside) + &format!("rm -rf '{}'", folder.display())));
         let network = Self { gateway, outside, _guardian: guardian };
         network.build();
         network
