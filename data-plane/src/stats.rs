@@ -82,8 +82,9 @@ impl WorkerStats {
         self.thread.load(Ordering::Relaxed)
     }
 
+    /// Counts a packet. Only the worker's own thread may.
     #[inline]
-    pub(crate) fn count(&self, verdict: Verdict) {
+    pub fn count(&self, verdict: Verdict) {
         add(&self.verdicts[verdict.index()], 1);
     }
 
