@@ -107,7 +107,7 @@ impl Driver {
                     Some(Signal::Reload(config)) => self.handle(Input::Command(Command::Configure(config))),
                     Some(Signal::Shutdown) | None => {
                         end = Some(Clock::now() + FAREWELL);
-                        self.terminate_all();
+                        self.handle(Input::Command(Command::Shutdown));
                     }
                 },
                 done = self.offload.finished() => self.handle(done),
@@ -224,16 +224,6 @@ impl Driver {
     fn next_request(&mut self) -> RequestId {
         self.requests += 1;
         RequestId(self.requests)
-    }
-
-    fn terminate_all(&mut self) {
-        let mut connections: Vec<_> = self.endpoint.ike_sas(self.now()).into_iter().map(|sa| sa.connection).collect();
-        connections.sort_unstable();
-        connections.dedup();
-        for connection in connections {
-            let request = self.next_request();
-            self.handle(Input::Command(Command::Terminate { request, target: Target::Connection(connection) }));
-        }
     }
 
     fn has_sas(&self) -> bool {

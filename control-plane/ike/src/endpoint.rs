@@ -35,6 +35,8 @@ pub struct Endpoint {
     last_ike_sa: u64,
     detached_since: Option<Instant>,
     last_boot: Option<[u8; 16]>,
+    /// After [`crate::io::Command::Shutdown`].
+    closing: bool,
 }
 
 impl Endpoint {
@@ -50,6 +52,7 @@ impl Endpoint {
             last_ike_sa: 0,
             detached_since: None,
             last_boot: None,
+            closing: false,
         }
     }
 

@@ -112,6 +112,8 @@ pub enum Command {
         /// `child` or `connection/child`.
         child: String,
     },
+    /// Deletes every IKE SA, and begins nothing any more.
+    Shutdown,
     /// Deletes SAs.
     Terminate {
         /// Answered by [`Event::Answer`].

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ike::config::StartAction;
 use ike::error::Failure;
-use ike::io::{Answer, Dataplane, Event, IkeSaId, Input, Target};
+use ike::io::{Answer, Command, Dataplane, Event, IkeSaId, Input, Target};
 use pair::Side::{A, B};
 use pair::{Pair, Side, config};
 
@@ -37,6 +37,26 @@ fn a_child_sa_is_deleted_and_created_again_under_the_same_ike_sa() {
         assert_eq!((pair.established(A), pair.established(B)), (1, 1));
         assert_eq!(pair.sent.len(), 8);
     }
+}
+
+/// Deleted Child SAs leave packets without an SA behind; their Acquires must not begin what nobody will finish.
+#[test]
+fn after_a_shutdown_nothing_is_begun() {
+    let mut pair = Pair::default(24);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+    pair.input(A, Input::Command(Command::Shutdown));
+    pair.acquire(A, 2);
+    pair.run(SECOND);
+    assert_eq!((pair.established(A), pair.established(B)), (0, 0));
+    let sent = pair.sent.len();
+    pair.acquire(A, 3);
+    let request = pair.initiate(B);
+    pair.run(SECOND * 3);
+    assert!(pair.sent.iter().skip(sent).all(|sent| sent.from == B), "only the peer still calls");
+    assert!(!matches!(pair.answer(B, request), Some(Ok(_))));
+    assert_eq!((pair.established(A), pair.established(B)), (0, 0));
 }
 
 #[test]

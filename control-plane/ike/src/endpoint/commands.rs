@@ -19,6 +19,7 @@ impl Endpoint {
         match command {
             Command::Configure(config) => self.configure(now, config),
             Command::Initiate { request, child } => self.initiate(now, request, &child),
+            Command::Shutdown => self.shutdown(now, random),
             Command::Terminate { request, target } => self.terminate(now, random, request, &target),
         }
     }
@@ -33,6 +34,18 @@ impl Endpoint {
         if self.shared.attachment.is_some() {
             self.shared.output(Output::SetPolicies(self.shared.config.spd()));
             self.want_starts(now);
+        }
+    }
+
+    fn shutdown(&mut self, now: Instant, random: &mut dyn Random) {
+        self.closing = true;
+        let failure = Failure::Local("the control plane shuts down".into());
+        for waiter in self.shared.wants.clear() {
+            self.shared.disappoint(waiter, Duration::ZERO, &failure);
+        }
+        let all: Vec<IkeSaId> = self.sas.keys().copied().collect();
+        for id in all {
+            self.with(now, random, id, |sa, cx| sa.terminate(cx, None));
         }
     }
 

@@ -128,6 +128,10 @@ impl Endpoint {
 
     fn on_acquire(&mut self, now: Instant, id: u64, policy: PolicyId, flow: Flow) {
         self.shared.count("acquires");
+        if self.closing {
+            // The next controller is asked anew.
+            return self.shared.output(Output::RefuseAcquire { id, retry_after: Duration::ZERO });
+        }
         let found = ConnectionRef::of_policy(&self.shared.config, policy);
         let Some((connection, child)) =
             found.and_then(|(connection, index)| Some((connection.clone(), connection.child(index)?.name.clone())))

@@ -58,7 +58,7 @@ impl Endpoint {
         if let Some(id) = self.by_init.get(&key).copied() {
             return self.with(now, random, id, |sa, cx| sa.on_datagram(cx, incoming));
         }
-        if self.shared.attachment.is_none() || self.half_open >= MOST_HALF_OPEN {
+        if self.closing || self.shared.attachment.is_none() || self.half_open >= MOST_HALF_OPEN {
             return self.shared.count("messages_ignored");
         }
         let half_open = self.half_open;

@@ -14,7 +14,7 @@ use crate::want::Waiter;
 impl Endpoint {
     /// Begins what is wanted and not yet under way.
     pub(super) fn start_wanted(&mut self, now: Instant, random: &mut dyn Random) {
-        if self.shared.attachment.is_none() {
+        if self.shared.attachment.is_none() || self.closing {
             return;
         }
         for policy in self.shared.wants.ready() {
