@@ -12,8 +12,8 @@ LAB_NAMESPACES=()
 die() { echo "error: $*" >&2; exit 1; }
 
 ns() { echo "$LAB-$1"; }
-# in_ns NAME COMMAND...: run a command in a namespace.
-in_ns() { local name=$1; shift; ip netns exec "$(ns "$name")" "$@"; }
+# in_ns NAME COMMAND...: run a command in a namespace. nsenter and not "ip netns exec", which mounts and so fails in a plain chroot.
+in_ns() { local name=$1; shift; nsenter --net="/run/netns/$(ns "$name")" -- "$@"; }
 
 lab_init() {
   [ "$(id -u)" = 0 ] || die "network namespaces need root"
@@ -29,14 +29,16 @@ lab_down() {
   # The last started first: gateways before the captures that watch them.
   for ((i = ${#LAB_PIDS[@]} - 1; i >= 0; i--)); do stop_pid "${LAB_PIDS[i]}"; done
   for name in "${LAB_NAMESPACES[@]}"; do ip netns del "$(ns "$name")" 2>/dev/null || true; done
+  [ -z "${PEER_ROOT:-}" ] || rm -rf "${PEER_ROOT:?}$WORK"
   if [ "${KEEP:-0}" = 1 ]; then echo "kept: $WORK" >&2; else rm -rf "$WORK"; fi
   exit "$rc"
 }
 
-# spawn LOG COMMAND...: start a process in the background; its pid is in SPAWNED.
+# spawn NAME LOG COMMAND...: start a process in a namespace, in the background; its pid is in SPAWNED.
 spawn() {
-  local log=$1; shift
-  "$@" >"$log" 2>&1 </dev/null &
+  local name=$1 log=$2; shift 2
+  # nsenter becomes the command, so its pid is the command's.
+  nsenter --net="/run/netns/$(ns "$name")" -- "$@" >"$log" 2>&1 </dev/null &
   SPAWNED=$!
   LAB_PIDS+=("$SPAWNED")
 }
@@ -99,11 +101,11 @@ find_binaries() {
 # the kernel would hide from captures what a gateway sends.
 gateway_up() {
   local name=$1 dir=$2
-  spawn "$dir/data.log" ip netns exec "$(ns "$name")" "$BIN/culvert-data" --config "$dir/data.toml" -- \
+  spawn "$name" "$dir/data.log" "$BIN/culvert-data" --config "$dir/data.toml" -- \
     --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev=net_af_packet0,iface=lan --vdev=net_af_packet1,iface=wan,qdisc_bypass=0
   echo "$SPAWNED" >"$dir/data.pid"
   wait_until 20 test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
-  spawn "$dir/control.log" ip netns exec "$(ns "$name")" "$BIN/culvert-control" --config "$dir/control.toml"
+  spawn "$name" "$dir/control.log" "$BIN/culvert-control" --config "$dir/control.toml"
   echo "$SPAWNED" >"$dir/control.pid"
   wait_until 20 gateway_ready "$dir" || { tail -n 20 "$dir/control.log" "$dir/data.log" >&2; die "the control plane of $name did not start"; }
 }

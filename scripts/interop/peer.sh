@@ -31,6 +31,10 @@ topology_up() {
 # peer_config ROLE FILE [EXTRA]: writes strongSwan's files from a swanctl.conf with @VARIABLES@; EXTRA is appended to strongswan.conf.
 peer_config() {
   local role=$1 conf=$2 extra=${3:-} dir=$WORK/peer
+  if [ -n "$PEER_ROOT" ]; then # the same path inside the root and outside
+    mkdir -p "$PEER_ROOT$dir"
+    ln -s "$PEER_ROOT$dir" "$dir"
+  fi
   mkdir -p "$dir"/swanctl/{conf.d,x509,x509ca,x509crl,x509aa,x509ac,x509ocsp,pubkey,private,rsa,ecdsa,pkcs8,pkcs12}
   cat >"$dir/strongswan.conf" <<-EOT
 	charon-systemd {
@@ -59,17 +63,9 @@ peer_config() {
 
 # in_peer COMMAND...: run a strongSwan command in the peer's namespace, in PEER_ROOT where one is set. Ends in exec.
 in_peer() {
-  local dir=$WORK/peer
-  local environment=(STRONGSWAN_CONF="$dir/strongswan.conf" SWANCTL_DIR="$dir/swanctl")
-  [ -n "$PEER_ROOT" ] || exec ip netns exec "$(ns peer)" env "${environment[@]}" "$@"
-  # A private mount namespace: the bind mounts go with the process.
-  # shellcheck disable=SC2016
-  exec ip netns exec "$(ns peer)" unshare -m bash -ec '
-    root=$1 work=$2; shift 2
-    mount --make-rprivate /
-    mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"
-    mkdir -p "$root$work"; mount --bind "$work" "$root$work"
-    exec chroot "$root" "$@"' in_peer "$PEER_ROOT" "$WORK" env "${environment[@]}" "$@"
+  local dir=$WORK/peer root=()
+  [ -z "$PEER_ROOT" ] || root=(chroot "$PEER_ROOT")
+  exec nsenter --net="/run/netns/$(ns peer)" -- "${root[@]}" env STRONGSWAN_CONF="$dir/strongswan.conf" SWANCTL_DIR="$dir/swanctl" "$@"
 }
 
 # peer_ctl COMMAND ARGS...: swanctl.

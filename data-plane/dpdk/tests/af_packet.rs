@@ -118,7 +118,12 @@ impl Namespace {
     }
 
     fn run(&self, program: &str, args: &[&str]) {
-        let output = Command::new("ip").args(["netns", "exec", &self.0, program]).args(args).env(INSIDE, &self.0).output().unwrap();
+        let output = Command::new("nsenter")
+            .args([&format!("--net=/run/netns/{}", self.0), "--", program])
+            .args(args)
+            .env(INSIDE, &self.0)
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{program} {args:?}:\n{text}");
     }

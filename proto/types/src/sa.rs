@@ -18,7 +18,7 @@ pub struct ChildSaId(pub u64);
 
 impl fmt::Display for ChildSaId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        self.0.fmt(f)
     }
 }
 

@@ -39,13 +39,13 @@ impl Network {
             "set -e
             for ns in {gateway} {outside}; do
                 ip netns add $ns
-                ip netns exec $ns sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+                nsenter --net=/run/netns/$ns -- sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
             done
             for link in lan wan; do
                 ip link add $link netns {gateway} type veth peer name $link netns {outside}
                 for ns in {gateway} {outside}; do
-                    ip -n $ns link set $link up
-                    ip netns exec $ns ethtool -K $link tx off rx off tso off gso off gro off >/dev/null 2>&1
+                    nsenter --net=/run/netns/$ns -- ip link set $link up
+                    nsenter --net=/run/netns/$ns -- ethtool -K $link tx off rx off tso off gso off gro off >/dev/null 2>&1
                 done
             done"
         );

@@ -14,14 +14,21 @@ pub(crate) struct Process {
     log: PathBuf,
 }
 
+/// A command in a namespace. nsenter and not `ip netns exec`, which mounts and so fails in a plain chroot.
+pub(crate) fn in_namespace(namespace: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args([&format!("--net=/run/netns/{namespace}"), "--"]);
+    command
+}
+
 impl Process {
     /// Starts the daemon in a namespace and waits for its socket.
     pub(crate) fn start(namespace: &str, folder: &Path, config: &str, eal: &[&str]) -> Self {
         let (file, log) = (folder.join("data.toml"), folder.join("data.log"));
         fs::write(&file, config).unwrap();
         let output = File::create(&log).unwrap();
-        let child = Command::new("ip")
-            .args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_culvert-data"), "--config"])
+        let child = in_namespace(namespace)
+            .args([env!("CARGO_BIN_EXE_culvert-data"), "--config"])
             .arg(&file)
             .arg("--")
             .args(eal)
@@ -43,7 +50,7 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Process id: `ip netns exec` replaces itself by the daemon.
+    /// Process id: `nsenter` replaces itself by the daemon.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

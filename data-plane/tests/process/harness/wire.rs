@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
+use super::process::in_namespace;
 use super::scapy::{hex, unhex};
 use super::{PATIENCE, python};
 
@@ -42,8 +43,8 @@ pub(crate) struct Wire {
 impl Wire {
     /// Listens in the namespace.
     pub(crate) fn new(namespace: &str) -> Self {
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", namespace, "/usr/bin/python3", &python("wire.py"), "lan", "wan"])
+        let mut child = in_namespace(namespace)
+            .args(["/usr/bin/python3", &python("wire.py"), "lan", "wan"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
