@@ -23,13 +23,6 @@ impl Burst {
         Self { mbufs: ArrayVec::new_const() }
     }
 
-    /// Packets that still fit.
-    #[inline]
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.mbufs.remaining_capacity()
-    }
-
     /// Adds a packet at the end.
     ///
     /// # Errors
@@ -63,14 +56,6 @@ impl Burst {
         // SAFETY: at most `room` more than there were, and `take` wrote that many owned mbufs from `end` on.
         unsafe { self.mbufs.set_len(len + count) };
         count
-    }
-
-    /// As [`Burst::receive`], but exactly `count` mbufs or none.
-    pub(crate) fn fill(&mut self, count: usize, take: impl FnOnce(*mut *mut sys::rte_mbuf, u16) -> u16) -> Option<()> {
-        if count > self.room() {
-            return None;
-        }
-        (self.receive(|mbufs, _| take(mbufs, count_of(count))) == count).then_some(())
     }
 
     /// Hands all mbufs to `take`, which answers how many of the first it took; the rest moves to the front and stays.

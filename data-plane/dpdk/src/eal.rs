@@ -30,15 +30,6 @@ pub struct Eal {
     inner: Arc<EalInner>,
 }
 
-/// One of the ports EAL found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortName {
-    /// DPDK's number of the port.
-    pub id: u16,
-    /// The device's name: `net_af_packet0` or `0000:00:03.0`.
-    pub name: String,
-}
-
 impl Eal {
     /// Starts EAL with its own arguments (`--vdev`, `--no-huge`, ...; no program name). Takes 0.3 to 0.5 s: it loads every driver.
     ///
@@ -88,12 +79,6 @@ impl Eal {
         Port::open(&self.inner, name)
     }
 
-    /// All ports, in the order of their numbers.
-    #[must_use]
-    pub fn ports(&self) -> Vec<PortName> {
-        self.inner.ports()
-    }
-
     pub(crate) fn shared(&self) -> Arc<EalInner> {
         Arc::clone(&self.inner)
     }
@@ -133,21 +118,14 @@ impl EalInner {
     pub(crate) fn control(&self) -> MutexGuard<'_, HashSet<u16>> {
         locked(&self.control)
     }
-
-    fn ports(&self) -> Vec<PortName> {
-        let _control = self.control();
-        port_names()
-    }
 }
 
-/// All ports. The caller holds the lock.
-pub(crate) fn port_names() -> Vec<PortName> {
+/// The names of all ports, in the order of their numbers. The caller holds the lock.
+pub(crate) fn port_names() -> Vec<String> {
     let mut names = Vec::new();
     let mut next = 0;
     while let Some(id) = next_port(next) {
-        if let Some(name) = port_name(id) {
-            names.push(PortName { id, name });
-        }
+        names.extend(port_name(id));
         next = id + 1;
     }
     names

@@ -21,7 +21,7 @@ mod queue;
 pub mod thread;
 
 pub use burst::{BURST, Burst};
-pub use eal::{Eal, PortName, version};
+pub use eal::{Eal, version};
 pub use error::{Errno, Error};
 pub use mbuf::{HEADROOM, Mbuf};
 pub use pool::{Pool, PoolConfig};

@@ -37,13 +37,6 @@ impl Mbuf {
         NB_SEGS.read(self) == 1
     }
 
-    /// Octets of the packet, over all its segments.
-    #[inline]
-    #[must_use]
-    pub fn packet_len(&self) -> usize {
-        PKT_LEN.read(self) as usize
-    }
-
     /// First octet of the packet.
     #[inline]
     fn data(&self) -> *mut u8 {

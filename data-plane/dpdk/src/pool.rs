@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use dpdk_sys as sys;
 
-use crate::burst::Burst;
 use crate::eal::{EalInner, RawPool};
 use crate::error::{Errno, Error};
 use crate::mbuf::{HEADROOM, Mbuf};
@@ -29,7 +28,6 @@ pub struct PoolConfig {
 #[derive(Debug, Clone)]
 pub struct Pool {
     raw: RawPool,
-    size: u32,
     _eal: Arc<EalInner>,
 }
 
@@ -57,7 +55,7 @@ impl Pool {
         };
         let raw = RawPool(pool);
         eal.adopt(raw);
-        Ok(Self { raw, size: config.size, _eal: Arc::clone(eal) })
+        Ok(Self { raw, _eal: Arc::clone(eal) })
     }
 
     /// An empty mbuf with [`HEADROOM`] octets of headroom; `None` when the pool is exhausted.
@@ -67,22 +65,6 @@ impl Pool {
         let mbuf = unsafe { sys::culvert_mbuf_alloc(self.raw.0.as_ptr()) };
         // SAFETY: what the pool answers is a fresh mbuf that nothing else refers to.
         NonNull::new(mbuf).map(|mbuf| unsafe { Mbuf::from_raw(mbuf) })
-    }
-
-    /// Adds `count` empty mbufs to the burst; `None`, and the burst stays as it was, when it or the pool has not as many.
-    #[must_use]
-    pub fn alloc_bulk(&self, burst: &mut Burst, count: usize) -> Option<()> {
-        burst.fill(count, |mbufs, count| {
-            // SAFETY: the pool lives as long as the EAL, which this handle keeps alive; `mbufs` has room for `count` pointers.
-            let result = unsafe { sys::culvert_mbuf_alloc_bulk(self.raw.0.as_ptr(), mbufs, u32::from(count)) };
-            if result == 0 { count } else { 0 }
-        })
-    }
-
-    /// Number of mbufs in all.
-    #[must_use]
-    pub fn size(&self) -> u32 {
-        self.size
     }
 
     /// Mbufs that are out: held by the program, a driver or a ring. Walks every thread's cache: not for the hot path.

@@ -44,16 +44,10 @@ pub struct Queues {
 pub struct PortStats {
     /// Packets received.
     pub rx_packets: u64,
-    /// Octets received.
-    pub rx_bytes: u64,
     /// Packets transmitted.
     pub tx_packets: u64,
-    /// Octets transmitted.
-    pub tx_bytes: u64,
     /// Packets the device dropped because no descriptor was free.
     pub rx_missed: u64,
-    /// Packets received with an error.
-    pub rx_errors: u64,
     /// Packets that could not be received because the pool was exhausted.
     pub rx_no_mbuf: u64,
     /// Packets the driver could not send.
@@ -77,19 +71,13 @@ impl Port {
         // SAFETY: a terminated string and a place for the answer.
         let result = unsafe { sys::rte_eth_dev_get_port_by_name(c_name.as_ptr(), &raw mut id) };
         if result != 0 || u32::from(id) >= sys::RTE_MAX_ETHPORTS {
-            return Err(Error::NoPort { name: name.to_owned(), known: port_names().into_iter().map(|port| port.name).collect() });
+            return Err(Error::NoPort { name: name.to_owned(), known: port_names() });
         }
         if !open_ports.insert(id) {
             return Err(Error::PortInUse(name.to_owned()));
         }
         let open = Arc::new(Open { eal: Arc::clone(eal), id, configured: AtomicBool::new(false) });
         Ok(Self { open, name: name.to_owned(), started: AtomicBool::new(false) })
-    }
-
-    /// DPDK's number of the port.
-    #[must_use]
-    pub fn id(&self) -> u16 {
-        self.open.id
     }
 
     /// The device's name.
@@ -146,22 +134,6 @@ impl Port {
         Ok(Error::check("rte_eth_link_get_nowait", result)? != 0)
     }
 
-    /// Receive frames for any hardware address, or only for the port's own.
-    ///
-    /// # Errors
-    /// When the driver cannot.
-    pub fn set_promiscuous(&self, on: bool) -> Result<(), Error> {
-        let _control = self.open.eal.control();
-        let (call, result) = if on {
-            // SAFETY: an open port.
-            ("rte_eth_promiscuous_enable", unsafe { sys::rte_eth_promiscuous_enable(self.open.id) })
-        } else {
-            // SAFETY: an open port.
-            ("rte_eth_promiscuous_disable", unsafe { sys::rte_eth_promiscuous_disable(self.open.id) })
-        };
-        Error::check(call, result).map(drop)
-    }
-
     /// The counters.
     ///
     /// # Errors
@@ -174,11 +146,8 @@ impl Port {
         Error::check("rte_eth_stats_get", result)?;
         Ok(PortStats {
             rx_packets: stats.ipackets,
-            rx_bytes: stats.ibytes,
             tx_packets: stats.opackets,
-            tx_bytes: stats.obytes,
             rx_missed: stats.imissed,
-            rx_errors: stats.ierrors,
             rx_no_mbuf: stats.rx_nombuf,
             tx_errors: stats.oerrors,
         })

@@ -44,12 +44,6 @@ impl RxQueue {
             unsafe { receive(data, mbufs, room) }
         })
     }
-
-    /// The queue's number on its port.
-    #[must_use]
-    pub fn id(&self) -> u16 {
-        self.queue
-    }
 }
 
 impl TxQueue {
@@ -69,12 +63,6 @@ impl TxQueue {
             // SAFETY: the queue's own data, used by one thread at a time (`&mut self`), and as many mbufs that we own.
             unsafe { transmit(data, mbufs, count) }
         })
-    }
-
-    /// The queue's number on its port.
-    #[must_use]
-    pub fn id(&self) -> u16 {
-        self.queue
     }
 }
 

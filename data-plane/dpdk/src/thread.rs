@@ -26,8 +26,7 @@ pub fn register(eal: &Eal) -> Result<Registration, Error> {
 }
 
 /// Whether EAL knows the calling thread.
-#[must_use]
-pub fn is_registered() -> bool {
+fn is_registered() -> bool {
     // SAFETY: takes nothing; reads a variable of the calling thread.
     unsafe { sys::culvert_lcore_id() != sys::LCORE_ID_ANY }
 }

@@ -67,11 +67,10 @@ fn bad_pools(eal: &Eal) {
 }
 
 fn ports_are_found_by_name(eal: &Eal) {
-    let names: Vec<_> = eal.ports().into_iter().map(|port| port.name).collect();
-    assert_eq!(names, ["net_null0", "net_ring0", "net_ring1", "net_pcap0"]);
-    for (id, name) in (0..).zip(&names) {
+    let names = ["net_null0", "net_ring0", "net_ring1", "net_pcap0"].map(str::to_owned).to_vec();
+    for name in &names {
         let port = eal.port(&format!("{name},iface=ignored")).unwrap();
-        assert_eq!((port.id(), port.name()), (id, name.as_str()));
+        assert_eq!(port.name(), name);
         assert_eq!(eal.port(name).unwrap_err(), Error::PortInUse(name.clone()));
     }
     let missing = eal.port("net_ring7").unwrap_err();
@@ -79,18 +78,15 @@ fn ports_are_found_by_name(eal: &Eal) {
 }
 
 fn threads_register_once(eal: &Eal) {
-    assert!(thread::is_registered(), "the thread that started EAL is its main lcore");
-    assert_eq!(thread::register(eal).unwrap_err(), Error::ThreadRegistered);
+    assert_eq!(thread::register(eal).unwrap_err(), Error::ThreadRegistered, "the thread that started EAL is its main lcore");
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            assert!(!thread::is_registered());
             // More often than EAL can hold threads: a guard that did not unregister would run out.
             for _ in 0..300 {
                 let registration = thread::register(eal).unwrap();
                 assert_eq!(thread::register(eal).unwrap_err(), Error::ThreadRegistered);
                 drop(registration);
             }
-            assert!(!thread::is_registered());
         });
     });
 }
@@ -98,20 +94,20 @@ fn threads_register_once(eal: &Eal) {
 fn bounds_of_an_mbuf(pool: &Pool) {
     let mut mbuf = pool.alloc().unwrap();
     let room = usize::from(DATA_ROOM) - HEADROOM;
-    assert_eq!((mbuf.len(), mbuf.packet_len(), mbuf.headroom(), mbuf.tailroom()), (0, 0, HEADROOM, room));
+    assert_eq!((mbuf.len(), mbuf.headroom(), mbuf.tailroom()), (0, HEADROOM, room));
     assert!(mbuf.is_contiguous() && mbuf.is_empty());
 
     assert!(mbuf.append(room + 1).is_none());
     assert!(mbuf.append(usize::MAX).is_none() && mbuf.append(65_536).is_none());
     mbuf.append(room).unwrap().fill(0xaa);
-    assert_eq!((mbuf.len(), mbuf.packet_len(), mbuf.tailroom()), (room, room, 0));
+    assert_eq!((mbuf.len(), mbuf.tailroom()), (room, 0));
     assert!(mbuf.append(1).is_none());
     assert_eq!(mbuf.append(0), Some([].as_mut_slice()));
 
     assert!(mbuf.prepend(HEADROOM + 1).is_none());
     assert!(mbuf.prepend(usize::MAX).is_none() && mbuf.prepend(65_536).is_none());
     mbuf.prepend(HEADROOM).unwrap().fill(0xbb);
-    assert_eq!((mbuf.headroom(), mbuf.len(), mbuf.packet_len()), (0, usize::from(DATA_ROOM), usize::from(DATA_ROOM)));
+    assert_eq!((mbuf.headroom(), mbuf.len()), (0, usize::from(DATA_ROOM)));
     assert!(mbuf.prepend(1).is_none());
     assert!(mbuf.bytes()[..HEADROOM].iter().all(|&octet| octet == 0xbb));
     assert!(mbuf.bytes()[HEADROOM..].iter().all(|&octet| octet == 0xaa));
@@ -120,7 +116,7 @@ fn bounds_of_an_mbuf(pool: &Pool) {
     assert!(mbuf.trim_front(usize::from(DATA_ROOM) + 1).is_none() && mbuf.trim_back(usize::from(DATA_ROOM) + 1).is_none());
     assert!(mbuf.trim_front(65_536).is_none() && mbuf.trim_back(65_536).is_none());
     mbuf.trim_front(usize::from(DATA_ROOM) - 1).unwrap();
-    assert_eq!((mbuf.bytes(), mbuf.packet_len()), ([0xcc].as_slice(), 1));
+    assert_eq!(mbuf.bytes(), [0xcc]);
     mbuf.trim_back(1).unwrap();
     assert!(mbuf.is_empty() && mbuf.trim_back(1).is_none() && mbuf.trim_front(1).is_none());
     assert_eq!((mbuf.headroom(), mbuf.tailroom()), (usize::from(DATA_ROOM) - 1, 1));
@@ -131,12 +127,8 @@ fn bounds_of_an_mbuf(pool: &Pool) {
 
 fn exhausted_pool(eal: &Eal) {
     let pool = eal.pool(&PoolConfig { cache: 0, ..pool_config("small", 63) }).unwrap();
-    assert_eq!(pool.size(), 63);
-    let mut held: Vec<Mbuf> = (0..62).map(|_| pool.alloc().unwrap()).collect();
-    let mut burst = Burst::new();
-    assert!(pool.alloc_bulk(&mut burst, 2).is_none());
-    assert!(burst.is_empty() && pool.in_use() == 62);
-    held.push(pool.alloc().unwrap());
+    let mut held: Vec<Mbuf> = (0..63).map(|_| pool.alloc().unwrap()).collect();
+    assert_eq!(pool.in_use(), 63);
     assert!(pool.alloc().is_none());
     held.pop();
     assert!(pool.alloc().is_some());
@@ -146,10 +138,8 @@ fn exhausted_pool(eal: &Eal) {
 
 fn burst_moves_mbufs(pool: &Pool) {
     let mut burst = Burst::new();
-    assert!(pool.alloc_bulk(&mut burst, BURST + 1).is_none());
-    pool.alloc_bulk(&mut burst, BURST).unwrap();
-    assert_eq!((burst.len(), burst.room(), pool.in_use()), (BURST, 0, BURST));
-    assert!(pool.alloc_bulk(&mut burst, 1).is_none() && pool.alloc_bulk(&mut burst, 0).is_some());
+    fill(&mut burst, pool, BURST);
+    assert_eq!((burst.len(), pool.in_use()), (BURST, BURST));
     assert!(burst.push(pool.alloc().unwrap()).is_err(), "the one that does not fit comes back and is freed here");
     assert_eq!(pool.in_use(), BURST);
 
@@ -163,7 +153,7 @@ fn burst_moves_mbufs(pool: &Pool) {
     assert_eq!(pool.in_use(), BURST / 2);
     other.clear();
     assert_eq!((other.len(), pool.in_use()), (0, 0));
-    pool.alloc_bulk(&mut other, 3).unwrap();
+    fill(&mut other, pool, 3);
     drop(other);
     assert_eq!(pool.in_use(), 0);
 }
@@ -174,7 +164,7 @@ fn registered_thread_allocates(eal: &Eal, pool: &Pool) {
             let _registration = thread::register(eal).unwrap();
             let mut burst = Burst::new();
             for _ in 0..1000 {
-                pool.alloc_bulk(&mut burst, BURST).unwrap();
+                fill(&mut burst, pool, BURST);
                 burst.push(pool.alloc().unwrap()).unwrap_err();
                 burst.clear();
             }
@@ -182,7 +172,7 @@ fn registered_thread_allocates(eal: &Eal, pool: &Pool) {
     });
     // What its cache held is not in use, but stays there for the next thread that registers: at most one and a half caches.
     assert_eq!(pool.in_use(), 0);
-    let held: Vec<_> = (0..pool.size()).map_while(|_| pool.alloc()).collect();
+    let held: Vec<_> = (0..2047).map_while(|_| pool.alloc()).collect();
     assert!(held.len() >= 2047 - 48, "{}", held.len());
 }
 
@@ -194,12 +184,11 @@ fn null_port(eal: &Eal, pool: &Pool) {
     assert!(matches!(port.start(&too_many, pool), Err(Error::Queues { rx, .. }) if rx == max_rx + 1));
     let mut queues = port.start(&PortConfig { rx_queues: 2, tx_queues: 2, ..PortConfig::default() }, pool).unwrap();
     assert_eq!(port.start(&PortConfig::default(), pool).unwrap_err(), Error::PortStarted("net_null0".to_owned()));
-    assert_eq!((queues.rx.len(), queues.tx.len(), queues.rx[1].id(), queues.tx[1].id()), (2, 2, 1, 1));
+    assert_eq!((queues.rx.len(), queues.tx.len()), (2, 2));
     assert!(port.link_is_up().unwrap());
     assert_eq!(port.mtu().unwrap(), 1500);
     port.set_mtu(1400).unwrap();
     assert_eq!(port.mtu().unwrap(), 1400);
-    assert_eq!(port.set_promiscuous(false), Err(Error::Call { call: "rte_eth_promiscuous_disable", errno: Errno(95) }));
 
     let mut burst = Burst::new();
     burst.push(pool.alloc().unwrap()).unwrap();
@@ -224,18 +213,16 @@ fn null_port(eal: &Eal, pool: &Pool) {
 fn full_ring_leaves_the_rest(eal: &Eal, pool: &Pool) {
     let port = eal.port("net_ring0").unwrap();
     let mut queues = port.start(&PortConfig::default(), pool).unwrap();
-    port.set_promiscuous(true).unwrap();
-    port.set_promiscuous(false).unwrap();
     assert_eq!(port.set_mtu(1400), Err(Error::Call { call: "rte_eth_dev_set_mtu", errno: Errno(95) }));
     let (rx, tx) = (&mut queues.rx[0], &mut queues.tx[0]);
     let mut burst = Burst::new();
     let mut sent = 0;
     while sent < RING - RING % BURST {
-        pool.alloc_bulk(&mut burst, BURST).unwrap();
+        fill(&mut burst, pool, BURST);
         sent += tx.tx(&mut burst);
         assert!(burst.is_empty());
     }
-    pool.alloc_bulk(&mut burst, BURST).unwrap();
+    fill(&mut burst, pool, BURST);
     label(&mut burst);
     assert_eq!(tx.tx(&mut burst), RING % BURST);
     assert_eq!(labels(&burst), [BURST - 1], "the one that found no room stays with the caller");
@@ -259,7 +246,7 @@ fn queues_outlive_the_port_handle(eal: &Eal, pool: &Pool) {
     drop(port);
     assert_eq!(eal.port("net_ring1").unwrap_err(), Error::PortInUse("net_ring1".to_owned()));
     let mut burst = Burst::new();
-    pool.alloc_bulk(&mut burst, 5).unwrap();
+    fill(&mut burst, pool, 5);
     assert_eq!(queues.tx[0].tx(&mut burst), 5);
     assert_eq!(queues.rx[0].rx(&mut burst), 5);
     drop(queues.rx);
@@ -276,30 +263,40 @@ fn capture_in_capture_out(eal: &Eal, captures: &Captures) {
     let mut burst = Burst::new();
     assert_eq!(queues.rx[0].rx(&mut burst), captures.frames.len());
     for (mbuf, frame) in burst.iter_mut().zip(&captures.frames) {
-        assert_eq!(mbuf.packet_len(), frame.len());
         let first = usize::from(DATA_ROOM) - HEADROOM;
         assert_eq!(mbuf.is_contiguous(), frame.len() <= first);
         assert_eq!(mbuf.bytes(), &frame[..frame.len().min(first)]);
     }
+    burst[0].trim_back(20).unwrap();
+    burst[0].append(5).unwrap().fill(9);
     segments_grow_at_the_front_only(&mut burst[2]);
     assert_eq!(queues.tx[0].tx(&mut burst), captures.frames.len());
     assert_eq!(pool.in_use(), 0);
     drop((queues, port));
 
+    // The driver writes as many octets as the packet's length over all segments says, which each change above kept in step.
     let mut expected = captures.frames.clone();
+    expected[0].splice(40.., [9; 5]);
     expected[2].splice(..0, [7; 14]);
     assert_eq!(read_pcap(&captures.output), expected);
 }
 
 fn segments_grow_at_the_front_only(mbuf: &mut Mbuf) {
-    let before = mbuf.packet_len();
+    let before = mbuf.len();
     assert!(!mbuf.is_contiguous());
     assert_eq!(mbuf.tailroom(), 0);
     assert!(mbuf.append(1).is_none() && mbuf.trim_back(1).is_none());
     mbuf.prepend(16).unwrap().fill(7);
     mbuf.trim_front(2).unwrap();
-    assert_eq!(mbuf.packet_len(), before + 14);
+    assert_eq!(mbuf.len(), before + 14);
     assert!(mbuf.trim_front(mbuf.len() + 1).is_none());
+}
+
+/// Adds `count` empty mbufs.
+fn fill(burst: &mut Burst, pool: &Pool, count: usize) {
+    for _ in 0..count {
+        burst.push(pool.alloc().unwrap()).unwrap();
+    }
 }
 
 /// Gives packet `i` the length `i`.

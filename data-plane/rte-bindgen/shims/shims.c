@@ -23,11 +23,6 @@ struct rte_mbuf *culvert_mbuf_alloc(struct rte_mempool *pool)
 	return rte_pktmbuf_alloc(pool);
 }
 
-int culvert_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count)
-{
-	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
-}
-
 void culvert_mbuf_free(struct rte_mbuf *mbuf)
 {
 	rte_pktmbuf_free(mbuf);

@@ -39,9 +39,8 @@ unsigned int culvert_lcore_id(void);
 /* Whether the port's link is up, 1 or 0, or a negative errno. struct rte_eth_link has another shape in later releases. */
 int culvert_link_up(uint16_t port);
 
-/* rte_pktmbuf_alloc, rte_pktmbuf_alloc_bulk, rte_pktmbuf_free. */
+/* rte_pktmbuf_alloc, rte_pktmbuf_free. */
 struct rte_mbuf *culvert_mbuf_alloc(struct rte_mempool *pool);
-int culvert_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, unsigned int count);
 void culvert_mbuf_free(struct rte_mbuf *mbuf);
 
 #endif

@@ -30,8 +30,6 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_dev_stop",
     "rte_eth_find_next_owned_by",
     "rte_eth_macaddr_get",
-    "rte_eth_promiscuous_disable",
-    "rte_eth_promiscuous_enable",
     "rte_eth_rx_queue_setup",
     "rte_eth_stats_get",
     "rte_eth_tx_queue_setup",
