@@ -16,7 +16,7 @@ use crate::{
 /// One field of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
-    /// How deep it is nested: 0 for the header and payloads, 1 for their fields, and so on.
+    /// How deep it is nested: 0 for payloads, 1 for their fields, and so on.
     pub depth: usize,
     /// Its name.
     pub name: &'static str,
@@ -31,11 +31,6 @@ pub fn message(header: &Header, payloads: &[Payload]) -> String {
     format!("{} {direction} {} [ {}]", header.exchange, header.message_id, Spaced(payloads))
 }
 
-/// The payloads in one line: `SA KE No N(NATD_S_IP)`.
-pub fn summary(payloads: &[Payload]) -> String {
-    Spaced(payloads).to_string().trim_end().to_string()
-}
-
 /// One payload in one word, such as `SA`, `N(COOKIE)` or `CP`.
 pub fn short_name(payload: &Payload) -> String {
     match payload {
@@ -43,19 +38,6 @@ pub fn short_name(payload: &Payload) -> String {
         Payload::Nonce(_) => "No".to_string(),
         other => other.payload_type().to_string(),
     }
-}
-
-/// The header's fields.
-pub fn header_fields(header: &Header) -> Vec<Field> {
-    let mut fields = Fields::default();
-    fields.add(0, "header", header.exchange);
-    fields.add(1, "initiator SPI", format_args!("{:016x}", header.initiator_spi));
-    fields.add(1, "responder SPI", format_args!("{:016x}", header.responder_spi));
-    fields.add(1, "version", format_args!("{}.{}", header.version.major, header.version.minor));
-    fields.add(1, "exchange type", header.exchange);
-    fields.add(1, "flags", header.flags);
-    fields.add(1, "message ID", header.message_id);
-    fields.0
 }
 
 /// A payload's fields, itself first.
@@ -293,8 +275,6 @@ mod tests {
         ];
         assert_eq!(message(&header, &payloads), "IKE_SA_INIT request 0 [ KE No N(NATD_S_IP) N(40000) ]");
         assert_eq!(message(&header, &[]), "IKE_SA_INIT request 0 [ ]");
-        assert_eq!(summary(&payloads), "KE No N(NATD_S_IP) N(40000)");
-        assert!(header_fields(&header).contains(&Field { depth: 1, name: "flags", value: "initiator".into() }));
     }
 
     #[test]

@@ -31,7 +31,6 @@ fn exercise(datagram: &[u8]) {
 fn derive(header: &Header, payloads: &[Payload]) {
     let _ = (rules::check(header, payloads), rules::check_protected(header, payloads), unsupported_critical(payloads));
     assert!(!describe::message(header, payloads).is_empty());
-    assert_eq!(describe::summary(payloads).is_empty(), payloads.is_empty());
     assert!(payloads.iter().all(|payload| !describe::fields(payload).is_empty()));
 }
 
