@@ -32,9 +32,6 @@ pub const ETHERTYPE_IPV6: u16 = 0x86dd;
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {
-    /// ff:ff:ff:ff:ff:ff.
-    pub const BROADCAST: Self = Self([0xff; 6]);
-
     /// Whether the group bit is set: multicast, or broadcast.
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 != 0

@@ -1,4 +1,4 @@
-//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, ARP, IPv4, UDP and ESP headers.
+//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, IPv4, UDP and ESP headers.
 //!
 //! A view is made by a `parse` function that checks lengths once; afterwards its fields cannot fail. Parsing is total: any octets whatever give a
 //! view or an error, never a panic. Writing goes the other way: a value, or the arguments of a `write` function, become a fixed array of octets.
@@ -8,7 +8,6 @@
 
 extern crate alloc;
 
-pub mod arp;
 mod buffer;
 pub mod checksum;
 pub mod esp;
@@ -45,7 +44,6 @@ mod tests {
             for cut in 0..=bytes.len() {
                 let bytes = &bytes[..cut];
                 let _ = crate::ethernet::EthernetHeader::parse(bytes);
-                let _ = crate::arp::ArpPacket::parse(bytes);
                 let _ = crate::ipv4::Ipv4::parse(bytes).map(|packet| packet.flow());
                 let _ = crate::udp::Udp::parse(bytes).map(|udp| udp.checksum_ok([10, 0, 0, 1].into(), [10, 0, 0, 2].into()));
                 let _ = crate::udp::NatTraversal::parse(bytes);

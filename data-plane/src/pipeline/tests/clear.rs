@@ -60,7 +60,7 @@ fn classes_are_bounded_each_by_itself() {
 fn arp_and_icmp_for_the_gateway_go_to_the_slow_path() {
     let mut gateway = Gateway::new(1);
     for (port, address) in [(PROTECTED, [10, 1, 0, 1]), (UNPROTECTED, [192, 0, 2, 1])] {
-        let arp = EthernetHeader { destination: MacAddress::BROADCAST, source: HOST_MAC, ethertype: ETHERTYPE_ARP }.to_octets();
+        let arp = EthernetHeader { destination: MacAddress([0xff; 6]), source: HOST_MAC, ethertype: ETHERTYPE_ARP }.to_octets();
         gateway.expect(Verdict::PuntedSlowPath, port, &arp);
         let echo = Ipv4Header { protocol: 1, source: [10, 1, 0, 2].into(), destination: address.into(), ..HEADER };
         gateway.expect(Verdict::PuntedSlowPath, port, &frame(port, &ip_packet_with(&echo, 60)));
