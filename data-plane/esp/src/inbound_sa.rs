@@ -72,16 +72,6 @@ impl Selectors {
         self.source.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
             && self.destination.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
     }
-
-    /// Selectors of the source.
-    pub fn source(&self) -> &[TrafficSelector] {
-        &self.source
-    }
-
-    /// Selectors of the destination.
-    pub fn destination(&self) -> &[TrafficSelector] {
-        &self.destination
-    }
 }
 
 #[cfg(test)]

@@ -177,12 +177,6 @@ pub struct Opened {
 }
 
 impl OpenPlan<'_> {
-    /// The sequence number the packet is taken to have.
-    #[inline]
-    pub const fn number(&self) -> u64 {
-        self.number
-    }
-
     /// The work for [`esp_crypto::open_burst`]. `None` where `buffer` is not the one that was prepared: drop it.
     #[inline]
     pub fn job<'a, B: Buffer>(&'a self, buffer: &'a mut B) -> Option<OpenJob<'a>> {

@@ -309,6 +309,7 @@ impl Core {
         let tunnel = Tunnel { source: local, destination: remote, udp, dont_fragment: DontFragment::default() };
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
         let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys.encryption)?, sa.sequence_numbers, size, permitted);
+        let window = ReplayWindow::new(inbound.window_size());
         let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys.encryption)?, sa.sequence_numbers, tunnel);
         let installed = InstalledSa {
             id: sa.id,
@@ -334,7 +335,7 @@ impl Core {
             life_reported_ms: 0,
             life_packet_ms: 0,
         };
-        Ok((entry, ReplayWindow::new(size)))
+        Ok((entry, window))
     }
 
     /// A rekeyed SA keeps its predecessor's owner; others are spread over the workers.
