@@ -48,11 +48,6 @@ impl Ports {
         self.ports.get(usize::from(id.0))
     }
 
-    /// All ports.
-    pub fn all(&self) -> &[PortInfo] {
-        &self.ports
-    }
-
     /// Whether the address is one of the gateway's, on whatever port (RFC 1122 section 3.3.4.2, weak host model).
     #[inline]
     pub fn is_own(&self, address: Ipv4Addr) -> bool {

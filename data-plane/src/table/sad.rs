@@ -157,11 +157,6 @@ impl<'a> Sas<'a> {
         self.chain(policy).find(|sa| sa.state.is_active() && sa.outbound_selectors.permits(flow))
     }
 
-    /// Whether any SA of a policy is active.
-    pub fn any_active(&self, policy: PolicySlot) -> bool {
-        self.chain(policy).any(|sa| sa.state.is_active())
-    }
-
     #[inline]
     fn chain(&self, policy: PolicySlot) -> impl Iterator<Item = &'a InstalledSa> + use<'a> {
         let slots = self.slots;

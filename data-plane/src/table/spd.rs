@@ -49,11 +49,6 @@ impl Spd {
     pub fn inbound(&self, flow: &Flow) -> Option<&SpdEntry> {
         self.entries.iter().find(|entry| entry.selects_inbound(flow))
     }
-
-    /// All entries, in order.
-    pub fn entries(&self) -> &[SpdEntry] {
-        &self.entries
-    }
 }
 
 impl SpdEntry {
