@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use pkg::Dpdk;
+use pkg::Dpdk;
 
 /// Functions of DPDK that the `dpdk` crate calls, and the shims that stand in for inline ones.
 const FUNCTIONS: &[&str] = &[

@@ -12,10 +12,8 @@ const LIBRARIES: &[&str] = &["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_eal"]
 const OLDEST: (u32, u32) = (22, 11);
 const NEWEST: (u32, u32) = (25, 11);
 
-/// Version and flags of the installed DPDK.
-#[derive(Debug)]
-pub struct Dpdk {
-    version: String,
+/// Flags of the installed DPDK.
+pub(crate) struct Dpdk {
     cflags: Vec<String>,
     library_folders: Vec<String>,
 }
@@ -25,7 +23,7 @@ impl Dpdk {
     ///
     /// # Errors
     /// When pkg-config or libdpdk is missing, or when the version is outside 22.11 to 25.11.
-    pub fn find() -> Result<Self, Error> {
+    pub(crate) fn find() -> Result<Self, Error> {
         for name in ["PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_SYSROOT_DIR"] {
             println!("cargo::rerun-if-env-changed={name}");
         }
@@ -34,18 +32,11 @@ impl Dpdk {
             return Err(Error::Version(version));
         }
         let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        Ok(Self { version, cflags: words(ask("--cflags")?), library_folders: words(ask("--libs-only-L")?) })
-    }
-
-    /// The installed version, such as `22.11.11`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
+        Ok(Self { cflags: words(ask("--cflags")?), library_folders: words(ask("--libs-only-L")?) })
     }
 
     /// The compiler flags exactly as pkg-config gives them, `-march` and `-include` among them.
-    #[must_use]
-    pub fn cflags(&self) -> &[String] {
+    pub(crate) fn cflags(&self) -> &[String] {
         &self.cflags
     }
 
