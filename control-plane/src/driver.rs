@@ -36,15 +36,6 @@ pub(crate) enum Request {
     Trace(oneshot::Sender<(Vec<TraceRecord>, broadcast::Receiver<TraceRecord>)>),
 }
 
-/// What the process is told from outside.
-#[derive(Debug)]
-pub enum Signal {
-    /// Replace the configuration.
-    Reload(Box<Config>),
-    /// Delete the SAs and end.
-    Shutdown,
-}
-
 /// How long the peers' answers to the last Deletes are awaited.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to wait before SPIs are asked for again where there were none.
@@ -90,12 +81,12 @@ impl Driver {
         driver
     }
 
-    /// Runs until a [`Signal::Shutdown`], or until nobody is left who could send one.
+    /// Runs until `shutdown` is sent, or nobody is left who could; then the SAs are deleted.
     pub(crate) async fn run(
         mut self,
         mut reports: mpsc::Receiver<Report>,
         mut requests: mpsc::Receiver<Request>,
-        mut signals: mpsc::Receiver<Signal>,
+        mut shutdown: oneshot::Receiver<()>,
     ) {
         let mut end = None;
         while end.is_none_or(|end| Clock::now() < end && self.has_sas()) {
@@ -103,13 +94,10 @@ impl Driver {
             tokio::select! {
                 Some(report) = reports.recv() => self.on_report(report),
                 Some(request) = requests.recv() => self.on_request(request),
-                signal = signals.recv(), if end.is_none() => match signal {
-                    Some(Signal::Reload(config)) => self.handle(Input::Command(Command::Configure(config))),
-                    Some(Signal::Shutdown) | None => {
-                        end = Some(Clock::now() + FAREWELL);
-                        self.handle(Input::Command(Command::Shutdown));
-                    }
-                },
+                _ = &mut shutdown, if end.is_none() => {
+                    end = Some(Clock::now() + FAREWELL);
+                    self.handle(Input::Command(Command::Shutdown));
+                }
                 done = self.offload.finished() => self.handle(done),
                 () = until(timer) => self.handle(Input::Timeout),
                 () = until(lease_again) => {

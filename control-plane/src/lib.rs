@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-pub use driver::Signal;
 pub use northbound::BindError;
 
 use config::Loaded;
@@ -25,11 +24,11 @@ const QUEUE: usize = 64;
 /// How long the last operations and operators' calls may take after the driver has ended.
 const CLOSING: Duration = Duration::from_millis(500);
 
-/// Runs the control plane until a [`Signal::Shutdown`].
+/// Runs the control plane until `shutdown` is sent or dropped.
 ///
 /// # Errors
 /// Where the operators' socket cannot be opened.
-pub async fn run(loaded: Loaded, signals: mpsc::Receiver<Signal>) -> Result<(), BindError> {
+pub async fn run(loaded: Loaded, shutdown: oneshot::Receiver<()>) -> Result<(), BindError> {
     let Loaded { control_socket, data_socket, ike } = loaded;
     let socket = northbound::bind(&control_socket).await?;
     let (requests, asked) = mpsc::channel(QUEUE);
@@ -39,7 +38,7 @@ pub async fn run(loaded: Loaded, signals: mpsc::Receiver<Signal>) -> Result<(), 
         let _ = ended.await;
     }));
     let data_plane = tokio::spawn(southbound::run(data_socket, reports));
-    Driver::new(ike).run(reported, asked, signals).await;
+    Driver::new(ike).run(reported, asked, shutdown).await;
     drop(end);
     // With the driver its session and the watchers' streams have ended; what is still on its way gets a moment.
     let _ = tokio::time::timeout(CLOSING, async { tokio::join!(data_plane, operators) }).await;

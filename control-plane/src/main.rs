@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
 use culvert_control::config::{self, Diagnostic, Loaded};
-use culvert_control::{Signal, telemetry};
+use culvert_control::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 
 /// Culvert's control plane: negotiates IPsec SAs and programs the data plane with them.
 #[derive(Debug, Parser)]
@@ -98,9 +98,8 @@ fn serve(file: &Path, level: &str) -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
-        let (sender, signals) = mpsc::channel(1);
-        listen(file.to_path_buf(), sender).map_err(|error| format!("cannot listen to signals: {error}"))?;
-        culvert_control::run(loaded, signals).await.map_err(|error| error.to_string())
+        let shutdown = listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
+        culvert_control::run(loaded, shutdown).await.map_err(|error| error.to_string())
     });
     // A job that still computes has nobody to answer.
     runtime.shutdown_background();
@@ -116,41 +115,20 @@ fn serve(file: &Path, level: &str) -> ExitCode {
 /// Threads for key exchanges.
 const JOB_THREADS: usize = 4;
 
-/// SIGTERM and SIGINT end the daemon, SIGHUP reads the configuration again.
-fn listen(file: PathBuf, signals: mpsc::Sender<Signal>) -> io::Result<()> {
+/// SIGTERM and SIGINT end the daemon. The configuration is read at the start alone.
+fn listen() -> io::Result<oneshot::Receiver<()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let (end, shutdown) = oneshot::channel();
     tokio::spawn(async move {
-        loop {
-            let signal = tokio::select! {
-                _ = terminate.recv() => Some(Signal::Shutdown),
-                _ = interrupt.recv() => Some(Signal::Shutdown),
-                _ = hangup.recv() => reload(&file),
-            };
-            if let Some(signal) = signal
-                && signals.send(signal).await.is_err()
-            {
-                return;
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
+        // Nobody listens where the daemon has ended already.
+        let _ = end.send(());
     });
-    Ok(())
-}
-
-/// A configuration with faults changes nothing.
-fn reload(file: &Path) -> Option<Signal> {
-    match config::load(file) {
-        Ok(loaded) => {
-            tracing::info!("configuration read again; sockets stay as they are");
-            Some(Signal::Reload(Box::new(loaded.ike)))
-        }
-        Err(faults) => {
-            faults.iter().for_each(|fault| tracing::error!("{fault}"));
-            tracing::error!("the configuration stays as it was");
-            None
-        }
-    }
+    Ok(shutdown)
 }
 
 fn print_faults(faults: &[Diagnostic]) {

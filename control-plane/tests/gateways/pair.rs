@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use culvert_control::{Signal, config};
+use culvert_control::config;
 use culvert_proto::control::v1::ListSasRequest;
 use culvert_proto::control::v1::control_client::ControlClient;
 use culvert_proto::control::v1::{ChildSa, IkeSa};
 use culvert_proto::dataplane::v1::Datagram;
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::fake::{FakeDataPlane, State};
@@ -45,7 +45,8 @@ pub(crate) struct Side {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) data_plane: Option<FakeDataPlane>,
     folder: TempDir,
-    signals: mpsc::Sender<Signal>,
+    /// Ends the control plane when dropped.
+    shutdown: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -112,14 +113,14 @@ impl Side {
         fs::write(path("secrets.toml"), format!("[ike.peer]\nsecret = \"{secret}\"\n")).unwrap();
         fs::set_permissions(path("secrets.toml"), fs::Permissions::from_mode(0o600)).unwrap();
         let data_plane = FakeDataPlane::start(&path("data.sock"), &state);
-        let (signals, signalled) = mpsc::channel(1);
+        let (end, shutdown) = oneshot::channel();
         let file = path("culvert.toml");
         let thread = thread::spawn(move || {
             let loaded = config::load(&file).unwrap_or_else(|faults| panic!("{faults:?}"));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(culvert_control::run(loaded, signalled)).unwrap();
+            runtime.block_on(culvert_control::run(loaded, shutdown)).unwrap();
         });
-        Self { state, data_plane: Some(data_plane), folder, signals, thread: Some(thread) }
+        Self { state, data_plane: Some(data_plane), folder, shutdown: Some(end), thread: Some(thread) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -152,7 +153,7 @@ impl Side {
     /// Ends the control plane and says how long that took.
     pub(crate) async fn shut_down(&mut self) -> Duration {
         let begin = Instant::now();
-        self.signals.send(Signal::Shutdown).await.unwrap();
+        drop(self.shutdown.take());
         let thread = self.thread.take().unwrap();
         tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
         begin.elapsed()
@@ -161,7 +162,7 @@ impl Side {
 
 impl Drop for Side {
     fn drop(&mut self) {
-        let _ = self.signals.try_send(Signal::Shutdown);
+        drop(self.shutdown.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
