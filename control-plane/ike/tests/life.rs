@@ -227,6 +227,21 @@ fn a_lost_data_plane_stops_the_clocks() {
 }
 
 #[test]
+fn a_retire_that_was_lost_with_the_connection_is_made_good_by_the_claim() {
+    let mut pair = Pair::default(42);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let there: Vec<_> = pair.gateway(A).data_plane.installed.keys().copied().collect();
+    pair.deaf = Some(B);
+    pair.input(A, Input::Dataplane(Dataplane::Detached));
+    pair.terminate(A, Target::Child("net".into()));
+    // The data plane has not heard of it.
+    let local_addresses = vec![A.address()];
+    pair.input(A, Input::Dataplane(Dataplane::Attached { boot: [1; 16], epoch: 2, child_sas: there, local_addresses }));
+    assert_eq!(pair.gateway(A).data_plane.claims.last(), Some(&vec![]));
+}
+
+#[test]
 fn after_a_restart_of_the_data_plane_keys_are_negotiated_afresh() {
     let mut a = config(A);
     a.connections[0].children[0].start_action = StartAction::Start;

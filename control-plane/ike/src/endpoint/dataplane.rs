@@ -75,7 +75,8 @@ impl Endpoint {
         }
         // Before the claim, so that what was installed without our knowing is known now.
         self.settle(now, random, there);
-        let known = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| child.id)).collect();
+        // Not those under deletion: their Retire may have been lost with the connection, and is not sent again.
+        let known = self.sas.values().flat_map(|sa| sa.state.live_children().map(|child| child.id)).collect();
         self.shared.output(Output::Claim(known));
         self.shared.lease_spis();
         self.want_starts(now);
