@@ -72,6 +72,37 @@ fn only_the_last_response_is_sent_again() {
     assert_eq!(pair.sent[already].datagram.payload, sent[3].datagram.payload);
 }
 
+/// Whoever plays an old request back gets its old answer, and nothing else: no sign of life, and no say in where answers go.
+#[test]
+fn a_request_played_back_is_no_sign_of_life_and_diverts_no_answer() {
+    let mut b = config(B);
+    b.connections[0].dpd_delay = Some(10 * SECOND);
+    let mut pair = Pair::new(7, config(A), b);
+    pair.gateway(B).data_plane.silent = true;
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let request = pair.sent[2].clone();
+    let from_elsewhere = || {
+        let Input::Datagram(datagram) = again(&request) else { panic!() };
+        Input::Datagram(Datagram { remote: "192.0.2.99:4500".parse().unwrap(), ..datagram })
+    };
+    pair.input(B, from_elsewhere());
+    pair.gateway(B).data_plane.silent = false;
+    let child = ipsec_types::ChildSaId(1 << 32 | 1);
+    pair.input(B, Input::Installed { child, result: Ok(()) });
+    assert_eq!(pair.sent.last().unwrap().datagram.remote.ip(), A.address(), "the answer that waited goes to who asked");
+    pair.run(SECOND);
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+    pair.deaf = Some(B);
+    for _ in 0..5 {
+        pair.run(5 * SECOND);
+        pair.input(B, from_elsewhere());
+        let answer = &pair.sent.last().unwrap().datagram;
+        assert_eq!((answer.remote.ip(), &answer.payload), ("192.0.2.99".parse().unwrap(), &pair.sent[3].datagram.payload));
+    }
+    assert_eq!(pair.stat(B, "probes_sent"), 1);
+}
+
 #[test]
 fn every_flipped_bit_is_noticed() {
     let mut pair = connected();

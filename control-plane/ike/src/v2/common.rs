@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) responder_spi: Option<IkeSpi>,
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
-    /// Where the last request came from, ours first: the answer goes there (section 2.11).
+    /// Where the last new request came from, ours first: the answer goes there (section 2.11).
     pub(crate) reply_to: (SocketAddr, SocketAddr),
     pub(crate) created: Instant,
     /// `created`, but moved when the clock stands still.
@@ -183,20 +183,19 @@ impl Core {
         cx.shared.transmit(self.local, self.remote, octets);
     }
 
-    /// Sends the last response again, as it was.
-    pub(crate) fn repeat_response(&self, cx: &mut Context<'_>) {
+    /// Sends the last response again, as it was, between `addresses`, ours first.
+    pub(crate) fn repeat_response(&self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr)) {
         let Some(octets) = self.window.cached() else { return };
         let octets = octets.to_vec();
         cx.shared.count("responses_retransmitted");
-        self.trace_repetition(cx, self.reply_to, &octets);
-        let (local, remote) = self.reply_to;
-        cx.shared.transmit(local, remote, octets);
+        self.trace_repetition(cx, addresses, &octets);
+        cx.shared.transmit(addresses.0, addresses.1, octets);
     }
 
     /// An IKE_SA_INIT request came again: the same octets get the same answer (section 2.1); anything else is somebody else's.
     pub(crate) fn repeat_init(&self, cx: &mut Context<'_>, incoming: &Incoming) {
         if incoming.datagram.payload == self.init_request && self.window.cached().is_some() {
-            self.repeat_response(cx);
+            self.repeat_response(cx, (incoming.datagram.local, incoming.datagram.remote));
         } else {
             cx.shared.count("messages_ignored");
         }

@@ -60,15 +60,17 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
         }
         Err(OpenError::Malformed(verified, error)) => Err((verified, error)),
     };
+    let source = (incoming.datagram.local, incoming.datagram.remote);
+    if arrival == Arrival::Repetition {
+        // The peer has said this before, but anybody may be saying it now: it is answered and shows nothing (section 2.11).
+        trace_incoming(cx, core, incoming, &[], true);
+        core.repeat_response(cx, source);
+        return state;
+    }
     // From here on the peer itself speaks.
     core.last_inbound = cx.now;
     if !header.flags.response {
-        core.reply_to = (incoming.datagram.local, incoming.datagram.remote);
-    }
-    if arrival == Arrival::Repetition {
-        trace_incoming(cx, core, incoming, &[], true);
-        core.repeat_response(cx);
-        return state;
+        core.reply_to = source;
     }
     let opened = match opened {
         Ok(opened) => opened,
