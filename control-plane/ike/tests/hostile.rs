@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ike::io::{Datagram, Event, Input, Output};
-use ike::provider::Random;
+use ike::provider::{CryptoError, IvKind, Random, SkKey, SkSuite};
 use ike_wire::{
     ExchangeType, Flags, Header, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Sa, Unknown, Version,
 };
-use ipsec_types::KeyExchangeMethod;
+use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod};
 use pair::Side::{A, B};
 use pair::{Numbers, Pair, Side, config};
 
@@ -355,6 +355,79 @@ fn a_forged_cookie_costs_one_attempt() {
     pair.acquire(A, 2);
     pair.run(2 * SECOND);
     assert_eq!(pair.assert_mirrored(), 1);
+}
+
+/// Protects messages as the genuine suite does, but its answers to signs of life and to deletions say the wrong length of padding.
+#[derive(Debug)]
+struct Clumsy;
+
+struct ClumsyKey(Box<dyn SkKey>);
+
+impl Clumsy {
+    fn genuine() -> &'static dyn SkSuite {
+        ike_crypto::provider().suite(EncryptionAlgorithm::AesGcm128, None).unwrap()
+    }
+}
+
+impl SkSuite for Clumsy {
+    fn encryption(&self) -> EncryptionAlgorithm {
+        Self::genuine().encryption()
+    }
+
+    fn integrity(&self) -> Option<IntegrityAlgorithm> {
+        None
+    }
+
+    fn iv_len(&self) -> usize {
+        Self::genuine().iv_len()
+    }
+
+    fn iv_kind(&self) -> IvKind {
+        Self::genuine().iv_kind()
+    }
+
+    fn icv_len(&self) -> usize {
+        Self::genuine().icv_len()
+    }
+
+    fn block_len(&self) -> usize {
+        16
+    }
+
+    fn key(&self, encryption: &[u8], integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError> {
+        Ok(Box::new(ClumsyKey(Self::genuine().key(encryption, integrity)?)))
+    }
+}
+
+impl SkKey for ClumsyKey {
+    fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
+        let header = Header::peek(aad).unwrap();
+        if header.exchange == ExchangeType::INFORMATIONAL && header.flags.response {
+            *text.last_mut().unwrap() = 0;
+        }
+        self.0.seal(aad, iv, text, icv)
+    }
+
+    fn open(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
+        self.0.open(aad, iv, text, icv)
+    }
+}
+
+#[test]
+fn a_peer_that_answers_our_delete_with_nonsense_is_not_asked_again() {
+    let mut pair = Pair::default(8);
+    pair.gateway(B).endpoint = ike::Endpoint::new(ike::provider::Provider { suites: &[&Clumsy], ..ike_crypto::provider() });
+    pair.attach(B, [2; 16], 2);
+    pair.input(B, Input::Command(ike::io::Command::Configure(Box::new(config(B)))));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    let already = pair.sent.len();
+    let request = pair.terminate(A, ike::io::Target::Connection("lab".into()));
+    pair.run(SECOND);
+    assert_eq!(pair.sent.len() - already, 2);
+    assert_eq!(pair.answer(A, request), Some(Ok(ike::io::Answer::Terminated(1))));
+    assert!(pair.ike_sas(A).is_empty());
 }
 
 #[test]

@@ -111,8 +111,11 @@ fn deliver(state: State, core: &mut Core, cx: &mut Context<'_>, message: Protect
 fn refuse(state: State, core: &mut Core, cx: &mut Context<'_>, header: &Header, fault: Fault) -> State {
     let failure = Failure::from(fault.clone());
     if header.flags.response {
-        // A response is never answered; an IKE SA whose peer cannot be understood is deleted.
+        // A response is never answered; an IKE SA whose peer cannot be understood is deleted, but only once.
         core.window.completed();
+        if let State::Deleting(_) = state {
+            return state.close(core, cx, None);
+        }
         return informational::delete_because(state, core, cx, failure, Vec::new());
     }
     let phase = if matches!(state, State::Established(_) | State::Deleting(_)) { Phase::Established } else { Phase::Auth };
