@@ -59,7 +59,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
     }
     let (local_addrs, local_faulty) = addresses(&mut section, "local_addrs");
     let (remote_addrs, remote_faulty) = addresses(&mut section, "remote_addrs");
-    let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE);
+    let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE, |_| None);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
     let retransmission = retransmission(&mut section);
@@ -131,7 +131,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
     let local_selectors = selectors(&mut section, "local_ts");
     let remote_selectors = selectors(&mut section, "remote_ts");
-    let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP);
+    let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP, other_than_aead);
     let start = section.choice("start_action", ACTIONS);
     if let Some(start) = start.as_ref().filter(|start| any_remote && start.value != StartAction::None) {
         section.fault_at(start, "the connection has no remote_addrs to call", "write remote_addrs, or start_action = \"none\"");
@@ -217,16 +217,26 @@ fn selectors(section: &mut Section<'_>, key: &'static str) -> Vec<TrafficSelecto
     list.unwrap_or_default().into_iter().map(|found| found.value).collect()
 }
 
-/// Proposals, each fault with the algorithm that was probably meant.
-fn proposals<T: FromStr<Err = ProposalError>>(section: &mut Section<'_>, key: &'static str, example: &str, defaults: &[&str]) -> Vec<T> {
-    let list = section.list_with(key, &format!("\"{example}\""), |section, text| match text.value.parse::<T>() {
-        Ok(proposal) => Some(text.with(proposal)),
-        Err(error) => {
-            let meant = if let ProposalError::UnknownKeyword(word) = &error { nearest(word, keywords()) } else { None };
+/// Proposals, each fault with the algorithm that was probably meant. `refuse` says why what reads well does not work.
+fn proposals<T: FromStr<Err = ProposalError>>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    example: &str,
+    defaults: &[&str],
+    refuse: fn(&Result<T, ProposalError>) -> Option<&'static str>,
+) -> Vec<T> {
+    let list = section.list_with(key, &format!("\"{example}\""), |section, text| {
+        let parsed = text.value.parse::<T>();
+        if let Some(why) = refuse(&parsed) {
+            section.fault_at(&text, format!("'{}' {why}", text.value), format!("write for example {example}"));
+            return None;
+        }
+        if let Err(error) = &parsed {
+            let meant = if let ProposalError::UnknownKeyword(word) = error { nearest(word, keywords()) } else { None };
             let remedy = meant.map_or_else(String::new, |meant| format!("did you mean '{meant}'? "));
             section.fault_at(&text, error.to_string(), format!("{remedy}write for example {example}"));
-            None
         }
+        parsed.ok().map(|proposal| text.with(proposal))
     });
     match list {
         Some(list) if list.is_empty() => section.empty(key, format!("write {key} = [\"{example}\"], or leave it out for the default")),
@@ -234,6 +244,15 @@ fn proposals<T: FromStr<Err = ProposalError>>(section: &mut Section<'_>, key: &'
         None => {}
     }
     defaults.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+/// The data plane protects packets with AEAD alone: another cipher would be negotiated and then refused when it is installed.
+fn other_than_aead(proposal: &Result<EspProposal, ProposalError>) -> Option<&'static str> {
+    let aead = match proposal {
+        Ok(proposal) => proposal.encryption().iter().all(|cipher| cipher.is_aead()),
+        Err(error) => !matches!(error, ProposalError::NoIntegrity | ProposalError::MixedAead),
+    };
+    (!aead).then_some("names a cipher that is no AEAD, and the data plane has none for ESP")
 }
 
 /// Every algorithm's name.

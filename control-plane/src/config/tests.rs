@@ -112,6 +112,24 @@ const TABLE: &[(&str, &str, &str)] = &[
         "culvert.toml:5:13: connections.site-b.proposals: this list is empty; \
          write proposals = [\"aes128gcm16-prfsha256-x25519\"], or leave it out for the default",
     ),
+    (
+        "esp_proposals = [\"aes128gcm16\"]",
+        "esp_proposals = [\"aes256gcm16\", \"aes128-sha256\"]",
+        "culvert.toml:12:33: connections.site-b.children.net.esp_proposals[1]: 'aes128-sha256' names a cipher that is no AEAD, \
+         and the data plane has none for ESP; write for example aes128gcm16",
+    ),
+    (
+        "esp_proposals = [\"aes128gcm16\"]",
+        "esp_proposals = [\"aes128\"]",
+        "culvert.toml:12:18: connections.site-b.children.net.esp_proposals[0]: 'aes128' names a cipher that is no AEAD, \
+         and the data plane has none for ESP; write for example aes128gcm16",
+    ),
+    (
+        "esp_proposals = [\"aes128gcm16\"]",
+        "esp_proposals = [\"aes128gcm16-prfsha256\"]",
+        "culvert.toml:12:18: connections.site-b.children.net.esp_proposals[0]: 'prfsha256' has no place in this kind of proposal; \
+         write for example aes128gcm16",
+    ),
     ("proposals = [", "propsals = [", "culvert.toml:5:1: connections.site-b.propsals: unknown key; did you mean proposals?"),
     ("[policies.ssh]", "[plicies.ssh]", "culvert.toml:14:2: plicies: unknown key; did you mean policies?"),
     (
