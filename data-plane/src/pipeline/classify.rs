@@ -20,7 +20,7 @@ enum Class {
     Punt(PuntClass),
     /// From the protected side, to be forwarded.
     Outgoing(Outgoing),
-    /// From the unprotected side, to be forwarded, in the clear.
+    /// From the unprotected side in the clear, to be forwarded or for an address of the gateway inside the boundary.
     Cleartext(Outgoing),
     /// ESP for the gateway.
     Esp(EspPacket),
@@ -42,11 +42,7 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<
                     sorted.outgoing.push(outgoing);
                 }
             }
-            Class::Cleartext(transit) => {
-                if packet.trim_front(ethernet::HEADER_LEN).is_some() {
-                    cleartext(cx, burst, &transit, sorted);
-                }
-            }
+            Class::Cleartext(transit) => cleartext(cx, from, burst, &transit, sorted),
             Class::Esp(esp) => {
                 if packet.trim_front(ethernet::HEADER_LEN).is_some() {
                     sorted.received.push(Received { index, esp });
@@ -79,8 +75,8 @@ pub(super) fn punt<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, index: usiz
     cx.drop(burst, index, verdict);
 }
 
-/// Cleartext from the unprotected side is forwarded only where the SPD says BYPASS (RFC 4301 section 5.2).
-fn cleartext<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, transit: &Outgoing, sorted: &mut Sorted) {
+/// Cleartext from the unprotected side crosses the boundary only where the SPD says BYPASS (RFC 4301 section 5.2).
+fn cleartext<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transit: &Outgoing, sorted: &mut Sorted) {
     let verdict = match cx.snapshot.spd.as_deref().map(|spd| spd.inbound(&transit.flow)) {
         None => Verdict::NoPolicySet,
         Some(None) => Verdict::NoPolicy,
@@ -89,17 +85,32 @@ fn cleartext<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, transit: &Outgoin
             match entry.action {
                 PolicyAction::Protect => Verdict::CleartextProtected,
                 PolicyAction::Discard => Verdict::PolicyDiscard,
-                PolicyAction::Bypass => match egress::to_protected(cx, burst, transit) {
-                    Ok(hop) => {
-                        sorted.leaving.push(egress::Leaving { index: transit.index, hop, verdict: Verdict::BypassedInbound });
-                        return;
-                    }
-                    Err(verdict) => verdict,
-                },
+                PolicyAction::Bypass => return bypass(cx, from, burst, transit, sorted),
             }
         }
     };
     cx.drop(burst, transit.index, verdict);
+}
+
+/// Goes on as if it had come from the protected side: to a host there, or to the gateway, which takes neither IKE nor ESP so.
+fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transit: &Outgoing, sorted: &mut Sorted) {
+    let Outgoing { index, destination, .. } = *transit;
+    let Some(packet) = burst.get_mut(index) else { return };
+    if cx.snapshot.ports.is_own(destination) {
+        let bytes = packet.bytes().get(ethernet::HEADER_LEN..).unwrap_or_default();
+        return match Ipv4::parse(bytes).map(|ip| for_gateway(PortRole::Protected, &ip, bytes)) {
+            Ok(Class::Punt(class)) => punt(cx, burst, index, class, Origin::Port(from)),
+            Ok(Class::Drop(verdict)) => cx.drop(burst, index, verdict),
+            _ => cx.drop(burst, index, Verdict::UnwantedByGateway),
+        };
+    }
+    if packet.trim_front(ethernet::HEADER_LEN).is_none() {
+        return cx.drop(burst, index, Verdict::MalformedFrame);
+    }
+    match egress::to_protected(cx, burst, transit) {
+        Ok(hop) => sorted.leaving.push(egress::Leaving { index, hop, verdict: Verdict::BypassedInbound }),
+        Err(verdict) => cx.drop(burst, index, verdict),
+    }
 }
 
 #[inline]
@@ -119,7 +130,12 @@ fn classify(ports: &Ports, port: &PortInfo, index: usize, frame: &[u8]) -> Class
     if ethernet.destination.is_group() || !is_unicast(&ip) {
         return Class::Drop(Verdict::Multicast);
     }
-    if ports.is_own(ip.destination()) {
+    let for_us = match port.role {
+        PortRole::Protected => ports.is_own(ip.destination()),
+        // Its other addresses are behind the boundary: the SPD is asked.
+        PortRole::Unprotected => ports.is_own_outer(ip.destination()),
+    };
+    if for_us {
         return for_gateway(port.role, &ip, bytes);
     }
     let transit = Outgoing::new(index, &ip, Source::Forwarded);

@@ -300,8 +300,8 @@ impl Core {
     fn prepare(&self, sa: ChildSa, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
         let status = v1::ChildSaStatus::from(&sa);
         let (local, remote) = (ipv4("local_address", sa.local)?, ipv4("remote_address", sa.remote)?);
-        if !self.snapshot.ports.is_own(local) {
-            return Err(refuse(Reason::Invalid, format!("local_address: {local} is no address of this gateway")));
+        if !self.snapshot.ports.is_own_outer(local) {
+            return Err(refuse(Reason::Invalid, format!("local_address: {local} is no address of this gateway's unprotected ports")));
         }
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
         let key = |secret| SaKey::from_keymat(sa.encryption, secret).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));

@@ -303,10 +303,11 @@ fn what_the_data_plane_cannot_do_is_refused_by_name() {
     rig.set_policies(&[1]);
     let spi = rig.lease(1)[0];
     type Spoil = fn(&mut v1::Install);
-    let cases: [(&str, Spoil); 6] = [
+    let cases: [(&str, Spoil); 7] = [
         ("child_sa", |m| m.child_sa = 0),
         ("policy", |m| m.policy = 9),
         ("local_address", |m| m.local_address = vec![192, 0, 2, 77]),
+        ("local_address", |m| m.local_address = INSIDE.octets().to_vec()),
         ("local_address", |m| (m.local_address, m.remote_address) = (vec![0xfd; 16], vec![0xfd; 16])),
         ("replay_window", |m| m.replay_window = u32::MAX),
         ("encryption", |m| {

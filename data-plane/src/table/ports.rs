@@ -33,13 +33,17 @@ pub struct PortInfo {
 pub struct Ports {
     ports: Box<[PortInfo]>,
     own: Box<[Ipv4Addr]>,
+    /// Those of unprotected ports.
+    outer: Box<[Ipv4Addr]>,
 }
 
 impl Ports {
     /// The ports; the first one is `PortId(0)`.
     pub fn new(ports: Vec<PortInfo>) -> Self {
         let own = ports.iter().flat_map(|port| port.addresses.iter().copied()).collect();
-        Self { ports: ports.into_boxed_slice(), own }
+        let outer =
+            ports.iter().filter(|port| port.role == PortRole::Unprotected).flat_map(|port| port.addresses.iter().copied()).collect();
+        Self { ports: ports.into_boxed_slice(), own, outer }
     }
 
     /// The port of this number.
@@ -52,5 +56,12 @@ impl Ports {
     #[inline]
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
         self.own.contains(&address)
+    }
+
+    /// Whether the address is one of the gateway's on an unprotected port: where peers reach it without the SPD being asked. The other
+    /// addresses of the gateway lie inside the IPsec boundary, like the hosts it protects (RFC 4301 section 3.1).
+    #[inline]
+    pub fn is_own_outer(&self, address: Ipv4Addr) -> bool {
+        self.outer.contains(&address)
     }
 }

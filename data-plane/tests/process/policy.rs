@@ -1,6 +1,6 @@
 //! The SPD decides (RFC 4301 sections 5.1 and 5.2), and each decision has its counter.
 
-use crate::harness::{BYPASSED, ChildSa, DISCARDED, Gateway, HOST, PROTECTED, Side, Suite, UNKNOWN, hex, inner, outbound};
+use crate::harness::{BYPASSED, ChildSa, DISCARDED, GATEWAY_LAN, Gateway, HOST, PROTECTED, Side, Suite, UNKNOWN, hex, inner, outbound};
 
 #[test]
 fn before_policies_arrive_nothing_is_forwarded() {
@@ -47,6 +47,7 @@ fn cleartext_from_the_unprotected_side_passes_by_bypass_only() {
     gateway.expect_counters(&before, &[("bypassed_inbound", 1)]);
 
     expect_dropped(&mut gateway, Side::Wan, &inner(PROTECTED, HOST, 64, "x"), "drop_cleartext_protected");
+    expect_dropped(&mut gateway, Side::Wan, &inner(PROTECTED, GATEWAY_LAN, 64, "x"), "drop_cleartext_protected");
     expect_dropped(&mut gateway, Side::Wan, &inner(DISCARDED, HOST, 64, "x"), "drop_policy_discard");
     expect_dropped(&mut gateway, Side::Wan, &inner(UNKNOWN, HOST, 64, "x"), "drop_no_policy");
 }

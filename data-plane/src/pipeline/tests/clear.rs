@@ -114,3 +114,31 @@ fn cleartext_from_the_unprotected_side_needs_a_bypass() {
     let through = frame(UNPROTECTED, &ip_packet([10, 4, 0, 2], [198, 51, 100, 1], 60));
     assert!(gateway.expect(Verdict::NotThroughTunnel, UNPROTECTED, &through).is_empty());
 }
+
+#[test]
+fn a_protected_address_of_the_gateway_is_reached_in_the_clear_by_a_bypass_only() {
+    let mut gateway = Gateway::new(1);
+    let to_inside = |source: [u8; 4], protocol| {
+        let header = Ipv4Header { protocol, source: source.into(), destination: [10, 1, 0, 1].into(), ..HEADER };
+        frame(UNPROTECTED, &ip_packet_with(&header, 60))
+    };
+    let (icmp, udp, esp) = (1, 17, 50);
+    gateway.expect(Verdict::NoPolicySet, UNPROTECTED, &to_inside(B, icmp));
+    gateway.set_policies([
+        policy(1, PolicyAction::Protect, 1, "10.1.0.0/24", "10.2.0.0/24"),
+        policy(2, PolicyAction::Discard, 2, "10.1.0.0/24", "10.3.0.0/24"),
+        policy(3, PolicyAction::Bypass, 3, "0.0.0.0/0", "10.4.0.0/24"),
+    ]);
+    for protocol in [icmp, udp, esp] {
+        gateway.expect(Verdict::CleartextProtected, UNPROTECTED, &to_inside(B, protocol));
+        gateway.expect(Verdict::PolicyDiscard, UNPROTECTED, &to_inside([10, 3, 0, 2], protocol));
+        gateway.expect(Verdict::NoPolicy, UNPROTECTED, &to_inside([10, 5, 0, 2], protocol));
+    }
+    let bypassed = to_inside([10, 4, 0, 2], icmp);
+    gateway.expect(Verdict::PuntedSlowPath, UNPROTECTED, &bypassed);
+    let punted = gateway.handle.punted(PuntClass::SlowPath).unwrap();
+    assert_eq!((punted.origin(), punted.bytes()), (Origin::Port(UNPROTECTED), &bypassed[..]));
+    gateway.expect(Verdict::UnwantedByGateway, UNPROTECTED, &to_inside([10, 4, 0, 2], udp));
+    gateway.expect(Verdict::UnwantedByGateway, UNPROTECTED, &to_inside([10, 4, 0, 2], esp));
+    assert_eq!(gateway.handle.stats().policy(PolicySlot(3)), 3);
+}
