@@ -29,6 +29,7 @@ pub struct Endpoint {
     by_spi: BTreeMap<IkeSpi, IkeSaId>,
     /// Responders by what an IKE_SA_INIT request brings: a repetition must find the first one's answer (RFC 7296 section 2.1).
     by_init: BTreeMap<InitKey, IkeSaId>,
+    /// Those of peers that have not proved who they are, the refused included for as long as they are remembered.
     half_open: usize,
     /// When each IKE SA needs the clock, in order: with thousands of them, nobody may look at all to find the next.
     deadlines: BTreeSet<(Instant, IkeSaId)>,
@@ -120,10 +121,10 @@ impl Endpoint {
     /// Lets one IKE SA take a step; forgets it where that was the last.
     fn with(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
         let Some(sa) = self.take(id) else { return };
-        let was_half_open = sa.state.is_half_open();
+        let was_unproven = sa.state.is_unproven();
         let mut cx = Context { now, random, shared: &mut self.shared };
         let sa = step(sa, &mut cx);
-        self.half_open = self.half_open.saturating_sub(usize::from(was_half_open)) + usize::from(sa.state.is_half_open());
+        self.half_open = self.half_open.saturating_sub(usize::from(was_unproven)) + usize::from(sa.state.is_unproven());
         if sa.state.is_closed() {
             if let Some(spi) = sa.core.own_spi() {
                 self.by_spi.remove(&spi);

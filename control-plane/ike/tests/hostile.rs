@@ -248,6 +248,25 @@ fn a_flood_keeps_no_more_state_than_the_threshold_allows() {
     assert_eq!(pair.stat(B, "ike_sas_half_open"), 0);
 }
 
+/// A refused peer leaves keys and the answer it may ask for again: as much state as one that has not tried yet.
+#[test]
+fn refused_peers_count_against_the_threshold_until_they_are_forgotten() {
+    let [mut a, mut b] = [A, B].map(config);
+    a.psks[0].secret = ipsec_types::Secret::copy_from(b"wrong");
+    b.cookie_threshold = 3;
+    let mut pair = Pair::new(9, a, b);
+    for attempt in 1..=5 {
+        pair.initiate(A);
+        pair.run(SECOND);
+        assert_eq!(pair.stat(B, "ike_sas_half_open"), attempt);
+        assert_eq!(pair.stat(B, "cookies_sent"), attempt.saturating_sub(3), "after {attempt} attempts");
+    }
+    pair.run(25 * SECOND);
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 5);
+    pair.run(5 * SECOND);
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 0);
+}
+
 #[test]
 fn a_cookie_serves_only_its_owner() {
     let mut b = config(B);

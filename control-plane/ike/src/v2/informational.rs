@@ -25,6 +25,8 @@ pub(crate) struct Deleting {
 pub(crate) struct Gone {
     pub(crate) sk: Sk,
     pub(crate) until: Instant,
+    /// The peer has never been authenticated.
+    pub(crate) was_half_open: bool,
 }
 
 /// Long enough for a few repetitions of a request whose response was lost.
@@ -152,8 +154,9 @@ pub(crate) fn refuse_and_go(state: Established, core: &mut Core, cx: &mut Contex
 
 /// The IKE SA is over, but its last response may have to be sent again.
 pub(crate) fn gone(state: State, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>) -> State {
+    let was_half_open = state.is_half_open();
     match state.finish(core, cx, failure) {
-        Some(sk) => State::Gone(Gone { sk, until: cx.now + REMEMBERED }),
+        Some(sk) => State::Gone(Gone { sk, until: cx.now + REMEMBERED, was_half_open }),
         None => State::Closed,
     }
 }

@@ -245,6 +245,11 @@ impl State {
         matches!(self, Self::Responding(_) | Self::AwaitAuthRequest(_) | Self::Installing(_))
     }
 
+    /// Whether a responder keeps it for a peer that is not authenticated, or was refused: anybody can cause any number of these.
+    pub(crate) const fn is_unproven(&self) -> bool {
+        self.is_half_open() || matches!(self, Self::Gone(informational::Gone { was_half_open: true, .. }))
+    }
+
     /// Whether nothing is left of it.
     pub(crate) const fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
