@@ -220,6 +220,18 @@ fn each_fault_names_file_line_field_and_remedy() {
 }
 
 #[test]
+fn a_key_between_this_gateway_and_another_peer_does_not_fit() {
+    let loaded = |ids: &str| load_in(&folder(GOOD, &format!("[ike.k]\nids = [{ids}]\nsecret = \"0x01\"\n")));
+    for ids in ["", "\"GW-A.example\"", "\"gw-b.example\"", "\"gw-a.example\", \"gw-b.example\"", "\"gw-b.example\", \"gw-c.example\""] {
+        assert!(loaded(ids).is_ok(), "{ids}");
+    }
+    for ids in ["\"gw-a.example\", \"gw-c.example\"", "\"gw-c.example\""] {
+        let faults = loaded(ids).expect_err("another's key fits");
+        assert!(faults[0].contains("no pre-shared key for 'gw-a.example' and 'gw-b.example'"), "{faults:?}");
+    }
+}
+
+#[test]
 fn a_single_fault_is_said_once() {
     for &(line, by, said) in TABLE.iter().filter(|(_, by, _)| !by.is_empty() && !by.starts_with("[p") && !by.ends_with("30s")) {
         assert_eq!(faults(line, by).len(), 1, "{said}: {:?}", faults(line, by));
