@@ -20,7 +20,8 @@ pub struct Config {
     pub cookie_threshold: usize,
 }
 
-/// A pre-shared key and the identities it belongs to. Without owners it belongs to everybody.
+/// A pre-shared key and the identities it belongs to. Without owners it belongs to everybody; with only our own it serves any peer; one
+/// that names others serves them alone.
 #[derive(Debug)]
 pub struct Psk {
     /// Local or remote identities.

@@ -74,16 +74,17 @@ impl ConnectionRef {
         self.remote_identity.as_ref().is_none_or(|wanted| same_identity(wanted, remote)) && local.is_none_or(named)
     }
 
-    /// The shared key between us and `remote`: one that names both sides before one that names either, before one that names nobody.
+    /// The shared key between us and `remote`: one that names both sides before one that names the peer, before one that names nobody but
+    /// us, before one that names nobody. A key that names others than us is for them: it must name the peer.
     pub(crate) fn psk(&self, remote: &Identity) -> Option<&Secret> {
+        let is_ours = |owner: &Identity| same_identity(owner, &self.local_identity);
         let score = |owners: &[Identity]| {
-            let names = |identity: &Identity| owners.iter().any(|owner| same_identity(owner, identity));
-            match (owners.is_empty(), names(&self.local_identity), names(remote)) {
-                (true, ..) => Some(0),
-                (_, false, false) => None,
-                (_, true, false) => Some(1),
-                (_, false, true) => Some(2),
-                (_, true, true) => Some(3),
+            let names_peer = owners.iter().any(|owner| same_identity(owner, remote));
+            match (names_peer, owners.iter().any(is_ours)) {
+                (true, true) => Some(3),
+                (true, false) => Some(2),
+                (false, true) if owners.iter().all(is_ours) => Some(1),
+                (false, _) => owners.is_empty().then_some(0),
             }
         };
         let scored = self.config.psks.iter().filter_map(|psk| Some((score(&psk.owners)?, psk)));
@@ -150,5 +151,15 @@ mod tests {
     fn a_key_of_others_is_not_taken() {
         assert!(connection(&[(&["x.test", "y.test"], "others")]).psk(&"b.test".parse().unwrap()).is_none());
         assert!(connection(&[]).psk(&"b.test".parse().unwrap()).is_none());
+    }
+
+    /// What we share with one peer proves nothing about another.
+    #[test]
+    fn a_key_shared_with_another_peer_is_not_taken() {
+        let shared_with_x = connection(&[(&["a.test", "x.test"], "ours and x's")]);
+        assert!(shared_with_x.psk(&"b.test".parse().unwrap()).is_none());
+        assert!(shared_with_x.psk(&"x.test".parse().unwrap()).is_some());
+        let connection = connection(&[(&["a.test", "x.test"], "ours and x's"), (&["A.test", "a.test"], "mine")]);
+        assert_eq!(connection.psk(&"b.test".parse().unwrap()).map(Secret::expose), Some(&b"mine"[..]));
     }
 }
