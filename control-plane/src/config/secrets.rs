@@ -1,13 +1,15 @@
 //! The secrets file: `[ike.NAME]` with `secret` and `ids`, as in swanctl.conf. Only its owner may read it.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use ike::config::Psk;
 use ipsec_types::{Identity, Secret};
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 use toml::de::{DeTable, DeValue};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -28,20 +30,26 @@ pub(super) fn load(file: &Path) -> (Vec<Psk>, Vec<Diagnostic>) {
     (psks, report.into_faults())
 }
 
-/// The text of a file that nobody but its owner may read or write. The check is of the open file, so that nothing can be swapped in.
+/// The text of a file that nobody but root or this process's user owns, reads or writes. The check is of the open file, so that nothing can
+/// be swapped in.
 fn read_private(path: &Path) -> Result<Zeroizing<String>, Box<Diagnostic>> {
     let cannot = |error: std::io::Error| Box::new(unreadable(path, &error));
-    let mut file = File::open(path).map_err(cannot)?;
+    let fault =
+        |problem, remedy| Err(Box::new(Diagnostic { file: path.to_path_buf(), position: None, field: String::new(), problem, remedy }));
+    // Without O_NONBLOCK a FIFO would hold the daemon until somebody writes to it.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(cannot)?;
     let metadata = file.metadata().map_err(cannot)?;
+    if !metadata.is_file() {
+        return fault("this is no regular file".to_owned(), "put the secrets into a regular file".to_owned());
+    }
+    let (owner, own) = (metadata.uid(), geteuid().as_raw());
+    if owner != 0 && owner != own {
+        return fault(format!("user {owner} owns the secrets"), format!("run chown {own} {}", path.display()));
+    }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(Box::new(Diagnostic {
-            file: path.to_path_buf(),
-            position: None,
-            field: String::new(),
-            problem: format!("mode {mode:03o} lets others at the secrets"),
-            remedy: format!("run chmod 600 {}", path.display()),
-        }));
+        return fault(format!("mode {mode:03o} lets others at the secrets"), format!("run chmod 600 {}", path.display()));
     }
     // One octet more than the file, so that reading to its end never moves the text and leaves a copy behind.
     let capacity = usize::try_from(metadata.len()).unwrap_or(0).saturating_add(1);

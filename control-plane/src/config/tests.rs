@@ -265,6 +265,27 @@ fn the_secrets_file_is_for_its_owner_only() {
 }
 
 #[test]
+fn the_secrets_file_is_roots_or_this_users() {
+    let folder = folder(GOOD, GOOD_SECRETS);
+    let file = folder.path().join("secrets.toml");
+    assert!(load_in(&folder).is_ok());
+    // Only root gives files away.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(1), None).unwrap();
+        assert_eq!(load_in(&folder).unwrap_err(), ["secrets.toml: user 1 owns the secrets; run chown 0 secrets.toml"]);
+    }
+}
+
+#[test]
+fn secrets_that_are_no_regular_file_hold_nobody_up() {
+    let folder = folder(GOOD, GOOD_SECRETS);
+    let file = folder.path().join("secrets.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&file).status().unwrap().success());
+    assert_eq!(load_in(&folder).unwrap_err(), ["secrets.toml: this is no regular file; put the secrets into a regular file"]);
+}
+
+#[test]
 fn faults_of_the_secrets_file_name_it_and_hide_the_secret() {
     let table = [
         ("[ike.a]\nsecret = \"0xhunter2\"\n", "secrets.toml:2:10: ike.a.secret: this is no hexadecimal; "),
