@@ -6,6 +6,7 @@ mod client;
 mod diagram;
 mod output;
 
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -105,12 +106,16 @@ struct TerminateArgs {
 enum Failure {
     Refused(String),
     Unreachable(String),
+    /// The answer cannot be printed.
+    Output(io::Error),
 }
 
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Refused(_) => ExitCode::from(1),
+            // Whoever read the output has seen enough: `culvert watch | head`.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Refused(_) | Self::Output(_) => ExitCode::from(1),
             Self::Unreachable(_) => ExitCode::from(3),
         }
     }
@@ -120,7 +125,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(why) | Self::Unreachable(why) => f.write_str(why),
+            Self::Output(error) => write!(f, "cannot print: {error}"),
         }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
     }
 }
 
@@ -139,14 +151,18 @@ async fn main() -> ExitCode {
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("culvert: {failure}");
-            failure.exit_code()
+            let code = failure.exit_code();
+            if code != ExitCode::SUCCESS {
+                eprintln!("culvert: {failure}");
+            }
+            code
         }
     }
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     let format = if cli.json { Format::Json } else { Format::Text };
+    let mut out = io::stdout();
     if let Verb::Check { file } = &cli.verb {
         return check(file, cli.json);
     }
@@ -154,25 +170,24 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         (_, Ok(control)) => control,
         // One can ask for the version of a command whose daemon is down.
         (Verb::Version, Err(_)) => {
-            output::version(format, None);
-            return Ok(());
+            return Ok(output::version(&mut out, format, None)?);
         }
         (_, Err(failure)) => return Err(failure),
     };
     match cli.verb {
-        Verb::Sas => output::sas(format, &control.list_sas(ListSasRequest {}).await?.into_inner()),
-        Verb::Stats { all } => output::stats(format, &control.stats(StatsRequest {}).await?.into_inner(), all),
+        Verb::Sas => output::sas(&mut out, format, &control.list_sas(ListSasRequest {}).await?.into_inner())?,
+        Verb::Stats { all } => output::stats(&mut out, format, &control.stats(StatsRequest {}).await?.into_inner(), all)?,
         Verb::Initiate { child, timeout } => {
             let request = InitiateRequest { child: child.clone(), timeout_ms: timeout.saturating_mul(1000) };
-            output::initiated(format, &child, &control.initiate(request).await?.into_inner());
+            output::initiated(&mut out, format, &child, &control.initiate(request).await?.into_inner())?;
         }
         Verb::Terminate(args) => {
             let request = terminate_request(args);
-            output::terminated(format, &control.terminate(request).await?.into_inner());
+            output::terminated(&mut out, format, &control.terminate(request).await?.into_inner())?;
         }
         Verb::Watch => watch(&mut control, format).await?,
         Verb::Trace { follow, fields } => trace(&mut control, format, follow, fields).await?,
-        Verb::Version => output::version(format, Some(&control.version(VersionRequest {}).await?.into_inner())),
+        Verb::Version => output::version(&mut out, format, Some(&control.version(VersionRequest {}).await?.into_inner()))?,
         Verb::Check { .. } => {}
     }
     Ok(())
@@ -191,7 +206,7 @@ fn terminate_request(args: TerminateArgs) -> TerminateRequest {
 async fn watch(control: &mut ControlClient<Channel>, format: Format) -> Result<(), Failure> {
     let mut events = control.watch(WatchRequest {}).await?.into_inner();
     while let Some(event) = events.next().await {
-        output::event(format, &event?);
+        output::event(&mut io::stdout(), format, &event?)?;
     }
     Ok(())
 }
@@ -199,15 +214,16 @@ async fn watch(control: &mut ControlClient<Channel>, format: Format) -> Result<(
 async fn trace(control: &mut ControlClient<Channel>, format: Format, follow: bool, fields: bool) -> Result<(), Failure> {
     let mut records = control.trace(TraceRequest { follow }).await?.into_inner();
     let mut diagram = diagram::Diagram::new(fields);
+    let mut out = io::stdout();
     while let Some(record) = records.next().await {
         let record = record?;
         match format {
-            Format::Json => output::json(&record),
-            Format::Text => print!("{}", diagram.draw(&record)),
+            Format::Json => output::json(&mut out, &record)?,
+            Format::Text => write!(out, "{}", diagram.draw(&record))?,
         }
     }
     if format == Format::Text {
-        print!("{}", diagram.finish());
+        write!(out, "{}", diagram.finish())?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Answers as text and as JSON.
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
@@ -16,26 +17,24 @@ pub(crate) enum Format {
 }
 
 /// One JSON document on a line.
-pub(crate) fn json(value: &impl Serialize) {
-    match serde_json::to_string(value) {
-        Ok(line) => println!("{line}"),
-        Err(error) => eprintln!("culvert: cannot print as JSON: {error}"),
-    }
+pub(crate) fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    writeln!(out, "{}", serde_json::to_string(value)?)
 }
 
-pub(crate) fn sas(format: Format, answer: &ListSasResponse) {
+pub(crate) fn sas(out: &mut impl Write, format: Format, answer: &ListSasResponse) -> io::Result<()> {
     if format == Format::Json {
-        return json(answer);
+        return json(out, answer);
     }
     if answer.ike_sas.is_empty() {
-        println!("no IKE SAs");
+        writeln!(out, "no IKE SAs")?;
     }
     for sa in &answer.ike_sas {
-        print!("{}", describe_ike_sa(sa));
+        write!(out, "{}", describe_ike_sa(sa))?;
         if !sa.child_sas.is_empty() {
-            println!("{}", child_table(&sa.child_sas));
+            writeln!(out, "{}", child_table(&sa.child_sas))?;
         }
     }
+    Ok(())
 }
 
 fn describe_ike_sa(sa: &IkeSa) -> String {
@@ -80,9 +79,9 @@ fn child_table(children: &[ChildSa]) -> Table {
     table
 }
 
-pub(crate) fn stats(format: Format, answer: &StatsResponse, all: bool) {
+pub(crate) fn stats(out: &mut impl Write, format: Format, answer: &StatsResponse, all: bool) -> io::Result<()> {
     if format == Format::Json {
-        return json(answer);
+        return json(out, answer);
     }
     let mut table = plain_table(&["COUNTER", "VALUE", "MEANING"]);
     align_right(&mut table, 1);
@@ -91,9 +90,9 @@ pub(crate) fn stats(format: Format, answer: &StatsResponse, all: bool) {
             table.add_row(vec![format!("{plane}.{}", counter.name), counter.value.to_string(), counter.meaning.clone()]);
         }
     }
-    println!("{table}");
+    writeln!(out, "{table}")?;
     if !answer.data_plane_attached {
-        return println!("\nno data plane is attached");
+        return writeln!(out, "\nno data plane is attached");
     }
     let mut ports = plain_table(&["PORT", "ROLE", "MAC", "MTU", "LINK", "RX", "TX", "RX MISSED", "TX DROPPED"]);
     for port in &answer.ports {
@@ -109,41 +108,41 @@ pub(crate) fn stats(format: Format, answer: &StatsResponse, all: bool) {
             port.tx_dropped.to_string(),
         ]);
     }
-    println!("\n{ports}");
+    writeln!(out, "\n{ports}")?;
     let mut workers = plain_table(&["WORKER", "CORE", "PACKETS", "BUSY LOOPS", "LOOPS"]);
     for worker in &answer.workers {
         workers.add_row([u64::from(worker.index), worker.core.into(), worker.packets, worker.busy_iterations, worker.iterations]);
     }
-    println!("\n{workers}");
+    writeln!(out, "\n{workers}")
 }
 
-pub(crate) fn initiated(format: Format, child: &str, answer: &InitiateResponse) {
+pub(crate) fn initiated(out: &mut impl Write, format: Format, child: &str, answer: &InitiateResponse) -> io::Result<()> {
     match format {
-        Format::Json => json(answer),
-        Format::Text => println!("{child}: installed as Child SA {} of IKE SA {}", answer.child_sa, answer.ike_sa),
+        Format::Json => json(out, answer),
+        Format::Text => writeln!(out, "{child}: installed as Child SA {} of IKE SA {}", answer.child_sa, answer.ike_sa),
     }
 }
 
-pub(crate) fn terminated(format: Format, answer: &TerminateResponse) {
+pub(crate) fn terminated(out: &mut impl Write, format: Format, answer: &TerminateResponse) -> io::Result<()> {
     match format {
-        Format::Json => json(answer),
-        Format::Text => println!("{} deleted", answer.terminated),
+        Format::Json => json(out, answer),
+        Format::Text => writeln!(out, "{} deleted", answer.terminated),
     }
 }
 
-pub(crate) fn event(format: Format, event: &WatchEvent) {
+pub(crate) fn event(out: &mut impl Write, format: Format, event: &WatchEvent) -> io::Result<()> {
     if format == Format::Json {
-        return json(event);
+        return json(out, event);
     }
     let name = match (event.connection.as_str(), event.child.as_str()) {
         ("", "") => String::new(),
         (connection, "") => format!(" {connection}"),
         (connection, child) => format!(" {connection}/{child}"),
     };
-    println!("{} {}{name}: {}", clock(event.time_ms), event.kind, event.text);
+    writeln!(out, "{} {}{name}: {}", clock(event.time_ms), event.kind, event.text)
 }
 
-pub(crate) fn version(format: Format, planes: Option<&VersionResponse>) {
+pub(crate) fn version(out: &mut impl Write, format: Format, planes: Option<&VersionResponse>) -> io::Result<()> {
     #[derive(Serialize)]
     struct Versions<'a> {
         command: &'a str,
@@ -156,11 +155,11 @@ pub(crate) fn version(format: Format, planes: Option<&VersionResponse>) {
         data_plane: planes.map(|planes| planes.data_plane.as_str()).filter(|version| !version.is_empty()),
     };
     if format == Format::Json {
-        return json(&versions);
+        return json(out, &versions);
     }
-    println!("culvert {}", versions.command);
-    println!("control plane {}", versions.control_plane.unwrap_or("is not running"));
-    println!("data plane {}", versions.data_plane.unwrap_or("is not attached"));
+    writeln!(out, "culvert {}", versions.command)?;
+    writeln!(out, "control plane {}", versions.control_plane.unwrap_or("is not running"))?;
+    writeln!(out, "data plane {}", versions.data_plane.unwrap_or("is not attached"))
 }
 
 /// Time of day in UTC, to the millisecond.
