@@ -9,6 +9,8 @@ use crate::table::PolicySlot;
 
 /// How long an Acquire waits for an Install or a refusal.
 pub(super) const TIMEOUT_MS: u64 = 60_000;
+/// From then on, an Acquire that workers repeat is sent again: the controller may have been about to delete the SA that was its answer.
+const REPEAT_MS: u64 = 2000;
 
 /// At most one for each policy, whatever the number of workers and flows.
 #[derive(Debug, Default)]
@@ -29,22 +31,25 @@ pub(super) struct Acquire {
     /// The packet that asked first.
     pub(super) flow: Flow,
     started_ms: u64,
-    sent: bool,
+    /// When the subscriber was told last.
+    sent_ms: Option<u64>,
 }
 
 impl Acquires {
-    /// A worker asks. Asked before, nothing changes.
+    /// A worker asks for what nobody has asked for yet.
     pub(super) fn ask(&mut self, policy: PolicyId, slot: PolicySlot, flow: Flow, now_ms: u64) {
         let last_id = &mut self.last_id;
         self.waiting.entry(policy).or_insert_with(|| {
             *last_id += 1;
-            Acquire { id: *last_id, policy, slot, flow, started_ms: now_ms, sent: false }
+            Acquire { id: *last_id, policy, slot, flow, started_ms: now_ms, sent_ms: None }
         });
     }
 
-    /// Whether an Acquire of the policy waits.
-    pub(super) fn is_waiting(&self, policy: PolicyId) -> bool {
-        self.waiting.contains_key(&policy)
+    /// A worker asks. False where no Acquire of the policy waits; one that does is sent again where the last time is long ago.
+    pub(super) fn repeat(&mut self, policy: PolicyId, now_ms: u64) -> bool {
+        let Some(acquire) = self.waiting.get_mut(&policy) else { return false };
+        acquire.sent_ms = acquire.sent_ms.filter(|at| now_ms.saturating_sub(*at) < REPEAT_MS);
+        true
     }
 
     /// An SA of the policy carries packets: whatever waited is served.
@@ -60,14 +65,15 @@ impl Acquires {
 
     /// Every Acquire is news to a new subscriber.
     pub(super) fn resend(&mut self) {
-        self.waiting.values_mut().for_each(|acquire| acquire.sent = false);
+        self.waiting.values_mut().for_each(|acquire| acquire.sent_ms = None);
     }
 
-    /// Offers each Acquire that the subscriber has not heard of to `send`, which says whether it was sent; forgets those nobody answered.
+    /// Offers each Acquire that the subscriber is to hear of to `send`, which says whether it was sent; forgets those nobody answered.
     pub(super) fn poll(&mut self, now_ms: u64, mut send: impl FnMut(v1::Acquire) -> bool) {
         self.waiting.retain(|_, acquire| now_ms.saturating_sub(acquire.started_ms) < TIMEOUT_MS);
-        for acquire in self.waiting.values_mut().filter(|acquire| !acquire.sent) {
-            acquire.sent = send(v1::Acquire { id: acquire.id, policy: acquire.policy.0, flow: Some(acquire.flow.into()) });
+        for acquire in self.waiting.values_mut().filter(|acquire| acquire.sent_ms.is_none()) {
+            let sent = send(v1::Acquire { id: acquire.id, policy: acquire.policy.0, flow: Some(acquire.flow.into()) });
+            acquire.sent_ms = sent.then_some(now_ms);
         }
     }
 

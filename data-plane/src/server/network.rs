@@ -109,7 +109,7 @@ impl Core {
     fn on_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Acquire { policy, slot, flow } => {
-                if self.acquires.is_waiting(policy) {
+                if self.acquires.repeat(policy, self.now_ms) {
                     return;
                 }
                 // A notice may cross with the Install that serves it.

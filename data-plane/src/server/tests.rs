@@ -463,6 +463,28 @@ fn a_refused_acquire_is_told_to_all_workers_once() {
 }
 
 #[test]
+fn an_acquire_the_controller_left_unanswered_is_sent_again_when_a_worker_asks_again() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let mut events = rig.subscribe();
+    let acquire = Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(0), flow: flow() };
+    let mut ask = |rig: &mut Rig| {
+        rig.ends[0].notify(acquire);
+        rig.settle();
+        news(&mut events)
+    };
+    let expected = [event::Event::Acquire(v1::Acquire { id: 1, policy: 1, flow: Some(flow().into()) })];
+    assert_eq!(ask(&mut rig), expected);
+    rig.wait(1999);
+    assert_eq!(ask(&mut rig), [], "the answer may be under way");
+    rig.wait(1);
+    assert_eq!(ask(&mut rig), expected);
+    assert_eq!(ask(&mut rig), []);
+    rig.wait(5000);
+    assert_eq!(news(&mut events), [], "nobody asks any more");
+}
+
+#[test]
 fn limits_are_reported_softly_and_enforced_hard() {
     let mut rig = Rig::new(1);
     rig.set_policies(&[1]);
