@@ -1,15 +1,18 @@
 //! Who is where: address resolution for next hops (RFC 826, RFC 1122 section 2.3.2).
 //!
 //! A pure table: it is told what happened and when, and says which requests to send. An entry appears when a packet needs it, or when a
-//! neighbour asks for one of our addresses; announcements nobody asked for only change entries that are there.
+//! neighbour asks for one of our addresses; announcements nobody asked for only change entries that are there. Whoever is on one port's
+//! network can neither take the room of another port's neighbours, nor that of neighbours which packets need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, hash_map};
+use std::net::Ipv4Addr;
 
 use packet::ethernet::MacAddress;
 
+use crate::command::PortId;
 use crate::table::{Neighbors, NextHop};
 
-/// Neighbours the table holds at most.
+/// Neighbours the table holds at most on each port.
 pub const CAPACITY: usize = 1024;
 /// Milliseconds until each next request, and until giving up after the last: a lost first request costs little.
 const RETRY_MS: [u64; 4] = [200, 1000, 1000, 1000];
@@ -22,7 +25,7 @@ const NEVER: u64 = u64::MAX;
 /// The table.
 #[derive(Debug, Default)]
 pub struct NeighborCache {
-    entries: HashMap<NextHop, Entry>,
+    ports: BTreeMap<PortId, HashMap<Ipv4Addr, Entry>>,
     changed: bool,
 }
 
@@ -33,6 +36,8 @@ struct Entry {
     requests: usize,
     /// When to send the next request, or to give up.
     due_ms: u64,
+    /// Whether a packet asked for it, or the configuration. The others make room for those.
+    wanted: bool,
 }
 
 /// What became of a wish to know a neighbour.
@@ -42,27 +47,38 @@ pub enum Resolution {
     Pending,
     /// It is known.
     Known(MacAddress),
-    /// The table is full.
+    /// The port's table is full of neighbours that packets need.
     Full,
 }
 
 impl NeighborCache {
     /// A table that knows some neighbours from the start and for ever.
     pub fn with_static(neighbors: impl IntoIterator<Item = (NextHop, MacAddress)>) -> Self {
-        let entry = |mac| Entry { mac: Some(mac), requests: 0, due_ms: NEVER };
-        let entries: HashMap<_, _> = neighbors.into_iter().map(|(hop, mac)| (hop, entry(mac))).collect();
-        Self { changed: !entries.is_empty(), entries }
+        let mut cache = Self::default();
+        for (hop, mac) in neighbors {
+            let entry = Entry { mac: Some(mac), requests: 0, due_ms: NEVER, wanted: true };
+            cache.ports.entry(hop.port).or_default().insert(hop.address, entry);
+            cache.changed = true;
+        }
+        cache
     }
 
     /// A packet needs this neighbour.
     pub fn resolve(&mut self, hop: NextHop, now_ms: u64) -> Resolution {
-        if let Some(entry) = self.entries.get(&hop) {
+        let entries = self.ports.entry(hop.port).or_default();
+        if let Some(entry) = entries.get_mut(&hop.address) {
+            entry.wanted = true;
             return entry.mac.map_or(Resolution::Pending, Resolution::Known);
         }
-        if self.entries.len() >= CAPACITY {
-            return Resolution::Full;
+        if entries.len() >= CAPACITY {
+            let unwanted = entries.iter().filter(|(_, entry)| !entry.wanted);
+            let Some(oldest) = unwanted.min_by_key(|(_, entry)| entry.due_ms).map(|(address, _)| *address) else {
+                return Resolution::Full;
+            };
+            entries.remove(&oldest);
+            self.changed = true;
         }
-        self.entries.insert(hop, Entry { mac: None, requests: 0, due_ms: now_ms });
+        entries.insert(hop.address, Entry { mac: None, requests: 0, due_ms: now_ms, wanted: true });
         Resolution::Pending
     }
 
@@ -72,49 +88,53 @@ impl NeighborCache {
         if mac.is_group() {
             return;
         }
-        let full = self.entries.len() >= CAPACITY;
-        let entry = match self.entries.entry(hop) {
-            std::collections::hash_map::Entry::Occupied(entry) if entry.get().due_ms == NEVER => return,
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(place) if asked_us && !full => {
-                place.insert(Entry { mac: None, requests: 0, due_ms: 0 })
-            }
-            std::collections::hash_map::Entry::Vacant(_) => return,
+        let entries = self.ports.entry(hop.port).or_default();
+        let full = entries.len() >= CAPACITY;
+        let entry = match entries.entry(hop.address) {
+            hash_map::Entry::Occupied(entry) if entry.get().due_ms == NEVER => return,
+            hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            hash_map::Entry::Vacant(place) if asked_us && !full => place.insert(Entry { mac: None, requests: 0, due_ms: 0, wanted: false }),
+            hash_map::Entry::Vacant(_) => return,
         };
         self.changed |= entry.mac != Some(mac);
-        *entry = Entry { mac: Some(mac), requests: 0, due_ms: now_ms.saturating_add(REACHABLE_MS) };
+        *entry = Entry { mac: Some(mac), requests: 0, due_ms: now_ms.saturating_add(REACHABLE_MS), wanted: entry.wanted };
     }
 
     /// Calls `request` for each neighbour that is to be asked now. A neighbour that never answers is forgotten.
     pub fn poll(&mut self, now_ms: u64, mut request: impl FnMut(NextHop)) {
         let changed = &mut self.changed;
-        self.entries.retain(|hop, entry| {
-            if entry.due_ms > now_ms {
-                return true;
-            }
-            let Some(wait) = RETRY_MS.get(entry.requests) else {
-                *changed |= entry.mac.is_some();
-                return false;
-            };
-            entry.requests += 1;
-            entry.due_ms = now_ms.saturating_add(*wait);
-            request(*hop);
-            true
-        });
+        for (port, entries) in &mut self.ports {
+            entries.retain(|address, entry| {
+                if entry.due_ms > now_ms {
+                    return true;
+                }
+                let Some(wait) = RETRY_MS.get(entry.requests) else {
+                    *changed |= entry.mac.is_some();
+                    return false;
+                };
+                entry.requests += 1;
+                entry.due_ms = now_ms.saturating_add(*wait);
+                request(NextHop { port: *port, address: *address });
+                true
+            });
+        }
     }
 
     /// The table for the workers, where it has changed since the last call.
     pub fn changes(&mut self) -> Option<Neighbors> {
-        std::mem::take(&mut self.changed).then(|| Neighbors::new(self.entries.iter().filter_map(|(hop, entry)| Some((*hop, entry.mac?)))))
+        std::mem::take(&mut self.changed).then(|| Neighbors::new(self.entries().filter_map(|(hop, entry)| Some((hop, entry.mac?)))))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (NextHop, &Entry)> {
+        self.ports
+            .iter()
+            .flat_map(|(port, entries)| entries.iter().map(|(address, entry)| (NextHop { port: *port, address: *address }, entry)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
-    use crate::command::PortId;
 
     const MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
     const OTHER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
@@ -146,7 +166,7 @@ mod tests {
         assert_eq!(cache.resolve(hop(1), 1000), Resolution::Pending);
         let asked: Vec<u64> = (1000..6000).filter(|&now| requests(&mut cache, now) == 1).collect();
         assert_eq!(asked, [1000, 1200, 2200, 3200]);
-        assert!(cache.entries.is_empty());
+        assert!(cache.entries().next().is_none());
         assert!(cache.changes().is_none(), "what was never known is no change");
     }
 
@@ -163,7 +183,7 @@ mod tests {
         assert_eq!(requests(&mut cache, 300_010), 1, "asked again, and still in use");
         assert_eq!(cache.resolve(hop(1), 300_010), Resolution::Known(MAC));
         let asked = (300_011..304_000).map(|now| requests(&mut cache, now)).sum::<usize>();
-        assert_eq!((asked, cache.entries.is_empty()), (3, true));
+        assert_eq!((asked, cache.entries().next().is_none()), (3, true));
         assert_eq!(cache.changes().map(|n| n.lookup(hop(1))), Some(None));
     }
 
@@ -171,7 +191,7 @@ mod tests {
     fn an_announcement_nobody_asked_for_changes_known_neighbours_only() {
         let mut cache = NeighborCache::default();
         cache.learn(hop(1), MAC, false, 0);
-        assert!(cache.entries.is_empty());
+        assert!(cache.entries().next().is_none());
         cache.learn(hop(1), MAC, true, 0);
         cache.learn(hop(1), OTHER, false, 0);
         assert_eq!(cache.resolve(hop(1), 0), Resolution::Known(OTHER));
@@ -187,6 +207,31 @@ mod tests {
         }
         assert_eq!(cache.resolve(hop(1024), 0), Resolution::Full);
         cache.learn(hop(1024), MAC, true, 0);
-        assert_eq!(cache.entries.len(), 1024);
+        assert_eq!(cache.entries().count(), 1024);
+    }
+
+    #[test]
+    fn who_was_learnt_unasked_makes_room_for_whom_a_packet_needs() {
+        let mut cache = NeighborCache::with_static([(hop(0), MAC)]);
+        cache.resolve(hop(1), 0);
+        cache.learn(hop(1), MAC, true, 0);
+        (2..1024).for_each(|n| cache.learn(hop(n), MAC, true, n.into()));
+        cache.changes().unwrap();
+        assert_eq!(cache.resolve(hop(1024), 0), Resolution::Pending);
+        let known = cache.changes().unwrap();
+        let gone: Vec<u32> = (0..1024).filter(|n| known.lookup(hop(*n)).is_none()).collect();
+        assert_eq!(gone, [2], "the one that was learnt first");
+        (1025..2046).for_each(|n| assert_eq!(cache.resolve(hop(n), 0), Resolution::Pending));
+        assert_eq!(cache.resolve(hop(2046), 0), Resolution::Full);
+        assert_eq!([0, 1].map(|n| cache.resolve(hop(n), 0)), [Resolution::Known(MAC); 2]);
+    }
+
+    #[test]
+    fn a_port_whose_table_is_full_leaves_the_others_theirs() {
+        let mut cache = NeighborCache::default();
+        (0..1024).for_each(|n| cache.learn(hop(n), MAC, true, 0));
+        let other = NextHop { port: PortId(1), ..hop(1) };
+        cache.learn(other, OTHER, true, 0);
+        assert_eq!(cache.resolve(other, 0), Resolution::Known(OTHER));
     }
 }

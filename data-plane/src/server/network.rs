@@ -181,7 +181,10 @@ impl Core {
     fn on_frame(&mut self, port: PortId, meaning: Meaning) {
         match meaning {
             Meaning::Neighbor { address, mac, reply } => {
-                self.neighbors.learn(NextHop { port, address }, mac, reply.is_some(), self.now_ms);
+                // Nobody else is ever a next hop.
+                if self.ports.get(usize::from(port.0)).is_some_and(|port| port.subnets.iter().any(|subnet| subnet.holds(address))) {
+                    self.neighbors.learn(NextHop { port, address }, mac, reply.is_some(), self.now_ms);
+                }
                 if let Some(reply) = reply {
                     self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &reply));
                 }

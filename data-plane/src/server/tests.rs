@@ -630,6 +630,20 @@ fn ike_crosses_in_both_directions() {
 }
 
 #[test]
+fn a_sender_outside_the_subnets_is_no_neighbour() {
+    let mut rig = Rig::new(1);
+    for (sender, learnt) in [(Ipv4Addr::new(198, 51, 100, 1), false), (INSIDE, false), (PEER, true)] {
+        let request = slow_path::arp_request(MacAddress([2, 0, 0, 0, 0, 9]), sender, OUTSIDE);
+        rig.ends[0].punt(PuntClass::SlowPath, Origin::Port(PortId(1)), &request);
+        rig.settle();
+        let [replies, others] =
+            [true, false].map(|reply| rig.applied.iter().filter(|(_, c)| matches!(c, Command::Transmit { .. }) == reply).count());
+        assert_eq!((replies, others > 0), (1, learnt), "{sender}");
+        rig.applied.clear();
+    }
+}
+
+#[test]
 fn unknown_spis_and_life_are_reported_once_a_second() {
     let mut rig = Rig::new(1);
     rig.set_policies(&[1]);
