@@ -10,7 +10,7 @@ use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
 use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -193,7 +193,11 @@ impl Core {
         match operation {
             Operation::SetPolicies(set) => self.set_policies(set),
             Operation::LeaseSpis(lease) => self.lease_spis(lease.count),
-            Operation::Install(install) => self.install(install),
+            Operation::Install(install) => {
+                // Nobody tries again with these keys: refused, the SPI has no use any more.
+                let spi = Spi::new(install.inbound_spi);
+                self.install(install).inspect_err(|_| spi.into_iter().for_each(|spi| self.sad.release(spi, self.now_ms)))
+            }
             Operation::Activate(activate) => {
                 let id = self.known("child_sa", activate.child_sa)?;
                 self.activate(id);

@@ -107,6 +107,15 @@ impl Sad {
         }
     }
 
+    /// Takes back the lease of an SPI, where it is leased and not yet used. Its slot rests.
+    pub(super) fn release(&mut self, spi: Spi, now_ms: u64) {
+        let Some(slot) = self.leased(spi) else { return };
+        if let Some(place) = self.slots.get_mut(slot.index()) {
+            place.content = Content::Free;
+            self.resting.push_back((now_ms.saturating_add(REST_MS), slot));
+        }
+    }
+
     /// The slot of an SPI that is leased and not yet used.
     pub(super) fn leased(&self, spi: Spi) -> Option<SaSlot> {
         let slot = SaSlot::of(spi.value());

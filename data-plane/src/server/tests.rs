@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 use crate::command::{self, Command, Notice, Origin, PortId, PuntClass, QueueSizes, Via, WorkerEnd, WorkerId};
 use crate::config::InterfaceAddress;
 use crate::server::core::{self, CLAIM_GRACE_MS, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
+use crate::server::sad::REST_MS;
 use crate::server::workers::Workers;
 use crate::table::{NextHop, PolicySlot, PortInfo, PortRole};
 use crate::{punt, slow_path};
@@ -298,10 +299,28 @@ fn an_spi_serves_once_and_only_if_leased() {
 }
 
 #[test]
+fn a_refused_install_gives_its_lease_back() {
+    let mut rig = Rig::sized(1, QueueSizes::default(), 1);
+    rig.set_policies(&[1]);
+    type Spoil = fn(&mut v1::Install);
+    let cases: [Spoil; 3] = [|m| m.child_sa = 0, |m| m.policy = 9, |m| m.replay_window = u32::MAX];
+    for spoil in cases {
+        let spi = rig.lease(1)[0];
+        let mut message = install(1, spi);
+        spoil(&mut message);
+        assert_eq!(reason(&rig.run(Operation::LeaseSpis(v1::LeaseSpis { count: 1 }))), Some(Reason::Exhausted), "all are leased");
+        assert!(reason(&rig.run(Operation::Install(message))).is_some());
+        assert_eq!(reason(&rig.run(Operation::Install(install(1, spi)))), Some(Reason::SpiNotLeased));
+        assert_eq!(reason(&rig.run(Operation::LeaseSpis(v1::LeaseSpis { count: 1 }))), Some(Reason::Exhausted), "it rests");
+        rig.wait(REST_MS);
+    }
+    rig.install(1, |_| ());
+}
+
+#[test]
 fn what_the_data_plane_cannot_do_is_refused_by_name() {
     let mut rig = Rig::new(1);
     rig.set_policies(&[1]);
-    let spi = rig.lease(1)[0];
     type Spoil = fn(&mut v1::Install);
     let cases: [(&str, Spoil); 7] = [
         ("child_sa", |m| m.child_sa = 0),
@@ -317,13 +336,13 @@ fn what_the_data_plane_cannot_do_is_refused_by_name() {
         }),
     ];
     for (field, spoil) in cases {
-        let mut message = install(1, spi);
+        let mut message = install(1, rig.lease(1)[0]);
         spoil(&mut message);
         let outcome::Outcome::Failure(failure) = rig.run(Operation::Install(message)) else { panic!("{field}") };
         assert!(failure.detail.starts_with(field), "{}", failure.detail);
     }
     assert!(rig.installs().is_empty());
-    assert_eq!(rig.run(Operation::Install(install(1, spi))), done(), "a refusal does not use up the lease");
+    rig.install(1, |_| ());
     assert_eq!(reason(&rig.run(Operation::Retarget(v1::Retarget { child_sa: 1, ..v1::Retarget::default() }))), Some(Reason::Invalid));
     assert_eq!(reason(&rig.run(Operation::Activate(v1::Activate { child_sa: 2 }))), Some(Reason::NotFound));
     let empty = rig.program(vec![v1::Operation { id: 999, operation: None }]);
@@ -362,7 +381,7 @@ fn what_nobody_claims_goes_after_the_grace_period() {
 fn a_worker_silent_for_a_second_fails_installs() {
     let mut rig = Rig::new(2);
     rig.set_policies(&[1]);
-    let spis = rig.lease(2);
+    let spis = rig.lease(3);
     let operation = rig.operation(Operation::Install(install(1, spis[0])));
     let mut answer = rig.submit(vec![operation]);
     rig.poll();
@@ -386,7 +405,7 @@ fn a_worker_silent_for_a_second_fails_installs() {
     rig.settle();
     let last = rig.applied.iter().filter(|(worker, _)| *worker == 1).map(|(_, command)| command).next_back();
     assert!(matches!(last, Some(Command::Remove(_))), "{last:?}");
-    assert_eq!(rig.run(Operation::Install(install(3, spis[1]))), done());
+    assert_eq!(rig.run(Operation::Install(install(3, spis[2]))), done());
 }
 
 #[test]
