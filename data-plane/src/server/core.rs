@@ -246,6 +246,11 @@ impl Core {
         let _stopped = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Stop);
     }
 
+    /// Whether commands, [`Command::Stop`] among them, wait for room in a worker's queue.
+    pub(super) fn has_more_to_tell(&self) -> bool {
+        self.workers.is_backlogged()
+    }
+
     /// Gives the workers what is configured and learnt, as it stands.
     pub(super) fn publish(&mut self) -> Barrier {
         let snapshot = Arc::new(self.snapshot.clone());

@@ -72,18 +72,29 @@ pub async fn serve(core: Shared, mut socket: Socket, clock: Clock, stop: impl Fu
         () = poll(&core, clock) => None,
         () = stop => None,
     };
-    if let Some(ended) = ended {
-        core.lock().shut_down();
-        return Ok(ended?);
-    }
     core.lock().shut_down();
     drop(stopping);
-    // Whoever keeps a stream open does not keep the process.
-    let drained = time::timeout(GRACE, async {
-        tokio::select! { ended = &mut server => ended, () = poll(&core, clock) => Ok(()) }
-    })
-    .await;
-    Ok(drained.unwrap_or(Ok(()))?)
+    let ended = match ended {
+        Some(ended) => ended,
+        // Whoever keeps a stream open does not keep the process.
+        None => {
+            let drained = async {
+                tokio::select! { ended = &mut server => ended, () = poll(&core, clock) => Ok(()) }
+            };
+            time::timeout(GRACE, drained).await.unwrap_or(Ok(()))
+        }
+    };
+    // A worker whose queue was full has not been told yet; one that takes nothing within this time never will be.
+    drop(time::timeout(GRACE, tell(&core, clock)).await);
+    Ok(ended?)
+}
+
+/// Polls the core until the workers have all commands in their queues.
+async fn tell(core: &Shared, clock: Clock) {
+    while core.lock().has_more_to_tell() {
+        core.lock().poll(clock.now_ms());
+        time::sleep(IDLE).await;
+    }
 }
 
 /// Polls the core for ever.

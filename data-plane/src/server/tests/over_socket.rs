@@ -191,6 +191,32 @@ async fn an_acquire_is_sent_again_on_subscribing() {
 }
 
 #[tokio::test]
+async fn a_worker_that_does_not_keep_up_is_told_to_stop() {
+    let folder = Folder::new();
+    let socket = Socket::bind(&folder.socket(), None).unwrap();
+    let (mut core, mut ends) = core(1, QueueSizes { commands: 1, ..QueueSizes::default() }, 64);
+    let epoch = core.attach(&v1::AttachRequest { controller: "test".to_owned() }).epoch;
+    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] });
+    let _answer = core.submit(v1::ProgramRequest { epoch, operations: vec![v1::Operation { id: 1, operation: Some(policies) }] });
+    core.poll(0);
+    let worker = tokio::spawn(async move {
+        sleep(Duration::from_millis(100)).await;
+        let mut end = ends.pop().unwrap();
+        loop {
+            match end.command() {
+                Some(Command::Stop) => return,
+                Some(_) => end.applied(),
+                None => sleep(Duration::from_millis(1)).await,
+            }
+        }
+    });
+    let core = Shared::new(core);
+    // As in the daemon, the core outlives the server.
+    timeout(Duration::from_secs(3), serve(core.clone(), socket, Clock::start(), async {})).await.unwrap().unwrap();
+    timeout(Duration::from_secs(1), worker).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn users_who_are_not_named_are_turned_away() {
     let stranger = rustix::process::geteuid().as_raw().wrapping_add(1);
     let running = Running::start(Some(&[stranger]));
