@@ -187,6 +187,7 @@ impl Core {
         self.events = None;
         self.event_backlog.clear();
         self.sad.revoke_leases(self.now_ms);
+        self.sad.report_soft_limits_anew();
         self.claim_until_ms = (self.sad.len() > 0).then(|| self.now_ms.saturating_add(CLAIM_GRACE_MS));
         let unprotected = self.ports.iter().filter(|port| port.info.role == PortRole::Unprotected);
         v1::AttachResponse {

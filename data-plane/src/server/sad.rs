@@ -168,6 +168,15 @@ impl Sad {
         }
     }
 
+    /// The reports of soft limits went to a controller that is gone.
+    pub(super) fn report_soft_limits_anew(&mut self) {
+        for slot in &mut self.slots {
+            if let Content::Installed(entry) = &mut slot.content {
+                entry.soft_reported = false;
+            }
+        }
+    }
+
     /// Identifiers of all installed SAs.
     pub(super) fn ids(&self) -> Vec<ChildSaId> {
         self.by_id.keys().copied().collect()

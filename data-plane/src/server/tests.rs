@@ -536,6 +536,22 @@ fn limits_are_reported_softly_and_enforced_hard() {
 }
 
 #[test]
+fn a_new_controller_hears_of_soft_limits_that_were_reported_to_the_old_one() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    rig.install(1, |m| m.soft = Some(v1::Limits { time_ms: 5000, ..v1::Limits::default() }));
+    let expected = [event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 })];
+    let mut events = rig.subscribe();
+    rig.wait(5100);
+    assert_eq!(news(&mut events), expected);
+    rig.attach();
+    let mut events = rig.subscribe();
+    rig.run(Operation::Claim(v1::Claim { child_sas: vec![1] }));
+    rig.wait(1000);
+    assert_eq!(news(&mut events), expected);
+}
+
+#[test]
 fn a_parked_half_starts_by_command_or_by_itself() {
     let mut rig = Rig::new(1);
     rig.set_policies(&[1]);
