@@ -49,7 +49,8 @@ pub enum Command {
     RetireOutbound(SaSlot),
     /// Empties a slot. The SA comes back as [`Garbage::Sa`].
     Remove(SaSlot),
-    /// Drops the packets that wait for an SA of this policy, and those that come within the time without asking again.
+    /// Drops the packets that wait for an SA of this policy, and those that come within the time without asking again. It is over sooner when
+    /// an SA of the policy is installed, or another policy gets the slot.
     RefuseAcquire {
         /// The policy.
         policy: PolicySlot,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use arrayvec::ArrayVec;
-use ipsec_types::Flow;
+use ipsec_types::{Flow, PolicyAction, PolicyId};
 use packet::Buffer;
 use packet::ipv4::Ipv4;
 
@@ -12,7 +12,7 @@ use super::{BURST, Burst, Context};
 use crate::command::Notice;
 use crate::stats::{Tally, WorkerStats};
 use crate::table::sad::Sas;
-use crate::table::{PolicySlot, SpdEntry};
+use crate::table::{PolicySlot, Spd, SpdEntry};
 use crate::verdict::Verdict;
 
 /// How many packets a worker keeps waiting for SAs, and how long.
@@ -47,14 +47,19 @@ pub(super) struct Acquires<B> {
 #[derive(Debug)]
 struct Held<B> {
     packet: B,
-    policy: PolicySlot,
+    policy: PolicyId,
+    slot: PolicySlot,
     flow: Flow,
     source: Source,
     until_ms: u64,
 }
 
+/// What is known of the policy in a slot. It goes with the policy: the next one in the slot has not been asked for, nor refused.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
+    policy: Option<PolicyId>,
+    /// Of use only while policies change.
+    in_force: bool,
     held: usize,
     /// Zero: never.
     asked_ms: u64,
@@ -79,6 +84,9 @@ impl<B: Buffer> Acquires<B> {
         let Some(asked) = self.policies.get_mut(entry.slot.index()) else {
             return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
         };
+        if asked.policy != Some(entry.id) {
+            *asked = Asked { policy: Some(entry.id), ..Asked::default() };
+        }
         if cx.now_ms < asked.refused_until_ms {
             return cx.drop(burst, packet.index, Verdict::AcquireRefused);
         }
@@ -93,10 +101,18 @@ impl<B: Buffer> Acquires<B> {
         asked.held += 1;
         cx.stats().add(Tally::AcquireQueued, 1);
         let until_ms = cx.now_ms.saturating_add(self.limits.timeout_ms);
-        self.held.push_back(Held { packet: buffer, policy: entry.slot, flow: packet.flow, source: packet.source, until_ms });
+        self.held.push_back(Held {
+            packet: buffer,
+            policy: entry.id,
+            slot: entry.slot,
+            flow: packet.flow,
+            source: packet.source,
+            until_ms,
+        });
     }
 
-    /// Moves packets that an SA covers into the empty burst, oldest first, and drops those that have waited too long. True where there may be more.
+    /// Moves packets that an SA covers, and those whose policy is gone, into the empty burst, oldest first: the SPD decides anew. Drops those
+    /// that have waited too long. True where there may be more.
     pub(super) fn release(
         &mut self,
         cx: Context<'_>,
@@ -105,26 +121,26 @@ impl<B: Buffer> Acquires<B> {
         outgoing: &mut ArrayVec<Outgoing, BURST>,
     ) -> bool {
         let expired = self.held.front().is_some_and(|held| cx.now_ms >= held.until_ms);
-        if !expired && !self.held.iter().any(|held| sas.outbound(held.policy, &held.flow).is_some()) {
+        if !expired && !self.held.iter().any(|held| self.goes_on(sas, held)) {
             return false;
         }
         // Each packet is looked at once; those that stay keep their order.
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { return false };
-            let fate = match sas.outbound(held.policy, &held.flow) {
-                Some(_) if outgoing.is_full() => Fate::Stay,
-                Some(_) => Fate::Send,
-                None if cx.now_ms >= held.until_ms => Fate::Drop,
-                None => Fate::Stay,
+            let fate = match self.goes_on(sas, &held) {
+                true if outgoing.is_full() => Fate::Stay,
+                true => Fate::Send,
+                false if cx.now_ms >= held.until_ms => Fate::Drop,
+                false => Fate::Stay,
             };
             match fate {
                 Fate::Stay => self.held.push_back(held),
                 Fate::Send => {
-                    self.forget(held.policy);
+                    self.forget(&held);
                     send(held, burst, outgoing);
                 }
                 Fate::Drop => {
-                    self.forget(held.policy);
+                    self.forget(&held);
                     cx.stats().count(Verdict::AcquireTimeout);
                 }
             }
@@ -132,23 +148,47 @@ impl<B: Buffer> Acquires<B> {
         outgoing.is_full()
     }
 
+    /// Other policies are in force: what is known of those that are gone, or protect no more, is forgotten.
+    pub(super) fn policies_changed(&mut self, spd: Option<&Spd>) {
+        self.policies.iter_mut().for_each(|asked| asked.in_force = false);
+        for entry in spd.map_or(&[][..], Spd::entries).iter().filter(|entry| entry.action == PolicyAction::Protect) {
+            if let Some(asked) = self.policies.get_mut(entry.slot.index()) {
+                asked.in_force = asked.policy == Some(entry.id);
+            }
+        }
+        self.policies.iter_mut().filter(|asked| !asked.in_force).for_each(|asked| *asked = Asked::default());
+    }
+
+    /// An SA of the policy was negotiated after all: a refusal is over.
+    pub(super) fn installed(&mut self, slot: PolicySlot) {
+        if let Some(asked) = self.policies.get_mut(slot.index()) {
+            asked.refused_until_ms = 0;
+        }
+    }
+
     /// Drops the packets of a policy, and those that come before `until_ms`.
-    pub(super) fn refuse(&mut self, policy: PolicySlot, until_ms: u64, stats: &WorkerStats) {
+    pub(super) fn refuse(&mut self, entry: &SpdEntry, until_ms: u64, stats: &WorkerStats) {
         self.held.retain(|held| {
-            let refused = held.policy == policy;
+            let refused = held.policy == entry.id;
             if refused {
                 stats.count(Verdict::AcquireRefused);
             }
             !refused
         });
-        if let Some(asked) = self.policies.get_mut(policy.index()) {
-            *asked = Asked { refused_until_ms: until_ms, ..Asked::default() };
+        if let Some(asked) = self.policies.get_mut(entry.slot.index()) {
+            *asked = Asked { policy: Some(entry.id), refused_until_ms: until_ms, ..Asked::default() };
         }
     }
 
+    /// Whether a packet need not wait any longer: an SA covers it, or it waits for a policy that is gone.
+    fn goes_on(&self, sas: Sas<'_>, held: &Held<B>) -> bool {
+        let stays = self.policies.get(held.slot.index()).is_some_and(|asked| asked.policy == Some(held.policy));
+        !stays || sas.outbound(held.slot, &held.flow).is_some()
+    }
+
     /// One packet less waits for the policy. With the last one the question is answered: the next packet asks anew.
-    fn forget(&mut self, policy: PolicySlot) {
-        if let Some(asked) = self.policies.get_mut(policy.index()) {
+    fn forget(&mut self, held: &Held<B>) {
+        if let Some(asked) = self.policies.get_mut(held.slot.index()).filter(|asked| asked.policy == Some(held.policy)) {
             asked.held = asked.held.saturating_sub(1);
             if asked.held == 0 {
                 asked.asked_ms = 0;

@@ -280,11 +280,21 @@ impl<B: Buffer> Pipeline<B> {
     fn apply(&mut self, command: Command, io: &mut impl Io<B>) {
         match command {
             Command::Snapshot(snapshot) => {
-                self.end.discard(Garbage::Snapshot(std::mem::replace(&mut self.snapshot, snapshot)));
+                let former = std::mem::replace(&mut self.snapshot, snapshot);
+                let same = match (&former.spd, &self.snapshot.spd) {
+                    (Some(former), Some(current)) => Arc::ptr_eq(former, current),
+                    (former, current) => former.is_none() && current.is_none(),
+                };
+                if !same {
+                    self.acquires.policies_changed(self.snapshot.spd.as_deref());
+                }
+                self.end.discard(Garbage::Snapshot(former));
             }
             Command::Install { sa, window } => {
-                if let Err((sa, window)) = self.sad.install(sa, window) {
-                    self.end.discard(Garbage::Sa { sa, window });
+                let policy = sa.policy;
+                match self.sad.install(sa, window) {
+                    Ok(()) => self.acquires.installed(policy),
+                    Err((sa, window)) => self.end.discard(Garbage::Sa { sa, window }),
                 }
             }
             Command::RetireOutbound(slot) => self.sad.retire_outbound(slot),
@@ -295,7 +305,10 @@ impl<B: Buffer> Pipeline<B> {
             }
             Command::RefuseAcquire { policy, retry_after } => {
                 let until_ms = self.now_ms.saturating_add(crate::clock::millis(retry_after));
-                self.acquires.refuse(policy, until_ms, self.end.stats());
+                let spd = self.snapshot.spd.as_deref();
+                if let Some(entry) = spd.and_then(|spd| spd.entries().iter().find(|entry| entry.slot == policy)) {
+                    self.acquires.refuse(entry, until_ms, self.end.stats());
+                }
             }
             Command::Transmit { via, frame } => {
                 self.transmit(via, &frame, io);

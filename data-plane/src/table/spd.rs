@@ -38,6 +38,11 @@ impl Spd {
         Self { entries: policies.into_iter().map(entry).collect() }
     }
 
+    /// All entries, the first to be asked first.
+    pub fn entries(&self) -> &[SpdEntry] {
+        &self.entries
+    }
+
     /// The entry for a packet on its way out: its source is local.
     #[inline]
     pub fn outbound(&self, flow: &Flow) -> Option<&SpdEntry> {

@@ -70,6 +70,50 @@ fn a_refusal_drops_what_waits_and_what_comes_soon() {
 }
 
 #[test]
+fn a_refusal_goes_with_its_policy_and_what_waits_is_decided_anew() {
+    let mut gateway = Gateway::protecting(1);
+    let give_slot_to = |gateway: &mut Gateway, id, action| {
+        let policy = policy(id, action, 1, "10.1.0.0/24", "10.0.0.0/8");
+        gateway.snapshot.spd = Some(Arc::new(Spd::new([(PolicySlot(1), policy)])));
+        gateway.publish();
+    };
+    let asked = |gateway: &Gateway| -> Vec<u32> {
+        gateway.notices().iter().map(|notice| if let Notice::Acquire { policy, .. } = notice { policy.0 } else { 0 }).collect()
+    };
+    gateway.receive(PROTECTED, [&ping(0)[..]]);
+    gateway.command(refuse(1, 60_000));
+    give_slot_to(&mut gateway, 1, PolicyAction::Protect);
+    gateway.expect(Verdict::AcquireRefused, PROTECTED, &ping(1));
+    assert_eq!(asked(&gateway), [1], "refused while its policy stays");
+
+    give_slot_to(&mut gateway, 7, PolicyAction::Protect);
+    gateway.receive(PROTECTED, [&ping(2)[..], &ping(3)]);
+    assert_eq!((asked(&gateway), gateway.total()), (vec![7], 2));
+    give_slot_to(&mut gateway, 8, PolicyAction::Protect);
+    assert_eq!((asked(&gateway), gateway.total()), (vec![8], 2), "the next policy asks for what waits at once");
+    give_slot_to(&mut gateway, 8, PolicyAction::Bypass);
+    assert_eq!(lengths(&gateway.sent()), [HEADER_LEN + 62, HEADER_LEN + 63]);
+    assert_eq!((gateway.count(Verdict::BypassedOutbound), gateway.total()), (2, 4));
+
+    give_slot_to(&mut gateway, 9, PolicyAction::Protect);
+    gateway.receive(PROTECTED, [&ping(4)[..]]);
+    gateway.set_policies([]);
+    assert_eq!((gateway.count(Verdict::NoPolicy), gateway.total()), (1, 5));
+}
+
+#[test]
+fn an_installed_sa_ends_a_refusal() {
+    let mut gateway = Gateway::protecting(1);
+    gateway.command(refuse(1, 60_000));
+    gateway.expect(Verdict::AcquireRefused, PROTECTED, &ping(0));
+    let sa = gateway.install(&Pair { active: false, ..Pair::default() });
+    gateway.receive(PROTECTED, [&ping(1)[..]]);
+    sa.state.activate();
+    gateway.later(1);
+    assert_eq!((gateway.count(Verdict::Sealed), gateway.total()), (1, 2));
+}
+
+#[test]
 fn what_waits_for_an_sa_is_bounded_by_policy_and_in_all() {
     let acquire = AcquireLimits { packets: 5, packets_per_policy: 3, timeout_ms: 1000 };
     let limits = Limits { sad_slots: 64, policy_slots: 8, acquire, ..Limits::default() };
