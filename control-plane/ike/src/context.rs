@@ -57,6 +57,13 @@ pub(crate) struct SpiStock {
     asked: bool,
 }
 
+/// An inbound SPI that the data plane has leased to us and no SA has taken. Every attachment makes those of the one before void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeasedSpi {
+    pub(crate) spi: Spi,
+    epoch: u64,
+}
+
 /// An operator's deletion under way.
 #[derive(Debug, Default)]
 struct Termination {
@@ -138,10 +145,16 @@ impl Shared {
     }
 
     /// An inbound SPI; asks for more in time.
-    pub(crate) fn take_spi(&mut self) -> Option<Spi> {
-        let spi = self.attachment.is_some().then(|| self.spis.free.pop_front()).flatten();
+    pub(crate) fn take_spi(&mut self) -> Option<LeasedSpi> {
+        let epoch = self.attachment.as_ref()?.epoch;
+        let spi = self.spis.free.pop_front();
         self.lease_spis();
-        spi
+        spi.map(|spi| LeasedSpi { spi, epoch })
+    }
+
+    /// Whether an SA may still be installed with the SPI.
+    pub(crate) fn holds(&self, leased: LeasedSpi) -> bool {
+        self.attachment.as_ref().is_some_and(|attachment| attachment.epoch == leased.epoch)
     }
 
     /// Whether a Child SA could be installed now.
@@ -150,8 +163,10 @@ impl Shared {
     }
 
     /// An SPI that no SA was installed with.
-    pub(crate) fn return_spi(&mut self, spi: Spi) {
-        self.spis.free.push_back(spi);
+    pub(crate) fn return_spi(&mut self, leased: LeasedSpi) {
+        if self.holds(leased) {
+            self.spis.free.push_back(leased.spi);
+        }
     }
 
     /// SPIs have come.

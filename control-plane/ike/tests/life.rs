@@ -241,6 +241,29 @@ fn a_retire_that_was_lost_with_the_connection_is_made_good_by_the_claim() {
     assert_eq!(pair.gateway(A).data_plane.claims.last(), Some(&vec![]));
 }
 
+/// The data plane knows no SPI of an attachment before: wherever a negotiation stands, it must not bring one back.
+#[test]
+fn spis_of_an_attachment_before_are_never_used() {
+    for (millis, boot) in (0..50).step_by(5).flat_map(|millis| [(millis, 1), (millis, 2)]) {
+        let mut pair = Pair::default(43);
+        pair.acquire(A, 1);
+        pair.run(Duration::from_millis(millis));
+        pair.input(A, Input::Dataplane(Dataplane::Detached));
+        if boot == 2 {
+            pair.gateway(A).data_plane.installed.clear();
+        }
+        pair.attach(A, [boot; 16], 2);
+        // Long enough for the rest after a first failure.
+        pair.run(2 * SECOND);
+        pair.acquire(A, 2);
+        pair.run(SECOND);
+        assert_eq!(pair.installed(A), 1, "{millis} ms, boot {boot}");
+        if boot == 1 {
+            pair.assert_mirrored();
+        }
+    }
+}
+
 #[test]
 fn after_a_restart_of_the_data_plane_keys_are_negotiated_afresh() {
     let mut a = config(A);

@@ -68,7 +68,14 @@ pub(crate) struct Installing {
 
 /// `HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr}  -->`
 pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transcript: Transcript, wanted: WantedChild) -> State {
-    let state = AwaitResponse { sk, child: wanted, transcript };
+    let mut state = AwaitResponse { sk, child: wanted, transcript };
+    if !cx.shared.holds(state.child.spi) {
+        // The data plane was attached anew since the SPI was taken.
+        let Some(spi) = cx.shared.take_spi() else {
+            return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Local("no SPI is free".into())));
+        };
+        state.child.spi = spi;
+    }
     let Some(configured) = core.connection.child(state.child.index) else {
         return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Local("no such child".into())));
     };
@@ -80,7 +87,7 @@ pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transc
     let mut payloads = alloc::vec![Payload::IdInitiator(id.clone())];
     payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
     payloads.push(prove(&state.sk, Role::Initiator, psk, &state.transcript, &id));
-    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, state.child.spi, KeyExchange::Ignored)));
+    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, state.child.spi.spi, KeyExchange::Ignored)));
     payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
     payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));
     match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, &payloads) {

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
 use ike_wire::{ExchangeType, Header, Nonce, Notify, NotifyType, Payload, Proposal, Sa, TrafficSelectors};
-use ipsec_types::{ChildSaId, Secret, Spi};
+use ipsec_types::{ChildSaId, Secret};
 
 use crate::child::{self, Agreed, Child, ChildPhase};
 use crate::config;
-use crate::context::Context;
+use crate::context::{Context, LeasedSpi};
 use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::io::Event;
 use crate::negotiate::{self, Chosen, EspSuite, KeyExchange, SelectorsNarrowed};
@@ -77,7 +77,7 @@ pub(crate) fn answer(
     let local = |text: String| Fault::NoMoreSas(text);
     let keys = sk.keys.child(chosen.suite.encryption, chosen.suite.integrity, offer.shared, offer.nonces);
     let keys = keys.map_err(|error| local(error.to_string()))?;
-    let inbound = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?;
+    let inbound = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?.spi;
     let answer = Proposal { spi: inbound.value().to_be_bytes().to_vec(), ..chosen.answer };
     let payloads = alloc::vec![
         Payload::Sa(Sa { proposals: alloc::vec![answer] }),
@@ -122,9 +122,12 @@ fn accept(
     offer: &Offer<'_>,
 ) -> Result<Child, Failure> {
     let misbehaved = |text: &str| Failure::PeerMisbehaved(text.to_string());
+    if !cx.shared.holds(wanted.spi) {
+        return Err(Failure::Local("the data plane was attached anew during the negotiation".into()));
+    }
     let parts = parts(offer.payloads).ok_or_else(|| misbehaved("an answer without SA, TSi or TSr"))?;
     let configured = core.connection.child(wanted.index).ok_or_else(|| Failure::Local("no such child".into()))?;
-    let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi, offer.key_exchange)
+    let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi.spi, offer.key_exchange)
         .ok_or_else(|| Failure::PeerMisbehaved(negotiate::proposal_difference(&configured.proposals, parts.sa)))?;
     let outbound = parts.sa.proposals.first().and_then(Proposal::child_spi).ok_or_else(|| misbehaved("an answer without SPI"))?;
     let (ours, theirs) = ((&configured.local_selectors[..], &configured.remote_selectors[..]), (parts.initiator, parts.responder));
@@ -132,7 +135,7 @@ fn accept(
         .ok_or_else(|| Failure::PeerMisbehaved(format!("more than was offered: {}", negotiate::selector_difference(ours, theirs))))?;
     let keys = sk.keys.child(suite.encryption, suite.integrity, offer.shared, offer.nonces);
     let keys = keys.map_err(|error| Failure::Local(error.to_string()))?;
-    let agreed = Agreed { child: wanted.index, inbound: wanted.spi, outbound, suite, selectors, keys, role: Role::Initiator };
+    let agreed = Agreed { child: wanted.index, inbound: wanted.spi.spi, outbound, suite, selectors, keys, role: Role::Initiator };
     child::install(cx, core, authenticated, agreed)
 }
 
@@ -151,7 +154,7 @@ impl Established {
                 let policy = core.connection.child(wanted.index).map(|child| child.policy);
                 if has_answer {
                     // The peer has installed its half; it is told to remove it by the SPI that it knows.
-                    core.tasks.push_back(Task::DeleteSpi(wanted.spi));
+                    core.tasks.push_back(Task::DeleteSpi(wanted.spi.spi));
                 } else {
                     cx.shared.return_spi(wanted.spi);
                 }
@@ -173,11 +176,17 @@ impl Established {
 }
 
 /// `HDR, SK {SA, Ni, TSi, TSr}  -->`. Gives back whether the task could begin.
-pub(crate) fn send_request(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, index: usize, spi: Spi) -> Result<(), Failure> {
+pub(crate) fn send_request(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    index: usize,
+    spi: LeasedSpi,
+) -> Result<(), Failure> {
     let wanted = WantedChild { index, spi };
     let configured = core.connection.child(index).ok_or_else(|| Failure::Local("no such child".into()))?;
     let nonce = init::nonce(cx);
-    let offered = negotiate::offer_esp(&configured.proposals, spi, KeyExchange::Refused);
+    let offered = negotiate::offer_esp(&configured.proposals, spi.spi, KeyExchange::Refused);
     if offered.proposals.is_empty() {
         return Err(Failure::Local("perfect forward secrecy is not available for further Child SAs".into()));
     }

@@ -7,7 +7,7 @@ use ike_wire::ExchangeType;
 use ipsec_types::ChildSaId;
 
 use crate::child::{Child, ChildPhase};
-use crate::context::Context;
+use crate::context::{Context, LeasedSpi};
 use crate::error::{Failure, Fault};
 use crate::io::{Event, Output, RequestId};
 use crate::v2::auth::PeerAuthenticated;
@@ -150,7 +150,7 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
     State::Established(state)
 }
 
-fn begin_child(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, index: usize, spi: ipsec_types::Spi) {
+fn begin_child(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, index: usize, spi: LeasedSpi) {
     if let Err(failure) = create_child::send_request(state, core, cx, index, spi) {
         cx.shared.return_spi(spi);
         if let Some(policy) = core.connection.child(index).map(|child| child.policy) {

@@ -8,9 +8,9 @@ use core::net::SocketAddr;
 
 use ike_wire::rules::{self, Form};
 use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Sa};
-use ipsec_types::{IkeSpi, KeyExchangeMethod, Secret, Spi};
+use ipsec_types::{IkeSpi, KeyExchangeMethod, Secret};
 
-use crate::context::Context;
+use crate::context::{Context, LeasedSpi};
 use crate::error::{Failure, Fault};
 use crate::io::{Job, JobId};
 use crate::negotiate::{self, Chosen, IkeSuite};
@@ -31,7 +31,7 @@ pub(crate) struct InitKey {
 /// The Child SA an initiator begins with.
 pub(crate) struct WantedChild {
     pub(crate) index: usize,
-    pub(crate) spi: Spi,
+    pub(crate) spi: LeasedSpi,
 }
 
 /// What an initiator keeps over repeated IKE_SA_INIT exchanges.

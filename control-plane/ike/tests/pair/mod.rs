@@ -1,7 +1,7 @@
 //! Two endpoints on a virtual clock, with a network between them that loses, repeats and reorders, and a fake data plane behind each.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "test support of which every binary uses its own part")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -97,6 +97,8 @@ pub struct FakeDataPlane {
     pub silent: bool,
     /// SPIs are not leased.
     pub stingy: bool,
+    /// SPIs that no SA has taken yet; an attachment makes those of the one before void.
+    pub leased: BTreeSet<Spi>,
     last_spi: u32,
 }
 
@@ -227,12 +229,16 @@ impl Pair {
     pub fn attach(&mut self, side: Side, boot: [u8; 16], epoch: u64) {
         let child_sas = self.gateway(side).data_plane.installed.keys().copied().collect();
         let local_addresses = vec![side.address()];
+        self.gateway(side).data_plane.leased.clear();
         self.input(side, Input::Dataplane(Dataplane::Attached { boot, epoch, child_sas, local_addresses }));
     }
 
     pub fn input(&mut self, side: Side, input: Input) {
         let now = self.now;
         let gateway = self.gateway(side);
+        if let Input::SpisLeased(spis) = &input {
+            gateway.data_plane.leased.extend(spis);
+        }
         gateway.endpoint.handle(now, input, &mut gateway.random);
         self.drain(side);
     }
@@ -259,12 +265,15 @@ impl Pair {
                 let first = data_plane.last_spi + 1;
                 data_plane.last_spi += count;
                 let base = if side == A { 0xa000_0000 } else { 0xb000_0000 };
-                return Some(Input::SpisLeased((first..first + count).map(|n| Spi::new(base + n).unwrap()).collect()));
+                let spis: Vec<Spi> = (first..first + count).map(|n| Spi::new(base + n).unwrap()).collect();
+                data_plane.leased.extend(&spis);
+                return Some(Input::SpisLeased(spis));
             }
             Output::LeaseSpis(_) => {}
             Output::Install(sa) => {
                 let child = sa.id;
                 assert!(!data_plane.installed.contains_key(&child) && !data_plane.retired.contains(&child), "{child} is used twice");
+                assert!(data_plane.leased.remove(&sa.inbound_spi), "{} is not leased", sa.inbound_spi);
                 if data_plane.silent {
                     return None;
                 }
