@@ -18,6 +18,7 @@ pub use northbound::BindError;
 
 use config::Loaded;
 use driver::Driver;
+use northbound::Names;
 
 /// Reports and requests that may wait for the driver; beyond them their senders wait.
 const QUEUE: usize = 64;
@@ -34,7 +35,7 @@ pub async fn run(loaded: Loaded, shutdown: oneshot::Receiver<()>) -> Result<(), 
     let (requests, asked) = mpsc::channel(QUEUE);
     let (reports, reported) = mpsc::channel(QUEUE);
     let (end, ended) = oneshot::channel::<()>();
-    let operators = tokio::spawn(northbound::serve(socket, requests, async {
+    let operators = tokio::spawn(northbound::serve(socket, requests, Names::of(&ike), async {
         let _ = ended.await;
     }));
     let data_plane = tokio::spawn(southbound::run(data_socket, reports));

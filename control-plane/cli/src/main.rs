@@ -87,7 +87,7 @@ struct TerminateArgs {
     /// Every IKE SA of this connection.
     #[arg(long)]
     connection: Option<String>,
-    /// Every Child SA of this name.
+    /// Every Child SA of this name, or of connection/child.
     #[arg(long)]
     child: Option<String>,
     /// The IKE SA with this number, as shown by `culvert sas`.

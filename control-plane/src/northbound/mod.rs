@@ -1,5 +1,6 @@
 //! The operators' gRPC service on a Unix socket.
 
+mod names;
 mod service;
 mod view;
 
@@ -17,6 +18,8 @@ use tonic::transport::Server;
 
 use crate::driver::Request;
 use service::Service;
+
+pub(crate) use names::Names;
 
 /// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +71,7 @@ impl Drop for Socket {
 }
 
 /// Serves until `end`.
-pub(crate) async fn serve(mut socket: Socket, requests: mpsc::Sender<Request>, end: impl Future<Output = ()>) {
+pub(crate) async fn serve(mut socket: Socket, requests: mpsc::Sender<Request>, names: Names, end: impl Future<Output = ()>) {
     let Some(listener) = socket.listener.take() else { return };
     let owner = socket.owner;
     let trusted =
@@ -83,7 +86,7 @@ pub(crate) async fn serve(mut socket: Socket, requests: mpsc::Sender<Request>, e
         .with_service_name("grpc.health.v1.Health")
         .build_v1();
     let mut server = Server::builder();
-    let router = server.add_service(ControlServer::new(Service::new(requests))).add_service(health_service);
+    let router = server.add_service(ControlServer::new(Service::new(requests, names))).add_service(health_service);
     let router = match reflection {
         Ok(reflection) => router.add_service(reflection),
         Err(error) => {

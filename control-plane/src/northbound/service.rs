@@ -20,6 +20,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Response, Status};
 
+use super::names::{Children, Names};
 use super::view;
 use crate::driver::Request;
 use crate::telemetry::{happening, step};
@@ -28,6 +29,7 @@ use crate::telemetry::{happening, step};
 #[derive(Debug)]
 pub(super) struct Service {
     requests: mpsc::Sender<Request>,
+    names: Names,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -38,8 +40,8 @@ const DEFAULT_TERMINATE: Duration = Duration::from_secs(10);
 const DATA_PLANE_ANSWER: Duration = Duration::from_secs(2);
 
 impl Service {
-    pub(super) fn new(requests: mpsc::Sender<Request>) -> Self {
-        Self { requests }
+    pub(super) fn new(requests: mpsc::Sender<Request>, names: Names) -> Self {
+        Self { requests, names }
     }
 
     /// Asks the driver and waits for its answer.
@@ -55,8 +57,45 @@ impl Service {
         wait: Duration,
         request: impl FnOnce(oneshot::Sender<Result<Answer, Failure>>) -> Request,
     ) -> Result<Answer, Status> {
-        let answer = timeout(wait, self.ask(request)).await;
-        answer.map_err(|_| Status::deadline_exceeded(format!("no result within {} s; it goes on", wait.as_secs_f32())))??.map_err(status)
+        in_wait(wait, self.ask(request)).await?.map_err(status)
+    }
+
+    /// Deletes the SAs of all targets at once, and says how many those were.
+    async fn terminate_all(&self, targets: Vec<Target>) -> Result<u32, Status> {
+        let mut answers = Vec::new();
+        for target in targets {
+            let (reply, answer) = oneshot::channel();
+            self.requests.send(Request::Terminate(target, reply)).await.map_err(|_| ending())?;
+            answers.push(answer);
+        }
+        let mut terminated = 0;
+        for answer in answers {
+            match answer.await.map_err(|_| ending())?.map_err(status)? {
+                Answer::Terminated(count) => terminated += count,
+                Answer::Initiated { .. } => return Err(Status::internal("the core answered another command")),
+            }
+        }
+        Ok(terminated)
+    }
+
+    /// What is to be deleted. A name must be one of the configuration: a typing error is no success.
+    async fn targets(&self, named: Named) -> Result<Vec<Target>, Status> {
+        Ok(match named {
+            Named::Connection(name) => {
+                self.names.connection(&name).map_err(Status::not_found)?;
+                vec![Target::Connection(name)]
+            }
+            Named::Child(name) => match self.names.children(&name).map_err(Status::not_found)? {
+                Children::Any(name) => vec![Target::Child(name)],
+                Children::Of { connection, child } => {
+                    let (sas, _) = self.ask(Request::Sas).await?;
+                    let children = sas.into_iter().filter(|sa| sa.connection == connection).flat_map(|sa| sa.children);
+                    children.filter(|status| status.name == child).map(|status| Target::ChildSa(status.id)).collect()
+                }
+            },
+            Named::IkeSaId(id) => vec![Target::IkeSa(IkeSaId(id))],
+            Named::ChildSaId(id) => vec![Target::ChildSa(ChildSaId(id))],
+        })
     }
 }
 
@@ -95,17 +134,10 @@ impl Control for Service {
 
     async fn terminate(&self, request: tonic::Request<TerminateRequest>) -> Result<Response<TerminateResponse>, Status> {
         let TerminateRequest { target, timeout_ms } = request.into_inner();
-        let target = match target {
-            Some(Named::Connection(name)) => Target::Connection(name),
-            Some(Named::Child(name)) => Target::Child(name),
-            Some(Named::IkeSaId(id)) => Target::IkeSa(IkeSaId(id)),
-            Some(Named::ChildSaId(id)) => Target::ChildSa(ChildSaId(id)),
-            None => return Err(Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA")),
-        };
-        match self.command(wait(timeout_ms, DEFAULT_TERMINATE), |reply| Request::Terminate(target, reply)).await? {
-            Answer::Terminated(terminated) => Ok(Response::new(TerminateResponse { terminated })),
-            Answer::Initiated { .. } => Err(Status::internal("the core answered another command")),
-        }
+        let none = || Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA");
+        let targets = self.targets(target.ok_or_else(none)?).await?;
+        let terminated = in_wait(wait(timeout_ms, DEFAULT_TERMINATE), self.terminate_all(targets)).await?;
+        Ok(Response::new(TerminateResponse { terminated }))
     }
 
     type WatchStream = Answers<WatchEvent>;
@@ -137,13 +169,20 @@ fn wait(asked_ms: u32, default: Duration) -> Duration {
     if asked_ms == 0 { default } else { Duration::from_millis(asked_ms.into()) }
 }
 
+/// What an exchange with the peer brings, if it comes in time.
+async fn in_wait<T>(wait: Duration, result: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let late = |_| Status::deadline_exceeded(format!("no result within {} s; it goes on", wait.as_secs_f32()));
+    timeout(wait, result).await.map_err(late)?
+}
+
+/// What the data plane answers. Never `UNAVAILABLE`, which says that the control plane itself cannot be reached.
 async fn in_time<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
-    let silent = |_| Status::unavailable("the data plane does not answer");
+    let silent = |_| Status::deadline_exceeded("the data plane does not answer");
     timeout(DATA_PLANE_ANSWER, call)
         .await
         .map_err(silent)?
         .map(Response::into_inner)
-        .map_err(|status| Status::new(status.code(), format!("the data plane: {}", status.message())))
+        .map_err(|status| Status::new(Code::Aborted, format!("the data plane: {}", status.message())))
 }
 
 fn ending() -> Status {

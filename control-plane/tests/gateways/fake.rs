@@ -42,6 +42,8 @@ pub(crate) struct State {
     pub(crate) repeated: Vec<u64>,
     /// Whether Installs are to fail.
     pub(crate) exhausted: bool,
+    /// Whether questions for counters go without an answer.
+    pub(crate) silent: bool,
     address: IpAddr,
     outcomes: HashMap<u64, Outcome>,
     leased: HashSet<u32>,
@@ -64,6 +66,7 @@ impl State {
             claims: Vec::new(),
             repeated: Vec::new(),
             exhausted: false,
+            silent: false,
             address,
             outcomes: HashMap::new(),
             leased: HashSet::new(),
@@ -189,6 +192,14 @@ struct Service {
 }
 
 impl Service {
+    /// Never, where it is to be silent.
+    async fn answers(&self) {
+        let silent = self.state.lock().unwrap().silent;
+        if silent {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn state(&self, epoch: u64) -> Result<MutexGuard<'_, State>, Status> {
         let state = self.state.lock().unwrap();
         if state.epoch == epoch { Ok(state) } else { Err(Status::failed_precondition("of an older epoch")) }
@@ -263,6 +274,7 @@ impl DataPlane for Service {
 
     /// Counters that tell which is which.
     async fn list_child_sas(&self, _: Request<ListChildSasRequest>) -> Result<Response<ListChildSasResponse>, Status> {
+        self.answers().await;
         let state = self.state.lock().unwrap();
         let counted = |sa| ChildSaStatus {
             inbound_packets: 1,
@@ -275,6 +287,7 @@ impl DataPlane for Service {
     }
 
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+        self.answers().await;
         let counters = vec![Counter { name: "esp_replayed".into(), value: 5, meaning: "RFC 4303 section 3.4.3".into() }];
         Ok(Response::new(StatsResponse { counters, ..StatsResponse::default() }))
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use culvert_proto::control::v1::terminate_request::Target;
 use culvert_proto::control::v1::{
-    InitiateRequest, StatsRequest, TerminateRequest, TraceRecord, TraceRequest, VersionRequest, WatchRequest, trace_record,
+    InitiateRequest, ListSasRequest, StatsRequest, TerminateRequest, TraceRecord, TraceRequest, VersionRequest, WatchRequest, trace_record,
 };
 use fake::FakeDataPlane;
 use pair::{Pair, Setup, flow, wait};
@@ -133,6 +133,36 @@ async fn operators_are_told_why_nothing_came_of_it() {
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("NO_PROPOSAL_CHOSEN"), "{refused:?}");
     assert!(pair.a.state().installs.is_empty() && pair.b.state().installs.is_empty());
+}
+
+#[tokio::test]
+async fn operators_are_told_that_the_data_plane_is_silent_not_that_the_daemon_is_gone() {
+    let pair = Pair::start(Setup::default()).await;
+    pair.a.state().silent = true;
+    let mut operator = pair.a.operator().await;
+    let sas = operator.list_sas(ListSasRequest {}).await.unwrap_err();
+    let stats = operator.stats(StatsRequest {}).await.unwrap_err();
+    for status in [sas, stats] {
+        assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "the data plane does not answer"));
+    }
+}
+
+#[tokio::test]
+async fn a_name_to_terminate_is_one_of_the_configuration() {
+    let pair = Pair::start(Setup::default()).await;
+    let terminate = async |target| {
+        let request = TerminateRequest { target: Some(target), timeout_ms: 0 };
+        pair.a.operator().await.terminate(request).await.map(|answer| answer.into_inner().terminated)
+    };
+    let said = async |target| terminate(target).await.map_err(|status| (status.code(), status.message().to_owned()));
+    let unknown = |text: &str| Err((Code::NotFound, text.to_owned()));
+    assert_eq!(said(Target::Connection("pear".into())).await, unknown("no connection is called 'pear'; there are: peer"));
+    assert_eq!(said(Target::Child("nut".into())).await, unknown("no child is called 'nut'; there are: peer/net"));
+    assert_eq!(said(Target::Child("pear/net".into())).await, unknown("no child is called 'pear/net'; there are: peer/net"));
+    assert_eq!(said(Target::Child("peer/net".into())).await, Ok(0), "it stands in the configuration, and has no SA");
+    initiate(&pair, "net").await.unwrap();
+    assert_eq!(said(Target::Child("peer/net".into())).await, Ok(1));
+    wait("both have no SA", || pair.a.state().sas.is_empty() && pair.b.state().sas.is_empty()).await;
 }
 
 #[tokio::test]
