@@ -376,19 +376,21 @@ fn a_forged_cookie_costs_one_attempt() {
     assert_eq!(pair.assert_mirrored(), 1);
 }
 
-/// Protects messages as the genuine suite does, but its answers to signs of life and to deletions say the wrong length of padding.
+/// Protects messages as the genuine suite does, but spoils what is in them before.
 #[derive(Debug)]
-struct Clumsy;
+struct Spoiling(Spoil);
 
-struct ClumsyKey(Box<dyn SkKey>);
+type Spoil = fn(&Header, &mut [u8]);
 
-impl Clumsy {
+struct SpoilingKey(Spoil, Box<dyn SkKey>);
+
+impl Spoiling {
     fn genuine() -> &'static dyn SkSuite {
         ike_crypto::provider().suite(EncryptionAlgorithm::AesGcm128, None).unwrap()
     }
 }
 
-impl SkSuite for Clumsy {
+impl SkSuite for Spoiling {
     fn encryption(&self) -> EncryptionAlgorithm {
         Self::genuine().encryption()
     }
@@ -414,30 +416,41 @@ impl SkSuite for Clumsy {
     }
 
     fn key(&self, encryption: &[u8], integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError> {
-        Ok(Box::new(ClumsyKey(Self::genuine().key(encryption, integrity)?)))
+        Ok(Box::new(SpoilingKey(self.0, Self::genuine().key(encryption, integrity)?)))
     }
 }
 
-impl SkKey for ClumsyKey {
+impl SkKey for SpoilingKey {
     fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
-        let header = Header::peek(aad).unwrap();
-        if header.exchange == ExchangeType::INFORMATIONAL && header.flags.response {
-            *text.last_mut().unwrap() = 0;
-        }
-        self.0.seal(aad, iv, text, icv)
+        (self.0)(&Header::peek(aad).unwrap(), text);
+        self.1.seal(aad, iv, text, icv)
     }
 
     fn open(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
-        self.0.open(aad, iv, text, icv)
+        self.1.open(aad, iv, text, icv)
     }
+}
+
+/// A pair whose B spoils what it says.
+fn spoilt(seed: u64, spoil: Spoil) -> Pair {
+    let suite: &'static dyn SkSuite = Box::leak(Box::new(Spoiling(spoil)));
+    let suites = Box::leak(Box::new([suite]));
+    let mut pair = Pair::default(seed);
+    pair.gateway(B).endpoint = ike::Endpoint::new(ike::provider::Provider { suites, ..ike_crypto::provider() });
+    pair.attach(B, [2; 16], 2);
+    pair.input(B, Input::Command(ike::io::Command::Configure(Box::new(config(B)))));
+    pair
 }
 
 #[test]
 fn a_peer_that_answers_our_delete_with_nonsense_is_not_asked_again() {
-    let mut pair = Pair::default(8);
-    pair.gateway(B).endpoint = ike::Endpoint::new(ike::provider::Provider { suites: &[&Clumsy], ..ike_crypto::provider() });
-    pair.attach(B, [2; 16], 2);
-    pair.input(B, Input::Command(ike::io::Command::Configure(Box::new(config(B)))));
+    // An empty answer with fewer octets of padding than it has.
+    let nonsense: Spoil = |header, text| {
+        if header.exchange == ExchangeType::INFORMATIONAL && header.flags.response {
+            *text.last_mut().unwrap() = 0;
+        }
+    };
+    let mut pair = spoilt(8, nonsense);
     pair.acquire(A, 1);
     pair.run(SECOND);
     assert_eq!(pair.assert_mirrored(), 1);
@@ -447,6 +460,29 @@ fn a_peer_that_answers_our_delete_with_nonsense_is_not_asked_again() {
     assert_eq!(pair.sent.len() - already, 2);
     assert_eq!(pair.answer(A, request), Some(Ok(ike::io::Answer::Terminated(1))));
     assert!(pair.ike_sas(A).is_empty());
+}
+
+/// The peer has installed its half by then: it is told to delete it, and the SPI serves the next attempt.
+#[test]
+fn an_spi_whose_answer_was_unacceptable_is_used_again() {
+    // The responder's network ends at 10.3.255.255, which is more than was offered.
+    let greedy: Spoil = |header, text| {
+        if header.exchange == ExchangeType::IKE_AUTH && header.flags.response {
+            let end = text.windows(4).position(|octets| octets == [10, 2, 255, 255]).unwrap();
+            text[end + 1] = 3;
+        }
+    };
+    let mut pair = spoilt(10, greedy);
+    pair.gateway(A).data_plane.stingy = true;
+    pair.attach(A, [1; 16], 2);
+    pair.input(A, Input::SpisLeased(vec![ipsec_types::Spi::new(0xaaaa_0001).unwrap()]));
+    pair.acquire(A, 1);
+    pair.run(2 * SECOND);
+    assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1));
+    pair.acquire(A, 2);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use core::time::Duration;
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Version};
 use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
 
-use crate::context::Context;
+use crate::context::{Context, LeasedSpi};
 use crate::error::Failure;
 use crate::io::{IkeSaId, RequestId};
 use crate::policy::ConnectionRef;
@@ -61,8 +61,9 @@ pub(crate) enum Task {
     CreateChild(usize),
     /// Delete a Child SA.
     DeleteChild { child: ChildSaId, request: Option<RequestId> },
-    /// Delete what the peer installed for an answer of its own that we could not accept.
-    DeleteSpi(Spi),
+    /// Delete what the peer installed and we did not. `unused`: no SA of ours was handed to the data plane with the SPI, which is free
+    /// when the peer has answered.
+    DeleteSpi { spi: Spi, unused: Option<LeasedSpi> },
     /// Delete the IKE SA.
     DeleteIkeSa,
     /// Ask for a sign of life.
@@ -232,8 +233,10 @@ impl Core {
             cx.shared.child_failed(cx.now, policy, failure);
         }
         for task in core::mem::take(&mut self.tasks) {
-            if let Task::DeleteChild { request: Some(request), .. } = task {
-                cx.shared.terminated(request);
+            match task {
+                Task::DeleteChild { request: Some(request), .. } => cx.shared.terminated(request),
+                Task::DeleteSpi { unused: Some(unused), .. } => cx.shared.return_spi(unused),
+                _ => {}
             }
         }
     }

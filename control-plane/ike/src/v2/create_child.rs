@@ -77,7 +77,8 @@ pub(crate) fn answer(
     let local = |text: String| Fault::NoMoreSas(text);
     let keys = sk.keys.child(chosen.suite.encryption, chosen.suite.integrity, offer.shared, offer.nonces);
     let keys = keys.map_err(|error| local(error.to_string()))?;
-    let inbound = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?.spi;
+    let leased = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?;
+    let inbound = leased.spi;
     let answer = Proposal { spi: inbound.value().to_be_bytes().to_vec(), ..chosen.answer };
     let payloads = alloc::vec![
         Payload::Sa(Sa { proposals: alloc::vec![answer] }),
@@ -85,8 +86,13 @@ pub(crate) fn answer(
         Payload::TsResponder(selectors.local().iter().copied().collect()),
     ];
     let agreed = Agreed { child: index, inbound, outbound, suite: chosen.suite, selectors, keys, role: Role::Responder };
-    let child = child::install(cx, core, authenticated, agreed).map_err(|failure| local(failure.to_string()))?;
-    Ok(Answer { child, payloads })
+    match child::install(cx, core, authenticated, agreed) {
+        Ok(child) => Ok(Answer { child, payloads }),
+        Err(failure) => {
+            cx.shared.return_spi(leased);
+            Err(local(failure.to_string()))
+        }
+    }
 }
 
 /// The first child whose selectors and proposals meet the offer.
@@ -154,7 +160,7 @@ impl Established {
                 let policy = core.connection.child(wanted.index).map(|child| child.policy);
                 if has_answer {
                     // The peer has installed its half; it is told to remove it by the SPI that it knows.
-                    core.tasks.push_back(Task::DeleteSpi(wanted.spi.spi));
+                    core.tasks.push_back(Task::DeleteSpi { spi: wanted.spi.spi, unused: Some(wanted.spi) });
                 } else {
                     cx.shared.return_spi(wanted.spi);
                 }
@@ -309,7 +315,7 @@ impl Established {
         cx.shared.children.remove(&child.id);
         cx.fail(Some(&core.connection.name), core.remote, failure.clone());
         if !answering {
-            core.tasks.push_back(Task::DeleteSpi(child.inbound));
+            core.tasks.push_back(Task::DeleteSpi { spi: child.inbound, unused: None });
         }
         if matches!(child.phase, ChildPhase::Installing { wanted: true }) {
             core.child_failed(cx, child.policy, &failure);

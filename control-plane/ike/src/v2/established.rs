@@ -33,8 +33,10 @@ pub(crate) enum Active {
         child: ChildSaId,
         request: Option<RequestId>,
     },
-    /// A sign of life, or a deletion nobody waits for.
-    Other,
+    /// The deletion of what only the peer has; the SPI is free afterwards.
+    DeleteSpi(Option<LeasedSpi>),
+    /// A sign of life.
+    Probe,
 }
 
 impl Established {
@@ -65,6 +67,7 @@ impl Established {
         match self.active.take() {
             Some(Active::CreateChild(requested)) => cx.shared.return_spi(requested.wanted.spi),
             Some(Active::DeleteChild { request: Some(request), .. }) => cx.shared.terminated(request),
+            Some(Active::DeleteSpi(Some(unused))) => cx.shared.return_spi(unused),
             _ => {}
         }
     }
@@ -114,7 +117,8 @@ pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Cont
                 cx.shared.terminated(request);
             }
         }
-        Some(Active::Other) | None => {}
+        Some(Active::DeleteSpi(Some(unused))) => cx.shared.return_spi(unused),
+        Some(Active::DeleteSpi(None) | Active::Probe) | None => {}
     }
     State::Established(state)
 }
@@ -139,7 +143,7 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
                 break;
             }
             Task::DeleteChild { child, request } => informational::delete_child(&mut state, core, cx, child, request),
-            Task::DeleteSpi(spi) => informational::delete_spi(&mut state, core, cx, spi),
+            Task::DeleteSpi { spi, unused } => informational::delete_spi(&mut state, core, cx, spi, unused),
             Task::Probe => informational::probe(&mut state, core, cx),
             Task::DeleteIkeSa => return informational::delete(State::Established(state), core, cx),
         };

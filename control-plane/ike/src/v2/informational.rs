@@ -7,7 +7,7 @@ use ike_wire::{Delete, ExchangeType, Notify, NotifyType, Payload, Protocol};
 use ipsec_types::{ChildSaId, Instant, Spi};
 
 use crate::child::{ChildPhase, LINGER};
-use crate::context::Context;
+use crate::context::{Context, LeasedSpi};
 use crate::error::Failure;
 use crate::io::{Output, RequestId};
 use crate::v2::init::notification;
@@ -94,10 +94,16 @@ pub(crate) fn delete_child(
 }
 
 /// `HDR, SK {D}  -->` for a Child SA that only the peer has.
-pub(crate) fn delete_spi(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, spi: Spi) -> Result<(), Failure> {
+pub(crate) fn delete_spi(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    spi: Spi,
+    unused: Option<LeasedSpi>,
+) -> Result<(), Failure> {
     let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: alloc::vec![spi.value()] });
     core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[payload])?;
-    state.active = Some(Active::Other);
+    state.active = Some(Active::DeleteSpi(unused));
     Ok(())
 }
 
@@ -105,7 +111,7 @@ pub(crate) fn delete_spi(state: &mut Established, core: &mut Core, cx: &mut Cont
 pub(crate) fn probe(state: &mut Established, core: &mut Core, cx: &mut Context<'_>) -> Result<(), Failure> {
     cx.shared.count("probes_sent");
     core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[])?;
-    state.active = Some(Active::Other);
+    state.active = Some(Active::Probe);
     Ok(())
 }
 
