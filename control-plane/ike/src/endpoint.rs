@@ -94,6 +94,11 @@ impl Endpoint {
         self.sas.values().filter_map(|sa| sa.status(now)).collect()
     }
 
+    /// One of them; `None` where it is gone.
+    pub fn ike_sa(&self, id: IkeSaId, now: Instant) -> Option<IkeSaStatus> {
+        self.sas.get(&id)?.status(now)
+    }
+
     /// Counters by name.
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats: Vec<_> = self.shared.stats.iter().map(|(name, value)| (*name, *value)).collect();

@@ -124,6 +124,21 @@ fn a_deletion_whose_answer_was_lost_is_answered_again() {
 }
 
 #[test]
+fn one_ike_sa_is_shown_as_among_all_and_no_longer_than_those() {
+    let mut pair = Pair::default(44);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let now = pair.now;
+    let [shown] = &pair.ike_sas(A)[..] else { panic!() };
+    assert_eq!(pair.gateway(A).endpoint.ike_sa(shown.id, now).as_ref(), Some(shown));
+    assert_eq!(pair.gateway(A).endpoint.ike_sa(IkeSaId(shown.id.0 + 1), now), None);
+    // B deletes: A still remembers its answer, but the IKE SA is gone.
+    pair.terminate(B, Target::Connection("lab".into()));
+    pair.run(SECOND);
+    assert_eq!(pair.gateway(A).endpoint.ike_sa(shown.id, now), None);
+}
+
+#[test]
 fn both_sides_delete_at_the_same_time() {
     for target in [Target::Child("net".into()), Target::Connection("lab".into())] {
         let mut pair = Pair::default(25);
