@@ -107,7 +107,7 @@ fn an_spi_serves_one_install_and_only_when_leased() {
 #[test]
 fn an_install_that_cannot_be_is_refused_whole() {
     let mut gateway = gateway();
-    let sa = ChildSa::prepare(&mut gateway, Suite::PLAIN);
+    let mut sa = ChildSa::prepare(&mut gateway, Suite::PLAIN);
     let good = sa.message();
     let cases = [
         (v1::Install { policy: 99, ..good.clone() }, Reason::NotFound),
@@ -121,11 +121,15 @@ fn an_install_that_cannot_be_is_refused_whole() {
         (v1::Install { replay_window: u32::MAX, ..good.clone() }, Reason::Invalid),
     ];
     for (message, reason) in cases {
-        assert_refused(&gateway.controller.run(Operation::Install(message)), reason);
+        let inbound_spi = gateway.controller.lease();
+        assert_refused(&gateway.controller.run(Operation::Install(v1::Install { inbound_spi, ..message })), reason);
+        let again = Operation::Install(v1::Install { inbound_spi, ..good.clone() });
+        assert_refused(&gateway.controller.run(again), Reason::SpiNotLeased);
     }
     assert_eq!(gateway.controller.child_sas(), []);
-    // Nothing was used up.
-    gateway.controller.done(Operation::Install(good));
+    // Nothing was used up but the leases.
+    sa.inbound_spi = gateway.controller.lease();
+    gateway.controller.done(sa.install());
     sa.expect_sent(&mut gateway, 1, "at last");
 }
 
