@@ -94,6 +94,13 @@ impl Wants {
         }
     }
 
+    /// The negotiation of `policy` is to begin anew, without a rest.
+    pub(crate) fn again(&mut self, policy: PolicyId) {
+        if let Some(want) = self.0.get_mut(&policy).filter(|want| want.phase == Phase::Running) {
+            want.phase = Phase::Ready;
+        }
+    }
+
     /// Done; gives back who waited.
     pub(crate) fn succeeded(&mut self, policy: PolicyId) -> Vec<Waiter> {
         self.0.remove(&policy).map(|want| want.waiters).unwrap_or_default()

@@ -123,6 +123,50 @@ fn a_deletion_whose_answer_was_lost_is_answered_again() {
     }
 }
 
+/// CREATE_CHILD_SA cannot be offered, or is refused, without a key exchange that IKE_AUTH does not ask for.
+#[test]
+fn a_child_sa_that_cannot_be_created_again_comes_with_a_new_ike_sa() {
+    for with_pfs in [&[A, B][..], &[B], &[A]] {
+        let [mut a, mut b] = [A, B].map(config);
+        for (side, config) in [(A, &mut a), (B, &mut b)] {
+            if with_pfs.contains(&side) {
+                config.connections[0].children[0].proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+            }
+        }
+        let mut pair = Pair::new(45, a, b);
+        for round in 1..=3 {
+            let request = pair.initiate(A);
+            pair.run(SECOND);
+            assert!(matches!(pair.answer(A, request), Some(Ok(Answer::Initiated { .. }))), "{with_pfs:?} {round}");
+            assert_eq!(pair.assert_mirrored(), 1);
+            assert_eq!((pair.established(A), pair.established(B)), (1, 1), "{with_pfs:?} {round}");
+            assert_eq!(pair.stat(A, "ike_sas_established"), round);
+            pair.terminate(B, Target::Child("net".into()));
+            pair.run(SECOND);
+        }
+    }
+}
+
+/// The IKE SA stays for the Child SAs that it has.
+#[test]
+fn a_further_child_sa_that_cannot_be_created_fails_alone() {
+    let [mut a, b] = [A, B].map(config);
+    let children = &mut a.connections[0].children;
+    let mut other = config(A).connections.remove(0).children.remove(0);
+    other.name = "other".into();
+    other.policy = ipsec_types::PolicyId(2);
+    other.proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+    children.push(other);
+    let mut pair = Pair::new(46, a, b);
+    pair.initiate(A);
+    pair.run(SECOND);
+    let request = pair.initiate_child(A, "other");
+    pair.run(SECOND);
+    assert!(matches!(pair.answer(A, request), Some(Err(Failure::Local(_)))));
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert_eq!(pair.stat(A, "ike_sas_established"), 1);
+}
+
 #[test]
 fn one_ike_sa_is_shown_as_among_all_and_no_longer_than_those() {
     let mut pair = Pair::default(44);

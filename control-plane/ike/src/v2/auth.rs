@@ -289,7 +289,9 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
     let nonces = [&transcript.initiator_nonce[..], &transcript.responder_nonce];
     let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Ignored };
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
-    established.take_answer(core, cx, &wanted, &offer);
+    if let Err(failure) = established.take_answer(core, cx, &wanted, &offer) {
+        core.wanted_child_failed(cx, wanted.index, &failure);
+    }
     State::Established(established)
 }
 

@@ -226,6 +226,13 @@ impl Core {
         cx.shared.child_failed(cx.now, policy, failure);
     }
 
+    /// The same, for the child with this index.
+    pub(crate) fn wanted_child_failed(&mut self, cx: &mut Context<'_>, index: usize, failure: &Failure) {
+        if let Some(policy) = self.connection.child(index).map(|child| child.policy) {
+            self.child_failed(cx, policy, failure);
+        }
+    }
+
     /// Everything that waited for something under this IKE SA is told that it will not come.
     pub(crate) fn release(&mut self, cx: &mut Context<'_>, failure: &Failure) {
         self.window.withdraw();

@@ -146,8 +146,15 @@ fn accept(
 }
 
 impl Established {
-    /// The peer has answered a Child SA that was asked for, in IKE_AUTH or CREATE_CHILD_SA.
-    pub(crate) fn take_answer(&mut self, core: &mut Core, cx: &mut Context<'_>, wanted: &WantedChild, offer: &Offer<'_>) {
+    /// The peer has answered a Child SA that was asked for, in IKE_AUTH or CREATE_CHILD_SA. Who waits for it is still to be told of a
+    /// failure.
+    pub(crate) fn take_answer(
+        &mut self,
+        core: &mut Core,
+        cx: &mut Context<'_>,
+        wanted: &WantedChild,
+        offer: &Offer<'_>,
+    ) -> Result<(), Failure> {
         let refusal = notification(offer.payloads, NotifyType::is_error).map(|notify| notify.kind);
         let has_answer = parts(offer.payloads).is_some();
         let result = match refusal {
@@ -155,9 +162,11 @@ impl Established {
             _ => accept(core, cx, &self.sk, &self.authenticated, wanted, offer),
         };
         match result {
-            Ok(child) => self.children.push(child),
+            Ok(child) => {
+                self.children.push(child);
+                Ok(())
+            }
             Err(failure) => {
-                let policy = core.connection.child(wanted.index).map(|child| child.policy);
                 if has_answer {
                     // The peer has installed its half; it is told to remove it by the SPI that it knows.
                     core.tasks.push_back(Task::DeleteSpi { spi: wanted.spi.spi, unused: Some(wanted.spi) });
@@ -165,10 +174,21 @@ impl Established {
                     cx.shared.return_spi(wanted.spi);
                 }
                 cx.fail(Some(&core.connection.name), core.remote, failure.clone());
-                if let Some(policy) = policy {
-                    core.child_failed(cx, policy, &failure);
-                }
+                Err(failure)
             }
+        }
+    }
+
+    /// CREATE_CHILD_SA has failed for good. An IKE SA without any Child SA makes way for a new one: its IKE_AUTH asks for no key exchange
+    /// of the Child SA's own and may succeed where this cannot.
+    pub(crate) fn cannot_create(&self, core: &mut Core, cx: &mut Context<'_>, index: usize, failure: &Failure) {
+        if self.children.iter().any(|child| child.phase != ChildPhase::Deleting) {
+            return core.wanted_child_failed(cx, index, failure);
+        }
+        core.tasks.retain(|task| !matches!(task, Task::CreateChild(_)));
+        core.tasks.push_front(Task::DeleteIkeSa);
+        for policy in core::mem::take(&mut core.wanted) {
+            cx.shared.wants.again(policy);
         }
     }
 
@@ -210,7 +230,14 @@ pub(crate) fn on_response(state: &mut Established, core: &mut Core, cx: &mut Con
     let nonce = message.payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce.octets()) } else { None });
     let nonces = [&requested.nonce[..], nonce.unwrap_or_default()];
     let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Refused };
-    state.take_answer(core, cx, &requested.wanted, &offer);
+    let index = requested.wanted.index;
+    match state.take_answer(core, cx, &requested.wanted, &offer) {
+        Err(failure @ Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::NO_ADDITIONAL_SAS)) => {
+            state.cannot_create(core, cx, index, &failure);
+        }
+        Err(failure) => core.wanted_child_failed(cx, index, &failure),
+        Ok(()) => {}
+    }
 }
 
 /// The responder's side. Rekeying, of either kind, is refused: the peer may set up a new SA instead (section 1.3).

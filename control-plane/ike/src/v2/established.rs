@@ -157,8 +157,6 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
 fn begin_child(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, index: usize, spi: LeasedSpi) {
     if let Err(failure) = create_child::send_request(state, core, cx, index, spi) {
         cx.shared.return_spi(spi);
-        if let Some(policy) = core.connection.child(index).map(|child| child.policy) {
-            core.child_failed(cx, policy, &failure);
-        }
+        state.cannot_create(core, cx, index, &failure);
     }
 }
