@@ -178,7 +178,10 @@ impl Driver {
                     let _ = reply.send(result);
                 }
             }
-            event => self.journal.event(&event, || self.endpoint.ike_sas(self.now())),
+            event => {
+                let now = self.now();
+                self.journal.event(&event, || self.endpoint.ike_sas(now));
+            }
         }
     }
 

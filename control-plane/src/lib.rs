@@ -9,6 +9,7 @@ mod northbound;
 mod offload;
 mod southbound;
 pub mod telemetry;
+mod throttle;
 
 use std::time::Duration;
 

@@ -7,7 +7,10 @@ use culvert_proto::control::v1::{TraceRecord, WatchEvent, trace_record};
 use ike::io::{Event, IkeSaId, IkeSaStatus, Record, Trace, TracedField, TracedPayload};
 use ipsec_types::ChildSaId;
 use tokio::sync::broadcast;
+use tokio::time::Instant as Clock;
 use tracing_subscriber::EnvFilter;
+
+use crate::throttle::Throttle;
 
 /// Sends the log to standard error. `level` is one of tracing's, or a filter such as `info,culvert_control=debug`.
 ///
@@ -23,6 +26,12 @@ pub fn init(level: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
 const KEPT: usize = 1024;
 /// Records a slow reader may lag behind before it loses some.
 const LAG: usize = 1024;
+/// Messages before there is an IKE SA that are kept, for each connection in each second: anybody can send them, in anybody's name.
+const MOST_CLEAR: u32 = 20;
+/// Failed negotiations that are logged, for each connection in each second.
+const MOST_FAILURES: u32 = 10;
+/// Characters of a failure that are shown: some quote what the peer has sent.
+const LONGEST_FAILURE: usize = 500;
 
 /// The recent past, and those who follow it.
 #[derive(Debug)]
@@ -30,11 +39,19 @@ pub(crate) struct Journal {
     recent: VecDeque<TraceRecord>,
     traces: broadcast::Sender<TraceRecord>,
     events: broadcast::Sender<WatchEvent>,
+    clear: Throttle,
+    failures: Throttle,
 }
 
 impl Journal {
     pub(crate) fn new() -> Self {
-        Self { recent: VecDeque::with_capacity(KEPT), traces: broadcast::channel(LAG).0, events: broadcast::channel(LAG).0 }
+        Self {
+            recent: VecDeque::with_capacity(KEPT),
+            traces: broadcast::channel(LAG).0,
+            events: broadcast::channel(LAG).0,
+            clear: Throttle::new(MOST_CLEAR),
+            failures: Throttle::new(MOST_FAILURES),
+        }
     }
 
     /// Events from now on.
@@ -47,9 +64,19 @@ impl Journal {
         (self.recent.iter().cloned().collect(), self.traces.subscribe())
     }
 
-    /// Keeps and passes on a record.
+    /// Keeps and passes on a record; of messages before there is an IKE SA only some.
     pub(crate) fn trace(&mut self, trace: Trace) {
-        let record = trace_record(trace);
+        if trace.responder_spi.is_none() && matches!(trace.record, Record::Message { .. }) {
+            match self.clear.pass(trace.connection.as_deref().unwrap_or_default(), Clock::now()) {
+                Some(0) => {}
+                Some(held) => self.keep(step("left out", vec![format!("{held} messages without an IKE SA: too many a second")])),
+                None => return,
+            }
+        }
+        self.keep(trace_record(trace));
+    }
+
+    fn keep(&mut self, record: TraceRecord) {
         if self.recent.len() == KEPT {
             self.recent.pop_front();
         }
@@ -59,7 +86,14 @@ impl Journal {
     }
 
     /// Logs and passes on an event. `sas` tells which SAs stand now.
-    pub(crate) fn event(&self, event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) {
+    pub(crate) fn event(&mut self, event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) {
+        if let Event::NegotiationFailed { connection, .. } = event {
+            match self.failures.pass(connection.as_deref().unwrap_or_default(), Clock::now()) {
+                Some(0) => {}
+                Some(held) => tracing::warn!("negotiation-failed: {held} more, too many a second to be shown"),
+                None => return,
+            }
+        }
         if let Some(event) = watch_event(event, sas) {
             self.announce(event);
         }
@@ -152,10 +186,18 @@ fn watch_event(event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) -> Option<
         Event::NegotiationFailed { connection, remote, failure } => {
             let connection = connection.as_deref().unwrap_or("");
             let with = if connection.is_empty() { String::new() } else { format!("{connection} ") };
-            happening("negotiation-failed", connection, "", format!("{with}with {remote}: {failure}"))
+            happening("negotiation-failed", connection, "", format!("{with}with {remote}: {}", shortened(&failure.to_string())))
         }
         Event::Acquire { connection, child, flow } => happening("acquire", connection, child, format!("{connection}/{child} for {flow}")),
     })
+}
+
+/// At most [`LONGEST_FAILURE`] characters.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_FAILURE) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 fn find(sas: &[IkeSaStatus], id: IkeSaId) -> Option<&IkeSaStatus> {
@@ -228,6 +270,28 @@ mod tests {
         (0..=KEPT).for_each(|number| journal.trace(numbered(number)));
         let (recent, _) = journal.follow();
         assert_eq!((recent.len(), title(&recent[0]), title(&recent[KEPT - 1])), (KEPT, "1", KEPT.to_string().as_str()));
+    }
+
+    #[test]
+    fn strangers_neither_fill_the_journal_nor_the_log() {
+        let mut journal = Journal::new();
+        let mut events = journal.watch();
+        let address = "192.0.2.9:500".parse().unwrap();
+        let (title, payloads) = ("IKE_SA_INIT request 0".to_owned(), Vec::new());
+        let record =
+            Record::Message { outbound: false, local: address, remote: address, title, payloads, octets: 1, retransmission: false };
+        let message = |responder_spi| Trace { connection: None, initiator_spi: None, responder_spi, record: record.clone() };
+        let failure = ike::error::Failure::Incompatible("ü".repeat(70_000));
+        let failed = Event::NegotiationFailed { connection: None, remote: address, failure };
+        for _ in 0..KEPT {
+            journal.trace(message(None));
+            journal.event(&failed, Vec::new);
+        }
+        // A slow machine may need a few seconds for this.
+        assert!(journal.follow().0.len() < KEPT / 2, "{}", journal.follow().0.len());
+        assert!(events.len() < KEPT / 2 && events.try_recv().unwrap().text.len() < 2 * LONGEST_FAILURE + 100);
+        (0..KEPT).for_each(|_| journal.trace(message(ipsec_types::IkeSpi::new(1))));
+        assert!(journal.follow().0.iter().all(|record| record.responder_spi == 1), "what belongs to an IKE SA is kept");
     }
 
     #[test]
