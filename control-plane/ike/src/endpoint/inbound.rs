@@ -12,7 +12,8 @@ use crate::v2::init;
 use crate::v2::keys::Role;
 use crate::v2::receive::trace_clear;
 
-/// IKE SAs that are not authenticated, or were refused and are remembered, at most. COOKIE keeps out those who cannot receive at their address long before.
+/// IKE SAs that are not authenticated, or were refused and are remembered, at most. COOKIE keeps out those who cannot receive at their
+/// address long before.
 const MOST_HALF_OPEN: usize = 10_000;
 
 impl Endpoint {
