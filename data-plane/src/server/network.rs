@@ -109,6 +109,10 @@ impl Core {
     fn on_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Acquire { policy, slot, flow } => {
+                // It may be older than the policies in force.
+                if !self.protects(policy) || self.slots.slot(policy) != Some(slot) {
+                    return;
+                }
                 if self.acquires.repeat(policy, self.now_ms) {
                     return;
                 }

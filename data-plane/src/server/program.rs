@@ -236,14 +236,15 @@ impl Core {
             self.remove(id);
             self.emit(v1::event::Event::HardExpire(v1::HardExpire { child_sa: id.0 }));
         }
-        let in_force: HashSet<PolicyId> = self.policies.iter().map(|entry| entry.id).collect();
-        self.acquires.retain(|policy| in_force.contains(&policy));
+        let protecting = self.policies.iter().filter(|entry| entry.action == PolicyAction::Protect);
+        let protecting: HashSet<PolicyId> = protecting.map(|entry| entry.id).collect();
+        self.acquires.retain(|policy| protecting.contains(&policy));
         tracing::info!(policies = slotted.len(), "policies set");
         self.snapshot.spd = Some(Arc::new(Spd::new(slotted)));
         Ok(Step::Sent(self.publish()))
     }
 
-    fn protects(&self, policy: PolicyId) -> bool {
+    pub(super) fn protects(&self, policy: PolicyId) -> bool {
         self.policies.iter().any(|entry| entry.id == policy && entry.action == PolicyAction::Protect)
     }
 

@@ -467,21 +467,6 @@ fn an_acquire_is_one_however_many_workers_ask_and_sent_again_to_each_subscriber(
 }
 
 #[test]
-fn a_refused_acquire_is_told_to_all_workers_once() {
-    let mut rig = Rig::new(2);
-    rig.set_policies(&[1]);
-    let mut events = rig.subscribe();
-    rig.ends[0].notify(Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(3), flow: flow() });
-    rig.settle();
-    assert_eq!(news(&mut events).len(), 1);
-    let refusal = Operation::RefuseAcquire(v1::RefuseAcquire { acquire: 1, retry_after_ms: 5000 });
-    assert_eq!(rig.run(refusal.clone()), done());
-    let told = |(_, c): &&(u16, Command)| matches!(c, Command::RefuseAcquire { policy: PolicySlot(3), retry_after } if retry_after.as_millis() == 5000);
-    assert_eq!(rig.applied.iter().filter(told).count(), 2);
-    assert_eq!(reason(&rig.run(refusal)), Some(Reason::NotFound));
-}
-
-#[test]
 fn an_acquire_the_controller_left_unanswered_is_sent_again_when_a_worker_asks_again() {
     let mut rig = Rig::new(1);
     rig.set_policies(&[1]);
@@ -501,6 +486,39 @@ fn an_acquire_the_controller_left_unanswered_is_sent_again_when_a_worker_asks_ag
     assert_eq!(ask(&mut rig), []);
     rig.wait(5000);
     assert_eq!(news(&mut events), [], "nobody asks any more");
+}
+
+#[test]
+fn a_refused_acquire_is_told_to_all_workers_once() {
+    let mut rig = Rig::new(2);
+    rig.set_policies(&[1]);
+    let mut events = rig.subscribe();
+    rig.ends[0].notify(Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(0), flow: flow() });
+    rig.settle();
+    assert_eq!(news(&mut events).len(), 1);
+    let refusal = Operation::RefuseAcquire(v1::RefuseAcquire { acquire: 1, retry_after_ms: 5000 });
+    assert_eq!(rig.run(refusal.clone()), done());
+    let told = |(_, c): &&(u16, Command)| matches!(c, Command::RefuseAcquire { policy: PolicySlot(0), retry_after } if retry_after.as_millis() == 5000);
+    assert_eq!(rig.applied.iter().filter(told).count(), 2);
+    assert_eq!(reason(&rig.run(refusal)), Some(Reason::NotFound));
+}
+
+#[test]
+fn an_acquire_for_a_policy_that_is_gone_is_ignored() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let mut events = rig.subscribe();
+    let mut ask = |rig: &mut Rig, id, slot| {
+        rig.ends[0].notify(Notice::Acquire { policy: PolicyId(id), slot: PolicySlot(slot), flow: flow() });
+        rig.settle();
+        news(&mut events).len()
+    };
+    assert_eq!([(2, 0), (1, 1), (1, 0)].map(|(id, slot)| ask(&mut rig, id, slot)), [0, 0, 1]);
+    let bypass = v1::Policy { action: v1::policy::Action::Bypass.into(), ..policy(1) };
+    assert_eq!(rig.run(Operation::SetPolicies(v1::SetPolicies { policies: vec![bypass] })), done());
+    assert_eq!(ask(&mut rig, 1, 0), 0, "it does not protect any more");
+    let refusal = Operation::RefuseAcquire(v1::RefuseAcquire { acquire: 1, retry_after_ms: 5000 });
+    assert_eq!(reason(&rig.run(refusal)), Some(Reason::NotFound));
 }
 
 #[test]
@@ -628,6 +646,20 @@ fn a_neighbour_is_asked_for_and_published() {
 }
 
 #[test]
+fn a_sender_outside_the_subnets_is_no_neighbour() {
+    let mut rig = Rig::new(1);
+    for (sender, learnt) in [(Ipv4Addr::new(198, 51, 100, 1), false), (INSIDE, false), (PEER, true)] {
+        let request = slow_path::arp_request(MacAddress([2, 0, 0, 0, 0, 9]), sender, OUTSIDE);
+        rig.ends[0].punt(PuntClass::SlowPath, Origin::Port(PortId(1)), &request);
+        rig.settle();
+        let [replies, others] =
+            [true, false].map(|reply| rig.applied.iter().filter(|(_, c)| matches!(c, Command::Transmit { .. }) == reply).count());
+        assert_eq!((replies, others > 0), (1, learnt), "{sender}");
+        rig.applied.clear();
+    }
+}
+
+#[test]
 fn ike_crosses_in_both_directions() {
     let mut rig = Rig::new(1);
     let datagram = v1::Datagram {
@@ -662,20 +694,6 @@ fn ike_crosses_in_both_directions() {
     let Some((_, Command::Transmit { via: Via::Route, frame })) = rig.applied.last() else { panic!("{:?}", rig.applied) };
     assert_eq!(punt::from_packet(frame.bytes()), Some(mirrored));
     assert_eq!((rig.counter("ike_sent"), rig.counter("ike_refused")), (1, 1), "never from a foreign address");
-}
-
-#[test]
-fn a_sender_outside_the_subnets_is_no_neighbour() {
-    let mut rig = Rig::new(1);
-    for (sender, learnt) in [(Ipv4Addr::new(198, 51, 100, 1), false), (INSIDE, false), (PEER, true)] {
-        let request = slow_path::arp_request(MacAddress([2, 0, 0, 0, 0, 9]), sender, OUTSIDE);
-        rig.ends[0].punt(PuntClass::SlowPath, Origin::Port(PortId(1)), &request);
-        rig.settle();
-        let [replies, others] =
-            [true, false].map(|reply| rig.applied.iter().filter(|(_, c)| matches!(c, Command::Transmit { .. }) == reply).count());
-        assert_eq!((replies, others > 0), (1, learnt), "{sender}");
-        rig.applied.clear();
-    }
 }
 
 #[test]

@@ -178,6 +178,13 @@ async fn a_child_sa_is_programmed_and_listed_without_keys() {
 async fn an_acquire_is_sent_again_on_subscribing() {
     let running = Running::start(None);
     let mut client = running.client().await;
+    let epoch = attach(&mut client).await;
+    let (program, stream) = requests();
+    let mut answers = client.program(stream).await.unwrap().into_inner();
+    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] });
+    let operations = vec![v1::Operation { id: 1, operation: Some(policies) }];
+    program.send(v1::ProgramRequest { epoch, operations }).await.unwrap();
+    assert_eq!(message(&mut answers).await.unwrap().unwrap().outcomes[0].outcome, Some(done()));
     running.notices.send(Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(0), flow: flow() }).await.unwrap();
     for _ in 0..2 {
         let epoch = attach(&mut client).await;
