@@ -122,7 +122,7 @@ pub enum Notice {
         /// Its source.
         remote: Ipv4Addr,
     },
-    /// The outbound half has used its last sequence number.
+    /// The outbound half has used its last sequence number. Repeats are few, not one per packet.
     SequenceExhausted(ChildSaId),
 }
 
@@ -250,6 +250,7 @@ struct InboundCounters {
 struct OutboundCounters {
     packets: AtomicU64,
     octets: AtomicU64,
+    exhausted_reported: AtomicBool,
 }
 
 impl SaState {
@@ -304,6 +305,15 @@ impl SaState {
             self.inbound.moved_ms.store(now_ms, Ordering::Relaxed);
         }
         may
+    }
+
+    /// Reports through `report`, which says whether it could, that the sequence numbers are used up: once, or once from each of several
+    /// workers that find out at the same time.
+    pub(crate) fn report_exhausted(&self, report: impl FnOnce() -> bool) {
+        let reported = &self.outbound.exhausted_reported;
+        if !reported.load(Ordering::Relaxed) && report() {
+            reported.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Counts a sent packet. Several workers may.

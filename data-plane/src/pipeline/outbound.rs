@@ -121,7 +121,7 @@ fn protect<'a, B: Buffer>(cx: Context<'a>, sa: &'a InstalledSa, packet: &Outgoin
     }
     forward(packet, buffer)?;
     let number = sa.outbound.take_one().map_err(|_| {
-        cx.notify(Notice::SequenceExhausted(sa.id));
+        sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
         Verdict::SequenceExhausted
     })?;
     let plan = seal::prepare(number, buffer).map_err(|error| match error {
