@@ -42,6 +42,8 @@ pub(super) struct Acquires<B> {
     /// Never longer than `limits.packets`, which it has room for from the start.
     held: VecDeque<Held<B>>,
     policies: Box<[Asked]>,
+    /// A question found the queue to the server full.
+    lost: bool,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,12 @@ enum Fate {
 
 impl<B: Buffer> Acquires<B> {
     pub(super) fn new(limits: AcquireLimits, policies: usize) -> Self {
-        Self { limits, held: VecDeque::with_capacity(limits.packets), policies: vec![Asked::default(); policies].into_boxed_slice() }
+        Self {
+            limits,
+            held: VecDeque::with_capacity(limits.packets),
+            policies: vec![Asked::default(); policies].into_boxed_slice(),
+            lost: false,
+        }
     }
 
     /// Takes a packet out of the burst and asks for an SA, if nobody has yet.
@@ -92,7 +99,9 @@ impl<B: Buffer> Acquires<B> {
         }
         if asked.asked_ms == 0 || cx.now_ms >= asked.asked_ms + REPEAT_MS {
             let notice = Notice::Acquire { policy: entry.id, slot: entry.slot, flow: packet.flow };
-            asked.asked_ms = if cx.notify(notice) { cx.now_ms.max(1) } else { 0 };
+            let sent = cx.notify(notice);
+            asked.asked_ms = if sent { cx.now_ms.max(1) } else { 0 };
+            self.lost |= !sent;
         }
         if full || asked.held >= self.limits.packets_per_policy {
             return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
@@ -120,6 +129,9 @@ impl<B: Buffer> Acquires<B> {
         burst: &mut Burst<B>,
         outgoing: &mut ArrayVec<Outgoing, BURST>,
     ) -> bool {
+        if self.lost {
+            self.ask_again(cx);
+        }
         let expired = self.held.front().is_some_and(|held| cx.now_ms >= held.until_ms);
         if !expired && !self.held.iter().any(|held| self.goes_on(sas, held)) {
             return false;
@@ -177,6 +189,22 @@ impl<B: Buffer> Acquires<B> {
         });
         if let Some(asked) = self.policies.get_mut(entry.slot.index()) {
             *asked = Asked { policy: Some(entry.id), refused_until_ms: until_ms, ..Asked::default() };
+        }
+    }
+
+    /// Asks for the packets whose question was lost: no other packet may come to ask.
+    fn ask_again(&mut self, cx: Context<'_>) {
+        self.lost = false;
+        for held in &self.held {
+            let Some(asked) = self.policies.get_mut(held.slot.index()) else { continue };
+            if asked.policy != Some(held.policy) || asked.asked_ms != 0 {
+                continue;
+            }
+            if !cx.notify(Notice::Acquire { policy: held.policy, slot: held.slot, flow: held.flow }) {
+                self.lost = true;
+                return;
+            }
+            asked.asked_ms = cx.now_ms.max(1);
         }
     }
 

@@ -133,6 +133,20 @@ fn what_waits_for_an_sa_is_bounded_by_policy_and_in_all() {
 }
 
 #[test]
+fn an_acquire_that_found_the_queue_full_is_told_as_soon_as_there_is_room() {
+    let mut gateway = Gateway::protecting(1);
+    let other = Notice::NeighborMiss { port: UNPROTECTED, address: [192, 0, 2, 9].into() };
+    while gateway.pipeline.end().notify(other) {}
+    gateway.receive(PROTECTED, [&ping(0)[..], &ping(1)]);
+    gateway.later(1);
+    assert!(gateway.notices().iter().all(|notice| *notice == other));
+    gateway.later(1);
+    assert!(matches!(gateway.notices()[..], [Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(1), .. }]));
+    gateway.later(1);
+    assert_eq!((gateway.notices(), gateway.total()), (vec![], 0));
+}
+
+#[test]
 fn an_acquire_is_repeated_once_a_second_while_packets_come() {
     let mut gateway = Gateway::protecting(1);
     for (after, expected) in [(0, 1), (999, 0), (1, 1), (500, 0), (500, 1)] {
