@@ -180,7 +180,7 @@ impl Driver {
             }
             event => {
                 let now = self.now();
-                self.journal.event(&event, || self.endpoint.ike_sas(now));
+                self.journal.event(&event, |id| self.endpoint.ike_sa(id, now));
             }
         }
     }

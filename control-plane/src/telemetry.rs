@@ -85,8 +85,8 @@ impl Journal {
         self.recent.push_back(record);
     }
 
-    /// Logs and passes on an event. `sas` tells which SAs stand now.
-    pub(crate) fn event(&mut self, event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) {
+    /// Logs and passes on an event. `status` tells how an IKE SA stands now.
+    pub(crate) fn event(&mut self, event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus>) {
         if let Event::NegotiationFailed { connection, .. } = event {
             match self.failures.pass(connection.as_deref().unwrap_or_default(), Clock::now()) {
                 Some(0) => {}
@@ -94,7 +94,7 @@ impl Journal {
                 None => return,
             }
         }
-        if let Some(event) = watch_event(event, sas) {
+        if let Some(event) = watch_event(event, status) {
             self.announce(event);
         }
     }
@@ -145,17 +145,13 @@ pub(crate) fn step(title: &str, lines: Vec<String>) -> TraceRecord {
 }
 
 /// `None` for answers, which go to whoever asked.
-fn watch_event(event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) -> Option<WatchEvent> {
-    let sas = match event {
-        Event::IkeSaEstablished(_) | Event::ChildSaInstalled { .. } | Event::ChildSaClosed { .. } => sas(),
-        _ => Vec::new(),
-    };
+fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus>) -> Option<WatchEvent> {
     Some(match event {
         Event::Answer { .. } => return None,
         Event::IkeSaEstablished(id) => {
-            let sa = find(&sas, *id);
-            let connection = sa.map_or("", |sa| &sa.connection);
-            let text = sa.map_or_else(|| format!("IKE SA {}", id.0), established);
+            let sa = status(*id);
+            let connection = sa.as_ref().map_or("", |sa| &sa.connection);
+            let text = sa.as_ref().map_or_else(|| format!("IKE SA {}", id.0), established);
             happening("ike-sa-established", connection, "", text)
         }
         Event::IkeSaClosed { id, connection, failure } => {
@@ -163,7 +159,8 @@ fn watch_event(event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) -> Option<
             happening("ike-sa-deleted", connection, "", format!("IKE SA {} of {connection}{why}", id.0))
         }
         Event::ChildSaInstalled { ike_sa, child } => {
-            let sa = find(&sas, *ike_sa);
+            let sa = status(*ike_sa);
+            let sa = sa.as_ref();
             let status = sa.and_then(|sa| sa.children.iter().find(|status| status.id == *child));
             let (connection, name) = (sa.map_or("", |sa| &sa.connection), status.map_or("", |status| &status.name));
             let text = status.map_or_else(
@@ -180,8 +177,8 @@ fn watch_event(event: &Event, sas: impl FnOnce() -> Vec<IkeSaStatus>) -> Option<
             happening("child-sa-installed", connection, name, text)
         }
         Event::ChildSaClosed { ike_sa, child, name } => {
-            let connection = find(&sas, *ike_sa).map_or("", |sa| &sa.connection);
-            happening("child-sa-deleted", connection, name, format!("Child SA {} {name}", ChildSaId(child.0)))
+            let connection = status(*ike_sa).map_or_else(String::new, |sa| sa.connection);
+            happening("child-sa-deleted", &connection, name, format!("Child SA {} {name}", ChildSaId(child.0)))
         }
         Event::NegotiationFailed { connection, remote, failure } => {
             let connection = connection.as_deref().unwrap_or("");
@@ -198,10 +195,6 @@ fn shortened(text: &str) -> String {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),
     }
-}
-
-fn find(sas: &[IkeSaStatus], id: IkeSaId) -> Option<&IkeSaStatus> {
-    sas.iter().find(|sa| sa.id == id)
 }
 
 fn established(sa: &IkeSaStatus) -> String {
@@ -285,7 +278,7 @@ mod tests {
         let failed = Event::NegotiationFailed { connection: None, remote: address, failure };
         for _ in 0..KEPT {
             journal.trace(message(None));
-            journal.event(&failed, Vec::new);
+            journal.event(&failed, |_| None);
         }
         // A slow machine may need a few seconds for this.
         assert!(journal.follow().0.len() < KEPT / 2, "{}", journal.follow().0.len());
