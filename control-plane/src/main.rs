@@ -1,6 +1,7 @@
 //! `culvert-control`: reads the command line and turns the system's signals into the daemon's.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -40,21 +41,26 @@ fn main() -> ExitCode {
 fn check(file: &Path, json: bool) -> ExitCode {
     let loaded = config::load(file);
     match &loaded {
-        Ok(loaded) if json => println!("{}", summary(file, loaded)),
+        Ok(loaded) if json => say(&summary(file, loaded)),
         Ok(loaded) => {
             let summary = summary(file, loaded);
-            println!(
+            say(&format_args!(
                 "{}: {} connections, {} children, {} policies",
                 file.display(),
                 summary["connections"],
                 summary["children"],
                 summary["policies"]
-            );
+            ));
         }
-        Err(faults) if json => faults.iter().for_each(|fault| println!("{}", finding(fault))),
+        Err(faults) if json => faults.iter().for_each(|fault| say(&finding(fault))),
         Err(faults) => print_faults(faults),
     }
     if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// A line to standard output. Whoever reads it may have seen enough; the exit status says the rest.
+fn say(line: &dyn fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// What a configuration without faults holds.

@@ -4,7 +4,9 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -75,6 +77,18 @@ fn a_check_says_what_is_wrong_and_exits_by_it() {
     let json = culvert_control(&["--json", "--check"], &folder).output().unwrap();
     let summary: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!((json.status.code(), summary["children"].as_u64()), (Some(0), Some(1)));
+}
+
+#[test]
+fn a_check_whose_reader_has_seen_enough_still_exits_by_what_it_found() {
+    let folder = folder();
+    for (mode, code) in [(0o600, 0), (0o644, 1)] {
+        protect(&folder, mode);
+        let (read, write) = UnixStream::pair().unwrap();
+        drop(read);
+        let output = culvert_control(&["--json", "--check"], &folder).stdout(OwnedFd::from(write)).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+    }
 }
 
 #[test]
