@@ -173,15 +173,19 @@ impl ChildSa {
 
     /// The peer sends a packet through this SA; the host gets it.
     pub(crate) fn expect_opened(&mut self, gateway: &mut Gateway, text: &str) {
+        let before = gateway.counters();
         self.send_sealed(gateway, &inner(super::PROTECTED, HOST, 64, text));
         let delivered = gateway.scapy.build(&inner(super::PROTECTED, HOST, 63, text));
         assert_eq!(hex(&gateway.wire.expect_packet(Side::Lan, "opened packet")), hex(&delivered));
+        gateway.controller.await_counter(&before, "opened");
     }
 
     /// The host sends a packet, the gateway seals it under this number, and scapy opens it.
     pub(crate) fn expect_sent(&self, gateway: &mut Gateway, number: u64, text: &str) {
+        let before = gateway.counters();
         gateway.send_built(Side::Lan, &inner(HOST, super::PROTECTED, 64, text));
         let expected = gateway.scapy.build(&inner(HOST, super::PROTECTED, 63, text));
         assert_eq!(hex(&self.expect_sealed(gateway, number)), hex(&expected));
+        gateway.controller.await_counter(&before, "sealed");
     }
 }

@@ -140,6 +140,11 @@ impl Controller {
         }
     }
 
+    /// Waits until a counter has risen. A packet may arrive before it is counted: the driver takes it first.
+    pub(crate) fn await_counter(&mut self, before: &Counters, name: &str) {
+        within(PATIENCE, name, || (self.counters().of(name) > before.of(name)).then_some(()));
+    }
+
     /// Subscribes to events.
     pub(crate) fn subscribe(&mut self) -> Events {
         Events(wait(&self.runtime, self.client.events(v1::EventsRequest { epoch: self.epoch })).unwrap().into_inner())
