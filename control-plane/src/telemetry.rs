@@ -116,7 +116,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "child_sas_installed" => "pairs of ESP SAs installed",
         "cookies_sent" => "initiators asked for a cookie (RFC 7296 section 2.6)",
         "ike_sas_established" => "IKE SAs whose peers are authenticated",
-        "ike_sas_half_open" => "IKE SAs whose peers are not authenticated yet, now",
+        "ike_sas_half_open" => "IKE SAs whose peers are not authenticated yet, and those refused in the last 30 s, now",
         "messages_dropped" => "IKE messages not sent, as the data plane took them too slowly",
         "messages_ignored" => "IKE messages without a use: duplicates, late, or for no SA (RFC 7296 section 2.1)",
         "messages_malformed" => "IKE messages that cannot be read",
