@@ -17,9 +17,18 @@ impl Clock {
     /// Milliseconds since the start, plus one.
     #[inline]
     pub fn now_ms(&self) -> u64 {
-        millis(self.start.elapsed()).saturating_add(1)
+        self.now_us() / MICROS
+    }
+
+    /// Microseconds since the start, plus a millisecond: [`Self::now_ms`] at the same moment is a thousandth of it.
+    #[inline]
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX).saturating_add(MICROS)
     }
 }
+
+/// Microseconds in a millisecond.
+pub const MICROS: u64 = 1000;
 
 /// Whole milliseconds of a duration.
 pub fn millis(duration: Duration) -> u64 {

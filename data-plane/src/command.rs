@@ -407,6 +407,11 @@ impl WorkerHandle {
         self.channel.applied.load(Ordering::Acquire) >= ticket.0
     }
 
+    /// Commands that the worker has not taken yet.
+    pub fn queued(&self) -> usize {
+        self.channel.commands.len()
+    }
+
     /// The next notice.
     pub fn notice(&self) -> Option<Notice> {
         self.channel.notices.pop()

@@ -175,6 +175,8 @@ fn read(port: &Port) -> PortReading {
         link_up: port.link_is_up().unwrap_or_default(),
         rx_packets: stats.rx_packets,
         tx_packets: stats.tx_packets,
+        rx_octets: stats.rx_octets,
+        tx_octets: stats.tx_octets,
         rx_missed: stats.rx_missed + stats.rx_no_mbuf,
         tx_dropped: stats.tx_errors,
     }

@@ -36,6 +36,7 @@ macro_rules! tallies {
 tallies! {
     Iterations "worker_iterations" "Rounds of the worker's loop: its heartbeat."
     BusyIterations "worker_busy_iterations" "Rounds in which there was something to do."
+    BusyMicroseconds "worker_busy_us" "Microseconds spent in such rounds."
     Packets "worker_packets" "Packets received from ports."
     HandedOff "handed_off" "Packets given to the worker that owns their SA."
     AcquireQueued "acquire_queued" "Packets that had to wait for an SA."
@@ -48,8 +49,37 @@ tallies! {
 pub struct WorkerStats {
     verdicts: CachePadded<[AtomicU64; Verdict::COUNT]>,
     tallies: CachePadded<[AtomicU64; Tally::ALL.len()]>,
-    policies: Box<[AtomicU64]>,
+    policies: Box<[PolicyCounters]>,
     thread: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct PolicyCounters {
+    packets: AtomicU64,
+    octets: AtomicU64,
+}
+
+/// What a policy has selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PolicyCount {
+    /// Packets.
+    pub packets: u64,
+    /// Their octets, without headers of ESP and outer IP.
+    pub octets: u64,
+}
+
+impl PolicyCount {
+    /// What was counted after `base`.
+    #[must_use]
+    pub const fn since(self, base: Self) -> Self {
+        Self { packets: self.packets.saturating_sub(base.packets), octets: self.octets.saturating_sub(base.octets) }
+    }
+}
+
+impl std::iter::Sum for PolicyCount {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |a, b| Self { packets: a.packets + b.packets, octets: a.octets + b.octets })
+    }
 }
 
 impl WorkerStats {
@@ -57,7 +87,7 @@ impl WorkerStats {
         Self {
             verdicts: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
             tallies: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
-            policies: (0..policies).map(|_| AtomicU64::new(0)).collect(),
+            policies: (0..policies).map(|_| PolicyCounters::default()).collect(),
             thread: AtomicU32::new(0),
         }
     }
@@ -72,9 +102,12 @@ impl WorkerStats {
         self.tallies[tally as usize].load(Ordering::Relaxed)
     }
 
-    /// Packets that the policy in this slot has selected, since the worker started; 0 beyond the slots.
-    pub fn policy(&self, slot: PolicySlot) -> u64 {
-        self.policies.get(slot.index()).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    /// What policies in this slot have selected, since the worker started; nothing beyond the slots.
+    pub fn policy(&self, slot: PolicySlot) -> PolicyCount {
+        self.policies.get(slot.index()).map_or_else(PolicyCount::default, |counters| PolicyCount {
+            packets: counters.packets.load(Ordering::Relaxed),
+            octets: counters.octets.load(Ordering::Relaxed),
+        })
     }
 
     /// Thread id of the operating system; 0 before the worker runs.
@@ -94,9 +127,10 @@ impl WorkerStats {
     }
 
     #[inline]
-    pub(crate) fn count_policy(&self, slot: PolicySlot) {
-        if let Some(counter) = self.policies.get(slot.index()) {
-            add(counter, 1);
+    pub(crate) fn count_policy(&self, slot: PolicySlot, octets: usize) {
+        if let Some(counters) = self.policies.get(slot.index()) {
+            add(&counters.packets, 1);
+            add(&counters.octets, octets as u64);
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use dpdk::{Eal, Mbuf, Pool, RxQueue, TxQueue};
 
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::command::{PortId, WorkerEnd, WorkerId};
 use crate::pipeline::{self, BURST, Io, Limits, Pipeline};
 use crate::stats::{Tally, WorkerStats};
@@ -178,14 +178,21 @@ impl Worker {
     }
 
     fn run(&mut self) {
+        let mut busy = false;
+        let mut round_us = self.clock.now_us();
         loop {
-            let (flow, mut busy) = self.pipeline.turn(self.clock.now_ms(), &mut self.outlets);
+            // The clock is read once a round: what it shows more than before is how long the last round took.
+            let now_us = self.clock.now_us();
+            if busy {
+                self.pipeline.end().stats().add(Tally::BusyMicroseconds, usize::try_from(now_us - round_us).unwrap_or(usize::MAX));
+            }
+            round_us = now_us;
+            let (flow, commanded) = self.pipeline.turn(now_us / clock::MICROS, &mut self.outlets);
             if flow == pipeline::Next::Stop {
                 self.outlets.flush(self.pipeline.end().stats());
                 return;
             }
-            busy |= self.receive();
-            busy |= self.take_over();
+            busy = commanded | self.receive() | self.take_over();
             let stats = self.pipeline.end().stats();
             self.outlets.flush(stats);
             stats.add(Tally::Iterations, 1);

@@ -46,6 +46,10 @@ pub struct PortStats {
     pub rx_packets: u64,
     /// Packets transmitted.
     pub tx_packets: u64,
+    /// Octets received.
+    pub rx_octets: u64,
+    /// Octets transmitted.
+    pub tx_octets: u64,
     /// Packets the device dropped because no descriptor was free.
     pub rx_missed: u64,
     /// Packets that could not be received because the pool was exhausted.
@@ -147,6 +151,8 @@ impl Port {
         Ok(PortStats {
             rx_packets: stats.ipackets,
             tx_packets: stats.opackets,
+            rx_octets: stats.ibytes,
+            tx_octets: stats.obytes,
             rx_missed: stats.imissed,
             rx_no_mbuf: stats.rx_nombuf,
             tx_errors: stats.oerrors,

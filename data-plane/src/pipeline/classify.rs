@@ -81,7 +81,7 @@ fn cleartext<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, tra
         None => Verdict::NoPolicySet,
         Some(None) => Verdict::NoPolicy,
         Some(Some(entry)) => {
-            cx.stats().count_policy(entry.slot);
+            cx.stats().count_policy(entry.slot, transit.len);
             match entry.action {
                 PolicyAction::Protect => Verdict::CleartextProtected,
                 PolicyAction::Discard => Verdict::PolicyDiscard,

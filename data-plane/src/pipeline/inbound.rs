@@ -126,7 +126,7 @@ pub(super) fn post<B: Buffer>(
 /// The peer has sent an authentic packet: it holds the SA, so what we send on the other half will be understood (RFC 7296 section 2.8).
 #[inline]
 fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) {
-    cx.stats().count_policy(sa.policy);
+    cx.stats().count_policy(sa.policy, octets);
     sa.state.count_inbound(octets, cx.now_ms);
     if !sa.state.is_active() && sa.state.activate() {
         cx.notify(Notice::Activated(sa.id));

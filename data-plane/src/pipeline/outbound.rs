@@ -95,18 +95,18 @@ fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffe
             // It is counted when it comes again.
             None => Ok(Step::Acquire(entry)),
             Some(sa) => {
-                cx.stats().count_policy(entry.slot);
+                cx.stats().count_policy(entry.slot, packet.len);
                 protect(cx, sa, packet, buffer)
             }
         },
         PolicyAction::Bypass => {
-            cx.stats().count_policy(entry.slot);
+            cx.stats().count_policy(entry.slot, packet.len);
             let exit = egress::route(cx, packet.destination, packet.len, packet.dont_fragment)?;
             forward(packet, buffer)?;
             Ok(Step::Leave(exit.hop))
         }
         PolicyAction::Discard => {
-            cx.stats().count_policy(entry.slot);
+            cx.stats().count_policy(entry.slot, packet.len);
             Err(Verdict::PolicyDiscard)
         }
     }

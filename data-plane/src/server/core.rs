@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
-use ipsec_types::{PolicyAction, PolicyId};
+use ipsec_types::Policy;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -18,10 +18,12 @@ use crate::config::{InterfaceAddress, Neighbor, Route};
 use crate::neighbor::NeighborCache;
 use crate::server::acquires::Acquires;
 use crate::server::counters::Counters;
+use crate::server::load::Loads;
 use crate::server::outcomes::Outcomes;
 use crate::server::program::Batch;
 use crate::server::sad::Sad;
 use crate::server::workers::{Barrier, Workers};
+use crate::stats::PolicyCount;
 use crate::table::{self, Neighbors, NextHop, PolicySlot, PolicySlots, PortInfo, PortRole, Ports, Routes, Snapshot};
 
 /// Policies there can be at once.
@@ -75,6 +77,10 @@ pub struct PortReading {
     pub rx_packets: u64,
     /// Packets transmitted.
     pub tx_packets: u64,
+    /// Octets received.
+    pub rx_octets: u64,
+    /// Octets transmitted.
+    pub tx_octets: u64,
     /// Packets the device dropped on reception.
     pub rx_missed: u64,
     /// Packets the device could not send.
@@ -108,6 +114,7 @@ pub struct Core {
     pub(super) spi_misses: HashMap<Ipv4Addr, u64>,
     pub(super) claim_until_ms: Option<u64>,
     pub(super) counters: Counters,
+    pub(super) loads: Loads,
     pub(super) punt: Option<mpsc::Sender<Result<v1::PuntResponse, Status>>>,
     pub(super) identification: u16,
     events: Option<mpsc::Sender<Result<v1::Event, Status>>>,
@@ -118,12 +125,10 @@ pub struct Core {
 /// A policy in force.
 #[derive(Debug)]
 pub(super) struct PolicyEntry {
-    pub(super) id: PolicyId,
-    pub(super) name: String,
-    pub(super) action: PolicyAction,
+    pub(super) policy: Policy,
     pub(super) slot: PolicySlot,
     /// What the slot had counted before it became this policy's.
-    pub(super) base: u64,
+    pub(super) base: PolicyCount,
 }
 
 impl Core {
@@ -154,6 +159,7 @@ impl Core {
             spi_misses: HashMap::new(),
             claim_until_ms: None,
             counters: Counters::default(),
+            loads: Loads::default(),
             punt: None,
             identification: 0,
             events: None,
@@ -171,6 +177,7 @@ impl Core {
         busy |= self.take_punts();
         self.resolve_neighbors();
         busy |= self.run_operations();
+        self.loads.sample(&self.workers, now_ms);
         if now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = now_ms.saturating_add(SWEEP_MS);
             self.sweep();

@@ -20,6 +20,7 @@ use crate::server::core::{Core, PolicyEntry};
 use crate::server::outcomes::{done, failure};
 use crate::server::sad::Entry;
 use crate::server::workers::{Barrier, SILENCE_MS};
+use crate::stats::PolicyCount;
 use crate::table::{PolicySlot, SaSlot, Spd};
 
 /// SPIs that one operation may lease.
@@ -225,10 +226,10 @@ impl Core {
             policies.into_iter().filter_map(|policy| Some((self.slots.slot(policy.id)?, policy))).collect();
         let kept: Vec<PolicyEntry> = std::mem::take(&mut self.policies);
         for (slot, policy) in &slotted {
-            let base = kept.iter().find(|old| old.id == policy.id).map_or_else(|| self.policy_packets(*slot), |old| old.base);
-            let entry = PolicyEntry { id: policy.id, name: policy.name.clone(), action: policy.action, slot: *slot, base };
-            self.policies.push(entry);
+            let base = kept.iter().find(|old| old.policy.id == policy.id).map_or_else(|| self.policy_count(*slot), |old| old.base);
+            self.policies.push(PolicyEntry { policy: policy.clone(), slot: *slot, base });
         }
+        self.policies.sort_by_key(|entry| entry.policy.priority);
         // Before the slots change hands: an SA must not serve a policy it was not made for.
         let orphans: Vec<_> = self.sad.entries().filter(|entry| !self.protects(entry.policy)).map(|entry| entry.sa.id).collect();
         for id in orphans {
@@ -236,8 +237,8 @@ impl Core {
             self.remove(id);
             self.emit(v1::event::Event::HardExpire(v1::HardExpire { child_sa: id.0 }));
         }
-        let protecting = self.policies.iter().filter(|entry| entry.action == PolicyAction::Protect);
-        let protecting: HashSet<PolicyId> = protecting.map(|entry| entry.id).collect();
+        let protecting = self.policies.iter().filter(|entry| entry.policy.action == PolicyAction::Protect);
+        let protecting: HashSet<PolicyId> = protecting.map(|entry| entry.policy.id).collect();
         self.acquires.retain(|policy| protecting.contains(&policy));
         tracing::info!(policies = slotted.len(), "policies set");
         self.snapshot.spd = Some(Arc::new(Spd::new(slotted)));
@@ -245,11 +246,11 @@ impl Core {
     }
 
     pub(super) fn protects(&self, policy: PolicyId) -> bool {
-        self.policies.iter().any(|entry| entry.id == policy && entry.action == PolicyAction::Protect)
+        self.policies.iter().any(|entry| entry.policy.id == policy && entry.policy.action == PolicyAction::Protect)
     }
 
-    /// Packets a slot has counted, over all workers.
-    pub(super) fn policy_packets(&self, slot: PolicySlot) -> u64 {
+    /// What a slot has counted, over all workers.
+    pub(super) fn policy_count(&self, slot: PolicySlot) -> PolicyCount {
         self.workers.stats().map(|stats| stats.policy(slot)).sum()
     }
 

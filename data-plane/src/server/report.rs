@@ -1,9 +1,10 @@
 //! What the data plane says of itself: counters, ports, policies, workers.
 
 use culvert_proto::dataplane::v1;
+use ipsec_types::TrafficSelector;
 
-use crate::server::core::{Core, ServedPort};
-use crate::stats::{Tally, WorkerStats};
+use crate::server::core::{Core, PolicyEntry, ServedPort};
+use crate::stats::{PolicyCount, Tally, WorkerStats};
 use crate::table::PortRole;
 use crate::verdict::Verdict;
 
@@ -17,22 +18,39 @@ impl Core {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             counters: self.all_counters(),
             ports: self.ports.iter().map(port_status).collect(),
-            policies: self
-                .policies
-                .iter()
-                .map(|entry| v1::PolicyStatus {
-                    id: entry.id.0,
-                    name: entry.name.clone(),
-                    action: v1::policy::Action::from(entry.action).into(),
-                    packets: self.policy_packets(entry.slot).saturating_sub(entry.base),
-                })
-                .collect(),
-            workers: (0..)
-                .zip(self.workers.stats())
-                .zip(&self.cores)
-                .map(|((index, stats), core)| worker_status(index, *core, stats))
-                .collect(),
+            policies: self.policies.iter().map(|entry| self.policy_status(entry)).collect(),
+            workers: self.worker_statuses(),
         }
+    }
+
+    fn policy_status(&self, entry: &PolicyEntry) -> v1::PolicyStatus {
+        let PolicyEntry { policy, slot, base } = entry;
+        let PolicyCount { packets, octets } = self.policy_count(*slot).since(*base);
+        let selectors = |list: &[TrafficSelector]| list.iter().copied().map(Into::into).collect();
+        let serving = self.sad.entries().filter(|entry| entry.policy == policy.id && entry.remove_ms.is_none()).count();
+        v1::PolicyStatus {
+            id: policy.id.0,
+            name: policy.name.clone(),
+            action: v1::policy::Action::from(policy.action).into(),
+            packets,
+            octets,
+            priority: policy.priority,
+            local: selectors(&policy.local),
+            remote: selectors(&policy.remote),
+            child_sas: u32::try_from(serving).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn worker_statuses(&self) -> Vec<v1::WorkerStatus> {
+        let workers = self.workers.stats().zip(self.workers.queued()).zip(&self.cores);
+        let status = |(index, ((stats, queued), core)): (usize, ((&WorkerStats, usize), &usize))| v1::WorkerStatus {
+            index: number(index),
+            core: number(*core),
+            load_permille: self.loads.permille(index),
+            commands_queued: number(queued),
+            ..worker_status(stats)
+        };
+        workers.enumerate().map(status).collect()
     }
 
     fn all_counters(&self) -> Vec<v1::Counter> {
@@ -54,22 +72,34 @@ fn port_status(port: &ServedPort) -> v1::PortStatus {
         }
         .to_owned(),
         mac: port.info.mac.to_string(),
-        mtu: u32::try_from(port.info.mtu).unwrap_or(u32::MAX),
+        mtu: number(port.info.mtu),
         link_up: reading.link_up,
         rx_packets: reading.rx_packets,
         tx_packets: reading.tx_packets,
         rx_missed: reading.rx_missed,
         tx_dropped: reading.tx_dropped,
+        addresses: port.subnets.iter().map(ToString::to_string).collect(),
+        rx_octets: reading.rx_octets,
+        tx_octets: reading.tx_octets,
     }
 }
 
-fn worker_status(index: u32, core: usize, stats: &WorkerStats) -> v1::WorkerStatus {
+/// What its counters say of a worker.
+fn worker_status(stats: &WorkerStats) -> v1::WorkerStatus {
     v1::WorkerStatus {
-        index,
-        core: u32::try_from(core).unwrap_or(u32::MAX),
         iterations: stats.tally(Tally::Iterations),
         busy_iterations: stats.tally(Tally::BusyIterations),
         packets: stats.tally(Tally::Packets),
         thread: stats.thread(),
+        handed_off: stats.tally(Tally::HandedOff),
+        hand_off_drops: stats.verdict(Verdict::HandOffOverflow),
+        punt_drops: stats.verdict(Verdict::PuntOverflow),
+        transmit_drops: stats.verdict(Verdict::TransmitOverflow),
+        notices_lost: stats.tally(Tally::NoticesLost),
+        ..v1::WorkerStatus::default()
     }
+}
+
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -18,7 +18,9 @@ use crate::config::InterfaceAddress;
 use crate::server::core::{self, CLAIM_GRACE_MS, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
 use crate::server::sad::REST_MS;
 use crate::server::workers::Workers;
+use crate::stats::Tally;
 use crate::table::{NextHop, PolicySlot, PortInfo, PortRole};
+use crate::verdict::Verdict;
 use crate::{punt, slow_path};
 
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
@@ -735,7 +737,39 @@ fn what_is_reported_adds_up() {
         [("inside", "protected"), ("outside", "unprotected")]
     );
     assert!(stats.ports[0].link_up && stats.workers.len() == 2 && stats.policies.len() == 1);
+    assert_eq!(stats.ports[0].addresses, ["10.1.0.1/24"]);
+    let told = v1::PolicyStatus {
+        id: 1,
+        name: "policy-1".to_owned(),
+        action: v1::policy::Action::Protect.into(),
+        priority: 1,
+        local: selector("10.1.0.0/24"),
+        remote: selector("10.2.0.0/24"),
+        child_sas: 1,
+        ..v1::PolicyStatus::default()
+    };
+    assert_eq!(stats.policies, [told]);
     assert!(stats.counters.iter().all(|counter| !counter.meaning.is_empty()));
     let status = &rig.core.list().child_sas[0];
     assert_eq!((status.outbound_sequence, status.inbound_packets, status.replay_window), (1, 0, 1024));
+}
+
+#[test]
+fn workers_say_how_busy_they_are_and_what_waits_for_them() {
+    let mut rig = Rig::new(2);
+    rig.wait(2000);
+    rig.ends[1].stats().add(Tally::BusyMicroseconds, 250_000);
+    rig.ends[1].stats().count(Verdict::PuntOverflow);
+    rig.wait(999);
+    assert_eq!(rig.core.stats().workers[1].load_permille, 0, "the second is not over");
+    rig.wait(1);
+    let set = rig.operation(Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] }));
+    drop(rig.submit(vec![set]));
+    rig.poll();
+    let workers = rig.core.stats().workers;
+    let told: Vec<_> = workers.iter().map(|w| (w.index, w.core, w.load_permille, w.commands_queued, w.punt_drops)).collect();
+    assert_eq!(told, [(0, 0, 0, 1, 0), (1, 1, 250, 1, 1)]);
+    rig.wait(1000);
+    let workers = rig.core.stats().workers;
+    assert_eq!(workers.iter().map(|w| (w.load_permille, w.commands_queued)).collect::<Vec<_>>(), [(0, 0), (0, 0)]);
 }

@@ -123,6 +123,11 @@ impl Workers {
         count
     }
 
+    /// Commands of each worker that it has not taken yet, those that wait for room in its queue included.
+    pub fn queued(&self) -> impl Iterator<Item = usize> {
+        self.lanes.iter().map(|lane| lane.handle.queued() + lane.backlog.len())
+    }
+
     /// The counters of each worker.
     pub fn stats(&self) -> impl Iterator<Item = &WorkerStats> {
         self.lanes.iter().map(|lane| lane.handle.stats())

@@ -140,5 +140,5 @@ fn a_protected_address_of_the_gateway_is_reached_in_the_clear_by_a_bypass_only()
     assert_eq!((punted.origin(), punted.bytes()), (Origin::Port(UNPROTECTED), &bypassed[..]));
     gateway.expect(Verdict::UnwantedByGateway, UNPROTECTED, &to_inside([10, 4, 0, 2], udp));
     gateway.expect(Verdict::UnwantedByGateway, UNPROTECTED, &to_inside([10, 4, 0, 2], esp));
-    assert_eq!(gateway.handle.stats().policy(PolicySlot(3)), 3);
+    assert_eq!(gateway.handle.stats().policy(PolicySlot(3)).packets, 3);
 }

@@ -1,6 +1,7 @@
 use packet::ipv4::Ipv4;
 
 use super::*;
+use crate::stats::PolicyCount;
 
 #[test]
 fn a_packet_crosses_two_gateways_and_loses_two_hops() {
@@ -28,7 +29,7 @@ fn a_packet_crosses_two_gateways_and_loses_two_hops() {
         assert_eq!((delivered[0].0, got.ttl()), (PROTECTED, 62));
         assert_eq!(got.payload(), &inner[20..]);
         assert_eq!((sa_two.state.inbound(), sa_two.state.last_inbound_ms()), ((1, 100), two.now_ms));
-        assert_eq!(two.handle.stats().policy(PolicySlot(1)), 1);
+        assert_eq!(two.handle.stats().policy(PolicySlot(1)), PolicyCount { packets: 1, octets: 100 });
     }
 }
 
@@ -71,7 +72,8 @@ fn the_first_entry_that_selects_decides() {
     gateway.expect(Verdict::PolicyDiscard, PROTECTED, &packet(129));
     gateway.expect(Verdict::NoPolicy, PROTECTED, &frame(PROTECTED, &ip_packet(A, [10, 3, 0, 1], 60)));
     let stats = gateway.handle.stats();
-    assert_eq!((stats.policy(PolicySlot(2)), stats.policy(PolicySlot(3))), (1, 1));
+    let once = PolicyCount { packets: 1, octets: 60 };
+    assert_eq!((stats.policy(PolicySlot(2)), stats.policy(PolicySlot(3))), (once, once));
 }
 
 #[test]
