@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::{TraceRecord, WatchEvent, trace_record};
+use ike::error::{Detail, Failure};
 use ike::io::{Event, IkeSaId, IkeSaStatus, Record, Trace, TracedField, TracedPayload};
 use ipsec_types::ChildSaId;
 use tokio::sync::broadcast;
@@ -30,7 +32,7 @@ const LAG: usize = 1024;
 const MOST_CLEAR: u32 = 20;
 /// Failed negotiations that are logged, for each connection in each second.
 const MOST_FAILURES: u32 = 10;
-/// Characters of a failure that are shown: some quote what the peer has sent.
+/// Characters of a failure's line that are shown: some quote what the peer has sent.
 const LONGEST_FAILURE: usize = 500;
 
 /// The recent past, and those who follow it.
@@ -102,8 +104,8 @@ impl Journal {
     /// Logs and passes on what is no event of the core.
     pub(crate) fn announce(&self, event: WatchEvent) {
         match event.kind.as_str() {
-            "negotiation-failed" | "data-plane-detached" => tracing::warn!("{}: {}", event.kind, event.text),
-            _ => tracing::info!("{}: {}", event.kind, event.text),
+            "negotiation-failed" | "data-plane-detached" => tracing::warn!("{}: {}{}", event.kind, event.text, details(&event)),
+            _ => tracing::info!("{}: {}{}", event.kind, event.text, details(&event)),
         }
         let _ = self.events.send(event);
     }
@@ -135,7 +137,22 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
 
 /// An event as it goes to watchers, happening now.
 pub(crate) fn happening(kind: &str, connection: &str, child: &str, text: String) -> WatchEvent {
-    WatchEvent { time_ms: now_ms(), kind: kind.to_owned(), connection: connection.to_owned(), child: child.to_owned(), text }
+    let (kind, connection, child) = (kind.to_owned(), connection.to_owned(), child.to_owned());
+    WatchEvent { time_ms: now_ms(), kind, connection, child, text, failure: None }
+}
+
+/// A failure as operators see it.
+pub(crate) fn explain(failure: &Failure) -> control::Failure {
+    let detail = failure.detail().cloned().unwrap_or_default();
+    let Detail { ours, theirs, would_match, remedy, .. } = detail;
+    control::Failure { reason: failure.reason(), summary: shortened(&failure.headline()), ours, theirs, would_match, remedy }
+}
+
+/// What stands behind the text of an event in the log, in the same line.
+fn details(event: &WatchEvent) -> String {
+    let Some(failure) = &event.failure else { return String::new() };
+    let all = [("ours", &failure.ours), ("theirs", &failure.theirs), ("would match", &failure.would_match), ("remedy", &failure.remedy)];
+    all.iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| format!("; {name}: {text}")).collect()
 }
 
 /// A step as it goes to followers of the trace, happening now.
@@ -155,8 +172,9 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
             happening("ike-sa-established", connection, "", text)
         }
         Event::IkeSaClosed { id, connection, failure } => {
-            let why = failure.as_ref().map_or_else(String::new, |failure| format!(": {failure}"));
-            happening("ike-sa-deleted", connection, "", format!("IKE SA {} of {connection}{why}", id.0))
+            let why = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", shortened(&failure.headline())));
+            let text = format!("IKE SA {} of {connection}{why}", id.0);
+            WatchEvent { failure: failure.as_ref().map(explain), ..happening("ike-sa-deleted", connection, "", text) }
         }
         Event::ChildSaInstalled { ike_sa, child } => {
             let sa = status(*ike_sa);
@@ -183,7 +201,8 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
         Event::NegotiationFailed { connection, remote, failure } => {
             let connection = connection.as_deref().unwrap_or("");
             let with = if connection.is_empty() { String::new() } else { format!("{connection} ") };
-            happening("negotiation-failed", connection, "", format!("{with}with {remote}: {}", shortened(&failure.to_string())))
+            let text = format!("{with}with {remote}: {}", shortened(&failure.headline()));
+            WatchEvent { failure: Some(explain(failure)), ..happening("negotiation-failed", connection, "", text) }
         }
         Event::Acquire { connection, child, flow } => happening("acquire", connection, child, format!("{connection}/{child} for {flow}")),
     })
@@ -274,7 +293,7 @@ mod tests {
         let record =
             Record::Message { outbound: false, local: address, remote: address, title, payloads, octets: 1, retransmission: false };
         let message = |responder_spi| Trace { connection: None, initiator_spi: None, responder_spi, record: record.clone() };
-        let failure = ike::error::Failure::Incompatible("ü".repeat(70_000));
+        let failure = Failure::Malformed("ü".repeat(70_000));
         let failed = Event::NegotiationFailed { connection: None, remote: address, failure };
         for _ in 0..KEPT {
             journal.trace(message(None));

@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::Failure;
+use crate::failure::Failure;
 
 /// Connects to the control plane's Unix socket.
 pub(crate) async fn connect(socket: &Path) -> Result<ControlClient<Channel>, Failure> {

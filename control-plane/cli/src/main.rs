@@ -4,13 +4,14 @@
 
 mod client;
 mod diagram;
+mod failure;
 mod output;
 
+use std::env;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::{env, fmt};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use culvert_proto::control::v1::control_client::ControlClient;
@@ -21,6 +22,7 @@ use culvert_proto::control::v1::{
 use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
 
+use crate::failure::Failure;
 use crate::output::Format;
 
 const EXIT_CODES: &str =
@@ -101,61 +103,15 @@ struct TerminateArgs {
     timeout: u32,
 }
 
-/// Why the command failed, with its exit status.
-#[derive(Debug)]
-enum Failure {
-    Refused(String),
-    Unreachable(String),
-    /// The answer cannot be printed.
-    Output(io::Error),
-}
-
-impl Failure {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            // Whoever read the output has seen enough: `culvert watch | head`.
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Refused(_) | Self::Output(_) => ExitCode::from(1),
-            Self::Unreachable(_) => ExitCode::from(3),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(why) | Self::Unreachable(why) => f.write_str(why),
-            Self::Output(error) => write!(f, "cannot print: {error}"),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-impl From<tonic::Status> for Failure {
-    fn from(status: tonic::Status) -> Self {
-        match status.code() {
-            tonic::Code::Unavailable => Self::Unreachable(format!("the control plane went away: {}", status.message())),
-            _ => Self::Refused(status.message().to_owned()),
-        }
-    }
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    let format = if cli.json { Format::Json } else { Format::Text };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let code = failure.exit_code();
-            if code != ExitCode::SUCCESS {
-                eprintln!("culvert: {failure}");
-            }
-            code
+            failure.print(&mut io::stderr(), format);
+            failure.exit_code()
         }
     }
 }
@@ -240,7 +196,8 @@ fn check(file: &Path, json: bool) -> Result<(), Failure> {
     }
     // Replaces this process: the daemon's exit status becomes ours.
     let error = command.exec();
-    Err(Failure::Unreachable(format!("cannot run {}: {error}; it is installed beside this command or found on PATH", daemon.display())))
+    let text = format!("cannot run {}: {error}; it is installed beside this command or found on PATH", daemon.display());
+    Err(Failure::Unreachable(text))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use culvert_proto::control::v1::{
-    ChildSa, IkeSa, InitiateResponse, ListSasResponse, StatsResponse, TerminateResponse, VersionResponse, WatchEvent,
+    ChildSa, Failure, IkeSa, InitiateResponse, ListSasResponse, StatsResponse, TerminateResponse, VersionResponse, WatchEvent,
 };
 use serde::Serialize;
 
@@ -139,7 +139,8 @@ pub(crate) fn event(out: &mut impl Write, format: Format, event: &WatchEvent) ->
         (connection, "") => format!(" {connection}"),
         (connection, child) => format!(" {connection}/{child}"),
     };
-    writeln!(out, "{} {}{name}: {}", clock(event.time_ms), event.kind, event.text)
+    writeln!(out, "{} {}{name}: {}", clock(event.time_ms), event.kind, event.text)?;
+    event.failure.as_ref().map_or(Ok(()), |failure| explanation(out, failure))
 }
 
 pub(crate) fn version(out: &mut impl Write, format: Format, planes: Option<&VersionResponse>) -> io::Result<()> {
@@ -160,6 +161,33 @@ pub(crate) fn version(out: &mut impl Write, format: Format, planes: Option<&Vers
     writeln!(out, "culvert {}", versions.command)?;
     writeln!(out, "control plane {}", versions.control_plane.unwrap_or("is not running"))?;
     writeln!(out, "data plane {}", versions.data_plane.unwrap_or("is not attached"))
+}
+
+/// What stands behind the line that says what happened: each part on lines of its own.
+pub(crate) fn explanation(out: &mut impl Write, failure: &Failure) -> io::Result<()> {
+    let parts = [("ours", &failure.ours), ("theirs", &failure.theirs), ("would match", &failure.would_match), ("remedy", &failure.remedy)];
+    for (name, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        for (number, line) in wrap(text, 100).iter().enumerate() {
+            writeln!(out, "  {:<13}{line}", if number == 0 { name } else { "" })?;
+        }
+    }
+    Ok(())
+}
+
+/// `text` in lines of at most `width` columns, but for words that are longer.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Time of day in UTC, to the millisecond.

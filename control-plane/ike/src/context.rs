@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) spis: SpiStock,
     pub(crate) wants: Wants,
     pub(crate) cookies: Cookies,
+    /// Addresses that were called, and when something came from there last. Only diagnoses use it: anybody can send in their name.
+    heard: BTreeMap<IpAddr, Option<Instant>>,
     /// Whose Child SA is it?
     pub(crate) children: BTreeMap<ChildSaId, IkeSaId>,
     /// Whose job is it?
@@ -85,6 +87,7 @@ impl Shared {
             spis: SpiStock::default(),
             wants: Wants::default(),
             cookies: Cookies::default(),
+            heard: BTreeMap::new(),
             children: BTreeMap::new(),
             jobs: BTreeMap::new(),
             stats: BTreeMap::new(),
@@ -212,6 +215,23 @@ impl Shared {
             Waiter::Request(request) => self.event(Event::Answer { request, result: Err(failure.clone()) }),
             Waiter::Start => {}
         }
+    }
+
+    /// A peer is called.
+    pub(crate) fn calls(&mut self, remote: IpAddr) {
+        self.heard.entry(remote).or_default();
+    }
+
+    /// Something came from an address; of those that were never called nothing is kept.
+    pub(crate) fn hears(&mut self, now: Instant, remote: IpAddr) {
+        if let Some(last) = self.heard.get_mut(&remote) {
+            *last = Some(now);
+        }
+    }
+
+    /// When something came last from an address that was called.
+    pub(crate) fn heard(&self, remote: IpAddr) -> Option<Instant> {
+        self.heard.get(&remote).copied().flatten()
     }
 
     /// An operator waits for `count` deletions.

@@ -1,7 +1,9 @@
 //! Errors that say whose fault it was.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use ike_wire::{Notify, NotifyType, PayloadType};
 use ipsec_types::{KeyExchangeMethod, Spi};
@@ -15,21 +17,121 @@ pub enum Failure {
     /// The peer did what the protocol forbids.
     #[error("the peer misbehaved: {0}")]
     PeerMisbehaved(String),
-    /// Ours and theirs do not meet; the text shows both.
-    #[error("incompatible: {0}")]
-    Incompatible(String),
+    /// Ours and theirs do not meet: the notification that says so, and both sides.
+    #[error("{summary} ({0}){rest}", summary = .1.summary, rest = .1.behind())]
+    Incompatible(NotifyType, Box<Detail>),
     /// The peer is not who it says, or does not hold the key.
     #[error("authentication failed: {0}")]
-    Unauthenticated(String),
+    Unauthenticated(Box<Detail>),
     /// The peer refused with an error notification.
-    #[error("the peer answered {0}")]
-    Refused(NotifyType),
+    #[error("the peer answered {0}{rest}", rest = .1.behind())]
+    Refused(NotifyType, Box<Detail>),
     /// No answer after the last retransmission.
-    #[error("no answer from the peer")]
-    TimedOut,
+    #[error("{0}")]
+    TimedOut(Box<Detail>),
     /// Something on this side: configuration, data plane, randomness.
     #[error("{0}")]
     Local(String),
+}
+
+/// What an operator needs to know to put a failed negotiation right. Shown to everybody who may operate the gateway: never a secret.
+/// Fields without content are empty; none is longer than [`Detail::LONGEST`] characters, as some quote what a peer has sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// What happened.
+    pub summary: String,
+    /// What this gateway offered, demands or is.
+    pub ours: String,
+    /// What the peer offered or is, as far as it said.
+    pub theirs: String,
+    /// What both have in common, and where they part.
+    pub would_match: String,
+    /// What to do, or to compare at the peer.
+    pub remedy: String,
+}
+
+/// Reasons of failures that are no notifications of IKE, as programs read them.
+pub mod reason {
+    /// [`Malformed`](super::Failure::Malformed).
+    pub const MALFORMED: &str = "MALFORMED";
+    /// [`PeerMisbehaved`](super::Failure::PeerMisbehaved).
+    pub const PEER_MISBEHAVED: &str = "PEER_MISBEHAVED";
+    /// [`Unauthenticated`](super::Failure::Unauthenticated): also the notification's name.
+    pub const AUTHENTICATION_FAILED: &str = "AUTHENTICATION_FAILED";
+    /// [`TimedOut`](super::Failure::TimedOut).
+    pub const TIMED_OUT: &str = "TIMED_OUT";
+    /// [`Local`](super::Failure::Local).
+    pub const LOCAL: &str = "LOCAL";
+}
+
+impl Failure {
+    /// For programs: one of [`reason`], or the notification's name, such as `NO_PROPOSAL_CHOSEN`; `NOTIFY_40000` where it has none.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Malformed(_) => reason::MALFORMED.into(),
+            Self::PeerMisbehaved(_) => reason::PEER_MISBEHAVED.into(),
+            Self::Unauthenticated(_) => reason::AUTHENTICATION_FAILED.into(),
+            Self::TimedOut(_) => reason::TIMED_OUT.into(),
+            Self::Local(_) => reason::LOCAL.into(),
+            Self::Incompatible(kind, _) | Self::Refused(kind, _) => {
+                kind.name().map_or_else(|| alloc::format!("NOTIFY_{}", kind.0), String::from)
+            }
+        }
+    }
+
+    /// What happened, in a line: [`Display`](core::fmt::Display) adds the rest of [`Self::detail`].
+    pub fn headline(&self) -> String {
+        match self {
+            Self::Incompatible(kind, detail) => alloc::format!("{} ({kind})", detail.summary),
+            Self::Unauthenticated(detail) => alloc::format!("authentication failed: {}", detail.summary),
+            Self::Refused(kind, _) => alloc::format!("the peer answered {kind}"),
+            Self::TimedOut(detail) => detail.summary.clone(),
+            Self::Malformed(_) | Self::PeerMisbehaved(_) | Self::Local(_) => alloc::format!("{self}"),
+        }
+    }
+
+    /// Both sides, and what to do.
+    pub fn detail(&self) -> Option<&Detail> {
+        match self {
+            Self::Incompatible(_, detail) | Self::Unauthenticated(detail) | Self::Refused(_, detail) | Self::TimedOut(detail) => {
+                Some(detail)
+            }
+            Self::Malformed(_) | Self::PeerMisbehaved(_) | Self::Local(_) => None,
+        }
+    }
+}
+
+impl Detail {
+    /// Characters of a field.
+    pub const LONGEST: usize = 600;
+
+    /// The same with fields of bounded length.
+    pub(crate) fn bounded(mut self) -> Box<Self> {
+        for field in [&mut self.summary, &mut self.ours, &mut self.theirs, &mut self.would_match, &mut self.remedy] {
+            if let Some((end, _)) = field.char_indices().nth(Self::LONGEST) {
+                field.truncate(end);
+                field.push_str("...");
+            }
+        }
+        Box::new(self)
+    }
+
+    /// The fields that have content, with their names.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [("ours", &self.ours), ("theirs", &self.theirs), ("would match", &self.would_match), ("remedy", &self.remedy)];
+        all.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name, text.as_str()))
+    }
+
+    /// Everything but the summary.
+    fn behind(&self) -> String {
+        self.named().map(|(name, text)| alloc::format!("; {name}: {text}")).collect()
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.summary, self.behind())
+    }
 }
 
 /// What is wrong with a peer's message, precisely enough to answer it.
@@ -40,13 +142,13 @@ pub(crate) enum Fault {
     /// It holds a critical payload we do not know.
     Critical(PayloadType),
     /// No proposal of theirs is one of ours.
-    Proposals(String),
+    Proposals(Box<Detail>),
     /// No traffic is selected by both.
-    Selectors(String),
+    Selectors(Box<Detail>),
     /// The key exchange was done with a method other than the one chosen.
     Method(KeyExchangeMethod),
     /// The peer did not prove who it is.
-    Authentication(String),
+    Authentication(Box<Detail>),
     /// We do not want more SAs under this IKE SA, or cannot have them.
     NoMoreSas(String),
     /// The Child SA to be replaced is not there.
@@ -110,9 +212,13 @@ impl From<Fault> for Failure {
         match fault {
             Fault::Syntax(text) => Self::Malformed(text),
             Fault::Critical(kind) => Self::PeerMisbehaved(alloc::format!("payload {kind} is critical and unknown here")),
-            Fault::Proposals(text) | Fault::Selectors(text) => Self::Incompatible(text),
-            Fault::Method(method) => Self::Incompatible(alloc::format!("the peer must use {method}")),
-            Fault::Authentication(text) => Self::Unauthenticated(text),
+            Fault::Proposals(detail) => Self::Incompatible(NotifyType::NO_PROPOSAL_CHOSEN, detail),
+            Fault::Selectors(detail) => Self::Incompatible(NotifyType::TS_UNACCEPTABLE, detail),
+            Fault::Method(method) => {
+                let summary = alloc::format!("the key exchange must be done with {method}");
+                Self::Incompatible(NotifyType::INVALID_KE_PAYLOAD, Box::new(Detail { summary, ..Detail::default() }))
+            }
+            Fault::Authentication(detail) => Self::Unauthenticated(detail),
             Fault::NoMoreSas(text) => Self::Local(text),
             Fault::NoSuchChild(spi) => Self::PeerMisbehaved(alloc::format!("no Child SA has SPI {spi}")),
         }

@@ -11,6 +11,7 @@ extern crate std;
 mod child;
 pub mod config;
 mod context;
+mod diagnosis;
 mod endpoint;
 pub mod error;
 pub mod io;

@@ -1,7 +1,7 @@
 //! Weighing offers: proposals (RFC 7296 sections 2.7 and 3.3) and traffic selectors (section 2.9).
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use ike_wire::{Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
@@ -9,6 +9,7 @@ use ipsec_types::{
     EncryptionAlgorithm, EspProposal, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, SequenceNumbers, Spi, TrafficSelector,
 };
 
+use crate::diagnosis;
 use crate::provider::{Prf, Provider, SkSuite};
 
 /// The algorithms of an IKE SA.
@@ -134,6 +135,16 @@ pub(crate) enum KeyExchange {
     Refused,
 }
 
+impl KeyExchange {
+    /// The transform types that decide.
+    pub(crate) const fn compared(self) -> &'static [TransformType] {
+        match self {
+            Self::Ignored => diagnosis::FIRST_CHILD_TYPES,
+            Self::Refused => diagnosis::CHILD_TYPES,
+        }
+    }
+}
+
 fn match_ike(own: &IkeProposal, offered: &Proposal, sent: Option<KeyExchangeMethod>, provider: &Provider) -> Option<Chosen<IkeSuite>> {
     const KNOWN: &[TransformType] = &[TransformType::ENCR, TransformType::PRF, TransformType::INTEG, TransformType::KE];
     if offered.protocol != Protocol::IKE || !offered.transforms.iter().all(|transform| KNOWN.contains(&transform.kind)) {
@@ -252,48 +263,6 @@ fn intersect(ours: &[TrafficSelector], theirs: &TrafficSelectors) -> Vec<Traffic
         }
     }
     common
-}
-
-/// Both sides of a failed choice, for people.
-pub(crate) fn proposal_difference<T: ToString>(ours: &[T], theirs: &Sa) -> String {
-    let theirs: Vec<String> = theirs.proposals.iter().map(describe_proposal).collect();
-    let ours: Vec<String> = ours.iter().map(ToString::to_string).collect();
-    format!("no proposal in common: ours {}; theirs {}", ours.join(", "), theirs.join(", "))
-}
-
-/// Both sides of a failed narrowing, for people.
-pub(crate) fn selector_difference(
-    ours: (&[TrafficSelector], &[TrafficSelector]),
-    theirs: (&TrafficSelectors, &TrafficSelectors),
-) -> String {
-    let join = |texts: Vec<String>| texts.join(" ");
-    let own = |selectors: &[TrafficSelector]| join(selectors.iter().map(ToString::to_string).collect());
-    let their = |selectors: &TrafficSelectors| join(selectors.selectors.iter().map(ToString::to_string).collect());
-    format!(
-        "no traffic selectors in common: ours local {} remote {}; theirs for our side {}, for their side {}",
-        own(ours.0),
-        own(ours.1),
-        their(theirs.0),
-        their(theirs.1)
-    )
-}
-
-/// In the syntax of the configuration where the algorithms are known, by number where not.
-fn describe_proposal(proposal: &Proposal) -> String {
-    let names: Vec<String> = proposal.transforms.iter().map(describe_transform).collect();
-    names.join("-")
-}
-
-fn describe_transform(transform: &Transform) -> String {
-    let keyword = match transform.kind {
-        TransformType::ENCR => transform.encryption().map(EncryptionAlgorithm::keyword),
-        TransformType::PRF => transform.prf().map(ipsec_types::PrfAlgorithm::keyword),
-        TransformType::INTEG => transform.integrity().map(IntegrityAlgorithm::keyword),
-        TransformType::KE => transform.key_exchange().map(KeyExchangeMethod::keyword),
-        TransformType::ESN => transform.sequence_numbers().map(SequenceNumbers::keyword),
-        _ => None,
-    };
-    keyword.or_else(|| transform.name()).map_or_else(|| format!("{}:{}", transform.kind, transform.id), ToString::to_string)
 }
 
 #[cfg(test)]

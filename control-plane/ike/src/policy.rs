@@ -6,7 +6,7 @@ use core::ops::Deref;
 
 use ipsec_types::{Identity, PolicyId, Secret};
 
-use crate::config::{Child, Config, Connection};
+use crate::config::{Child, Config, Connection, Psk};
 
 /// A connection, with the configuration that holds it: an IKE SA keeps the one it was negotiated under.
 #[derive(Debug, Clone)]
@@ -74,9 +74,31 @@ impl ConnectionRef {
         self.remote_identity.as_ref().is_none_or(|wanted| same_identity(wanted, remote)) && local.is_none_or(named)
     }
 
+    /// The secret of [`Self::key`].
+    pub(crate) fn psk(&self, remote: &Identity) -> Option<&Secret> {
+        self.key(remote).map(|psk| &psk.secret)
+    }
+
+    /// Every shared key of the configuration.
+    pub(crate) fn keys(&self) -> &[Psk] {
+        &self.config.psks
+    }
+
+    /// Whom an initiator looks a key up for: the peer has not said who it is, so that one without a configured identity is known by its
+    /// address.
+    pub(crate) fn expected_peer(&self) -> Option<Identity> {
+        let by_address = || {
+            self.remote_addrs.first().map(|address| match address {
+                IpAddr::V4(address) => Identity::Ipv4(*address),
+                IpAddr::V6(address) => Identity::Ipv6(*address),
+            })
+        };
+        self.remote_identity.clone().or_else(by_address)
+    }
+
     /// The shared key between us and `remote`: one that names both sides before one that names the peer, before one that names nobody but
     /// us, before one that names nobody. A key that names others than us is for them: it must name the peer.
-    pub(crate) fn psk(&self, remote: &Identity) -> Option<&Secret> {
+    pub(crate) fn key(&self, remote: &Identity) -> Option<&Psk> {
         let is_ours = |owner: &Identity| same_identity(owner, &self.local_identity);
         let score = |owners: &[Identity]| {
             let names_peer = owners.iter().any(|owner| same_identity(owner, remote));
@@ -89,7 +111,7 @@ impl ConnectionRef {
         };
         let scored = self.config.psks.iter().filter_map(|psk| Some((score(&psk.owners)?, psk)));
         // The first of the best: `max_by_key` alone would take the last.
-        scored.rev().max_by_key(|(score, _)| *score).map(|(_, psk)| &psk.secret)
+        scored.rev().max_by_key(|(score, _)| *score).map(|(_, psk)| psk)
     }
 }
 
@@ -113,8 +135,6 @@ fn same_identity(a: &Identity, b: &Identity) -> bool {
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
-
-    use crate::config::Psk;
 
     use super::*;
 

@@ -27,6 +27,16 @@ struct Outstanding {
     repetitions: u32,
     wait: Duration,
     deadline: Instant,
+    /// When it was sent first.
+    since: Instant,
+}
+
+/// How long a request has been without response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unanswered<'a> {
+    pub(crate) octets: &'a [u8],
+    pub(crate) tries: u32,
+    pub(crate) since: Instant,
 }
 
 /// What a message is, by its header.
@@ -66,7 +76,13 @@ impl Window {
     /// A request goes out; one sent again with other content (COOKIE) takes the place of the first.
     pub(crate) fn sent(&mut self, now: Instant, timing: &Retransmission, octets: Vec<u8>) {
         let wait = timing.timeout;
-        self.outstanding = Some(Outstanding { octets, repetitions: 0, wait, deadline: now + wait });
+        self.outstanding = Some(Outstanding { octets, repetitions: 0, wait, deadline: now + wait, since: now });
+    }
+
+    /// The request without response.
+    pub(crate) fn unanswered(&self) -> Option<Unanswered<'_>> {
+        let outstanding = self.outstanding.as_ref()?;
+        Some(Unanswered { octets: &outstanding.octets, tries: outstanding.repetitions + 1, since: outstanding.since })
     }
 
     /// The response to the outstanding request is accepted.
@@ -116,6 +132,7 @@ impl Window {
     pub(crate) fn shift(&mut self, pause: Duration) {
         if let Some(outstanding) = &mut self.outstanding {
             outstanding.deadline = outstanding.deadline + pause;
+            outstanding.since = outstanding.since + pause;
         }
     }
 
@@ -161,6 +178,7 @@ mod tests {
         assert_eq!(window.deadline(), Some(at(11_200 + 12_960)));
         assert_eq!(window.due(at(24_159), &TIMING), Due::Nothing);
         assert_eq!(window.due(at(24_160), &TIMING), Due::GiveUp);
+        assert_eq!(window.unanswered(), Some(Unanswered { octets: &[1], tries: 3, since: at(0) }));
     }
 
     #[test]

@@ -300,9 +300,12 @@ fn selectors_that_do_not_meet_leave_an_ike_sa_without_child() {
     pair.run(SECOND);
     assert_eq!(pair.assert_mirrored(), 0);
     assert_eq!((pair.established(A), pair.established(B)), (1, 1));
-    assert_eq!(failure(&mut pair, A), Failure::Refused(NotifyType::TS_UNACCEPTABLE));
-    let Failure::Incompatible(difference) = failure(&mut pair, B) else { panic!() };
-    assert!(difference.contains("10.99.0.0/16") && difference.contains("10.2.0.0/16"), "{difference}");
+    let Failure::Refused(NotifyType::TS_UNACCEPTABLE, detail) = failure(&mut pair, A) else { panic!() };
+    assert_eq!(detail.ours, "offered for net: 10.1.0.0/16 === 10.2.0.0/16");
+    let Failure::Incompatible(NotifyType::TS_UNACCEPTABLE, detail) = failure(&mut pair, B) else { panic!() };
+    assert_eq!(detail.ours, "net 10.99.0.0/16 === 10.1.0.0/16");
+    assert_eq!(detail.theirs, "10.2.0.0/16 === 10.1.0.0/16");
+    assert_eq!(detail.would_match, "net: of our side nothing in common (the addresses do not overlap), of theirs 10.1.0.0/16 in common");
     assert_eq!(pair.gateway(A).data_plane.refused, [(1, SECOND)]);
 }
 
@@ -313,9 +316,12 @@ fn child_proposals_that_do_not_meet_leave_an_ike_sa_without_child() {
     let mut pair = Pair::new(16, config(A), b);
     let request = pair.initiate(A);
     pair.run(SECOND);
-    assert_eq!(pair.answer(A, request), Some(Err(Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN))));
-    let Failure::Incompatible(difference) = failure(&mut pair, B) else { panic!() };
-    assert!(difference.contains("aes256gcm16-noesn") && difference.contains("aes128gcm16-noesn"), "{difference}");
+    let Some(Err(Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN, detail))) = pair.answer(A, request) else { panic!() };
+    assert_eq!(detail.ours, "esp_proposals offered for net: aes128gcm16-noesn");
+    let Failure::Incompatible(NotifyType::NO_PROPOSAL_CHOSEN, detail) = failure(&mut pair, B) else { panic!() };
+    assert_eq!((&*detail.ours, &*detail.theirs), ("aes256gcm16-noesn", "aes128gcm16-noesn"));
+    assert_eq!(detail.would_match, "they differ in ENCR (ours aes256gcm16, theirs aes128gcm16)");
+    assert_eq!(detail.remedy, "let one proposal of esp_proposals here have aes128gcm16, or one at the peer aes256gcm16");
 }
 
 #[test]
@@ -326,12 +332,18 @@ fn ike_proposals_that_do_not_meet_end_at_once_for_the_responder() {
     let request = pair.initiate(A);
     pair.run(SECOND);
     assert!(pair.ike_sas(B).is_empty());
-    let Failure::Incompatible(difference) = failure(&mut pair, B) else { panic!() };
-    assert!(difference.contains("aes256gcm16-prfsha384-ecp256") && difference.contains("aes128gcm16-prfsha256-x25519"), "{difference}");
+    let Failure::Incompatible(NotifyType::NO_PROPOSAL_CHOSEN, detail) = failure(&mut pair, B) else { panic!() };
+    assert_eq!((&*detail.ours, &*detail.theirs), ("aes256gcm16-prfsha384-ecp256", "aes128gcm16-prfsha256-x25519"));
+    assert_eq!(
+        detail.would_match,
+        "they differ in ENCR (ours aes256gcm16, theirs aes128gcm16); PRF (ours prfsha384, theirs prfsha256); \
+         KE (ours ecp256, theirs x25519)"
+    );
     // Nobody signed the refusal: the initiator hopes for a better answer until its first retransmission.
     assert_eq!(pair.answer(A, request), None);
     pair.run(3 * SECOND);
-    assert_eq!(pair.answer(A, request), Some(Err(Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN))));
+    let Some(Err(Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN, detail))) = pair.answer(A, request) else { panic!() };
+    assert_eq!(detail.ours, "proposals offered: aes128gcm16-prfsha256-x25519");
     assert!(pair.ike_sas(A).is_empty());
 }
 
@@ -343,8 +355,11 @@ fn a_wrong_key_is_refused_and_leaves_nothing() {
     pair.acquire(A, 1);
     pair.run(SECOND);
     assert_eq!(pair.traced(A).last().unwrap().2, "N(AUTH_FAILED)");
-    assert_eq!(failure(&mut pair, A), Failure::Refused(NotifyType::AUTHENTICATION_FAILED));
-    assert!(matches!(failure(&mut pair, B), Failure::Unauthenticated(_)));
+    let Failure::Refused(NotifyType::AUTHENTICATION_FAILED, detail) = failure(&mut pair, A) else { panic!() };
+    assert!(detail.ours.starts_with("this gateway is a.lab.test; the key was looked for by a.lab.test and b.lab.test"), "{detail}");
+    let refused = failure(&mut pair, B);
+    assert_eq!(refused.headline(), "authentication failed: a.lab.test does not hold the shared key");
+    assert!(!format!("{refused} {detail}").contains("wrong"), "{refused} {detail}");
     assert!(pair.ike_sas(A).is_empty() && pair.ike_sas(B).is_empty());
     assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
     assert_eq!(pair.gateway(A).data_plane.refused, [(1, SECOND)]);
@@ -418,7 +433,11 @@ fn an_unknown_initiator_is_refused() {
     let mut pair = Pair::new(21, a, config(B));
     pair.acquire(A, 1);
     pair.run(SECOND);
-    assert_eq!(failure(&mut pair, A), Failure::Refused(NotifyType::AUTHENTICATION_FAILED));
+    assert!(matches!(failure(&mut pair, A), Failure::Refused(NotifyType::AUTHENTICATION_FAILED, _)));
+    let Failure::Unauthenticated(detail) = failure(&mut pair, B) else { panic!() };
+    assert_eq!(detail.ours, "connection lab between b.lab.test and a.lab.test");
+    assert_eq!(detail.theirs, "the peer is stranger.test and asks for b.lab.test");
+    assert!(detail.remedy.contains("remote.id of a connection here be stranger.test"), "{detail}");
 }
 
 #[test]

@@ -246,7 +246,13 @@ fn a_dead_peer_is_forgotten_after_the_last_retransmission_and_not_before() {
     pair.run(SECOND);
     assert_eq!((pair.established(A), pair.installed(A)), (0, 0));
     assert_eq!(pair.stat(A, "requests_retransmitted"), 5);
-    assert!(pair.gateway(A).events.iter().any(|event| matches!(event, Event::IkeSaClosed { failure: Some(Failure::TimedOut), .. })));
+    let mut closed = pair.gateway(A).events.iter().filter_map(|event| match event {
+        Event::IkeSaClosed { failure: Some(failure @ Failure::TimedOut(_)), .. } => Some(failure),
+        _ => None,
+    });
+    let failure = closed.next().unwrap();
+    assert_eq!(failure.headline(), "no answer from 192.0.2.2:4500 to INFORMATIONAL request 2, sent 6 times in 165 s");
+    assert!(failure.detail().unwrap().theirs.starts_with("the last message from 192.0.2.2 came 17"), "{failure}");
 }
 
 #[test]

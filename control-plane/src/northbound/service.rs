@@ -1,5 +1,6 @@
 //! The calls of `culvert.control.v1`.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -19,11 +20,12 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::names::{Children, Names};
 use super::view;
 use crate::driver::Request;
-use crate::telemetry::{happening, step};
+use crate::telemetry::{explain, happening, step};
 
 /// Turns calls into requests to the driver.
 #[derive(Debug)]
@@ -192,9 +194,20 @@ fn ending() -> Status {
 /// A failed negotiation as an answer. Not `UNAUTHENTICATED`: that would speak of the operator.
 fn status(failure: Failure) -> Status {
     let code = match &failure {
-        Failure::TimedOut => Code::DeadlineExceeded,
+        Failure::TimedOut(_) => Code::DeadlineExceeded,
         Failure::Malformed(_) | Failure::PeerMisbehaved(_) => Code::Aborted,
-        Failure::Incompatible(_) | Failure::Unauthenticated(_) | Failure::Refused(_) | Failure::Local(_) => Code::FailedPrecondition,
+        Failure::Incompatible(..) | Failure::Unauthenticated(_) | Failure::Refused(..) | Failure::Local(_) => Code::FailedPrecondition,
     };
-    Status::new(code, failure.to_string())
+    let explained = explain(&failure);
+    let all =
+        [("ours", explained.ours), ("theirs", explained.theirs), ("would_match", explained.would_match), ("remedy", explained.remedy)];
+    let said = all.into_iter().filter(|(_, text)| !text.is_empty()).map(|(name, text)| (name.to_owned(), text));
+    Status::with_error_details(
+        code,
+        explained.summary,
+        ErrorDetails::with_error_info(explained.reason, DOMAIN, said.collect::<HashMap<_, _>>()),
+    )
 }
+
+/// The domain of the reasons in error details.
+const DOMAIN: &str = "culvert.control";

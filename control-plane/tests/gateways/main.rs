@@ -15,6 +15,7 @@ use fake::FakeDataPlane;
 use pair::{Pair, Setup, flow, wait};
 use tokio_stream::StreamExt;
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 /// The titles of a trace's messages.
 fn titles(records: &[TraceRecord]) -> Vec<String> {
@@ -132,6 +133,9 @@ async fn operators_are_told_why_nothing_came_of_it() {
     let refused = initiate(&pair, "net").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("NO_PROPOSAL_CHOSEN"), "{refused:?}");
+    let info = refused.get_details_error_info().unwrap();
+    assert_eq!((&*info.reason, &*info.domain), ("NO_PROPOSAL_CHOSEN", "culvert.control"));
+    assert!(info.metadata["ours"].contains("aes128gcm16") && info.metadata["remedy"].contains("at the peer"), "{info:?}");
     assert!(pair.a.state().installs.is_empty() && pair.b.state().installs.is_empty());
 }
 

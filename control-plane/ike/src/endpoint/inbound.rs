@@ -4,6 +4,7 @@ use ike_wire::{Flags, Header, Message, Notify, NotifyType, ParseError, Payload, 
 
 use super::*;
 use crate::config::Config;
+use crate::diagnosis;
 use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::v2::Incoming;
 use crate::v2::common::Core;
@@ -19,6 +20,7 @@ const MOST_HALF_OPEN: usize = 10_000;
 impl Endpoint {
     pub(super) fn on_datagram(&mut self, now: Instant, random: &mut dyn Random, datagram: Datagram) {
         self.shared.count("messages_received");
+        self.shared.hears(now, datagram.remote.ip());
         let message = match Message::parse(&datagram.payload) {
             Ok(message) => message,
             Err(error) => return self.on_malformed(now, random, &datagram, error),
@@ -123,7 +125,7 @@ fn admit(cx: &mut Context<'_>, incoming: &Incoming) -> Result<(ConnectionRef, in
             Err(fault) => _ = first.get_or_insert((Some(connection), fault)),
         }
     }
-    Err(first.unwrap_or_else(|| (None, Fault::Proposals("no connection is configured between these addresses".into()))))
+    Err(first.unwrap_or_else(|| (None, Fault::Proposals(diagnosis::no_connection(&incoming.datagram)))))
 }
 
 /// Section 2.6: with many half-open IKE SAs, an initiator must show that it receives at its address before any state is kept.

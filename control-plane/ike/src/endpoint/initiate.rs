@@ -57,6 +57,7 @@ impl Endpoint {
         // Without SPIs it stays wanted until they have come.
         let Some(spi) = self.shared.take_spi() else { return };
         self.shared.wants.begun(policy);
+        self.shared.calls(addresses.1.ip());
         let id = self.next_ike_sa();
         let mut cx = Context { now, random, shared: &mut self.shared };
         let initiator_spi = cx.ike_spi();

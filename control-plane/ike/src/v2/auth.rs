@@ -1,6 +1,5 @@
 //! IKE_AUTH with pre-shared keys (RFC 7296 sections 1.2 and 2.15).
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -10,6 +9,7 @@ use ipsec_types::{Identity, Secret};
 
 use crate::child::Child;
 use crate::context::Context;
+use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::negotiate::{self, KeyExchange};
 use crate::policy::ConnectionRef;
@@ -80,8 +80,11 @@ pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transc
         return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Local("no such child".into())));
     };
     let Some(psk) = initiator_psk(&core.connection) else {
-        let failure = format!("no shared key for {} and its peer", core.connection.local_identity);
-        return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Local(failure)));
+        let failure = core.connection.expected_peer().map_or_else(
+            || Failure::Local("the peer's identity is not configured, nor its address: no shared key can be looked for".into()),
+            |remote| Failure::Unauthenticated(diagnosis::no_key(&core.connection, &remote)),
+        );
+        return State::AwaitAuthResponse(state).close(core, cx, Some(failure));
     };
     let id = Identification::from(&core.connection.local_identity);
     let mut payloads = alloc::vec![Payload::IdInitiator(id.clone())];
@@ -98,15 +101,7 @@ pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transc
 
 /// The initiator's key must be chosen before the peer has said who it is.
 fn initiator_psk(connection: &ConnectionRef) -> Option<&Secret> {
-    // A peer without a configured identity is known by its address.
-    let by_address = || {
-        connection.remote_addrs.first().map(|address| match address {
-            core::net::IpAddr::V4(address) => Identity::Ipv4(*address),
-            core::net::IpAddr::V6(address) => Identity::Ipv6(*address),
-        })
-    };
-    let remote = connection.remote_identity.clone().or_else(by_address)?;
-    connection.psk(&remote)
+    connection.psk(&connection.expected_peer()?)
 }
 
 /// AUTH of `role`, which is ours.
@@ -126,6 +121,7 @@ fn expected(sk: &Sk, role: Role, psk: &Secret, transcript: &Transcript, id: &Ide
 
 /// Checks the peer's AUTH, in constant time.
 fn verify(
+    connection: &ConnectionRef,
     sk: &Sk,
     peer: Role,
     psk: &Secret,
@@ -133,12 +129,12 @@ fn verify(
     id: &Identification,
     auth: &Auth,
 ) -> Result<PeerAuthenticated, Fault> {
-    let identity = id.identity().map_err(|error| Fault::Authentication(error.to_string()))?;
+    let identity = id.identity().map_err(|error| Fault::Authentication(diagnosis::bad_identity(&error)))?;
     if auth.method != AuthMethod::SHARED_KEY {
-        return Err(Fault::Authentication(format!("{identity} offers {}, not a shared key", auth.method)));
+        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
     }
     if Secret::copy_from(&auth.data) != expected(sk, peer, psk, transcript, id) {
-        return Err(Fault::Authentication(format!("{identity} does not hold the shared key")));
+        return Err(Fault::Authentication(diagnosis::wrong_key(connection, &identity)));
     }
     Ok(PeerAuthenticated { identity })
 }
@@ -157,7 +153,7 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
         Err(fault) => return reject(state, core, cx, message, &fault),
     };
     let Some(psk) = core.connection.psk(authenticated.identity()) else {
-        let fault = Fault::Authentication("the shared key is gone".into());
+        let fault = Fault::Authentication(diagnosis::no_key(&core.connection, authenticated.identity()));
         return reject(state, core, cx, message, &fault);
     };
     let id = Identification::from(&core.connection.local_identity);
@@ -203,26 +199,23 @@ fn establish_childless(
 
 fn authenticate_initiator(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Result<PeerAuthenticated, Fault> {
     if message.form != Form::Normal {
-        return Err(Fault::Authentication("EAP is not available".into()));
+        return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, "the peer", "EAP")));
     }
     let payloads = &message.payloads;
     let missing = || Fault::Syntax("IDi or AUTH is missing".into());
     let id = payloads.iter().find_map(|payload| if let Payload::IdInitiator(id) = payload { Some(id) } else { None });
     let (id, auth) = id.zip(find_auth(payloads)).ok_or_else(missing)?;
-    let remote = id.identity().map_err(|error| Fault::Authentication(error.to_string()))?;
+    let unreadable = |error| Fault::Authentication(diagnosis::bad_identity(&error));
+    let remote = id.identity().map_err(unreadable)?;
     let local = payloads.iter().find_map(|payload| if let Payload::IdResponder(id) = payload { Some(id) } else { None });
-    let local = local.map(Identification::identity).transpose().map_err(|error| Fault::Authentication(error.to_string()))?;
-    let found = core
-        .connection
-        .siblings(core.local.ip(), core.remote.ip())
-        .find(|connection| connection.admits(&remote, local.as_ref()) && allows(connection, &state.sk));
-    let unknown = || {
-        let asked = local.as_ref().map_or_else(|| "anybody".to_string(), ToString::to_string);
-        Fault::Authentication(format!("no connection for {remote}, which asks for {asked}"))
-    };
-    core.connection = found.ok_or_else(unknown)?;
-    let psk = core.connection.psk(&remote).ok_or_else(|| Fault::Authentication(format!("no shared key for {remote}")))?;
-    verify(&state.sk, Role::Initiator, psk, &state.transcript, id, auth)
+    let local = local.map(Identification::identity).transpose().map_err(unreadable)?;
+    let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
+    let found = candidates.iter().find(|connection| connection.admits(&remote, local.as_ref()) && allows(connection, &state.sk));
+    let unknown = || Fault::Authentication(diagnosis::unknown_peer(&candidates, &remote, local.as_ref()));
+    core.connection = found.cloned().ok_or_else(unknown)?;
+    let no_key = || Fault::Authentication(diagnosis::no_key(&core.connection, &remote));
+    let psk = core.connection.psk(&remote).ok_or_else(no_key)?;
+    verify(&core.connection, &state.sk, Role::Initiator, psk, &state.transcript, id, auth)
 }
 
 /// Whether what IKE_SA_INIT chose is in the proposals of a connection that was found later.
@@ -277,7 +270,7 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
     core.window.completed();
     let authenticated = match authenticate_responder(&state, core, message) {
         Ok(authenticated) => authenticated,
-        Err(Failure::Refused(kind)) => return State::AwaitAuthResponse(state).close(core, cx, Some(Failure::Refused(kind))),
+        Err(refused @ Failure::Refused(..)) => return State::AwaitAuthResponse(state).close(core, cx, Some(refused)),
         Err(failure) => {
             // Section 2.21.2: the responder believes that the IKE SA exists, and is told in an exchange of its own.
             let kind = NotifyType::AUTHENTICATION_FAILED;
@@ -299,15 +292,16 @@ fn authenticate_responder(state: &AwaitResponse, core: &Core, message: &Protecte
     let payloads = &message.payloads;
     let id = payloads.iter().find_map(|payload| if let Payload::IdResponder(id) = payload { Some(id) } else { None });
     let Some((id, auth)) = id.zip(find_auth(payloads)) else {
-        let refused = notification(payloads, NotifyType::is_error).map(|notify| Failure::Refused(notify.kind));
+        let asked = core.connection.child(state.child.index).map_or(Asked::Nothing, Asked::Child);
+        let refused = notification(payloads, NotifyType::is_error).map(|notify| diagnosis::refused(&core.connection, notify.kind, asked));
         return Err(refused.unwrap_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr and AUTH".into())));
     };
-    let identity = id.identity().map_err(|error| Failure::Unauthenticated(error.to_string()))?;
+    let identity = id.identity().map_err(|error| Failure::Unauthenticated(diagnosis::bad_identity(&error)))?;
     if !core.connection.admits(&identity, None) {
-        return Err(Failure::Unauthenticated(format!("the peer is {identity}, which is not who was called")));
+        return Err(Failure::Unauthenticated(diagnosis::other_peer(&core.connection, &identity)));
     }
     let psk = initiator_psk(&core.connection).ok_or_else(|| Failure::Local("the shared key is gone".into()))?;
-    Ok(verify(&state.sk, Role::Responder, psk, &state.transcript, id, auth)?)
+    Ok(verify(&core.connection, &state.sk, Role::Responder, psk, &state.transcript, id, auth)?)
 }
 
 fn find_auth(payloads: &[Payload]) -> Option<&Auth> {

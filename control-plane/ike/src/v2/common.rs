@@ -10,6 +10,7 @@ use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Version};
 use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
 
 use crate::context::{Context, LeasedSpi};
+use crate::diagnosis::{self, Silence};
 use crate::error::Failure;
 use crate::io::{IkeSaId, RequestId};
 use crate::policy::ConnectionRef;
@@ -174,6 +175,23 @@ impl Core {
         let (local, remote) = self.reply_to;
         cx.shared.transmit(local, remote, octets);
         Ok(())
+    }
+
+    /// The peer has not answered the outstanding request.
+    pub(crate) fn timed_out(&self, cx: &Context<'_>) -> Failure {
+        let unanswered = self.window.unanswered();
+        let header = unanswered.and_then(|unanswered| Header::peek(unanswered.octets).ok());
+        let request =
+            header.map_or_else(|| "a request".into(), |header| alloc::format!("{} request {}", header.exchange, header.message_id));
+        diagnosis::timed_out(&Silence {
+            request: &request,
+            local: self.local,
+            remote: self.remote,
+            tries: unanswered.map_or(1, |unanswered| unanswered.tries),
+            elapsed: cx.now.since(unanswered.map_or(self.created, |unanswered| unanswered.since)),
+            heard: cx.shared.heard(self.remote.ip()).map(|at| cx.now.since(at)),
+            answered: self.responder_spi.is_some(),
+        })
     }
 
     /// Sends the outstanding request again, as it was.

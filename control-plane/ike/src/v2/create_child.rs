@@ -11,6 +11,7 @@ use ipsec_types::{ChildSaId, Secret};
 use crate::child::{self, Agreed, Child, ChildPhase};
 use crate::config;
 use crate::context::{Context, LeasedSpi};
+use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::io::Event;
 use crate::negotiate::{self, Chosen, EspSuite, KeyExchange, SelectorsNarrowed};
@@ -105,17 +106,14 @@ fn pick(
     for (index, child) in children.iter().enumerate() {
         // The initiator's side is remote here.
         let (ours, theirs) = ((&child.local_selectors[..], &child.remote_selectors[..]), (parts.responder, parts.initiator));
-        let Some(selectors) = negotiate::narrow(ours, theirs) else {
-            fault.get_or_insert_with(|| Fault::Selectors(negotiate::selector_difference(ours, theirs)));
-            continue;
-        };
+        let Some(selectors) = negotiate::narrow(ours, theirs) else { continue };
         match negotiate::choose_esp(&child.proposals, parts.sa, key_exchange) {
             Some(chosen) => return Ok((index, chosen, selectors)),
             // Selectors that meet say that this child was meant: its proposals are the better reason.
-            None => fault = Some(Fault::Proposals(negotiate::proposal_difference(&child.proposals, parts.sa))),
+            None => fault = Some(Fault::Proposals(diagnosis::proposals(&child.proposals, parts.sa, key_exchange.compared()))),
         }
     }
-    Err(fault.unwrap_or_else(|| Fault::Selectors("no child is configured".into())))
+    Err(fault.unwrap_or_else(|| Fault::Selectors(diagnosis::selectors(children, (parts.responder, parts.initiator)))))
 }
 
 /// The initiator's part: checks the answer against what was offered, and hands the Child SA to the data plane.
@@ -134,11 +132,11 @@ fn accept(
     let parts = parts(offer.payloads).ok_or_else(|| misbehaved("an answer without SA, TSi or TSr"))?;
     let configured = core.connection.child(wanted.index).ok_or_else(|| Failure::Local("no such child".into()))?;
     let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi.spi, offer.key_exchange)
-        .ok_or_else(|| Failure::PeerMisbehaved(negotiate::proposal_difference(&configured.proposals, parts.sa)))?;
+        .ok_or_else(|| Failure::PeerMisbehaved(diagnosis::not_offered(&configured.proposals, parts.sa)))?;
     let outbound = parts.sa.proposals.first().and_then(Proposal::child_spi).ok_or_else(|| misbehaved("an answer without SPI"))?;
     let (ours, theirs) = ((&configured.local_selectors[..], &configured.remote_selectors[..]), (parts.initiator, parts.responder));
-    let selectors = negotiate::narrowed_by_peer(ours, theirs)
-        .ok_or_else(|| Failure::PeerMisbehaved(format!("more than was offered: {}", negotiate::selector_difference(ours, theirs))))?;
+    let selectors =
+        negotiate::narrowed_by_peer(ours, theirs).ok_or_else(|| Failure::PeerMisbehaved(diagnosis::wider(configured, theirs)))?;
     let keys = sk.keys.child(suite.encryption, suite.integrity, offer.shared, offer.nonces);
     let keys = keys.map_err(|error| Failure::Local(error.to_string()))?;
     let agreed = Agreed { child: wanted.index, inbound: wanted.spi.spi, outbound, suite, selectors, keys, role: Role::Initiator };
@@ -158,7 +156,10 @@ impl Established {
         let refusal = notification(offer.payloads, NotifyType::is_error).map(|notify| notify.kind);
         let has_answer = parts(offer.payloads).is_some();
         let result = match refusal {
-            Some(kind) if !has_answer => Err(Failure::Refused(kind)),
+            Some(kind) if !has_answer => {
+                let asked = core.connection.child(wanted.index).map_or(Asked::Nothing, Asked::Child);
+                Err(diagnosis::refused(&core.connection, kind, asked))
+            }
             _ => accept(core, cx, &self.sk, &self.authenticated, wanted, offer),
         };
         match result {
@@ -232,7 +233,7 @@ pub(crate) fn on_response(state: &mut Established, core: &mut Core, cx: &mut Con
     let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Refused };
     let index = requested.wanted.index;
     match state.take_answer(core, cx, &requested.wanted, &offer) {
-        Err(failure @ Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::NO_ADDITIONAL_SAS)) => {
+        Err(failure @ Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::NO_ADDITIONAL_SAS, _)) => {
             state.cannot_create(core, cx, index, &failure);
         }
         Err(failure) => core.wanted_child_failed(cx, index, &failure),

@@ -8,6 +8,7 @@ use ipsec_types::{ChildSaId, Instant, Spi};
 
 use crate::child::{ChildPhase, LINGER};
 use crate::context::{Context, LeasedSpi};
+use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
 use crate::io::{Output, RequestId};
 use crate::v2::init::notification;
@@ -44,7 +45,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
     let deletes_ike_sa = payloads.iter().any(|payload| matches!(payload, Payload::Delete(Delete::IkeSa)));
     let fatal = notification(payloads, |kind| matches!(kind, NotifyType::AUTHENTICATION_FAILED | NotifyType::INVALID_SYNTAX));
     if deletes_ike_sa || fatal.is_some() {
-        let failure = fatal.map(|notify| Failure::Refused(notify.kind));
+        let failure = fatal.map(|notify| diagnosis::refused(&core.connection, notify.kind, Asked::Nothing));
         let _sent = core.respond(cx, &state.sk, &message.header, &[]);
         return gone(State::Established(state), core, cx, failure);
     }

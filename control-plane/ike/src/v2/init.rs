@@ -11,6 +11,7 @@ use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Sa};
 use ipsec_types::{IkeSpi, KeyExchangeMethod, Secret};
 
 use crate::context::{Context, LeasedSpi};
+use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault};
 use crate::io::{Job, JobId};
 use crate::negotiate::{self, Chosen, IkeSuite};
@@ -160,7 +161,8 @@ pub(crate) fn on_response(state: AwaitInit, core: &mut Core, cx: &mut Context<'_
         Form::Normal => on_answer(state, core, cx, incoming),
         _ => {
             let kind = notification(&incoming.message.payloads, NotifyType::is_error).map_or(NotifyType(0), |notify| notify.kind);
-            State::AwaitInit(AwaitInit { refused: Some(Failure::Refused(kind)), ..state })
+            let refused = diagnosis::refused(&core.connection, kind, Asked::IkeSa);
+            State::AwaitInit(AwaitInit { refused: Some(refused), ..state })
         }
     }
 }
@@ -194,7 +196,10 @@ fn on_other_group(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, i
             core.window.withdraw();
             generate(core, cx, state.attempt)
         }
-        _ => State::AwaitInit(AwaitInit { refused: Some(Failure::Refused(NotifyType::INVALID_KE_PAYLOAD)), ..state }),
+        _ => {
+            let refused = diagnosis::refused(&core.connection, NotifyType::INVALID_KE_PAYLOAD, Asked::IkeSa);
+            State::AwaitInit(AwaitInit { refused: Some(refused), ..state })
+        }
     }
 }
 
@@ -205,7 +210,7 @@ fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: 
     };
     let suite = negotiate::accept_ike(&core.connection.proposals, sa, &cx.shared.provider);
     let Some(suite) = suite.filter(|suite| suite.method == state.attempt.method && ke.method() == Some(suite.method)) else {
-        let difference = negotiate::proposal_difference(&core.connection.proposals, sa);
+        let difference = diagnosis::not_offered(&core.connection.proposals, sa);
         return State::AwaitInit(AwaitInit { refused: Some(Failure::PeerMisbehaved(difference)), ..state });
     };
     core.window.completed();
@@ -265,7 +270,7 @@ pub(crate) fn admit(cx: &Context<'_>, core_proposals: &[ipsec_types::IkeProposal
     let (sa, ke, nonce) = offer(payloads).ok_or_else(|| Fault::Syntax("payloads are missing".into()))?;
     let provider = cx.shared.provider;
     let chosen = negotiate::choose_ike(core_proposals, sa, ke.method(), &provider)
-        .ok_or_else(|| Fault::Proposals(negotiate::proposal_difference(core_proposals, sa)))?;
+        .ok_or_else(|| Fault::Proposals(diagnosis::proposals(core_proposals, sa, diagnosis::IKE_TYPES)))?;
     if ke.method() != Some(chosen.suite.method) {
         return Err(Fault::Method(chosen.suite.method));
     }
@@ -335,7 +340,7 @@ pub(crate) fn is_refused(state: &State) -> bool {
 pub(crate) fn give_up(sa: IkeSa, cx: &mut Context<'_>) -> IkeSa {
     let failure = match &sa.state {
         State::AwaitInit(AwaitInit { refused: Some(failure), .. }) => failure.clone(),
-        _ => Failure::TimedOut,
+        _ => sa.core.timed_out(cx),
     };
     sa.close(cx, Some(failure))
 }

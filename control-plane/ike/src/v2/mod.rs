@@ -35,6 +35,7 @@ pub(crate) use self::established::{Active, Established};
 pub(crate) use self::receive::{Incoming, Protected};
 use crate::child::{Child, ChildPhase};
 use crate::context::Context;
+use crate::diagnosis;
 use crate::error::Failure;
 use crate::io::{Event, IkeSaStatus, JobId, JobResult, Output, RequestId, SaState};
 use crate::v2::keys::{IkeKeys, Role};
@@ -128,7 +129,8 @@ impl IkeSa {
     /// The clock.
     pub(crate) fn on_timeout(mut self, cx: &mut Context<'_>) -> Self {
         if self.expires().is_some_and(|at| at <= cx.now) {
-            let failure = self.state.is_half_open().then_some(Failure::TimedOut);
+            let core = &self.core;
+            let failure = self.state.is_half_open().then(|| diagnosis::abandoned(core.local, core.remote, HALF_OPEN_LIFE));
             return self.close(cx, failure);
         }
         let timing = self.core.connection.retransmission;
@@ -287,7 +289,7 @@ impl State {
             Self::Deleting(state) if state.was_established => Some(state.failure.clone()),
             _ => None,
         };
-        core.failed |= failure == Some(Failure::TimedOut) && matches!(self, Self::Established(_));
+        core.failed |= matches!(failure, Some(Failure::TimedOut(_))) && matches!(self, Self::Established(_));
         let sk = self.wind_up(core, cx, failure.as_ref());
         if let Some(failure) = seen {
             cx.shared.event(Event::IkeSaClosed { id: core.id, connection: core.connection.name.clone(), failure });

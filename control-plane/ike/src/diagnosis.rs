@@ -1,0 +1,447 @@
+//! Why a negotiation failed, for people: both sides of what did not meet, and what to do. Never a key.
+//!
+//! A responder knows both sides. An initiator is told a notification and nothing else (RFC 7296 section 3.10.1): it can say what it
+//! offered, and what to compare at the peer.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use ike_wire::{NotifyType, Proposal, Sa, TrafficSelectors, Transform, TransformType};
+use ipsec_types::{
+    EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers,
+    TrafficSelector,
+};
+
+use crate::config::{Child, Psk};
+use crate::error::{Detail, Failure};
+use crate::io::Datagram;
+use crate::policy::ConnectionRef;
+
+/// What a refusal does not say.
+const NOT_TOLD: &str = "not told: a refusal names no reason; the peer's log does";
+
+/// A configured proposal.
+pub(crate) trait Configured: ToString {
+    /// Its key in the configuration.
+    const KEY: &'static str;
+
+    /// Every transform it names.
+    fn transforms(&self) -> Vec<Transform>;
+}
+
+impl Configured for IkeProposal {
+    const KEY: &'static str = "proposals";
+
+    fn transforms(&self) -> Vec<Transform> {
+        let (encryption, integrity) = (self.encryption().iter().copied(), self.integrity().iter().copied());
+        let (prf, key_exchange) = (self.prf().iter().copied(), self.key_exchange().iter().copied());
+        let protection = encryption.map(Transform::from).chain(integrity.map(Transform::from));
+        protection.chain(prf.map(Transform::from)).chain(key_exchange.map(Transform::from)).collect()
+    }
+}
+
+impl Configured for EspProposal {
+    const KEY: &'static str = "esp_proposals";
+
+    fn transforms(&self) -> Vec<Transform> {
+        let (encryption, integrity) = (self.encryption().iter().copied(), self.integrity().iter().copied());
+        let (key_exchange, numbers) = (self.key_exchange().iter().copied(), self.sequence_numbers().iter().copied());
+        let protection = encryption.map(Transform::from).chain(integrity.map(Transform::from));
+        protection.chain(key_exchange.map(Transform::from)).chain(numbers.map(Transform::from)).collect()
+    }
+}
+
+/// No proposal of theirs is one of ours. `compared`: the transform types that count in this exchange.
+pub(crate) fn proposals<T: Configured>(ours: &[T], theirs: &Sa, compared: &[TransformType]) -> Box<Detail> {
+    let pairs = ours.iter().flat_map(|own| theirs.proposals.iter().map(move |offered| (own, offered)));
+    let compare = |(own, offered): (&T, &Proposal)| {
+        (differences(&own.transforms(), &offered.transforms, compared), own.to_string(), describe(offered))
+    };
+    let closest = pairs.map(compare).min_by_key(|(differences, ..)| differences.len());
+    let (would_match, remedy) = closest.map_or_else(Default::default, |(differences, own, offered)| {
+        let parts: Vec<String> = differences.iter().map(ToString::to_string).collect();
+        let pair =
+            if ours.len() + theirs.proposals.len() > 2 { format!("closest are ours {own} and theirs {offered}: ") } else { String::new() };
+        match parts.is_empty() {
+            true => (format!("{pair}every transform type has one in common, but they do not go together here"), String::new()),
+            false => (format!("{pair}they differ in {}", parts.join("; ")), remedy::<T>(&differences)),
+        }
+    });
+    let (ours, theirs) = (list(ours, ", "), theirs.proposals.iter().map(describe).collect::<Vec<_>>().join(", "));
+    Detail { summary: "no proposal in common".into(), ours, theirs, would_match, remedy }.bounded()
+}
+
+/// Transform types that count in IKE_SA_INIT, and where an IKE SA is rekeyed.
+pub(crate) const IKE_TYPES: &[TransformType] = &[TransformType::ENCR, TransformType::INTEG, TransformType::PRF, TransformType::KE];
+/// Those that count for the Child SA of IKE_AUTH (RFC 7296 section 1.2).
+pub(crate) const FIRST_CHILD_TYPES: &[TransformType] = &[TransformType::ENCR, TransformType::INTEG, TransformType::ESN];
+/// Those that count in CREATE_CHILD_SA.
+pub(crate) const CHILD_TYPES: &[TransformType] = &[TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
+
+/// A transform type without a transform in common.
+struct Difference {
+    kind: TransformType,
+    ours: Vec<Transform>,
+    theirs: Vec<Transform>,
+}
+
+impl core::fmt::Display for Difference {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} (ours {}, theirs {})", self.kind, names(&self.ours, " or "), names(&self.theirs, " or "))
+    }
+}
+
+fn remedy<T: Configured>(differences: &[Difference]) -> String {
+    let all = |of: fn(&Difference) -> &[Transform]| differences.iter().map(|difference| names(of(difference), " or ")).collect::<Vec<_>>();
+    let (here, there) = (all(|difference| &difference.theirs).join(", "), all(|difference| &difference.ours).join(", "));
+    format!("let one proposal of {} here have {here}, or one at the peer {there}", T::KEY)
+}
+
+fn differences(own: &[Transform], offered: &[Transform], compared: &[TransformType]) -> Vec<Difference> {
+    // A type nobody here understands makes a proposal unacceptable (RFC 7296 section 3.3.6).
+    let known = |kind: TransformType| IKE_TYPES.contains(&kind) || CHILD_TYPES.contains(&kind);
+    let mut unknown: Vec<TransformType> = offered.iter().map(|transform| transform.kind).filter(|kind| !known(*kind)).collect();
+    unknown.dedup();
+    let kinds = compared.iter().copied().chain(unknown);
+    kinds
+        .filter_map(|kind| {
+            let (ours, theirs) = (of_type(own, kind), of_type(offered, kind));
+            let meet = ours.iter().any(|transform| theirs.contains(transform));
+            (!meet).then_some(Difference { kind, ours, theirs })
+        })
+        .collect()
+}
+
+/// The transforms of a type, with what leaving the type out means.
+fn of_type(all: &[Transform], kind: TransformType) -> Vec<Transform> {
+    let transforms: Vec<Transform> = all.iter().filter(|transform| transform.kind == kind).cloned().collect();
+    match kind {
+        _ if !transforms.is_empty() => transforms,
+        TransformType::ESN => alloc::vec![Transform::from(SequenceNumbers::Standard)],
+        other => alloc::vec![Transform::new(other, Transform::NONE, None)],
+    }
+}
+
+/// In the syntax of the configuration where the algorithms are known, by number where not.
+pub(crate) fn describe(proposal: &Proposal) -> String {
+    names(&proposal.transforms, "-")
+}
+
+fn names(transforms: &[Transform], separator: &str) -> String {
+    let names: Vec<String> = transforms.iter().map(name).collect();
+    names.join(separator)
+}
+
+fn name(transform: &Transform) -> String {
+    let keyword = match transform.kind {
+        TransformType::ENCR => transform.encryption().map(EncryptionAlgorithm::keyword),
+        TransformType::PRF => transform.prf().map(PrfAlgorithm::keyword),
+        TransformType::INTEG | TransformType::KE if transform.id == Transform::NONE => Some("none"),
+        TransformType::INTEG => transform.integrity().map(IntegrityAlgorithm::keyword),
+        TransformType::KE => transform.key_exchange().map(KeyExchangeMethod::keyword),
+        TransformType::ESN => transform.sequence_numbers().map(SequenceNumbers::keyword),
+        _ => None,
+    };
+    let unknown = || if transform.name().is_some() { transform.to_string() } else { format!("{}:{}", transform.kind, transform.id) };
+    keyword.map_or_else(unknown, ToString::to_string)
+}
+
+/// A choice that was not offered, in a line: the peer breaks section 2.7.
+pub(crate) fn not_offered<T: Configured>(ours: &[T], answer: &Sa) -> String {
+    let chosen: Vec<String> = answer.proposals.iter().map(describe).collect();
+    format!("it chose {}, offered were {}", chosen.join(", "), list(ours, ", "))
+}
+
+/// No child of ours selects traffic that the peer wants; `theirs` is what it wants of our side and of its own.
+pub(crate) fn selectors(children: &[Child], theirs: (&TrafficSelectors, &TrafficSelectors)) -> Box<Detail> {
+    let ours: Vec<String> = children.iter().map(|child| format!("{} {}", child.name, both(child))).collect();
+    let parts: Vec<String> = children
+        .iter()
+        .map(|child| {
+            let (local, remote) = (in_common(&child.local_selectors, theirs.0), in_common(&child.remote_selectors, theirs.1));
+            format!("{}: of our side {local}, of theirs {remote}", child.name)
+        })
+        .collect();
+    let wanted = (wire(theirs.0), wire(theirs.1));
+    let remedy =
+        format!("let a child here have local_ts {} and remote_ts {}, or change the peer's to mirror a child here", wanted.0, wanted.1);
+    Detail {
+        summary: "no traffic selectors in common".into(),
+        ours: ours.join("; "),
+        theirs: format!("{} === {}", wanted.0, wanted.1),
+        would_match: parts.join("; "),
+        remedy,
+    }
+    .bounded()
+}
+
+/// An answer with more than was offered, in a line: the peer breaks section 2.9.
+pub(crate) fn wider(child: &Child, answer: (&TrafficSelectors, &TrafficSelectors)) -> String {
+    format!("it answered {} === {}, offered were {}", wire(answer.0), wire(answer.1), both(child))
+}
+
+/// `local === remote`.
+fn both(child: &Child) -> String {
+    format!("{} === {}", list(&child.local_selectors, " "), list(&child.remote_selectors, " "))
+}
+
+fn wire(selectors: &TrafficSelectors) -> String {
+    list(&selectors.selectors, " ")
+}
+
+/// What both select, or why that is nothing.
+fn in_common(ours: &[TrafficSelector], theirs: &TrafficSelectors) -> String {
+    let pairs: Vec<(TrafficSelector, TrafficSelector)> =
+        theirs.supported().flat_map(|offered| ours.iter().map(move |own| (*own, offered))).collect();
+    let common: Vec<TrafficSelector> = pairs.iter().filter_map(|(own, offered)| own.intersect(offered)).collect();
+    if !common.is_empty() {
+        return format!("{} in common", list(&common, " "));
+    }
+    let overlaps = |(own, offered): &&(TrafficSelector, TrafficSelector)| own.addresses().intersect(offered.addresses()).is_some();
+    let protocols = |(own, offered): &&(TrafficSelector, TrafficSelector)| {
+        own.protocol() == offered.protocol() || own.protocol() == 0 || offered.protocol() == 0
+    };
+    let same_family =
+        |(own, offered): &(TrafficSelector, TrafficSelector)| own.addresses().first().is_ipv4() == offered.addresses().first().is_ipv4();
+    let why = if pairs.is_empty() {
+        "theirs are of no kind that can be enforced here"
+    } else if !pairs.iter().any(same_family) {
+        "the address families differ"
+    } else if pairs.iter().all(|pair| !overlaps(&pair)) {
+        "the addresses do not overlap"
+    } else if !pairs.iter().filter(overlaps).any(|pair| protocols(&pair)) {
+        "the addresses overlap, the protocols differ"
+    } else {
+        "addresses and protocol overlap, the ports do not"
+    };
+    format!("nothing in common ({why})")
+}
+
+/// Nobody at this address is to be spoken to.
+pub(crate) fn no_connection(datagram: &Datagram) -> Box<Detail> {
+    let (local, remote) = (datagram.local.ip(), datagram.remote.ip());
+    Detail {
+        summary: format!("no connection is configured between {local} and {remote}"),
+        remedy: format!("let a connection have {local} among its local_addrs and {remote} among its remote_addrs, or leave them out"),
+        ..Detail::default()
+    }
+    .bounded()
+}
+
+/// No connection has this peer; `candidates` are those between the two addresses. `asked` is whom the peer wants to speak to.
+pub(crate) fn unknown_peer(candidates: &[ConnectionRef], remote: &Identity, asked: Option<&Identity>) -> Box<Detail> {
+    let anybody = |identity: Option<&Identity>| identity.map_or_else(|| "anybody".to_string(), ToString::to_string);
+    let known = candidates.iter().map(|connection| {
+        let (local, remote) = (&connection.local_identity, anybody(connection.remote_identity.as_ref()));
+        format!("connection {} between {local} and {remote}", connection.name)
+    });
+    let admitting = candidates.iter().find(|connection| connection.admits(remote, asked));
+    // The proposals were chosen before anybody had said who it is.
+    let (would_match, remedy) = match admitting {
+        Some(connection) => (
+            format!("connection {} admits the peer, but not the proposal that was chosen for another one", connection.name),
+            format!("give the connections between these addresses the same proposals, or {} the peer's", connection.name),
+        ),
+        None => (String::new(), format!("let remote.id of a connection here be {remote}, or correct the identities at the peer")),
+    };
+    Detail {
+        summary: format!("no connection is for {remote}"),
+        ours: known.collect::<Vec<_>>().join("; "),
+        theirs: format!("the peer is {remote} and asks for {}", anybody(asked)),
+        would_match,
+        remedy,
+    }
+    .bounded()
+}
+
+/// Another peer answered than was called.
+pub(crate) fn other_peer(connection: &ConnectionRef, found: &Identity) -> Box<Detail> {
+    let expected = connection.remote_identity.as_ref().map_or_else(|| "anybody".to_string(), ToString::to_string);
+    Detail {
+        summary: format!("the peer is {found}, not {expected}"),
+        ours: format!("connection {} demands {expected}", connection.name),
+        theirs: format!("the peer is {found}"),
+        would_match: String::new(),
+        remedy: format!("let remote.id here be {found}, or local.id at the peer {expected}"),
+    }
+    .bounded()
+}
+
+/// There is no shared key for a peer.
+pub(crate) fn no_key(connection: &ConnectionRef, remote: &Identity) -> Box<Detail> {
+    let local = &connection.local_identity;
+    let keys = connection.keys();
+    let owners: Vec<String> = keys.iter().map(|key| format!("[{}]", owners(key))).collect();
+    let ours = if owners.is_empty() { "there are no keys".into() } else { format!("the keys here belong to {}", owners.join(" ")) };
+    Detail {
+        summary: format!("no shared key for {local} and {remote}"),
+        ours: format!("a key was looked for that belongs to {local} and {remote}, to {remote}, to {local} alone, or to everybody; {ours}"),
+        theirs: format!("the peer is {remote}"),
+        would_match: format!("a key with ids = [\"{local}\", \"{remote}\"]"),
+        remedy: "add it to the secrets, or correct the identities of one side".into(),
+    }
+    .bounded()
+}
+
+/// The peer's AUTH was made with another key than ours, or about other messages.
+pub(crate) fn wrong_key(connection: &ConnectionRef, remote: &Identity) -> Box<Detail> {
+    Detail {
+        summary: format!("{remote} does not hold the shared key"),
+        ours: own_key(connection, remote),
+        theirs: format!("the peer is {remote}; its AUTH was made with another key, or covers other messages than those seen here"),
+        would_match: String::new(),
+        remedy: "compare the secret of this key with the peer's for the same two identities: the same octets, the same notation (0x, 0s)"
+            .into(),
+    }
+    .bounded()
+}
+
+/// The peer authenticates by what is not configured.
+pub(crate) fn wrong_method(connection: &ConnectionRef, who: &str, method: &str) -> Box<Detail> {
+    Detail {
+        summary: format!("{who} wants to authenticate by {method}, not by a shared key"),
+        ours: format!("connection {}: auth = psk", connection.name),
+        theirs: method.into(),
+        would_match: "shared key message integrity code".into(),
+        remedy: "set auth = psk at the peer".into(),
+    }
+    .bounded()
+}
+
+/// An identity that is none.
+pub(crate) fn bad_identity(error: &ipsec_types::IdentityError) -> Box<Detail> {
+    Detail { summary: error.to_string(), remedy: "correct local.id at the peer".into(), ..Detail::default() }.bounded()
+}
+
+/// Who we are and which key there is; not the key.
+fn own_key(connection: &ConnectionRef, remote: &Identity) -> String {
+    let local = &connection.local_identity;
+    let key = connection.key(remote).map_or_else(|| "there is none".into(), |key| format!("it belongs to {}", owners(key)));
+    format!("this gateway is {local}; the key was looked for by {local} and {remote}: {key}")
+}
+
+fn owners(key: &Psk) -> String {
+    if key.owners.is_empty() { "everybody".into() } else { list(&key.owners, " ") }
+}
+
+/// What an initiator asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// An IKE SA.
+    IkeSa,
+    /// A Child SA, perhaps together with the IKE SA.
+    Child(&'a Child),
+    /// Neither.
+    Nothing,
+}
+
+/// The peer has refused what was asked of it.
+pub(crate) fn refused(connection: &ConnectionRef, kind: NotifyType, asked: Asked<'_>) -> Failure {
+    let (ours, remedy) = match (kind, asked) {
+        (NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::INVALID_KE_PAYLOAD, Asked::IkeSa) => (
+            format!("proposals offered: {}", list(&connection.proposals, ", ")),
+            "compare with the IKE proposals of this connection at the peer: one of them must have a transform of each type (ENCR, INTEG unless AEAD, PRF, KE) in common with one of ours",
+        ),
+        (NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::INVALID_KE_PAYLOAD, Asked::Child(child)) => (
+            format!("esp_proposals offered for {}: {}", child.name, list(&child.proposals, ", ")),
+            "compare with the ESP proposals of this child at the peer: one of them must have a transform of each type (ENCR, INTEG unless AEAD, KE for a rekey, ESN) in common with one of ours",
+        ),
+        (NotifyType::TS_UNACCEPTABLE, Asked::Child(child)) => (
+            format!("offered for {}: {}", child.name, both(child)),
+            "compare with the traffic selectors at the peer: its remote_ts must overlap our local_ts, and its local_ts our remote_ts",
+        ),
+        (NotifyType::AUTHENTICATION_FAILED, _) => (
+            connection
+                .expected_peer()
+                .map_or_else(|| format!("this gateway is {}", connection.local_identity), |remote| own_key(connection, &remote)),
+            "compare at the peer: its connection must expect our identity, and its secret for these two identities must be ours",
+        ),
+        (NotifyType::NO_ADDITIONAL_SAS, _) => (
+            String::new(),
+            "the peer wants no further SAs under this IKE SA: look for its limit, or let this child have a connection of its own",
+        ),
+        (NotifyType::TEMPORARY_FAILURE, _) => (String::new(), "the peer is rekeying or deleting; it is asked again later"),
+        _ => (String::new(), "the peer's log says why"),
+    };
+    let detail = Detail {
+        summary: format!("the peer answered {kind}"),
+        ours,
+        theirs: NOT_TOLD.into(),
+        would_match: String::new(),
+        remedy: remedy.into(),
+    };
+    Failure::Refused(kind, detail.bounded())
+}
+
+/// A request without an answer.
+pub(crate) struct Silence<'a> {
+    /// Such as `IKE_SA_INIT request 0`.
+    pub(crate) request: &'a str,
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+    /// Transmissions.
+    pub(crate) tries: u32,
+    pub(crate) elapsed: Duration,
+    /// How long ago something came from the peer's address; `None` for never since it was first called.
+    pub(crate) heard: Option<Duration>,
+    /// Whether the peer has spoken under this IKE SA.
+    pub(crate) answered: bool,
+}
+
+/// The peer is silent.
+pub(crate) fn timed_out(silence: &Silence<'_>) -> Failure {
+    let Silence { request, local, remote, tries, elapsed, heard, answered } = silence;
+    let theirs = match heard {
+        None => format!("nothing has ever come from {}", remote.ip()),
+        Some(ago) => format!("the last message from {} came {} ago", remote.ip(), seconds(*ago)),
+    };
+    let remedy = match (answered, heard) {
+        (false, None) => format!(
+            "check that {} is the peer's address and reachable, that IKE runs there, and that UDP ports 500 and 4500 pass every firewall in both directions",
+            remote.ip()
+        ),
+        (false, Some(_)) => "check that IKE still runs at the peer and that its log mentions this request; UDP ports 500 and 4500 must pass in both directions".into(),
+        (true, _) => format!(
+            "the peer answered before: check that it still runs, that UDP port {} passes every firewall in both directions, and that large datagrams are not lost on the way",
+            remote.port()
+        ),
+    };
+    let times = if *tries == 1 { "once".into() } else { format!("{tries} times") };
+    let detail = Detail {
+        summary: format!("no answer from {remote} to {request}, sent {times} in {}", seconds(*elapsed)),
+        ours: format!("{request} from {local} to {remote}, {times}"),
+        theirs,
+        would_match: String::new(),
+        remedy,
+    };
+    Failure::TimedOut(detail.bounded())
+}
+
+/// An initiator that did not go on after our answer.
+pub(crate) fn abandoned(local: SocketAddr, remote: SocketAddr, after: Duration) -> Failure {
+    let detail = Detail {
+        summary: format!("{remote} has not gone on: no IKE_AUTH request within {}", seconds(after)),
+        ours: format!("IKE_SA_INIT response 0 from {local} to {remote}"),
+        theirs: "an IKE_SA_INIT request, then nothing".into(),
+        would_match: String::new(),
+        remedy: "check that our answer reaches the peer, and that its IKE_AUTH request, to UDP port 4500 where NAT detection is on, passes every firewall"
+            .into(),
+    };
+    Failure::TimedOut(detail.bounded())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", (time.as_millis() + 500) / 1000)
+}
+
+fn list<T: ToString>(items: &[T], separator: &str) -> String {
+    let items: Vec<String> = items.iter().map(ToString::to_string).collect();
+    items.join(separator)
+}
+
+#[cfg(test)]
+mod tests;
