@@ -9,7 +9,7 @@ use ike::Endpoint;
 use ike::config::{Child, Config, Connection, Psk, Retransmission, StartAction};
 use ike::error::Failure;
 use ike::io::{Answer, Command, Datagram, Dataplane, Event, IkeSaStatus, Input, Output, Record, RequestId, SaState, Target, Trace};
-use ike::provider::Random;
+use ike::provider::{Provider, Random};
 use ipsec_types::{Activation, ChildSa, ChildSaId, Flow, Instant, Policy, PolicyId, Secret, Spi};
 
 /// Which gateway.
@@ -133,6 +133,8 @@ pub struct Pair {
     pub nat: Option<SocketAddr>,
     /// Somebody on the path who changes what he sees.
     pub tamper: Option<Tamper>,
+    /// Does the jobs.
+    pub provider: Provider,
     requests: u64,
 }
 
@@ -209,6 +211,7 @@ impl Pair {
             deaf: None,
             nat: None,
             tamper: None,
+            provider: ike_crypto::provider(),
             requests: 0,
         };
         for (side, config) in [(A, a), (B, b)] {
@@ -293,7 +296,7 @@ impl Pair {
             Output::SetPolicies(policies) => data_plane.policies = policies,
             Output::Claim(claim) => data_plane.claims.push(claim),
             Output::RefuseAcquire { id, retry_after } => data_plane.refused.push((id, retry_after)),
-            Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&ike_crypto::provider()) }),
+            Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&self.provider) }),
             Output::Event(event) => gateway.events.push(event),
             Output::Trace(trace) => gateway.traces.push(*trace),
         }

@@ -1,38 +1,14 @@
 //! Parsing and emitting as inverses, and parsing as a total function. The strategies build any message that octets can say.
 
+mod exercise;
 mod strategies;
 
-use ike_wire::{
-    Chain, Encrypted, Header, Message, Payload, PayloadType, describe, emit_payloads, parse_payloads, rules, unsupported_critical,
-};
+use std::fs;
+
+use exercise::exercise;
+use ike_wire::{Chain, Encrypted, Message, PayloadType, emit_payloads, parse_payloads};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-/// Reads octets in every way there is; what can be read must survive being written, and everything derived from it must come to an end.
-fn exercise(datagram: &[u8]) {
-    if let Ok(message) = Message::parse(datagram) {
-        let again = message.emit().expect("what was read can be written");
-        assert_eq!(Message::parse(&again).as_ref(), Ok(&message));
-        derive(&message.header, &message.payloads);
-        if let Some(encrypted) = message.encrypted() {
-            assert_eq!(encrypted.associated_data(datagram).len() + encrypted.body.len(), datagram.len());
-        }
-    }
-    let Some((&first, chain)) = datagram.split_first() else { return };
-    if let Ok(payloads) = parse_payloads(PayloadType(first), chain) {
-        let Chain { first, octets } = emit_payloads(&payloads).expect("what was read can be written");
-        assert_eq!(parse_payloads(first, &octets).as_ref(), Ok(&payloads));
-        if let Ok(header) = Header::peek(datagram) {
-            derive(&header, &payloads);
-        }
-    }
-}
-
-fn derive(header: &Header, payloads: &[Payload]) {
-    let _ = (rules::check(header, payloads), rules::check_protected(header, payloads), unsupported_critical(payloads));
-    assert!(!describe::message(header, payloads).is_empty());
-    assert!(payloads.iter().all(|payload| !describe::fields(payload).is_empty()));
-}
 
 /// Makes the Length field of the header right, so that what follows is looked at.
 fn with_true_length(mut datagram: Vec<u8>) -> Vec<u8> {
@@ -120,4 +96,13 @@ proptest! {
         exercise(&octets);
         exercise(&with_true_length(octets));
     }
+}
+
+/// What fuzzing found worth keeping (`scripts/fuzz message`).
+#[test]
+fn the_corpus_is_read_or_refused() {
+    let corpus = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/message")).unwrap();
+    let files: Vec<_> = corpus.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(!files.is_empty());
+    files.iter().for_each(|octets| exercise(octets));
 }
