@@ -151,15 +151,17 @@ pub enum PuntClass {
     IkeInit,
     /// ARP and ICMP.
     SlowPath,
+    /// Fragments of IKE and ICMP, to be put together first. Nobody knows what they are fragments of: they starve each other at most.
+    Fragment,
 }
 
 impl PuntClass {
     /// Every class, most important first.
-    pub const ALL: [Self; 3] = [Self::IkeSession, Self::IkeInit, Self::SlowPath];
+    pub const ALL: [Self; 4] = [Self::IkeSession, Self::IkeInit, Self::SlowPath, Self::Fragment];
 }
 
 /// Where a punted packet came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// From the wire; the frame starts with its Ethernet header.
     Port(PortId),
@@ -519,11 +521,11 @@ mod tests {
         let (handle, end) = channel(WorkerId(0), QueueSizes { commands: 1, notices: 1, punts: 2 }, 0);
         let punt = |class| end.punt(class, Origin::Port(PortId(0)), b"packet");
         let mut kept = Vec::new();
-        for _ in 0..3 {
+        for _ in PuntClass::ALL {
             assert!(punt(PuntClass::IkeInit) && punt(PuntClass::IkeInit) && !punt(PuntClass::IkeInit));
             kept.extend(std::iter::from_fn(|| handle.punted(PuntClass::IkeInit)));
         }
-        assert!(!punt(PuntClass::SlowPath), "all six frames are with the server");
+        assert!(!punt(PuntClass::SlowPath), "all eight frames are with the server");
         handle.recycle(kept.pop().unwrap());
         assert!(punt(PuntClass::SlowPath) && !punt(PuntClass::SlowPath));
         assert_eq!(handle.punted(PuntClass::SlowPath).unwrap().bytes(), b"packet");

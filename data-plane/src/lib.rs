@@ -9,6 +9,7 @@ pub mod config;
 pub mod neighbor;
 pub mod pipeline;
 pub mod punt;
+pub mod reassembly;
 pub mod server;
 pub mod slow_path;
 pub mod stats;

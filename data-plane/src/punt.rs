@@ -8,7 +8,7 @@ use culvert_proto::dataplane::v1;
 use packet::udp::{self, NatTraversal, Udp};
 use packet::{checksum, ethernet, ipv4};
 
-use crate::command::FRAME_CAPACITY;
+use crate::command::{FRAME_CAPACITY, Origin};
 
 /// Why a datagram of the control plane is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,29 +27,42 @@ pub enum SendError {
     TooLong(usize),
 }
 
-/// Reads an Ethernet frame that carries IKE over UDP; `None` where it does not, or its UDP checksum is wrong.
-pub fn from_frame(frame: &[u8]) -> Option<v1::Datagram> {
-    from_packet(frame.get(ethernet::HEADER_LEN..)?)
+/// What a packet for the gateway itself holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Punted {
+    /// IKE over UDP. The non-ESP marker is taken off (RFC 3948 section 2.2).
+    Ike(v1::Datagram),
+    /// UDP, and yet no IKE message: another port, a wrong checksum, a NAT keepalive.
+    MalformedIke,
+    /// ESP in UDP.
+    Esp,
+    /// Something else than UDP.
+    Other,
 }
 
-/// Reads an IPv4 packet that carries IKE over UDP. The non-ESP marker is taken off (RFC 3948 section 2.2).
-pub fn from_packet(packet: &[u8]) -> Option<v1::Datagram> {
-    let ip = ipv4::Ipv4::parse(packet).ok()?;
-    if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {
-        return None;
-    }
-    let datagram = Udp::parse(ip.payload())?;
-    if !datagram.checksum_ok(ip.source(), ip.destination()) {
-        return None;
-    }
-    let message = match datagram.destination_port {
-        udp::PORT_NAT_T => match NatTraversal::parse(datagram.payload)? {
-            NatTraversal::Ike(message) => message,
-            NatTraversal::Keepalive | NatTraversal::Esp(_) => return None,
-        },
-        _ => datagram.payload,
+/// Sorts a frame from a port, or a packet out of an SA.
+pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
+    let packet = match origin {
+        Origin::Port(_) => bytes.get(ethernet::HEADER_LEN..).unwrap_or_default(),
+        Origin::Tunnel(_) => bytes,
     };
-    Some(v1::Datagram {
+    let Ok(ip) = ipv4::Ipv4::parse(packet) else { return Punted::Other };
+    if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {
+        return Punted::Other;
+    }
+    let Some(datagram) = Udp::parse(ip.payload()).filter(|udp| udp.checksum_ok(ip.source(), ip.destination())) else {
+        return Punted::MalformedIke;
+    };
+    let message = match datagram.destination_port {
+        udp::PORT_IKE => datagram.payload,
+        udp::PORT_NAT_T => match NatTraversal::parse(datagram.payload) {
+            Some(NatTraversal::Ike(message)) => message,
+            Some(NatTraversal::Esp(_)) => return Punted::Esp,
+            Some(NatTraversal::Keepalive) | None => return Punted::MalformedIke,
+        },
+        _ => return Punted::MalformedIke,
+    };
+    Punted::Ike(v1::Datagram {
         local_address: ip.destination().octets().to_vec().into(),
         local_port: datagram.destination_port.into(),
         remote_address: ip.source().octets().to_vec().into(),
@@ -108,10 +121,12 @@ fn ipv4_address(field: &str, octets: &[u8]) -> Result<Ipv4Addr, SendError> {
 
 #[cfg(test)]
 mod tests {
+    use ipsec_types::ChildSaId;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::command::PortId;
 
     fn datagram(local_port: u32, payload: &[u8]) -> v1::Datagram {
         v1::Datagram {
@@ -134,6 +149,14 @@ mod tests {
         }
     }
 
+    /// What the receiver of a packet makes of it.
+    fn from_packet(packet: &[u8]) -> Option<v1::Datagram> {
+        match sort(Origin::Tunnel(ChildSaId(1)), packet) {
+            Punted::Ike(datagram) => Some(datagram),
+            _ => None,
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_sent_can_be_received(payload in vec(any::<u8>(), 1..1500), local in any::<u16>(), id: u16) {
@@ -146,7 +169,7 @@ mod tests {
 
         #[test]
         fn hostile_octets_never_panic(octets in vec(any::<u8>(), 0..200)) {
-            let _ = (from_frame(&octets), from_packet(&octets));
+            let _ = (sort(Origin::Port(PortId(0)), &octets), from_packet(&octets));
         }
     }
 

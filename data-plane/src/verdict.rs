@@ -34,6 +34,7 @@ verdicts! {
     OwnSent "own_sent" "Sent by the gateway itself: IKE, ARP, ICMP."
     PuntedIke "punted_ike" "An IKE message for the gateway, given to the control plane."
     PuntedSlowPath "punted_slow_path" "ARP or ICMP for the gateway, given to the slow path."
+    PuntedFragment "punted_fragment" "A fragment of an IKE message or ICMP for the gateway, given to reassembly (RFC 791 section 3.2)."
     NatKeepalive "nat_keepalive" "A NAT keepalive, to be ignored (RFC 3948 section 2.3)."
     Dummy "dummy" "A dummy packet out of an SA, to be discarded (RFC 4303 section 2.6)."
 
@@ -65,7 +66,7 @@ verdicts! {
     SequenceExhausted "drop_sequence_exhausted" "The SA has used its last sequence number (RFC 4303 section 3.3.3)."
     NoRoom "drop_no_room" "No headroom or tailroom for the ESP headers."
 
-    FragmentForGateway "drop_fragment_for_gateway" "A fragment for the gateway: ESP is not reassembled here (RFC 4303 section 3.4.1)."
+    EspFragment "drop_esp_fragment" "A fragment of an ESP packet for the gateway: they are not reassembled (RFC 4303 section 3.4.1)."
     EspRunt "drop_esp_runt" "Too short for an ESP packet (RFC 4303 section 2)."
     SpiUnknown "drop_spi_unknown" "No SA has this SPI (RFC 4303 section 3.4.2)."
     Replay "drop_replay" "The sequence number was accepted before (RFC 4303 section 3.4.3)."

@@ -71,6 +71,7 @@ pub(super) fn punt<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, index: usiz
         _ if !taken => Verdict::PuntOverflow,
         PuntClass::IkeSession | PuntClass::IkeInit => Verdict::PuntedIke,
         PuntClass::SlowPath => Verdict::PuntedSlowPath,
+        PuntClass::Fragment => Verdict::PuntedFragment,
     };
     cx.drop(burst, index, verdict);
 }
@@ -153,12 +154,21 @@ pub(super) fn is_unicast(ip: &Ipv4<'_>) -> bool {
 #[inline]
 fn for_gateway(role: PortRole, ip: &Ipv4<'_>, bytes: &[u8]) -> Class {
     if ip.is_fragment() {
-        return Class::Drop(Verdict::FragmentForGateway);
+        return fragment(role, ip.protocol());
     }
     match (role, ip.protocol()) {
         (PortRole::Unprotected, PROTOCOL_ESP) => esp(bytes),
         (PortRole::Unprotected, PROTOCOL_UDP) => udp(ip, bytes),
         (_, PROTOCOL_ICMP) => Class::Punt(PuntClass::SlowPath),
+        _ => Class::Drop(Verdict::UnwantedByGateway),
+    }
+}
+
+/// Whatever is punted whole is punted in fragments, too. Those of ESP in UDP cannot be told from those of IKE here.
+fn fragment(role: PortRole, protocol: u8) -> Class {
+    match (role, protocol) {
+        (PortRole::Unprotected, PROTOCOL_ESP) => Class::Drop(Verdict::EspFragment),
+        (PortRole::Unprotected, PROTOCOL_UDP) | (_, PROTOCOL_ICMP) => Class::Punt(PuntClass::Fragment),
         _ => Class::Drop(Verdict::UnwantedByGateway),
     }
 }

@@ -157,8 +157,9 @@ fn deliver<B: Buffer>(
     };
     if cx.snapshot.ports.is_own(inner.destination()) {
         return match opened.flow.protocol {
-            PROTOCOL_ICMP if !inner.is_fragment() => {
-                classify::punt(cx, burst, index, PuntClass::SlowPath, Origin::Tunnel(sa.id));
+            PROTOCOL_ICMP => {
+                let class = if inner.is_fragment() { PuntClass::Fragment } else { PuntClass::SlowPath };
+                classify::punt(cx, burst, index, class, Origin::Tunnel(sa.id));
             }
             _ => cx.drop(burst, index, Verdict::UnwantedByGateway),
         };
@@ -178,7 +179,7 @@ pub(super) fn verdict(error: OpenError) -> Verdict {
     match error {
         OpenError::MalformedOuter => Verdict::MalformedIp,
         OpenError::NotEsp => Verdict::UnwantedByGateway,
-        OpenError::Fragment => Verdict::FragmentForGateway,
+        OpenError::Fragment => Verdict::EspFragment,
         OpenError::Runt => Verdict::EspRunt,
         OpenError::WrongSpi => Verdict::SpiUnknown,
         OpenError::Replay => Verdict::Replay,

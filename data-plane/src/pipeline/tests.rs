@@ -275,6 +275,12 @@ fn ip_packet_with(header: &Ipv4Header, len: usize) -> Vec<u8> {
     packet
 }
 
+fn resum(packet: &mut [u8]) {
+    packet[10..12].copy_from_slice(&[0, 0]);
+    let checksum = packet::checksum::internet(&packet[..20]);
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+}
+
 /// In a frame to the gateway's port.
 fn frame(port: PortId, packet: &[u8]) -> Vec<u8> {
     let (destination, source) = (PORT_MACS[usize::from(port.0)], if port == PROTECTED { HOST_MAC } else { PEER_MAC });

@@ -16,6 +16,7 @@ use tonic::Status;
 use crate::command::{Command, PortId, WorkerId};
 use crate::config::{InterfaceAddress, Neighbor, Route};
 use crate::neighbor::NeighborCache;
+use crate::reassembly::Reassembler;
 use crate::server::acquires::Acquires;
 use crate::server::counters::Counters;
 use crate::server::load::Loads;
@@ -111,6 +112,7 @@ pub struct Core {
     pub(super) in_flight: HashSet<u64>,
     pub(super) batches: VecDeque<Batch>,
     pub(super) neighbors: NeighborCache,
+    pub(super) reassembler: Reassembler,
     pub(super) spi_misses: HashMap<Ipv4Addr, u64>,
     pub(super) claim_until_ms: Option<u64>,
     pub(super) counters: Counters,
@@ -156,6 +158,7 @@ impl Core {
             in_flight: HashSet::new(),
             batches: VecDeque::new(),
             neighbors,
+            reassembler: Reassembler::default(),
             spi_misses: HashMap::new(),
             claim_until_ms: None,
             counters: Counters::default(),

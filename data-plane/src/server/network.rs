@@ -4,11 +4,12 @@ use std::net::Ipv4Addr;
 
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
+use packet::ethernet;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::command::{Frame, Notice, Origin, PortId, PuntClass, Via};
+use crate::command::{FRAME_CAPACITY, Frame, Notice, Origin, PortId, PuntClass, Via};
 use crate::neighbor::Resolution;
-use crate::punt;
+use crate::punt::{self, Punted};
 use crate::server::core::Core;
 use crate::slow_path::{self, Meaning};
 use crate::table::NextHop;
@@ -51,15 +52,9 @@ impl Core {
         let mut datagrams = Vec::new();
         let (mut malformed, mut count) = (0, 0);
         for class in [PuntClass::IkeSession, PuntClass::IkeInit] {
-            count += self.workers.punted(class, BATCH, |frame| {
-                let datagram = match frame.origin() {
-                    Origin::Port(_) => punt::from_frame(frame.bytes()),
-                    Origin::Tunnel(_) => punt::from_packet(frame.bytes()),
-                };
-                match datagram {
-                    Some(datagram) => datagrams.push(datagram),
-                    None => malformed += 1,
-                }
+            count += self.workers.punted(class, BATCH, |frame| match punt::sort(frame.origin(), frame.bytes()) {
+                Punted::Ike(datagram) => datagrams.push(datagram),
+                Punted::MalformedIke | Punted::Esp | Punted::Other => malformed += 1,
             });
         }
         self.counters.ike_malformed += malformed;
@@ -72,6 +67,7 @@ impl Core {
         for (origin, bytes) in frames {
             self.on_slow_path(origin, &bytes);
         }
+        count += self.take_fragments(BATCH);
         count > 0
     }
 
@@ -90,7 +86,7 @@ impl Core {
         }
     }
 
-    fn deliver(&mut self, datagrams: Vec<v1::Datagram>) {
+    pub(super) fn deliver(&mut self, datagrams: Vec<v1::Datagram>) {
         let count = datagrams.len() as u64;
         let Some(punt) = &self.punt else {
             self.counters.ike_without_controller += count;
@@ -168,11 +164,11 @@ impl Core {
         }
     }
 
-    fn on_slow_path(&mut self, origin: Origin, bytes: &[u8]) {
+    pub(super) fn on_slow_path(&mut self, origin: Origin, bytes: &[u8]) {
         let ports = std::sync::Arc::clone(&self.snapshot.ports);
         match origin {
             Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address)) {
-                Some(reply) => self.counters.icmp_echo_replies += u64::from(self.transmit(Via::Policy, &reply)),
+                Some(reply) => self.send_echo_reply(Via::Policy, &reply, FRAME_CAPACITY),
                 None => self.counters.slow_path_ignored += 1,
             },
             Origin::Port(port) => {
@@ -194,8 +190,19 @@ impl Core {
                 }
             }
             Meaning::ArpReply(frame) => self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &frame)),
-            Meaning::EchoReply(frame) => self.counters.icmp_echo_replies += u64::from(self.transmit(Via::Port(port), &frame)),
+            Meaning::EchoReply(frame) => {
+                let mtu = self.ports.get(usize::from(port.0)).map_or(0, |port| port.info.mtu);
+                self.send_echo_reply(Via::Port(port), &frame, FRAME_CAPACITY.min(mtu + ethernet::HEADER_LEN));
+            }
             Meaning::Nothing => self.counters.slow_path_ignored += 1,
+        }
+    }
+
+    fn send_echo_reply(&mut self, via: Via, reply: &[u8], limit: usize) {
+        if reply.len() > limit {
+            self.counters.icmp_too_big += 1;
+        } else {
+            self.counters.icmp_echo_replies += u64::from(self.transmit(via, reply));
         }
     }
 

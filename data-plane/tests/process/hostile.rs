@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{ChildSa, GATEWAY_WAN, Gateway, HOST, PATIENCE, PEER, PEER_MAC, PROTECTED, Side, Suite, inner};
 
 /// Where a frame from the unprotected side can end, beside the drops.
-const ENDS: [&str; 6] = ["opened", "bypassed_inbound", "punted_ike", "punted_slow_path", "nat_keepalive", "dummy"];
+const ENDS: [&str; 7] = ["opened", "bypassed_inbound", "punted_ike", "punted_slow_path", "punted_fragment", "nat_keepalive", "dummy"];
 
 #[test]
 fn every_frame_has_one_verdict() {

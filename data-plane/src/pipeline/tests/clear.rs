@@ -75,6 +75,29 @@ fn arp_and_icmp_for_the_gateway_go_to_the_slow_path() {
 }
 
 #[test]
+fn fragments_of_what_is_punted_are_punted() {
+    let mut gateway = Gateway::new(1);
+    let fragment = |port: PortId, protocol, destination: [u8; 4], offset: [u8; 2]| {
+        let header = Ipv4Header { protocol, source: [10, 1, 0, 2].into(), destination: destination.into(), ..HEADER };
+        let mut packet = ip_packet_with(&header, 60);
+        packet[6..8].copy_from_slice(&offset);
+        resum(&mut packet);
+        frame(port, &packet)
+    };
+    let (inside, outside) = ([10, 1, 0, 1], [192, 0, 2, 1]);
+    for offset in [[0x20, 0], [0x20, 7], [0, 7]] {
+        gateway.expect(Verdict::PuntedFragment, UNPROTECTED, &fragment(UNPROTECTED, 17, outside, offset));
+        gateway.expect(Verdict::PuntedFragment, PROTECTED, &fragment(PROTECTED, 1, inside, offset));
+        for _ in 0..2 {
+            gateway.handle.recycle(gateway.handle.punted(PuntClass::Fragment).unwrap());
+        }
+        gateway.expect(Verdict::EspFragment, UNPROTECTED, &fragment(UNPROTECTED, 50, outside, offset));
+        gateway.expect(Verdict::UnwantedByGateway, UNPROTECTED, &fragment(UNPROTECTED, 6, outside, offset));
+        gateway.expect(Verdict::UnwantedByGateway, PROTECTED, &fragment(PROTECTED, 17, inside, offset));
+    }
+}
+
+#[test]
 fn frames_that_are_not_to_be_forwarded_are_told_apart() {
     let mut gateway = Gateway::protecting(1);
     let good = frame(PROTECTED, &ip_packet(A, B, 60));

@@ -45,7 +45,7 @@ fn each_way_to_fail_has_its_own_counter() {
     let mut fragment = ip_packet_with(&Ipv4Header { protocol: 50, source: [192, 0, 2, 1].into(), ..to_gateway() }, 60);
     fragment[6] = 0x20;
     resum(&mut fragment);
-    gateway.expect(Verdict::FragmentForGateway, UNPROTECTED, &frame(UNPROTECTED, &fragment));
+    gateway.expect(Verdict::EspFragment, UNPROTECTED, &frame(UNPROTECTED, &fragment));
 }
 
 #[test]
@@ -90,12 +90,6 @@ fn to_gateway() -> Ipv4Header {
 
 fn esp_packet(esp: &[u8]) -> Vec<u8> {
     [&to_gateway().to_octets(esp.len()).unwrap()[..], esp].concat()
-}
-
-fn resum(packet: &mut [u8]) {
-    packet[10..12].copy_from_slice(&[0, 0]);
-    let checksum = packet::checksum::internet(&packet[..20]);
-    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
 #[test]
