@@ -46,6 +46,17 @@ pub(crate) struct SelectorsNarrowed {
 }
 
 impl SelectorsNarrowed {
+    /// Leaves out the selectors of an address family that one side alone has: no packet has addresses of both. `None` where nothing is left.
+    fn paired(mut local: Vec<TrafficSelector>, mut remote: Vec<TrafficSelector>) -> Option<Self> {
+        let is_ipv4 = |selector: &TrafficSelector| selector.addresses().first().is_ipv4();
+        let in_both = |family: bool| [&local, &remote].iter().all(|side| side.iter().any(|selector| is_ipv4(selector) == family));
+        let [ipv4, ipv6] = [true, false].map(in_both);
+        let has_partner = |selector: &TrafficSelector| if is_ipv4(selector) { ipv4 } else { ipv6 };
+        local.retain(has_partner);
+        remote.retain(has_partner);
+        (ipv4 || ipv6).then_some(Self { local, remote })
+    }
+
     pub(crate) fn local(&self) -> &[TrafficSelector] {
         &self.local
     }
@@ -234,8 +245,7 @@ pub(crate) fn narrow(
     ours: (&[TrafficSelector], &[TrafficSelector]),
     theirs: (&TrafficSelectors, &TrafficSelectors),
 ) -> Option<SelectorsNarrowed> {
-    let (local, remote) = (intersect(ours.0, theirs.0), intersect(ours.1, theirs.1));
-    (!local.is_empty() && !remote.is_empty()).then_some(SelectorsNarrowed { local, remote })
+    SelectorsNarrowed::paired(intersect(ours.0, theirs.0), intersect(ours.1, theirs.1))
 }
 
 /// The initiator's check: the answer selects nothing that was not offered (section 2.9).
@@ -249,7 +259,7 @@ pub(crate) fn narrowed_by_peer(
         let covered = answered.iter().all(|selector| offered.iter().any(|offer| offer.intersect(selector) == Some(*selector)));
         (all_read && covered).then_some(answered)
     };
-    Some(SelectorsNarrowed { local: within(offered.0, answer.0)?, remote: within(offered.1, answer.1)? })
+    SelectorsNarrowed::paired(within(offered.0, answer.0)?, within(offered.1, answer.1)?)
 }
 
 /// Every part of `theirs` that `ours` selects too, in their order, each once.
@@ -345,6 +355,26 @@ mod tests {
                 prop_assert!(narrowed_by_peer((&theirs, &theirs), (&answer, &answer)).is_some());
             }
         }
+    }
+
+    #[test]
+    fn each_family_needs_both_sides() {
+        let list = |texts: &[&str]| -> Vec<TrafficSelector> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let wire = |texts: &[&str]| -> TrafficSelectors { list(texts).into_iter().collect() };
+        let both = (list(&["10.1.0.0/16", "fd00:1::/32"]), list(&["10.2.0.0/16", "fd00:2::/32"]));
+        let ours = (&both.0[..], &both.1[..]);
+        let narrowed = narrow(ours, (&wire(&["fd00:1::/48", "10.1.1.0/24"]), &wire(&["10.2.1.0/24", "fd00:2::/48"]))).unwrap();
+        assert_eq!(
+            (narrowed.local(), narrowed.remote()),
+            (&*list(&["fd00:1::/48", "10.1.1.0/24"]), &*list(&["10.2.1.0/24", "fd00:2::/48"]))
+        );
+        let mixed = (&wire(&["fd00:1::/48", "10.1.1.0/24"]), &wire(&["10.2.1.0/24"]));
+        for narrowed in [narrow(ours, mixed), narrowed_by_peer(ours, mixed)] {
+            let narrowed = narrowed.unwrap();
+            assert_eq!((narrowed.local(), narrowed.remote()), (&*list(&["10.1.1.0/24"]), &*list(&["10.2.1.0/24"])));
+        }
+        let crossed = (&wire(&["fd00:1::/48"]), &wire(&["10.2.1.0/24"]));
+        assert!(narrow(ours, crossed).is_none() && narrowed_by_peer(ours, crossed).is_none());
     }
 
     #[test]

@@ -59,6 +59,12 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
     }
     let (local_addrs, local_faulty) = addresses(&mut section, "local_addrs");
     let (remote_addrs, remote_faulty) = addresses(&mut section, "remote_addrs");
+    let common = |local: &IpAddr| remote_addrs.iter().any(|remote| remote.is_ipv4() == local.is_ipv4());
+    let read = !local_faulty && !remote_faulty && !local_addrs.is_empty() && !remote_addrs.is_empty();
+    if read && !local_addrs.iter().any(common) {
+        let remedy = "write addresses of one family in both, or leave local_addrs out";
+        section.fault("local_addrs", "none of them can speak to remote_addrs: IPv4 and IPv6 do not mix", remedy);
+    }
     let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE, |_| None);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
@@ -100,8 +106,7 @@ pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> O
     if action.is_none() {
         missing(&section, "action", "action = \"bypass\"");
     }
-    let local = selectors(&mut section, "local_ts");
-    let remote = selectors(&mut section, "remote_ts");
+    let (local, remote) = selector_pair(&mut section);
     let priority = priority(&mut section);
     let id = spd.enter(&section, priority);
     section.finish();
@@ -130,8 +135,7 @@ pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], se
 
 fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote: bool) -> Option<Child> {
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
-    let local_selectors = selectors(&mut section, "local_ts");
-    let remote_selectors = selectors(&mut section, "remote_ts");
+    let (local_selectors, remote_selectors) = selector_pair(&mut section);
     let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP, other_than_aead);
     let start = section.choice("start_action", ACTIONS);
     if let Some(start) = start.as_ref().filter(|start| any_remote && start.value != StartAction::None) {
@@ -181,11 +185,13 @@ fn addresses(section: &mut Section<'_>, key: &'static str) -> (Vec<IpAddr>, bool
     const EXAMPLE: &str = "\"192.0.2.1\"";
     let before = section.faults();
     let list = section.list_with(key, EXAMPLE, |section, text| match text.value.parse::<IpAddr>() {
-        Ok(address @ IpAddr::V4(_)) => Some(text.with(Some(address))),
-        Ok(IpAddr::V6(_)) => {
-            section.fault_at(&text, "IPv6 is not supported outside the tunnel", format!("write an IPv4 address, for example {EXAMPLE}"));
-            None
-        }
+        Ok(address) => match unusable(address) {
+            None => Some(text.with(Some(address))),
+            Some(why) => {
+                section.fault_at(&text, format!("'{address}' {why}"), format!("write an address of a gateway, for example {EXAMPLE}"));
+                None
+            }
+        },
         Err(_) if text.value == "%any" => Some(text.with(None)),
         Err(_) => {
             let problem = format!("'{}' is no address, and names are not looked up", text.value);
@@ -197,14 +203,44 @@ fn addresses(section: &mut Section<'_>, key: &'static str) -> (Vec<IpAddr>, bool
     (addresses, section.faults() > before)
 }
 
+/// Why IKE cannot use an address.
+fn unusable(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            Some("is link-local, and IKE needs an address that says which link it is on")
+        }
+        IpAddr::V6(address) if address.to_ipv4_mapped().is_some() => Some("is an IPv4 address in IPv6 notation"),
+        _ if address.is_unspecified() => Some("is no address of anybody: leave the field out, or write \"%any\", for any"),
+        _ if address.is_multicast() => Some("is a group's address"),
+        IpAddr::V4(address) if address.is_broadcast() => Some("is everybody's address"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+/// Both lists, none of whose address families stands in one of them alone: its selectors would never select a packet.
+fn selector_pair(section: &mut Section<'_>) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
+    let before = section.faults();
+    let (local, remote) = (selectors(section, "local_ts"), selectors(section, "remote_ts"));
+    if section.faults() == before {
+        for (key, this, other_key, others) in [("local_ts", &local, "remote_ts", &remote), ("remote_ts", &remote, "local_ts", &local)] {
+            let family = |selector: &TrafficSelector| selector.addresses().first().is_ipv4();
+            if let Some(alone) = this.iter().find(|selector| !others.iter().any(|other| family(other) == family(selector))) {
+                let name = if family(alone) { "IPv4" } else { "IPv6" };
+                section.fault(
+                    key,
+                    format!("'{alone}' matches no packet: {other_key} has nothing of {name}"),
+                    format!("add it to {other_key}"),
+                );
+            }
+        }
+    }
+    (local, remote)
+}
+
 fn selectors(section: &mut Section<'_>, key: &'static str) -> Vec<TrafficSelector> {
     const EXAMPLE: &str = "\"10.1.0.0/24\"";
     let list = section.list_with(key, EXAMPLE, |section, text| match text.value.parse::<TrafficSelector>() {
-        Ok(selector) if selector.addresses().first().is_ipv4() => Some(text.with(selector)),
-        Ok(_) => {
-            section.fault_at(&text, "IPv6 is not supported inside the tunnel", format!("write an IPv4 selector, for example {EXAMPLE}"));
-            None
-        }
+        Ok(selector) => Some(text.with(selector)),
         Err(error) => {
             section.fault_at(&text, error.to_string(), format!("write for example {EXAMPLE}"));
             None

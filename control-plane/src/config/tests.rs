@@ -207,6 +207,26 @@ const TABLE: &[(&str, &str, &str)] = &[
         "mode = \"transport\"",
         "culvert.toml:13:8: connections.site-b.children.net.mode: mode 'transport' is not supported; write mode = \"tunnel\"",
     ),
+    (
+        "\"192.0.2.2\"",
+        "\"fe80::2\"",
+        "culvert.toml:4:17: connections.site-b.remote_addrs[0]: 'fe80::2' is link-local, and IKE needs an address that says which link it is on; write an address",
+    ),
+    (
+        "\"192.0.2.2\"",
+        "\"::ffff:192.0.2.2\"",
+        "culvert.toml:4:17: connections.site-b.remote_addrs[0]: '::ffff:192.0.2.2' is an IPv4 address in IPv6 notation; write",
+    ),
+    (
+        "\"192.0.2.2\"",
+        "\"2001:db8::2\"",
+        "culvert.toml:2:14: connections.site-b.local_addrs: none of them can speak to remote_addrs: IPv4 and IPv6 do not mix; write addresses of one",
+    ),
+    (
+        "remote_ts = [\"10.2.0.0/24\"]",
+        "remote_ts = [\"10.2.0.0/24\", \"fd00:2::/64\"]",
+        "culvert.toml:10:11: connections.site-b.children.net.remote_ts: 'fd00:2::/64' matches no packet: local_ts has nothing of IPv6; add it to local_ts",
+    ),
     ("action = \"bypass\"", "", "culvert.toml:14:11: policies.ssh.action: this is missing; write action = \"bypass\""),
     ("dpd_delay = \"30s\"", "dpd_delay = 30s", "culvert.toml:6:13: this is no TOML: "),
 ];
@@ -217,6 +237,20 @@ fn each_fault_names_file_line_field_and_remedy() {
         let faults = faults(line, by);
         assert!(faults.iter().any(|fault| fault.starts_with(said)), "{by}\nexpected {said}\nfound    {}", faults.join("\n         "));
     }
+}
+
+#[test]
+fn both_families_may_stand_side_by_side() {
+    let text = GOOD
+        .replace("[\"192.0.2.1\"]", "[\"192.0.2.1\", \"2001:db8::1\"]")
+        .replace("[\"192.0.2.2\"]", "[\"2001:db8::2\"]")
+        .replace("[\"10.1.0.0/24\"]", "[\"10.1.0.0/24\", \"fd00:1::/64\"]")
+        .replace("[\"10.2.0.0/24\"]", "[\"fd00:2::/64[ipv6-icmp]\", \"10.2.0.0/24\"]");
+    let ike = load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike;
+    let site_b = &ike.connections[0];
+    assert_eq!(site_b.remote_addrs, ["2001:db8::2".parse::<std::net::IpAddr>().unwrap()]);
+    let written: Vec<String> = site_b.children[0].remote_selectors.iter().map(ToString::to_string).collect();
+    assert_eq!(written, ["fd00:2::/64[ipv6-icmp]", "10.2.0.0/24"]);
 }
 
 #[test]

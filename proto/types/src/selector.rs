@@ -251,6 +251,7 @@ impl fmt::Display for TrafficSelector {
             1 => f.write_str("[icmp")?,
             6 => f.write_str("[tcp")?,
             17 => f.write_str("[udp")?,
+            58 => f.write_str("[ipv6-icmp")?,
             other => write!(f, "[{other}")?,
         }
         match self.ports {
@@ -282,6 +283,7 @@ impl FromStr for TrafficSelector {
             "icmp" => 1,
             "tcp" => 6,
             "udp" => 17,
+            "ipv6-icmp" | "icmpv6" => 58,
             "any" | "" => 0,
             number => number.parse().map_err(|_| bad())?,
         };
@@ -338,6 +340,7 @@ mod tests {
             "10.0.0.1[udp/500-600]",
             "10.0.0.1[47]",
             "fd00::/64",
+            "fd00::1-fd00::9[ipv6-icmp/32768]",
             "::/0",
         ] {
             assert_eq!(selector(text).to_string(), text);

@@ -78,12 +78,15 @@ impl Endpoint {
 
     /// From where to where.
     fn addresses(&self, connection: &ConnectionRef) -> Result<(SocketAddr, SocketAddr), Failure> {
-        let ours = self.shared.attachment.as_ref().map(|attachment| attachment.local_addresses.as_slice()).unwrap_or_default();
-        let remote = *connection.remote_addrs.first().ok_or_else(|| Failure::Local("the peer's address is not configured".into()))?;
-        let same_family = |address: &&core::net::IpAddr| address.is_ipv4() == remote.is_ipv4();
-        let configured = connection.local_addrs.iter().find(same_family);
-        let local = configured.or_else(|| ours.iter().find(same_family)).copied();
-        let local = local.ok_or_else(|| Failure::Local(alloc::format!("no local address to call {remote} from")))?;
+        let attached = self.shared.attachment.as_ref().map(|attachment| attachment.local_addresses.as_slice()).unwrap_or_default();
+        let ours = if connection.local_addrs.is_empty() { attached } else { &connection.local_addrs };
+        let (Some(first), remotes) = (connection.remote_addrs.first(), &connection.remote_addrs) else {
+            return Err(Failure::Local("the peer's address is not configured".into()));
+        };
+        // Both of one family.
+        let local_for = |remote: &core::net::IpAddr| ours.iter().copied().find(|local| local.is_ipv4() == remote.is_ipv4());
+        let pair = remotes.iter().find_map(|remote| Some((local_for(remote)?, *remote)));
+        let (local, remote) = pair.ok_or_else(|| Failure::Local(alloc::format!("no local address to call {first} from")))?;
         Ok((SocketAddr::new(local, IKE_PORT), SocketAddr::new(remote, IKE_PORT)))
     }
 
