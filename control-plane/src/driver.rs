@@ -1,6 +1,7 @@
 //! The one loop that owns the protocol core: whatever happens becomes an input, and its outputs are carried out in order.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use culvert_proto::control::v1::{Counter, TraceRecord, WatchEvent};
@@ -10,9 +11,11 @@ use ike::error::Failure;
 use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, RequestId, Target};
 use ike_crypto::SystemRandom;
 use ipsec_types::Instant;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant as Clock, sleep_until};
 
+use crate::config::{self, Diagnostic};
+use crate::northbound::Names;
 use crate::offload::Offload;
 use crate::southbound::{Attachment, Client, Report, Session, Settled};
 use crate::telemetry::{Journal, happening, meaning};
@@ -32,8 +35,18 @@ pub(crate) enum Request {
     Terminate(Target, oneshot::Sender<Result<Answer, Failure>>),
     /// Events from now on.
     Watch(oneshot::Sender<broadcast::Receiver<WatchEvent>>),
+    /// Reads the configuration again: what has changed is set up anew, what has not stays. A file with faults changes nothing.
+    Reload(oneshot::Sender<Result<Reloaded, Vec<Diagnostic>>>),
     /// Recent messages, and those from now on.
     Trace(oneshot::Sender<(Vec<TraceRecord>, broadcast::Receiver<TraceRecord>)>),
+}
+
+/// What the configuration holds that is now in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reloaded {
+    pub(crate) connections: usize,
+    pub(crate) children: usize,
+    pub(crate) policies: usize,
 }
 
 /// How long the peers' answers to the last Deletes are awaited.
@@ -47,6 +60,9 @@ pub(crate) struct Driver {
     endpoint: Endpoint,
     random: SystemRandom,
     start: Clock,
+    /// The configuration's file.
+    file: PathBuf,
+    names: watch::Sender<Names>,
     offload: Offload,
     attached: Option<Attached>,
     journal: Journal,
@@ -64,12 +80,14 @@ struct Attached {
 }
 
 impl Driver {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, file: PathBuf, names: watch::Sender<Names>) -> Self {
         let provider = ike_crypto::provider();
         let mut driver = Self {
             endpoint: Endpoint::new(provider),
             random: SystemRandom,
             start: Clock::now(),
+            file,
+            names,
             offload: Offload::new(provider),
             attached: None,
             journal: Journal::new(),
@@ -194,6 +212,7 @@ impl Driver {
             Request::DataPlaneVersion(reply) => drop(reply.send(self.attached.as_ref().map(|attached| attached.version.clone()))),
             Request::Watch(reply) => drop(reply.send(self.journal.watch())),
             Request::Trace(reply) => drop(reply.send(self.journal.follow())),
+            Request::Reload(reply) => drop(reply.send(self.reload())),
             Request::Initiate(child, reply) => {
                 let request = self.expect_answer(reply);
                 self.handle(Input::Command(Command::Initiate { request, child }));
@@ -203,6 +222,21 @@ impl Driver {
                 self.handle(Input::Command(Command::Terminate { request, target }));
             }
         }
+    }
+
+    fn reload(&mut self) -> Result<Reloaded, Vec<Diagnostic>> {
+        let file = self.file.display();
+        let loaded = config::load(&self.file).inspect_err(|faults| {
+            tracing::error!("{file} has faults, and what was in force stays so");
+            faults.iter().for_each(|fault| tracing::error!("{fault}"));
+        })?;
+        let connections = &loaded.ike.connections;
+        let children = connections.iter().map(|connection| connection.children.len()).sum();
+        let reloaded = Reloaded { connections: connections.len(), children, policies: loaded.ike.policies.len() };
+        tracing::info!("{file} is in force: {} connections, {children} children, {} policies", reloaded.connections, reloaded.policies);
+        self.names.send_replace(Names::of(&loaded.ike));
+        self.handle(Input::Command(Command::Configure(Box::new(loaded.ike))));
+        Ok(reloaded)
     }
 
     fn expect_answer(&mut self, reply: oneshot::Sender<Result<Answer, Failure>>) -> RequestId {

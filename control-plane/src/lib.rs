@@ -13,12 +13,12 @@ mod throttle;
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use northbound::BindError;
 
 use config::Loaded;
-use driver::Driver;
+use driver::{Driver, Request};
 use northbound::Names;
 
 /// Reports and requests that may wait for the driver; beyond them their senders wait.
@@ -26,23 +26,37 @@ const QUEUE: usize = 64;
 /// How long the last operations and operators' calls may take after the driver has ended.
 const CLOSING: Duration = Duration::from_millis(500);
 
-/// Runs the control plane until `shutdown` is sent or dropped.
+/// Runs the control plane until `shutdown` is sent or dropped. Each of the `hangups` has the configuration read again.
 ///
 /// # Errors
 /// Where the operators' socket cannot be opened.
-pub async fn run(loaded: Loaded, shutdown: oneshot::Receiver<()>) -> Result<(), BindError> {
-    let Loaded { control_socket, data_socket, ike } = loaded;
+pub async fn run(loaded: Loaded, hangups: mpsc::Receiver<()>, shutdown: oneshot::Receiver<()>) -> Result<(), BindError> {
+    let Loaded { file, control_socket, data_socket, ike } = loaded;
     let socket = northbound::bind(&control_socket).await?;
     let (requests, asked) = mpsc::channel(QUEUE);
     let (reports, reported) = mpsc::channel(QUEUE);
     let (end, ended) = oneshot::channel::<()>();
-    let operators = tokio::spawn(northbound::serve(socket, requests, Names::of(&ike), async {
+    let (names, named) = watch::channel(Names::of(&ike));
+    let hangups = tokio::spawn(reload_on(hangups, requests.clone()));
+    let operators = tokio::spawn(northbound::serve(socket, requests, named, async {
         let _ = ended.await;
     }));
     let data_plane = tokio::spawn(southbound::run(data_socket, reports));
-    Driver::new(ike).run(reported, asked, shutdown).await;
+    Driver::new(ike, file, names).run(reported, asked, shutdown).await;
     drop(end);
+    hangups.abort();
     // With the driver its session and the watchers' streams have ended; what is still on its way gets a moment.
     let _ = tokio::time::timeout(CLOSING, async { tokio::join!(data_plane, operators) }).await;
     Ok(())
+}
+
+/// What came of it is logged where it is done.
+async fn reload_on(mut hangups: mpsc::Receiver<()>, requests: mpsc::Sender<Request>) {
+    while hangups.recv().await.is_some() {
+        let (reply, reloaded) = oneshot::channel();
+        if requests.send(Request::Reload(reply)).await.is_err() {
+            return;
+        }
+        let _ = reloaded.await;
+    }
 }

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Parser};
 use culvert_control::config::{self, Diagnostic, Loaded};
 use culvert_control::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Culvert's control plane: negotiates IPsec SAs and programs the data plane with them.
 #[derive(Debug, Parser)]
@@ -104,8 +104,8 @@ fn serve(file: &Path, level: &str) -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
-        let shutdown = listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
-        culvert_control::run(loaded, shutdown).await.map_err(|error| error.to_string())
+        let (hangups, shutdown) = listen().map_err(|error| format!("cannot listen to signals: {error}"))?;
+        culvert_control::run(loaded, hangups, shutdown).await.map_err(|error| error.to_string())
     });
     // A job that still computes has nobody to answer.
     runtime.shutdown_background();
@@ -121,11 +121,17 @@ fn serve(file: &Path, level: &str) -> ExitCode {
 /// Threads for key exchanges.
 const JOB_THREADS: usize = 4;
 
-/// SIGTERM and SIGINT end the daemon. The configuration is read at the start alone.
-fn listen() -> io::Result<oneshot::Receiver<()>> {
+/// SIGHUP has the configuration read again; SIGTERM and SIGINT end the daemon.
+fn listen() -> io::Result<(mpsc::Receiver<()>, oneshot::Receiver<()>)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (reload, hangups) = mpsc::channel(1);
     let (end, shutdown) = oneshot::channel();
+    tokio::spawn(async move {
+        // One more is remembered while the file is read; others mean nothing else.
+        while hangup.recv().await.is_some() && reload.send(()).await.is_ok() {}
+    });
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -134,7 +140,7 @@ fn listen() -> io::Result<oneshot::Receiver<()>> {
         // Nobody listens where the daemon has ended already.
         let _ = end.send(());
     });
-    Ok(shutdown)
+    Ok((hangups, shutdown))
 }
 
 fn print_faults(faults: &[Diagnostic]) {

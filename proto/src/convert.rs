@@ -446,7 +446,11 @@ pub fn encapsulation(message: Option<v1::UdpEncapsulation>) -> Result<Option<Udp
     message.map(UdpEncapsulation::try_from).transpose().map_err(|e| e.within("encapsulation"))
 }
 
-fn selectors(field: &str, list: Vec<v1::TrafficSelector>) -> Result<Vec<TrafficSelector>, ConvertError> {
+/// Selectors of one side.
+///
+/// # Errors
+/// Names the first that cannot be read.
+pub fn selectors(field: &str, list: Vec<v1::TrafficSelector>) -> Result<Vec<TrafficSelector>, ConvertError> {
     if list.is_empty() {
         return Err(ConvertError::new(field, Problem::Empty));
     }

@@ -20,6 +20,8 @@ use crate::v2::keys::{ChildKeys, Role};
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 /// A responder's SA starts to carry packets then even where no sign came that the peer's half is in place.
 const FALLBACK: Duration = Duration::from_secs(1);
+/// What a responder's SA replaces ends then: when it carries packets for certain, and the peer's last ones on the old SA have come.
+pub(crate) const TAKEN_OVER: Duration = Duration::from_secs(2);
 
 /// A Child SA that was handed to the data plane.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(crate) enum ChildPhase {
     Installed,
     /// Our Delete is under way.
     Deleting,
+    /// The data plane has lost it; the peer does not know yet.
+    Lost,
 }
 
 /// What was agreed with the peer.
@@ -88,7 +92,7 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         local_selectors: agreed.selectors.local().to_vec(),
         remote_selectors: agreed.selectors.remote().to_vec(),
         activation,
-        predecessor: None,
+        predecessor: cx.shared.orphans.predecessor(configured.policy, agreed.selectors.local(), agreed.selectors.remote()),
         lifetime: Lifetime::new(Limits::default(), hard).map_err(|error| Failure::Local(error.to_string()))?,
     };
     core.step(cx, &format!("install Child SA {}", configured.name), describe(&sa, &agreed.suite));
@@ -132,7 +136,21 @@ fn describe(sa: &ChildSa, suite: &EspSuite) -> Vec<String> {
     ]
 }
 
+/// A Child SA is in use: what it takes the traffic of may go. The initiator's carries packets at once, the responder's a little later.
+pub(crate) fn in_use(cx: &mut Context<'_>, child: &Child, role: Role) {
+    let at = match role {
+        Role::Initiator => cx.now,
+        Role::Responder => cx.now + TAKEN_OVER,
+    };
+    cx.shared.orphans.succeeded(child.policy, child.selectors.local(), child.selectors.remote(), at);
+}
+
 impl Child {
+    /// Whether it is in use or will be.
+    pub(crate) fn is_live(&self) -> bool {
+        !matches!(self.phase, ChildPhase::Deleting | ChildPhase::Lost)
+    }
+
     /// Whether an outbound packet crosses in it.
     pub(crate) fn carries(&self, flow: &Flow) -> bool {
         let local = self.selectors.local().iter().any(|selector| selector.matches(flow.source, flow.protocol, flow.source_port));
@@ -145,7 +163,7 @@ impl Child {
         let state = match self.phase {
             ChildPhase::Installing { .. } => SaState::Connecting,
             ChildPhase::Installed => SaState::Established,
-            ChildPhase::Deleting => SaState::Deleting,
+            ChildPhase::Deleting | ChildPhase::Lost => SaState::Deleting,
         };
         ChildSaStatus {
             id: self.id,

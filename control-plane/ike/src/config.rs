@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use crate::io::InstalledChildSa;
 use ipsec_types::{EspProposal, Identity, IkeProposal, Policy, PolicyAction, PolicyId, Secret, TrafficSelector};
 
 /// Everything.
@@ -47,12 +48,28 @@ pub struct Connection {
     pub remote_identity: Option<Identity>,
     /// Child SAs. Never empty.
     pub children: Vec<Child>,
+    /// What a second IKE SA between the same identities does.
+    pub unique: Unique,
     /// Idle time after which the peer is asked for a sign of life; `None` for never.
     pub dpd_delay: Option<Duration>,
     /// When to repeat a request and when to give up.
     pub retransmission: Retransmission,
     /// Speak as if a NAT stood in between, so that ESP always travels in UDP.
     pub force_encapsulation: bool,
+}
+
+/// How many IKE SAs there may be between one pair of identities (RFC 7296 section 2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unique {
+    /// Any number, but INITIAL_CONTACT ends those that the peer has forgotten.
+    #[default]
+    No,
+    /// Any number; INITIAL_CONTACT is neither sent nor heeded.
+    Never,
+    /// One: a new one ends those before it.
+    Replace,
+    /// One: the peer is refused another, unless it has forgotten the first (INITIAL_CONTACT).
+    Keep,
 }
 
 /// Times of retransmission (RFC 7296 section 2.1): `timeout * base^n` after the n-th transmission.
@@ -105,6 +122,16 @@ pub enum StartAction {
     Trap,
     /// At once.
     Start,
+}
+
+impl Child {
+    /// Whether an SA of an earlier time is what it would set up.
+    pub(crate) fn covers(&self, child_sa: &InstalledChildSa) -> bool {
+        let within = |ours: &[TrafficSelector], theirs: &[TrafficSelector]| {
+            theirs.iter().all(|theirs| ours.iter().any(|ours| ours.intersect(theirs) == Some(*theirs)))
+        };
+        within(&self.local_selectors, &child_sa.local_selectors) && within(&self.remote_selectors, &child_sa.remote_selectors)
+    }
 }
 
 impl Config {

@@ -12,6 +12,8 @@ use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
 use crate::config::Config;
 use crate::error::Failure;
 use crate::io::{Answer, Datagram, Event, IkeSaId, Job, JobId, Output, Record, RequestId, Trace};
+use crate::orphan::Orphans;
+use crate::peers::Peers;
 use crate::provider::{Provider, Random};
 use crate::v2::cookie::Cookies;
 use crate::want::{Waiter, Wants};
@@ -34,6 +36,10 @@ pub(crate) struct Shared {
     pub(crate) cookies: Cookies,
     /// Addresses that were called, and when something came from there last. Only diagnoses use it: anybody can send in their name.
     heard: BTreeMap<IpAddr, Option<Instant>>,
+    /// Child SAs whose IKE SA is gone.
+    pub(crate) orphans: Orphans,
+    /// Who is connected.
+    pub(crate) peers: Peers,
     /// Whose Child SA is it?
     pub(crate) children: BTreeMap<ChildSaId, IkeSaId>,
     /// Whose job is it?
@@ -88,6 +94,8 @@ impl Shared {
             wants: Wants::default(),
             cookies: Cookies::default(),
             heard: BTreeMap::new(),
+            orphans: Orphans::default(),
+            peers: Peers::default(),
             children: BTreeMap::new(),
             jobs: BTreeMap::new(),
             stats: BTreeMap::new(),
@@ -213,7 +221,7 @@ impl Shared {
         match waiter {
             Waiter::Acquire(id) => self.output(Output::RefuseAcquire { id, retry_after }),
             Waiter::Request(request) => self.event(Event::Answer { request, result: Err(failure.clone()) }),
-            Waiter::Start => {}
+            Waiter::Start | Waiter::Heir => {}
         }
     }
 

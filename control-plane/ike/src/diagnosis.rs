@@ -312,6 +312,18 @@ pub(crate) fn wrong_method(connection: &ConnectionRef, who: &str, method: &str) 
     .bounded()
 }
 
+/// `unique = "keep"`, and there is one.
+pub(crate) fn not_unique(connection: &ConnectionRef, remote: &Identity) -> Box<Detail> {
+    Detail {
+        summary: format!("{remote} has an IKE SA already, and that one is kept"),
+        ours: format!("connection {}: unique = keep", connection.name),
+        theirs: "a further IKE SA, without INITIAL_CONTACT".into(),
+        would_match: "a request with INITIAL_CONTACT, after the peer has lost the first".into(),
+        remedy: "delete the first IKE SA at either side, or set unique = replace".into(),
+    }
+    .bounded()
+}
+
 /// An identity that is none.
 pub(crate) fn bad_identity(error: &ipsec_types::IdentityError) -> Box<Detail> {
     Detail { summary: error.to_string(), remedy: "correct local.id at the peer".into(), ..Detail::default() }.bounded()

@@ -20,6 +20,7 @@ mod commands;
 mod dataplane;
 mod inbound;
 mod initiate;
+mod recovery;
 
 /// Every IKE SA of a gateway. See [`crate::io`] for how to drive it.
 pub struct Endpoint {
@@ -36,6 +37,7 @@ pub struct Endpoint {
     last_ike_sa: u64,
     detached_since: Option<Instant>,
     last_boot: Option<[u8; 16]>,
+    recovery: recovery::Recovery,
     /// After [`crate::io::Command::Shutdown`].
     closing: bool,
 }
@@ -53,6 +55,7 @@ impl Endpoint {
             last_ike_sa: 0,
             detached_since: None,
             last_boot: None,
+            recovery: recovery::Recovery::default(),
             closing: false,
         }
     }
@@ -75,6 +78,7 @@ impl Endpoint {
             }
             Input::Dataplane(news) => self.on_dataplane(now, random, news),
         }
+        self.recover(now, random);
         self.start_wanted(now, random);
     }
 
@@ -86,7 +90,8 @@ impl Endpoint {
     /// When [`Input::Timeout`] is due; `None` while there is nothing to wait for, or no data plane.
     pub fn next_timeout(&self) -> Option<Instant> {
         self.shared.attachment.as_ref()?;
-        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(self.shared.wants.deadline()).min()
+        let first = self.deadlines.first().map(|(at, _)| *at);
+        [first, self.shared.wants.deadline(), self.shared.orphans.deadline(), self.recovery.deadline()].into_iter().flatten().min()
     }
 
     /// The IKE SAs with their Child SAs, oldest first.

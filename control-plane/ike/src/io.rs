@@ -65,7 +65,7 @@ pub enum Dataplane {
         /// Rises with each attachment; the high half of new Child SA identifiers.
         epoch: u64,
         /// What it has installed.
-        child_sas: Vec<ChildSaId>,
+        child_sas: Vec<InstalledChildSa>,
         /// Addresses IKE may speak from.
         local_addresses: Vec<IpAddr>,
     },
@@ -98,6 +98,23 @@ pub enum Dataplane {
         /// How long ago the last packet came.
         age: Duration,
     },
+}
+
+/// A Child SA that the data plane has, whoever installed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledChildSa {
+    /// Its identifier.
+    pub id: ChildSaId,
+    /// The SPD entry it serves.
+    pub policy: PolicyId,
+    /// The peer's outer address.
+    pub remote: IpAddr,
+    /// Selectors of the local side.
+    pub local_selectors: Vec<TrafficSelector>,
+    /// Selectors of the remote side.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// Its outbound half has ended; the inbound half lingers.
+    pub retiring: bool,
 }
 
 /// What an operator may ask for.

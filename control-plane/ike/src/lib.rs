@@ -16,6 +16,8 @@ mod endpoint;
 pub mod error;
 pub mod io;
 mod negotiate;
+mod orphan;
+mod peers;
 mod policy;
 pub mod provider;
 mod trace;

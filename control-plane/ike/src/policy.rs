@@ -124,12 +124,21 @@ impl Deref for ConnectionRef {
     }
 }
 
-/// Names are compared without regard to case (RFC 7296 section 3.5 leaves it to DNS, RFC 4343).
-fn same_identity(a: &Identity, b: &Identity) -> bool {
-    match (a, b) {
-        (Identity::Fqdn(a), Identity::Fqdn(b)) | (Identity::Rfc822(a), Identity::Rfc822(b)) => a.eq_ignore_ascii_case(b),
-        (a, b) => a == b,
+/// An identity as it is compared: host names without regard to case (RFC 4343), the part of a mailbox before its `@` as it is (RFC 5321
+/// section 2.4).
+pub(crate) fn normalized(identity: &Identity) -> Identity {
+    match identity {
+        Identity::Fqdn(name) => Identity::Fqdn(name.to_ascii_lowercase()),
+        Identity::Rfc822(mailbox) => Identity::Rfc822(match mailbox.rsplit_once('@') {
+            Some((local, domain)) => alloc::format!("{local}@{}", domain.to_ascii_lowercase()),
+            None => mailbox.clone(),
+        }),
+        other => other.clone(),
     }
+}
+
+fn same_identity(a: &Identity, b: &Identity) -> bool {
+    normalized(a) == normalized(b)
 }
 
 #[cfg(test)]
@@ -151,6 +160,7 @@ mod tests {
             local_identity: "a.test".parse().unwrap(),
             remote_identity: None,
             children: Vec::new(),
+            unique: crate::config::Unique::default(),
             dpd_delay: None,
             retransmission: crate::config::Retransmission::default(),
             force_encapsulation: false,

@@ -19,6 +19,8 @@ pub(crate) enum Waiter {
     Request(RequestId),
     /// The configuration, which does not give up.
     Start,
+    /// A Child SA that is lost, or has no IKE SA any more: it needs a successor, but not for ever.
+    Heir,
 }
 
 /// One policy's.
@@ -57,6 +59,8 @@ pub(crate) enum Admission {
 
 /// Acquires that may wait for one policy; the data plane bounds its own side, this bounds ours.
 const MOST_WAITERS: usize = 256;
+/// Failures in a row after which nobody tries any more to replace an SA that is lost.
+const MOST_HEIR_FAILURES: u32 = 3;
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(64);
 
@@ -76,7 +80,7 @@ impl Wants {
             return Admission::Refused(FIRST_REST);
         }
         want.waiters.push(waiter);
-        if want.phase != Phase::Running && !(matches!(want.phase, Phase::Resting(_)) && waiter == Waiter::Start) {
+        if want.phase != Phase::Running && !(matches!(want.phase, Phase::Resting(_)) && matches!(waiter, Waiter::Start | Waiter::Heir)) {
             want.phase = Phase::Ready;
         }
         Admission::Waits
@@ -112,7 +116,12 @@ impl Wants {
         let rest = FIRST_REST.saturating_mul(1 << want.failures.min(6)).min(LONGEST_REST);
         want.failures = want.failures.saturating_add(1);
         want.phase = Phase::Resting(now + rest);
-        let (stay, leave) = core::mem::take(&mut want.waiters).into_iter().partition(|waiter| *waiter == Waiter::Start);
+        let stays = |waiter: &Waiter| match waiter {
+            Waiter::Start => true,
+            Waiter::Heir => want.failures < MOST_HEIR_FAILURES,
+            Waiter::Acquire(_) | Waiter::Request(_) => false,
+        };
+        let (stay, leave) = core::mem::take(&mut want.waiters).into_iter().partition(stays);
         want.waiters = stay;
         (leave, rest)
     }

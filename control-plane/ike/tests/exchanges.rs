@@ -50,8 +50,8 @@ fn the_traces_show_each_message_on_both_sides() {
     let messages = [
         ("IKE_SA_INIT request 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP)"),
         ("IKE_SA_INIT response 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP)"),
-        ("IKE_AUTH request 1", "IDi IDr AUTH SA TSi TSr"),
-        ("IKE_AUTH response 1", "IDr AUTH SA TSi TSr"),
+        ("IKE_AUTH request 1", "IDi IDr N(INIT_CONTACT) AUTH SA TSi TSr"),
+        ("IKE_AUTH response 1", "IDr AUTH N(INIT_CONTACT) SA TSi TSr"),
     ];
     for side in [A, B] {
         let shown: Vec<_> = pair.traced(side).into_iter().map(|(_, title, payloads)| (title, payloads)).collect();

@@ -296,7 +296,7 @@ fn a_retire_that_was_lost_with_the_connection_is_made_good_by_the_claim() {
     let mut pair = Pair::default(42);
     pair.acquire(A, 1);
     pair.run(SECOND);
-    let there: Vec<_> = pair.gateway(A).data_plane.installed.keys().copied().collect();
+    let there = pair.gateway(A).data_plane.listed();
     pair.deaf = Some(B);
     pair.input(A, Input::Dataplane(Dataplane::Detached));
     pair.terminate(A, Target::Child("net".into()));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ike::config::{Child, Connection, Psk, Retransmission, StartAction};
+use ike::config::{Child, Connection, Psk, Retransmission, StartAction, Unique};
 use ipsec_types::{
     EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction, PolicyId,
     PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
@@ -50,6 +50,7 @@ impl Spd {
 
 /// One connection. `None` where a fault leaves nothing to go on with.
 pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Option<(Connection, Place)> {
+    const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
     const IKE_EXAMPLE: &str = "aes128gcm16-prfsha256-x25519";
     let place = Found { value: (), span: section.span(), path: section.path("local") };
     if let Some(version) = section.integer("version", 0..=2)
@@ -66,6 +67,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
         section.fault("local_addrs", "none of them can speak to remote_addrs: IPv4 and IPv6 do not mix", remedy);
     }
     let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE, |_| None);
+    let unique = section.choice("unique", UNIQUE).map_or_else(Unique::default, |found| found.value);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
     let retransmission = retransmission(&mut section);
@@ -92,6 +94,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
         local_identity: local_identity?,
         remote_identity,
         children,
+        unique,
         dpd_delay,
         retransmission,
         force_encapsulation,

@@ -47,6 +47,8 @@ use section::Section;
 /// A configuration without faults.
 #[derive(Debug)]
 pub struct Loaded {
+    /// The file itself, to be read again.
+    pub file: PathBuf,
     /// Where operators' gRPC is served.
     pub control_socket: PathBuf,
     /// Where the data plane listens.
@@ -112,7 +114,7 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let mut connections: Vec<_> = connections.into_iter().map(|(connection, _)| connection).collect();
     spd.assign_priorities(&mut connections, &mut policies);
     let ike = Config { connections, psks, policies, cookie_threshold };
-    (Loaded { control_socket, data_socket, ike }, faults)
+    (Loaded { file: file.to_path_buf(), control_socket, data_socket, ike }, faults)
 }
 
 fn control(root: &mut Section<'_>) -> (PathBuf, usize) {

@@ -52,7 +52,7 @@ fn faults(line: &str, by: &str) -> Vec<String> {
 
 #[test]
 fn everything_arrives_where_it_belongs() {
-    let Loaded { control_socket, data_socket, ike } = load_in(&folder(GOOD, GOOD_SECRETS)).unwrap();
+    let Loaded { control_socket, data_socket, ike, .. } = load_in(&folder(GOOD, GOOD_SECRETS)).unwrap();
     assert_eq!(control_socket, Path::new("/run/culvert/control.sock"));
     assert_eq!(data_socket, Path::new("/run/culvert/data.sock"));
     let [site_b] = ike.connections.as_slice() else { panic!() };

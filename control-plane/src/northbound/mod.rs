@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use culvert_proto::control::v1::control_server::ControlServer;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -71,7 +71,12 @@ impl Drop for Socket {
 }
 
 /// Serves until `end`.
-pub(crate) async fn serve(mut socket: Socket, requests: mpsc::Sender<Request>, names: Names, end: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    mut socket: Socket,
+    requests: mpsc::Sender<Request>,
+    names: watch::Receiver<Names>,
+    end: impl Future<Output = ()>,
+) {
     let Some(listener) = socket.listener.take() else { return };
     let owner = socket.owner;
     let trusted =

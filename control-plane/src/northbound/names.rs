@@ -2,7 +2,7 @@
 
 use ike::config::Config;
 
-/// The connections of the configuration with their children; it is read once.
+/// The connections of the configuration with their children.
 #[derive(Debug)]
 pub(crate) struct Names {
     connections: Vec<(String, Vec<String>)>,

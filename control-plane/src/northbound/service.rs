@@ -14,7 +14,7 @@ use culvert_proto::dataplane::v1 as dataplane;
 use ike::error::Failure;
 use ike::io::{Answer, IkeSaId, Target};
 use ipsec_types::ChildSaId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
@@ -31,7 +31,7 @@ use crate::telemetry::{explain, happening, step};
 #[derive(Debug)]
 pub(super) struct Service {
     requests: mpsc::Sender<Request>,
-    names: Names,
+    names: watch::Receiver<Names>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -42,7 +42,7 @@ const DEFAULT_TERMINATE: Duration = Duration::from_secs(10);
 const DATA_PLANE_ANSWER: Duration = Duration::from_secs(2);
 
 impl Service {
-    pub(super) fn new(requests: mpsc::Sender<Request>, names: Names) -> Self {
+    pub(super) fn new(requests: mpsc::Sender<Request>, names: watch::Receiver<Names>) -> Self {
         Self { requests, names }
     }
 
@@ -84,17 +84,20 @@ impl Service {
     async fn targets(&self, named: Named) -> Result<Vec<Target>, Status> {
         Ok(match named {
             Named::Connection(name) => {
-                self.names.connection(&name).map_err(Status::not_found)?;
+                self.names.borrow().connection(&name).map_err(Status::not_found)?;
                 vec![Target::Connection(name)]
             }
-            Named::Child(name) => match self.names.children(&name).map_err(Status::not_found)? {
-                Children::Any(name) => vec![Target::Child(name)],
-                Children::Of { connection, child } => {
-                    let (sas, _) = self.ask(Request::Sas).await?;
-                    let children = sas.into_iter().filter(|sa| sa.connection == connection).flat_map(|sa| sa.children);
-                    children.filter(|status| status.name == child).map(|status| Target::ChildSa(status.id)).collect()
+            Named::Child(name) => {
+                let children = self.names.borrow().children(&name).map_err(Status::not_found)?;
+                match children {
+                    Children::Any(name) => vec![Target::Child(name)],
+                    Children::Of { connection, child } => {
+                        let (sas, _) = self.ask(Request::Sas).await?;
+                        let children = sas.into_iter().filter(|sa| sa.connection == connection).flat_map(|sa| sa.children);
+                        children.filter(|status| status.name == child).map(|status| Target::ChildSa(status.id)).collect()
+                    }
                 }
-            },
+            }
             Named::IkeSaId(id) => vec![Target::IkeSa(IkeSaId(id))],
             Named::ChildSaId(id) => vec![Target::ChildSa(ChildSaId(id))],
         })

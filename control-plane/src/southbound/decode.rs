@@ -3,13 +3,30 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use culvert_proto::convert::{ConvertError, Problem, address, address_octets, child_sa_id, port};
+use culvert_proto::convert::{ConvertError, Problem, address, address_octets, child_sa_id, port, selectors};
 use culvert_proto::dataplane::v1;
-use ike::io::{Datagram, Dataplane};
+use ike::io::{Datagram, Dataplane, InstalledChildSa};
 use ipsec_types::PolicyId;
 
 pub(super) fn addresses(field: &str, all: &[Vec<u8>]) -> Result<Vec<IpAddr>, ConvertError> {
     all.iter().enumerate().map(|(i, octets)| address(&format!("{field}[{i}]"), octets)).collect()
+}
+
+/// What the data plane has installed.
+pub(super) fn installed(all: Vec<v1::ChildSaStatus>) -> Result<Vec<InstalledChildSa>, ConvertError> {
+    let one = |(i, status)| child_sa(status).map_err(|error: ConvertError| error.within(&format!("child_sas[{i}]")));
+    all.into_iter().enumerate().map(one).collect()
+}
+
+fn child_sa(status: v1::ChildSaStatus) -> Result<InstalledChildSa, ConvertError> {
+    Ok(InstalledChildSa {
+        id: child_sa_id("child_sa", status.child_sa)?,
+        policy: PolicyId(status.policy),
+        remote: address("remote_address", &status.remote_address)?,
+        local_selectors: selectors("local_selectors", status.local_selectors)?,
+        remote_selectors: selectors("remote_selectors", status.remote_selectors)?,
+        retiring: status.retiring,
+    })
 }
 
 pub(super) fn datagrams(batch: v1::PuntResponse) -> Result<Vec<Datagram>, ConvertError> {

@@ -13,10 +13,9 @@ use std::time::Duration;
 use culvert_proto::convert::ConvertError;
 use culvert_proto::dataplane::v1::data_plane_client::DataPlaneClient;
 use culvert_proto::dataplane::v1::{AttachRequest, AttachResponse, EventsRequest, Outcome, ProgramRequest, PuntRequest};
-use ike::io::{Datagram, Dataplane};
-use ipsec_types::ChildSaId;
+use ike::io::{Datagram, Dataplane, InstalledChildSa};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -51,7 +50,7 @@ pub(crate) struct Attachment {
     /// The epoch of this attachment.
     pub(crate) epoch: u64,
     /// What it has installed.
-    pub(crate) child_sas: Vec<ChildSaId>,
+    pub(crate) child_sas: Vec<InstalledChildSa>,
     /// Where IKE may speak from.
     pub(crate) local_addresses: Vec<IpAddr>,
     /// Its version, for operators.
@@ -88,7 +87,7 @@ impl From<Status> for Broken {
 /// How long to wait for each answer while attaching.
 const ANSWER: Duration = Duration::from_secs(5);
 /// First and longest wait between attempts.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Batches of datagrams on their way to the data plane; what exceeds them is dropped, as a full socket would.
 const PUNT_QUEUE: usize = 64;
 
@@ -97,7 +96,6 @@ pub(crate) async fn run(socket: PathBuf, reports: mpsc::Sender<Report>) {
     let mut wait = BACK_OFF.0;
     let mut told = false;
     loop {
-        let attempt = Instant::now();
         let mut attached = false;
         let broken = match attach_and_serve(&socket, &reports, &mut attached).await {
             Ok(never) => match never {},
@@ -117,7 +115,8 @@ pub(crate) async fn run(socket: PathBuf, reports: mpsc::Sender<Report>) {
             tracing::info!("waiting for the data plane at {}: {broken}", socket.display());
             told = true;
         }
-        if attempt.elapsed() > BACK_OFF.1 {
+        if attached {
+            // It was there: it may well be there again in a moment.
             wait = BACK_OFF.0;
         }
         sleep(wait).await;
@@ -190,7 +189,7 @@ fn attachment(answer: AttachResponse, session: Session) -> Result<Attachment, Br
         session,
         boot,
         epoch: answer.epoch,
-        child_sas: answer.child_sas.iter().map(|status| ChildSaId(status.child_sa)).collect(),
+        child_sas: decode::installed(answer.child_sas)?,
         local_addresses: decode::addresses("local_addresses", &answer.local_addresses)?,
         version: answer.version,
     })

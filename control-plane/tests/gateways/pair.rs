@@ -118,7 +118,7 @@ impl Side {
         let thread = thread::spawn(move || {
             let loaded = config::load(&file).unwrap_or_else(|faults| panic!("{faults:?}"));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(culvert_control::run(loaded, shutdown)).unwrap();
+            runtime.block_on(culvert_control::run(loaded, mpsc::channel(1).1, shutdown)).unwrap();
         });
         Self { state, data_plane: Some(data_plane), folder, shutdown: Some(end), thread: Some(thread) }
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::child::ChildPhase;
 use crate::config::StartAction;
 use crate::context::Attachment;
-use crate::io::{Dataplane, Event};
+use crate::io::{Dataplane, Event, InstalledChildSa};
 use crate::v2::State;
 use crate::v2::common::Task;
 use crate::want::{Admission, Waiter};
@@ -62,21 +62,29 @@ impl Endpoint {
         }
     }
 
-    fn on_attached(&mut self, now: Instant, random: &mut dyn Random, attachment: Attachment, there: &[ChildSaId]) {
+    fn on_attached(&mut self, now: Instant, random: &mut dyn Random, attachment: Attachment, there: &[InstalledChildSa]) {
         self.resume(now);
+        let first = self.last_boot.is_none();
         let restarted = self.last_boot.is_some_and(|boot| boot != attachment.boot);
         self.last_boot = Some(attachment.boot);
         self.shared.attachment = Some(attachment);
-        self.shared.restart_child_counter();
+        if !restarted {
+            // Epochs begin anew with each boot, and Child SAs of the one before are still known.
+            self.shared.restart_child_counter();
+        }
         self.shared.forget_spis();
         self.shared.output(Output::SetPolicies(self.shared.config.spd()));
         if restarted {
-            self.start_over(now, random);
+            self.lose_child_sas(now);
         }
+        let mut known = if first { self.inherit(now, there) } else { Vec::new() };
+        let there: BTreeSet<ChildSaId> = there.iter().map(|child_sa| child_sa.id).collect();
+        self.shared.orphans.retain(|id| there.contains(&id));
         // Before the claim, so that what was installed without our knowing is known now.
-        self.settle(now, random, there);
+        self.settle(now, random, &there);
         // Not those under deletion: their Retire may have been lost with the connection, and is not sent again.
-        let known = self.sas.values().flat_map(|sa| sa.state.live_children().map(|child| child.id)).collect();
+        known.extend(self.sas.values().flat_map(|sa| sa.state.live_children().map(|child| child.id)));
+        known.extend(self.shared.orphans.ids());
         self.shared.output(Output::Claim(known));
         self.shared.lease_spis();
         self.want_starts(now);
@@ -89,26 +97,12 @@ impl Endpoint {
         self.sas.values_mut().for_each(|sa| sa.shift(pause));
         self.deadlines = self.sas.values().filter_map(|sa| Some((sa.deadline()?, sa.core.id))).collect();
         self.shared.wants.shift(pause);
-    }
-
-    /// The data plane has lost every SA. Their keys must not be used again, as the sequence numbers would begin anew: every IKE SA is
-    /// deleted, and what is wanted is negotiated afresh.
-    fn start_over(&mut self, now: Instant, random: &mut dyn Random) {
-        let all: Vec<IkeSaId> = self.sas.keys().copied().collect();
-        for id in all {
-            self.with(now, random, id, |mut sa, cx| {
-                sa.core.failed = true;
-                if let State::Established(established) = &mut sa.state {
-                    // Nothing is left in the data plane to be retired.
-                    established.children.iter_mut().for_each(|child| child.phase = ChildPhase::Deleting);
-                }
-                sa.terminate(cx, None)
-            });
-        }
+        self.shared.orphans.shift(pause);
+        self.recovery.shift(pause);
     }
 
     /// Installs whose answer was lost with the connection, and SAs that came to their end meanwhile.
-    fn settle(&mut self, now: Instant, random: &mut dyn Random, there: &[ChildSaId]) {
+    fn settle(&mut self, now: Instant, random: &mut dyn Random, there: &BTreeSet<ChildSaId>) {
         let unanswered = self.sas.values().flat_map(|sa| {
             let installing = sa.state.children().iter().filter(|child| matches!(child.phase, ChildPhase::Installing { .. }));
             installing.map(|child| (sa.core.id, child.id))

@@ -4,14 +4,16 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
-use ike_wire::{Auth, AuthMethod, ExchangeType, Header, Identification, NotifyType, Payload};
+use ike_wire::{Auth, AuthMethod, ExchangeType, Header, Identification, Notify, NotifyType, Payload};
 use ipsec_types::{Identity, Secret};
 
-use crate::child::Child;
+use crate::child::{Child, TAKEN_OVER};
+use crate::config::Unique;
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::negotiate::{self, KeyExchange};
+use crate::peers::Superseded;
 use crate::policy::ConnectionRef;
 use crate::v2::create_child::{self, Answer, Offer};
 use crate::v2::init::{WantedChild, notification};
@@ -89,6 +91,7 @@ pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transc
     let id = Identification::from(&core.connection.local_identity);
     let mut payloads = alloc::vec![Payload::IdInitiator(id.clone())];
     payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
+    payloads.extend(initial_contact(core, cx, core.connection.remote_identity.as_ref()));
     payloads.push(prove(&state.sk, Role::Initiator, psk, &state.transcript, &id));
     payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, state.child.spi.spi, KeyExchange::Ignored)));
     payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
@@ -158,7 +161,11 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
     };
     let id = Identification::from(&core.connection.local_identity);
     let auth = prove(&state.sk, Role::Responder, psk, &state.transcript, &id);
-    let proof = alloc::vec![Payload::IdResponder(id), auth];
+    let mut proof = alloc::vec![Payload::IdResponder(id), auth];
+    proof.extend(initial_contact(core, cx, Some(authenticated.identity())));
+    if let Err(fault) = supersede(core, cx, &authenticated, &message.payloads) {
+        return reject(state, core, cx, message, &fault);
+    }
     let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
     let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Ignored };
     match create_child::answer(core, cx, &state.sk, &authenticated, &offer) {
@@ -173,6 +180,33 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
         }),
         Err(fault) => establish_childless(core, cx, state.sk, authenticated, message, proof, fault),
     }
+}
+
+/// Section 2.4: we have no other IKE SA with this peer, and it may forget those it believes in.
+fn initial_contact(core: &Core, cx: &Context<'_>, remote: Option<&Identity>) -> Option<Payload> {
+    let first = core.connection.unique != Unique::Never && !cx.shared.peers.knows(core, remote);
+    first.then(|| Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())))
+}
+
+/// What becomes of earlier IKE SAs between the same identities, now that the peer is authenticated. A responder may refuse.
+fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticated, payloads: &[Payload]) -> Result<(), Fault> {
+    let earlier = cx.shared.peers.before(core, authenticated.identity());
+    let forgotten = notification(payloads, |kind| kind == NotifyType::INITIAL_CONTACT).is_some();
+    let at = cx.now + TAKEN_OVER;
+    match core.connection.unique {
+        Unique::Never => {}
+        Unique::Keep if !forgotten && core.role == Role::Responder && !earlier.is_empty() => {
+            return Err(Fault::Authentication(diagnosis::not_unique(&core.connection, authenticated.identity())));
+        }
+        Unique::Replace if !forgotten => {
+            cx.shared.peers.superseded.extend(earlier.into_iter().map(|id| Superseded::Unwanted(id, at)));
+        }
+        Unique::No | Unique::Keep | Unique::Replace if forgotten => {
+            cx.shared.peers.superseded.extend(earlier.into_iter().map(Superseded::Forgotten));
+        }
+        Unique::No | Unique::Keep | Unique::Replace => {}
+    }
+    Ok(())
 }
 
 /// Section 1.2: the IKE SA comes up though its first Child SA does not.
@@ -274,13 +308,15 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
         Err(failure) => {
             // Section 2.21.2: the responder believes that the IKE SA exists, and is told in an exchange of its own.
             let kind = NotifyType::AUTHENTICATION_FAILED;
-            let notify = alloc::vec![Payload::Notify(ike_wire::Notify::new(kind, Vec::new()))];
+            let notify = alloc::vec![Payload::Notify(Notify::new(kind, Vec::new()))];
             return informational::delete_because(State::AwaitAuthResponse(state), core, cx, failure, notify);
         }
     };
     let AwaitResponse { sk, child: wanted, transcript } = state;
     let nonces = [&transcript.initiator_nonce[..], &transcript.responder_nonce];
     let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Ignored };
+    // An initiator refuses nothing here: it began because it wants the IKE SA.
+    let _accepted = supersede(core, cx, &authenticated, &message.payloads);
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
     if let Err(failure) = established.take_answer(core, cx, &wanted, &offer) {
         core.wanted_child_failed(cx, wanted.index, &failure);

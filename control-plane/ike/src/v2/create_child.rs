@@ -183,7 +183,7 @@ impl Established {
     /// CREATE_CHILD_SA has failed for good. An IKE SA without any Child SA makes way for a new one: its IKE_AUTH asks for no key exchange
     /// of the Child SA's own and may succeed where this cannot.
     pub(crate) fn cannot_create(&self, core: &mut Core, cx: &mut Context<'_>, index: usize, failure: &Failure) {
-        if self.children.iter().any(|child| child.phase != ChildPhase::Deleting) {
+        if self.children.iter().any(Child::is_live) {
             return core.wanted_child_failed(cx, index, failure);
         }
         core.tasks.retain(|task| !matches!(task, Task::CreateChild(_)));
@@ -196,6 +196,7 @@ impl Established {
     /// A responder's first Child SA, already installed.
     pub(crate) fn adopt(&mut self, core: &mut Core, cx: &mut Context<'_>, mut child: Child) {
         child.phase = ChildPhase::Installed;
+        child::in_use(cx, &child, Role::Responder);
         cx.shared.count("child_sas_installed");
         cx.shared.event(Event::ChildSaInstalled { ike_sa: core.id, child: child.id });
         self.children.push(child);
@@ -329,6 +330,7 @@ impl Established {
         if matches!(child.phase, ChildPhase::Installing { .. }) {
             child.phase = ChildPhase::Installed;
         }
+        child::in_use(cx, child, if wanted { Role::Initiator } else { Role::Responder });
         let (id, policy) = (child.id, child.policy);
         cx.shared.count("child_sas_installed");
         cx.shared.event(Event::ChildSaInstalled { ike_sa: core.id, child: id });

@@ -10,6 +10,7 @@ use crate::child::{Child, ChildPhase};
 use crate::context::{Context, LeasedSpi};
 use crate::error::{Failure, Fault};
 use crate::io::{Event, Output, RequestId};
+use crate::orphan::Orphan;
 use crate::v2::auth::PeerAuthenticated;
 use crate::v2::create_child::{self, Answering, Requested};
 use crate::v2::sk::SkVerified;
@@ -44,6 +45,7 @@ impl Established {
     pub(crate) fn new(core: &Core, cx: &mut Context<'_>, sk: Sk, _verified: SkVerified, authenticated: PeerAuthenticated) -> Self {
         cx.shared.count("ike_sas_established");
         cx.shared.event(Event::IkeSaEstablished(core.id));
+        cx.shared.peers.met(core, authenticated.identity(), cx.now);
         Self { sk, authenticated, children: Vec::new(), active: None, answering: None }
     }
 
@@ -51,7 +53,7 @@ impl Established {
     pub(crate) fn retire(&mut self, core: &mut Core, cx: &mut Context<'_>, id: ChildSaId, linger: Duration) -> Option<Child> {
         let position = self.children.iter().position(|child| child.id == id)?;
         let child = self.children.remove(position);
-        if child.phase != ChildPhase::Deleting {
+        if child.is_live() {
             cx.shared.output(Output::Retire { child: id, linger });
         }
         self.forget(core, cx, &child);
@@ -69,6 +71,24 @@ impl Established {
             Some(Active::DeleteChild { request: Some(request), .. }) => cx.shared.terminated(request),
             Some(Active::DeleteSpi(Some(unused))) => cx.shared.return_spi(unused),
             _ => {}
+        }
+    }
+
+    /// Its Child SAs go on without it for up to `time`, until others take their traffic over.
+    pub(crate) fn orphan_all(&mut self, core: &mut Core, cx: &mut Context<'_>, time: Duration) {
+        for child in core::mem::take(&mut self.children) {
+            if child.phase == ChildPhase::Installed {
+                cx.shared.orphans.adopt(Orphan {
+                    id: child.id,
+                    policy: child.policy,
+                    local: child.selectors.local().to_vec(),
+                    remote: child.selectors.remote().to_vec(),
+                    until: cx.now + time,
+                });
+            } else if child.is_live() {
+                cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
+            }
+            self.forget(core, cx, &child);
         }
     }
 

@@ -86,8 +86,10 @@ pub(crate) fn delete_child(
         return Ok(());
     };
     let spis = alloc::vec![child.inbound.value()];
+    if child.phase != ChildPhase::Lost {
+        cx.shared.output(Output::Retire { child: id, linger: LINGER });
+    }
     child.phase = ChildPhase::Deleting;
-    cx.shared.output(Output::Retire { child: id, linger: LINGER });
     let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis });
     core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[payload])?;
     state.active = Some(Active::DeleteChild { child: id, request });

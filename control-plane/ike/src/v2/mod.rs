@@ -39,6 +39,7 @@ use crate::diagnosis;
 use crate::error::Failure;
 use crate::io::{Event, IkeSaStatus, JobId, JobResult, Output, RequestId, SaState};
 use crate::v2::keys::{IkeKeys, Role};
+use crate::want::Waiter;
 use crate::window::Due;
 
 /// The keys of an IKE SA and what they are for.
@@ -81,6 +82,9 @@ pub(crate) enum State {
 
 /// A responder forgets an IKE SA that is not authenticated after this time.
 const HALF_OPEN_LIFE: Duration = Duration::from_secs(30);
+
+/// How long Child SAs that the peer has forgotten wait for others to take their traffic over.
+const FORSAKEN: Duration = Duration::from_secs(5);
 
 impl IkeSa {
     /// A message for this IKE SA.
@@ -174,6 +178,31 @@ impl IkeSa {
             State::Deleting(_) => self,
             _ => self.close(cx, Some(Failure::Local("terminated by the operator".into()))),
         }
+    }
+
+    /// The peer has forgotten it: it ends without a word, and its Child SAs when others take their traffic over.
+    pub(crate) fn forsake(mut self, cx: &mut Context<'_>) -> Self {
+        if let State::Established(established) = &mut self.state {
+            established.orphan_all(&mut self.core, cx, FORSAKEN);
+        }
+        self.close(cx, None)
+    }
+
+    /// The data plane has lost its Child SAs: others take their place under the same IKE SA, with new keys.
+    pub(crate) fn replace_lost(mut self, cx: &mut Context<'_>) -> Self {
+        let State::Established(established) = &self.state else { return self };
+        for lost in established.children.iter().filter(|child| child.phase == ChildPhase::Lost) {
+            let there = established.children.iter().any(|child| child.is_live() && child.policy == lost.policy);
+            let index = self.core.connection.children.iter().position(|child| child.policy == lost.policy);
+            if let Some(index) = index.filter(|_| !there && !self.core.wanted.contains(&lost.policy)) {
+                cx.shared.wants.add(cx.now, lost.policy, Waiter::Heir);
+                cx.shared.wants.begun(lost.policy);
+                self.core.wanted.push(lost.policy);
+                self.core.tasks.push_back(Task::CreateChild(index));
+            }
+            self.core.tasks.push_back(Task::DeleteChild { child: lost.id, request: None });
+        }
+        self.go_on(cx)
     }
 
     /// When the clock is next needed.
@@ -273,7 +302,7 @@ impl State {
 
     /// Those of them that are in use or will be.
     pub(crate) fn live_children(&self) -> impl Iterator<Item = &Child> {
-        self.children().iter().filter(|child| child.phase != ChildPhase::Deleting)
+        self.children().iter().filter(|child| child.is_live())
     }
 
     /// Ends it without a word to the peer.
@@ -332,6 +361,7 @@ impl State {
                 Some(state.sk)
             }
             Self::Established(mut state) => {
+                cx.shared.peers.left(core.id);
                 state.retire_all(core, cx);
                 Some(state.sk)
             }

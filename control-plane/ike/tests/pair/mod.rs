@@ -8,7 +8,9 @@ use std::time::Duration;
 use ike::Endpoint;
 use ike::config::{Child, Config, Connection, Psk, Retransmission, StartAction};
 use ike::error::Failure;
-use ike::io::{Answer, Command, Datagram, Dataplane, Event, IkeSaStatus, Input, Output, Record, RequestId, SaState, Target, Trace};
+use ike::io::{
+    Answer, Command, Datagram, Dataplane, Event, IkeSaStatus, Input, InstalledChildSa, Output, Record, RequestId, SaState, Target, Trace,
+};
 use ike::provider::{Provider, Random};
 use ipsec_types::{Activation, ChildSa, ChildSaId, Flow, Instant, Policy, PolicyId, Secret, Spi};
 
@@ -87,6 +89,10 @@ impl Network {
 pub struct FakeDataPlane {
     pub installed: BTreeMap<ChildSaId, ChildSa>,
     pub retired: Vec<ChildSaId>,
+    /// When outbound halves begin to carry packets.
+    active_from: BTreeMap<ChildSaId, Instant>,
+    /// Until when retired inbound halves linger.
+    lingering: BTreeMap<Spi, Instant>,
     pub policies: Vec<Policy>,
     pub claims: Vec<Vec<ChildSaId>>,
     pub refused: Vec<(u64, Duration)>,
@@ -100,6 +106,21 @@ pub struct FakeDataPlane {
     /// SPIs that no SA has taken yet; an attachment makes those of the one before void.
     pub leased: BTreeSet<Spi>,
     last_spi: u32,
+}
+
+impl FakeDataPlane {
+    /// What it shows of its SAs.
+    pub fn listed(&self) -> Vec<InstalledChildSa> {
+        let shown = |sa: &ChildSa| InstalledChildSa {
+            id: sa.id,
+            policy: sa.policy,
+            remote: sa.remote,
+            local_selectors: sa.local_selectors.clone(),
+            remote_selectors: sa.remote_selectors.clone(),
+            retiring: false,
+        };
+        self.installed.values().map(shown).collect()
+    }
 }
 
 pub struct Gateway {
@@ -169,6 +190,7 @@ pub fn config(side: Side) -> Config {
         local_identity: name(side).parse().unwrap(),
         remote_identity: Some(name(side.other()).parse().unwrap()),
         children: vec![child],
+        unique: ike::config::Unique::default(),
         dpd_delay: None,
         retransmission: Retransmission { timeout: Duration::from_secs(4), base_percent: 180, tries: 5 },
         force_encapsulation: false,
@@ -184,6 +206,11 @@ pub const FLOW: Flow = Flow {
     source_port: 0x0800,
     destination_port: 0x0800,
 };
+
+/// The answer to it.
+pub fn reversed() -> Flow {
+    Flow { source: FLOW.destination, destination: FLOW.source, ..FLOW }
+}
 
 impl Pair {
     /// Both attached and configured, on a good network.
@@ -230,7 +257,7 @@ impl Pair {
     }
 
     pub fn attach(&mut self, side: Side, boot: [u8; 16], epoch: u64) {
-        let child_sas = self.gateway(side).data_plane.installed.keys().copied().collect();
+        let child_sas = self.gateway(side).data_plane.listed();
         let local_addresses = vec![side.address()];
         self.gateway(side).data_plane.leased.clear();
         self.input(side, Input::Dataplane(Dataplane::Attached { boot, epoch, child_sas, local_addresses }));
@@ -261,6 +288,7 @@ impl Pair {
 
     fn output(&mut self, side: Side, output: Output) -> Option<Input> {
         let gateway = &mut self.gateways[side as usize];
+        let now = self.now;
         let data_plane = &mut gateway.data_plane;
         match output {
             Output::Transmit(datagram) => self.transmit(side, datagram),
@@ -282,15 +310,22 @@ impl Pair {
                 }
                 let result = data_plane.refuses.clone().map_or(Ok(()), Err);
                 if result.is_ok() {
+                    let wait = match sa.activation {
+                        Activation::Immediate => Duration::ZERO,
+                        Activation::Parked { fallback } => fallback.unwrap_or(Duration::MAX / 4),
+                    };
+                    data_plane.active_from.insert(child, now + wait);
                     data_plane.installed.insert(child, *sa);
                 }
                 return Some(Input::Installed { child, result });
             }
-            Output::Activate(_) => {}
+            Output::Activate(child) => _ = data_plane.active_from.insert(child, now),
             Output::Retarget { child, remote, .. } => data_plane.retargets.push((child, remote)),
-            Output::Retire { child, .. } => {
+            Output::Retire { child, linger } => {
                 assert!(!data_plane.retired.contains(&child), "{child} is retired twice");
-                data_plane.installed.remove(&child);
+                if let Some(sa) = data_plane.installed.remove(&child) {
+                    data_plane.lingering.insert(sa.inbound_spi, now + linger);
+                }
                 data_plane.retired.push(child);
             }
             Output::SetPolicies(policies) => data_plane.policies = policies,
@@ -375,6 +410,54 @@ impl Pair {
         self.now = end;
     }
 
+    /// Sends a packet through the data planes: whether it arrives, which it does not without an SA at both ends.
+    pub fn ping(&mut self, from: Side) -> bool {
+        let now = self.now;
+        let sender = &self.gateway(from).data_plane;
+        // The newest that carries packets.
+        let carries = |sa: &&ChildSa| sender.active_from.get(&sa.id).is_some_and(|from| *from <= now);
+        let Some(spi) = sender.installed.values().rev().find(carries).map(|sa| sa.outbound_spi) else { return false };
+        let receiver = &mut self.gateway(from.other()).data_plane;
+        if let Some(sa) = receiver.installed.values().find(|sa| sa.inbound_spi == spi) {
+            let active = receiver.active_from.entry(sa.id).or_insert(now);
+            *active = now.min(*active);
+            return true;
+        }
+        receiver.lingering.get(&spi).is_some_and(|until| *until > now)
+    }
+
+    /// Lets `time` pass with a packet each way every 10 ms; gives back how many of them did not arrive.
+    pub fn run_under_load(&mut self, time: Duration) -> usize {
+        let end = self.now + time;
+        let mut lost = 0;
+        while self.now < end {
+            lost += [A, B].iter().filter(|side| !self.ping(**side)).count();
+            self.run(Duration::from_millis(10));
+        }
+        lost
+    }
+
+    /// The control plane of a side is killed: its IKE SAs are gone, its data plane goes on.
+    pub fn kill_control(&mut self, side: Side) {
+        let gateway = self.gateway(side);
+        gateway.endpoint = Endpoint::new(ike_crypto::provider());
+        gateway.events.clear();
+    }
+
+    /// It is started again.
+    pub fn start_control(&mut self, side: Side, config: Config, epoch: u64) {
+        self.input(side, Input::Command(Command::Configure(Box::new(config))));
+        self.attach(side, [1; 16], epoch);
+    }
+
+    /// The data plane of a side is killed, and started again.
+    pub fn restart_data_plane(&mut self, side: Side, boot: u8) {
+        self.input(side, Input::Dataplane(Dataplane::Detached));
+        self.gateway(side).data_plane.installed.clear();
+        self.gateway(side).data_plane.lingering.clear();
+        self.attach(side, [boot; 16], 1);
+    }
+
     pub fn acquire(&mut self, side: Side, id: u64) {
         self.input(side, Input::Dataplane(Dataplane::Acquire { id, policy: PolicyId(1), flow: FLOW }));
     }
@@ -449,6 +532,11 @@ impl Pair {
     /// Titles of the messages sent so far, first transmissions and repetitions.
     pub fn titles(&mut self) -> Vec<String> {
         self.sent.iter().map(|sent| title(&sent.datagram)).collect()
+    }
+
+    /// The same, from one of them on.
+    pub fn titles_from(&self, first: usize) -> Vec<String> {
+        self.sent.iter().skip(first).map(|sent| title(&sent.datagram)).collect()
     }
 
     /// Messages a side has sent or received as its trace shows them.

@@ -1,0 +1,71 @@
+//! Who is connected: the authenticated IKE SAs by the identities of their two ends (RFC 7296 section 2.4).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipsec_types::{Identity, Instant};
+
+use crate::io::IkeSaId;
+use crate::policy::normalized;
+use crate::v2::Core;
+
+/// An IKE SA that makes way for a newer one between the same identities.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Superseded {
+    /// The peer has none of it any more: it ends without a word.
+    Forgotten(IkeSaId),
+    /// The peer has it still, and is told from this time on.
+    Unwanted(IkeSaId, Instant),
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    by_identity: BTreeMap<(Identity, Identity), BTreeMap<IkeSaId, Met>>,
+    identities: BTreeMap<IkeSaId, (Identity, Identity)>,
+    /// Those that are to go.
+    pub(crate) superseded: VecDeque<Superseded>,
+}
+
+#[derive(Debug)]
+struct Met {
+    since: Instant,
+    remote: IpAddr,
+}
+
+impl Peers {
+    /// The peer of an IKE SA has proved who it is.
+    pub(crate) fn met(&mut self, core: &Core, remote: &Identity, now: Instant) {
+        let key = (normalized(&core.connection.local_identity), normalized(remote));
+        self.by_identity.entry(key.clone()).or_default().insert(core.id, Met { since: now, remote: core.remote.ip() });
+        self.identities.insert(core.id, key);
+    }
+
+    /// The IKE SA has ended.
+    pub(crate) fn left(&mut self, id: IkeSaId) {
+        let Some(key) = self.identities.remove(&id) else { return };
+        if let Some(ike_sas) = self.by_identity.get_mut(&key) {
+            ike_sas.remove(&id);
+            if ike_sas.is_empty() {
+                self.by_identity.remove(&key);
+            }
+        }
+    }
+
+    /// Whether there is an IKE SA with the peer of `core`: by its identity, or, as long as nobody knows that, by its address.
+    pub(crate) fn knows(&self, core: &Core, remote: Option<&Identity>) -> bool {
+        match remote {
+            Some(remote) => self.by_identity.contains_key(&(normalized(&core.connection.local_identity), normalized(remote))),
+            None => self.by_identity.values().flat_map(BTreeMap::values).any(|met| met.remote == core.remote.ip()),
+        }
+    }
+
+    /// The IKE SAs between our identity and `remote` that were there before the one of `core` was begun. One that was authenticated since
+    /// belongs to the same life of the peer: two that cross do not end each other.
+    pub(crate) fn before(&self, core: &Core, remote: &Identity) -> Vec<IkeSaId> {
+        let ike_sas = self.by_identity.get(&(normalized(&core.connection.local_identity), normalized(remote)));
+        let older = ike_sas.into_iter().flatten().filter(|(id, met)| **id != core.id && met.since < core.created);
+        older.map(|(id, _)| *id).collect()
+    }
+}
