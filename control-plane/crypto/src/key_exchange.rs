@@ -1,18 +1,25 @@
-//! X25519 (RFC 7748, RFC 8031) and ECP-256 (RFC 5903).
+//! Key exchanges: X25519 (RFC 7748, RFC 8031), ECP-256, ECP-384 and ECP-521 (RFC 5903); MODP groups are in [`crate::modp`].
 
-use aws_lc_rs::agreement::{self, Algorithm, ECDH_P256, UnparsedPublicKey};
+use aws_lc_rs::agreement::{self, Algorithm, ECDH_P256, ECDH_P384, ECDH_P521, UnparsedPublicKey};
 use ike::provider::{CryptoError, KeyExchange, PrivateKey};
 use ipsec_types::{KeyExchangeMethod, Secret};
 
-/// The key exchange methods.
-pub(crate) static KEY_EXCHANGES: &[&dyn KeyExchange] = &[&Curve::X25519, &Curve::Ecp256];
+use crate::modp::{MODP_2048, MODP_3072, MODP_4096};
 
-#[derive(Debug, Clone, Copy)]
+/// The key exchange methods.
+pub(crate) static KEY_EXCHANGES: &[&dyn KeyExchange] =
+    &[&Curve::X25519, &Curve::Ecp256, &Curve::Ecp384, &Curve::Ecp521, &&MODP_3072, &&MODP_4096, &&MODP_2048];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Curve {
     /// Wire form: the 32 octets of the u coordinate (RFC 8031 section 2).
     X25519,
     /// Wire form: x | y, 32 octets each, without the format octet of SEC 1 (RFC 5903 section 7).
     Ecp256,
+    /// Wire form: x | y, 48 octets each.
+    Ecp384,
+    /// Wire form: x | y, 66 octets each, of whose first the upper seven bits are zero.
+    Ecp521,
 }
 
 /// First octet of an uncompressed point (SEC 1 section 2.3.3).
@@ -23,6 +30,8 @@ impl Curve {
         match self {
             Self::X25519 => &agreement::X25519,
             Self::Ecp256 => &ECDH_P256,
+            Self::Ecp384 => &ECDH_P384,
+            Self::Ecp521 => &ECDH_P521,
         }
     }
 }
@@ -32,6 +41,8 @@ impl KeyExchange for Curve {
         match self {
             Self::X25519 => KeyExchangeMethod::X25519,
             Self::Ecp256 => KeyExchangeMethod::Ecp256,
+            Self::Ecp384 => KeyExchangeMethod::Ecp384,
+            Self::Ecp521 => KeyExchangeMethod::Ecp521,
         }
     }
 
@@ -39,6 +50,8 @@ impl KeyExchange for Curve {
         match self {
             Self::X25519 => 32,
             Self::Ecp256 => 64,
+            Self::Ecp384 => 96,
+            Self::Ecp521 => 132,
         }
     }
 
@@ -62,22 +75,22 @@ impl CurvePrivateKey {
         let public = self.key.compute_public_key().map_err(|_| CryptoError::Unavailable)?;
         match (self.curve, public.as_ref()) {
             (Curve::X25519, u) => Ok(u.to_vec()),
-            (Curve::Ecp256, [UNCOMPRESSED, point @ ..]) => Ok(point.to_vec()),
-            (Curve::Ecp256, _) => Err(CryptoError::Unavailable),
+            (_, [UNCOMPRESSED, point @ ..]) => Ok(point.to_vec()),
+            _ => Err(CryptoError::Unavailable),
         }
     }
 }
 
 impl PrivateKey for CurvePrivateKey {
     /// The library checks that a point lies on the curve and refuses an all-zero X25519 result, which a point of small order gives
-    /// (RFC 8031 section 2 asks for both); of ECP-256 only the x coordinate becomes the secret (RFC 5903 section 7).
+    /// (RFC 8031 section 2 asks for both); of the ECP groups only the x coordinate becomes the secret (RFC 5903 section 7).
     fn agree(self: Box<Self>, peer_public: &[u8]) -> Result<Secret, CryptoError> {
         if peer_public.len() != self.curve.public_len() {
             return Err(CryptoError::PublicValue);
         }
         let encoded = match self.curve {
             Curve::X25519 => peer_public.to_vec(),
-            Curve::Ecp256 => [&[UNCOMPRESSED], peer_public].concat(),
+            _ => [&[UNCOMPRESSED], peer_public].concat(),
         };
         let peer = UnparsedPublicKey::new(self.curve.algorithm(), encoded);
         agreement::agree(&self.key, peer, CryptoError::PublicValue, |secret| Ok(Secret::copy_from(secret)))

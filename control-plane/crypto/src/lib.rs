@@ -1,14 +1,16 @@
 //! Cryptography of IKE behind the provider traits of the crate `ike`.
 //!
-//! Everything comes from aws-lc-rs, except AES-CBC: IKE pads by itself (RFC 7296 section 3.14), and aws-lc-rs has CBC with its own padding
-//! only, so the blocks come from the crates `aes` and `cbc`. Key material is zeroed when dropped and never printed.
+//! Everything comes from aws-lc-rs, with two exceptions. AES-CBC: IKE pads by itself (RFC 7296 section 3.14), and aws-lc-rs has CBC with its
+//! own padding only, so the blocks come from the crates `aes` and `cbc`. MODP groups, which aws-lc-rs does not have: the arithmetic comes
+//! from the crate `crypto-bigint`. Key material is zeroed when dropped and never printed.
 
+mod aead;
 mod cbc_hmac;
-mod gcm;
 #[cfg(test)]
 mod hex;
 mod hmac;
 mod key_exchange;
+mod modp;
 mod random;
 mod sha1;
 
@@ -24,9 +26,10 @@ pub const fn provider() -> Provider {
 
 /// The suites of both kinds.
 static SUITES: &[&dyn ike::provider::SkSuite] = &[
-    &gcm::AES_GCM_256,
-    &gcm::AES_GCM_192,
-    &gcm::AES_GCM_128,
+    &aead::AES_GCM_256,
+    &aead::AES_GCM_192,
+    &aead::AES_GCM_128,
+    &aead::CHACHA20_POLY1305,
     &cbc_hmac::AES_CBC_256_SHA2_256,
     &cbc_hmac::AES_CBC_256_SHA2_384,
     &cbc_hmac::AES_CBC_256_SHA2_512,

@@ -159,10 +159,13 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
 /// The widest window the data plane takes, in packets.
 const MAX_REPLAY_WINDOW: u32 = 1 << 20;
 
-/// What is offered and accepted where the file does not say. AEAD first; CBC stands in a proposal of its own (RFC 7296 section 3.3).
-const DEFAULT_IKE: &[&str] =
-    &["aes128gcm16-aes256gcm16-prfsha256-prfsha384-x25519-ecp256", "aes128-aes256-sha256-sha384-prfsha256-prfsha384-x25519-ecp256"];
-const DEFAULT_ESP: &[&str] = &["aes128gcm16-aes256gcm16-esn-noesn"];
+/// What is offered and accepted where the file does not say, or says `default`: everything Culvert has, as with strongSwan. AEAD first;
+/// CBC stands in a proposal of its own (RFC 7296 section 3.3).
+const DEFAULT_IKE: &[&str] = &[
+    "aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
+    "aes128-aes192-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
+];
+const DEFAULT_ESP: &[&str] = &["aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-esn-noesn"];
 
 /// `local` or `remote`: how a side authenticates, and as whom.
 fn peer(connection: &mut Section<'_>, key: &'static str) -> Option<Identity> {
@@ -265,7 +268,11 @@ fn proposals<T: FromStr<Err = ProposalError>>(
     defaults: &[&str],
     refuse: fn(&Result<T, ProposalError>) -> Option<&'static str>,
 ) -> Vec<T> {
+    let defaults = || defaults.iter().filter_map(|text| text.parse().ok()).collect::<Vec<T>>();
     let list = section.list_with(key, &format!("\"{example}\""), |section, text| {
+        if text.value == "default" {
+            return Some(text.with(defaults()));
+        }
         let parsed = text.value.parse::<T>();
         if let Some(why) = refuse(&parsed) {
             section.fault_at(&text, format!("'{}' {why}", text.value), format!("write for example {example}"));
@@ -276,14 +283,14 @@ fn proposals<T: FromStr<Err = ProposalError>>(
             let remedy = meant.map_or_else(String::new, |meant| format!("did you mean '{meant}'? "));
             section.fault_at(&text, error.to_string(), format!("{remedy}write for example {example}"));
         }
-        parsed.ok().map(|proposal| text.with(proposal))
+        parsed.ok().map(|proposal| text.with(vec![proposal]))
     });
     match list {
         Some(list) if list.is_empty() => section.empty(key, format!("write {key} = [\"{example}\"], or leave it out for the default")),
-        Some(list) => return list.into_iter().map(|found| found.value).collect(),
+        Some(list) => return list.into_iter().flat_map(|found| found.value).collect(),
         None => {}
     }
-    defaults.iter().filter_map(|text| text.parse().ok()).collect()
+    defaults()
 }
 
 /// The data plane protects packets with AEAD alone: another cipher would be negotiated and then refused when it is installed.

