@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use crate::{GcmKey, ICV_LEN, NONCE_LEN};
+use crate::{AeadKey, ICV_LEN, NONCE_LEN};
 
 /// Jobs that one call of [`crate::open_burst`] opens.
 pub const MAX_BURST: usize = 32;
-/// Octets of data that one job takes: no IP packet is longer. Far below the limit of GCM (2^36 - 32).
+/// Octets of data that one job takes: no IP packet is longer. Far below the limits of GCM (2^36 - 32) and of ChaCha20-Poly1305 (2^38 - 64).
 pub const MAX_DATA_LEN: usize = 65_535;
 
 /// More than [`MAX_DATA_LEN`] octets of data.
@@ -14,7 +14,7 @@ pub const MAX_DATA_LEN: usize = 65_535;
 #[error("more than {MAX_DATA_LEN} octets of data")]
 pub struct DataTooLong;
 
-/// The additional authenticated data of an ESP packet (RFC 4106 section 5): SPI and sequence number, 8 octets, or 12 with ESN.
+/// The additional authenticated data of an ESP packet (RFC 4106 section 5, RFC 7634 section 2): SPI and sequence number, 8 octets, or 12 with ESN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Aad {
     octets: [u8; 12],
@@ -47,7 +47,7 @@ impl Aad {
 
 /// One packet to encrypt.
 pub struct SealJob<'a> {
-    pub(crate) key: &'a GcmKey,
+    pub(crate) key: &'a AeadKey,
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) aad: Aad,
     pub(crate) data: &'a mut [u8],
@@ -61,7 +61,7 @@ impl<'a> SealJob<'a> {
     /// [`DataTooLong`].
     #[inline]
     pub fn new(
-        key: &'a GcmKey,
+        key: &'a AeadKey,
         nonce: [u8; NONCE_LEN],
         aad: Aad,
         data: &'a mut [u8],
@@ -76,7 +76,7 @@ impl<'a> SealJob<'a> {
 
 /// One packet to verify and decrypt.
 pub struct OpenJob<'a> {
-    pub(crate) key: &'a GcmKey,
+    pub(crate) key: &'a AeadKey,
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) aad: Aad,
     pub(crate) data: &'a mut [u8],
@@ -89,7 +89,7 @@ impl<'a> OpenJob<'a> {
     /// # Errors
     /// [`DataTooLong`].
     #[inline]
-    pub fn new(key: &'a GcmKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: [u8; ICV_LEN]) -> Result<Self, DataTooLong> {
+    pub fn new(key: &'a AeadKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: [u8; ICV_LEN]) -> Result<Self, DataTooLong> {
         if data.len() > MAX_DATA_LEN {
             return Err(DataTooLong);
         }

@@ -1,15 +1,15 @@
-//! AES-GCM for ESP (RFC 4106, NIST SP 800-38D), a burst of packets at a time.
+//! AES-GCM (RFC 4106, NIST SP 800-38D) and ChaCha20-Poly1305 (RFC 7634, RFC 8439) for ESP, a burst of packets at a time.
 //!
 //! A kernel maps key, nonce, AAD and bytes, in place, and knows nothing of packets. [`SealJob`] and [`OpenJob`] describe one packet each;
 //! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
 //! whole: [`open_burst`] answers a [`Verified`] mask with one bit a packet.
 //!
-//! [`GcmKey`] holds everything that can be computed ahead. It is made off the hot path and zeroed when dropped.
+//! [`AeadKey`] holds everything that can be computed ahead. It is made off the hot path and zeroed when dropped.
 //!
 //! ```
-//! use esp_crypto::{Aad, GcmKey, OpenJob, SealJob, open_burst, seal_burst};
+//! use esp_crypto::{Aad, AeadKey, OpenJob, SealJob, open_burst, seal_burst};
 //!
-//! let key = GcmKey::new(&[7; 16])?;
+//! let key = AeadKey::aes_gcm(&[7; 16])?;
 //! let (nonce, aad) = ([1; 12], Aad::new(0x1000, 1));
 //! let (mut data, mut icv) = (*b"inner packet", [0; 16]);
 //! seal_burst(&mut [SealJob::new(&key, nonce, aad, &mut data, &mut icv)?]);
@@ -21,14 +21,17 @@
 //! ```
 #![no_std]
 
+mod chacha;
 mod job;
 mod key;
 mod portable;
 
 pub use job::{Aad, DataTooLong, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
-pub use key::{GcmKey, KeyLengthError};
+pub use key::{AeadKey, KeyLengthError};
 
-/// Octets of the nonce: salt and IV (RFC 4106 section 4).
+use key::Algorithm;
+
+/// Octets of the nonce: salt and IV (RFC 4106 section 4, RFC 7634 section 2).
 pub const NONCE_LEN: usize = 12;
 /// Octets of the ICV; shorter ones are not supported (RFC 4106 section 6).
 pub const ICV_LEN: usize = 16;
@@ -38,7 +41,10 @@ pub const ICV_LEN: usize = 16;
 pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
     let mut stream = portable::Keystream::new();
     for job in jobs {
-        portable::seal(job.key.portable(), &job.nonce, job.aad.octets(), job.data, job.icv, &mut stream);
+        match &job.key.0 {
+            Algorithm::AesGcm(key) => portable::seal(key, &job.nonce, job.aad.octets(), job.data, job.icv, &mut stream),
+            Algorithm::ChaCha20Poly1305(key) => chacha::seal(key, &job.nonce, job.aad.octets(), job.data, job.icv),
+        }
     }
 }
 
@@ -52,7 +58,11 @@ pub fn open_burst(jobs: &mut [OpenJob<'_>]) -> Verified {
     let mut verified = Verified::NONE;
     let mut stream = portable::Keystream::new();
     for (index, job) in jobs.iter_mut().take(MAX_BURST).enumerate() {
-        if portable::open(job.key.portable(), &job.nonce, job.aad.octets(), job.data, &job.icv, &mut stream) {
+        let authentic = match &job.key.0 {
+            Algorithm::AesGcm(key) => portable::open(key, &job.nonce, job.aad.octets(), job.data, &job.icv, &mut stream),
+            Algorithm::ChaCha20Poly1305(key) => chacha::open(key, &job.nonce, job.aad.octets(), job.data, &job.icv),
+        };
+        if authentic {
             verified.insert(index);
         }
     }

@@ -4,7 +4,8 @@
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
-use esp_crypto::{Aad, DataTooLong, GcmKey, ICV_LEN, KeyLengthError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, open_burst, seal_burst};
+use chacha20poly1305::ChaCha20Poly1305;
+use esp_crypto::{Aad, AeadKey, DataTooLong, ICV_LEN, KeyLengthError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, open_burst, seal_burst};
 
 struct Packet {
     key: usize,
@@ -15,6 +16,7 @@ struct Packet {
     icv: [u8; ICV_LEN],
 }
 
+/// The last is one of ChaCha20-Poly1305.
 const RAW_KEYS: [&[u8]; 4] = [&[1; 16], &[2; 32], &[3; 16], &[4; 32]];
 
 /// `count` packets of growing size that take turns in keys and in ESN.
@@ -29,11 +31,14 @@ fn packets(count: usize) -> Vec<Packet> {
         .collect()
 }
 
-fn keys() -> Vec<GcmKey> {
-    RAW_KEYS.iter().map(|key| GcmKey::new(key).unwrap()).collect()
+fn keys() -> Vec<AeadKey> {
+    let [gcm @ .., chacha] = RAW_KEYS;
+    let mut keys: Vec<_> = gcm.iter().map(|key| AeadKey::aes_gcm(key).unwrap()).collect();
+    keys.push(AeadKey::chacha20_poly1305(chacha).unwrap());
+    keys
 }
 
-fn seal_all(keys: &[GcmKey], packets: &mut [Packet]) {
+fn seal_all(keys: &[AeadKey], packets: &mut [Packet]) {
     let mut jobs = Vec::new();
     for p in packets {
         jobs.push(SealJob::new(&keys[p.key], p.nonce, p.aad, &mut p.data, &mut p.icv).unwrap());
@@ -41,7 +46,7 @@ fn seal_all(keys: &[GcmKey], packets: &mut [Packet]) {
     seal_burst(&mut jobs);
 }
 
-fn open_all(keys: &[GcmKey], packets: &mut [Packet]) -> u32 {
+fn open_all(keys: &[AeadKey], packets: &mut [Packet]) -> u32 {
     let mut jobs = Vec::new();
     for p in packets {
         jobs.push(OpenJob::new(&keys[p.key], p.nonce, p.aad, &mut p.data, p.icv).unwrap());
@@ -50,15 +55,16 @@ fn open_all(keys: &[GcmKey], packets: &mut [Packet]) -> u32 {
 }
 
 #[test]
-fn bursts_of_every_size_agree_with_the_crate_aes_gcm() {
+fn bursts_of_every_size_agree_with_other_crates() {
     let keys = keys();
     for count in 0..=MAX_BURST {
         let mut packets = packets(count);
         seal_all(&keys, &mut packets);
         for p in &packets {
             let payload = Payload { msg: &p.plaintext, aad: p.aad.octets() };
-            let expected = match RAW_KEYS[p.key].len() {
-                16 => Aes128Gcm::new_from_slice(RAW_KEYS[p.key]).unwrap().encrypt(&p.nonce.into(), payload),
+            let expected = match p.key {
+                0 | 2 => Aes128Gcm::new_from_slice(RAW_KEYS[p.key]).unwrap().encrypt(&p.nonce.into(), payload),
+                3 => ChaCha20Poly1305::new_from_slice(RAW_KEYS[p.key]).unwrap().encrypt(&p.nonce.into(), payload),
                 _ => Aes256Gcm::new_from_slice(RAW_KEYS[p.key]).unwrap().encrypt(&p.nonce.into(), payload),
             };
             assert_eq!([&p.data[..], &p.icv[..]].concat(), expected.unwrap());
@@ -98,7 +104,7 @@ fn additional_data_are_those_of_rfc_4106() {
 
 #[test]
 fn data_end_at_the_length_of_an_ip_packet() {
-    let key = GcmKey::new(&[0; 16]).unwrap();
+    let key = AeadKey::aes_gcm(&[0; 16]).unwrap();
     let mut data = vec![0; MAX_DATA_LEN + 1];
     assert!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data[1..], [0; 16]).is_ok());
     assert_eq!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data, [0; 16]).err(), Some(DataTooLong));
@@ -107,9 +113,11 @@ fn data_end_at_the_length_of_an_ip_packet() {
 
 #[test]
 fn keys_are_checked_and_never_printed() {
-    assert_eq!(GcmKey::new(&[0; 20]).err(), Some(KeyLengthError(20)));
-    let key = GcmKey::new(&[0xab; 24]).unwrap();
-    assert_eq!(format!("{key:?}"), "GcmKey(AES-192)");
+    assert_eq!(AeadKey::aes_gcm(&[0; 20]).err(), Some(KeyLengthError::Aes(20)));
+    assert_eq!(AeadKey::chacha20_poly1305(&[0; 36]).err(), Some(KeyLengthError::ChaCha20(36)));
+    assert_eq!(format!("{:?}", AeadKey::chacha20_poly1305(&[0xab; 32]).unwrap()), "AeadKey(ChaCha20-Poly1305)");
+    let key = AeadKey::aes_gcm(&[0xab; 24]).unwrap();
+    assert_eq!(format!("{key:?}"), "AeadKey(AES-192-GCM)");
     let mut secret = [0xcd; 4];
     let job = OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut secret, [0; 16]).unwrap();
     assert!(!format!("{job:?}").contains("205"));

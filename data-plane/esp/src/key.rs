@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use esp_crypto::{GcmKey, NONCE_LEN};
+use esp_crypto::{AeadKey, NONCE_LEN};
 use ipsec_types::{EncryptionAlgorithm, Secret};
 
-/// Octets of salt in front of the IV in a nonce (RFC 4106 section 4).
+/// Octets of salt in front of the IV in a nonce (RFC 4106 section 4, RFC 7634 section 2).
 const SALT_LEN: usize = 4;
 
 /// Why keying material is of no use.
@@ -26,29 +26,33 @@ pub enum KeymatError {
 
 /// The key context and the salt of one SA. The context is zeroed when dropped; the salt is no secret (RFC 4106 section 10 discusses why).
 pub struct SaKey {
-    key: GcmKey,
+    key: AeadKey,
     salt: [u8; SALT_LEN],
 }
 
 impl SaKey {
-    /// Expands keying material: the cipher key followed by the salt (RFC 4106 section 8.1).
+    /// Expands keying material: the cipher key followed by the salt (RFC 4106 section 8.1, RFC 7634 section 2).
     ///
     /// # Errors
-    /// [`KeymatError`] for an algorithm other than AES-GCM with a 16-octet ICV, or a wrong length.
+    /// [`KeymatError`] for an algorithm that is no AEAD, or a wrong length.
     pub fn from_keymat(algorithm: EncryptionAlgorithm, keymat: &Secret) -> Result<Self, KeymatError> {
-        if !algorithm.is_aead() {
-            return Err(KeymatError::Unsupported(algorithm));
-        }
+        let expand = match algorithm {
+            EncryptionAlgorithm::AesGcm128 | EncryptionAlgorithm::AesGcm192 | EncryptionAlgorithm::AesGcm256 => AeadKey::aes_gcm,
+            EncryptionAlgorithm::ChaCha20Poly1305 => AeadKey::chacha20_poly1305,
+            EncryptionAlgorithm::AesCbc128 | EncryptionAlgorithm::AesCbc192 | EncryptionAlgorithm::AesCbc256 => {
+                return Err(KeymatError::Unsupported(algorithm));
+            }
+        };
         let wrong_length = KeymatError::Length { algorithm, actual: keymat.len() };
         if keymat.len() != algorithm.keymat_len() {
             return Err(wrong_length);
         }
         let (key, salt) = keymat.expose().split_last_chunk::<SALT_LEN>().ok_or(wrong_length)?;
-        Ok(Self { key: GcmKey::new(key).map_err(|_| wrong_length)?, salt: *salt })
+        Ok(Self { key: expand(key).map_err(|_| wrong_length)?, salt: *salt })
     }
 
     #[inline]
-    pub(crate) const fn context(&self) -> &GcmKey {
+    pub(crate) const fn context(&self) -> &AeadKey {
         &self.key
     }
 
@@ -79,7 +83,7 @@ mod tests {
         let keymat: vec::Vec<u8> = (0..20).collect();
         let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(keymat)).unwrap();
         assert_eq!(key.nonce([1; 8]), [16, 17, 18, 19, 1, 1, 1, 1, 1, 1, 1, 1]);
-        assert_eq!(format!("{key:?}"), "GcmKey(AES-128)");
+        assert_eq!(format!("{key:?}"), "AeadKey(AES-128-GCM)");
     }
 
     #[test]

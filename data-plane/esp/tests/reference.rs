@@ -1,10 +1,12 @@
-//! A slow, plain ESP beside ours: written from RFC 4303, 4106 and 3948 with vectors and the crate `aes-gcm`, sharing nothing but the wire. Random bursts
+//! A slow, plain ESP beside ours: written from RFC 4303, 4106, 7634 and 3948 with vectors and the crates `aes-gcm` and
+//! `chacha20poly1305`, sharing nothing but the wire. Random bursts
 //! of mixed SAs, sizes and alignments must come out the same to the octet.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use chacha20poly1305::ChaCha20Poly1305;
 use esp::open::{self, EspPacket, OpenError};
 use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, SequenceNumber, Tunnel, UdpPorts, WindowSize, seal};
 use ipsec_types::{AddressRange, EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
@@ -14,6 +16,7 @@ use proptest::prelude::*;
 #[derive(Debug, Clone)]
 struct Reference {
     spi: u32,
+    algorithm: EncryptionAlgorithm,
     keymat: Vec<u8>,
     esn: bool,
     udp: Option<(u16, u16)>,
@@ -77,26 +80,26 @@ impl Reference {
 
     fn encrypt(&self, iv: &[u8], aad: &[u8], msg: &[u8]) -> Vec<u8> {
         let (nonce, payload) = (self.nonce(iv), Payload { msg, aad });
-        match self.keymat.len() {
-            20 => Aes128Gcm::new_from_slice(&self.keymat[..16]).unwrap().encrypt(&nonce.into(), payload).unwrap(),
-            _ => Aes256Gcm::new_from_slice(&self.keymat[..32]).unwrap().encrypt(&nonce.into(), payload).unwrap(),
+        let key = &self.keymat[..self.keymat.len() - 4];
+        match self.algorithm {
+            EncryptionAlgorithm::AesGcm128 => Aes128Gcm::new_from_slice(key).unwrap().encrypt(&nonce.into(), payload).unwrap(),
+            EncryptionAlgorithm::AesGcm256 => Aes256Gcm::new_from_slice(key).unwrap().encrypt(&nonce.into(), payload).unwrap(),
+            _ => ChaCha20Poly1305::new_from_slice(key).unwrap().encrypt(&nonce.into(), payload).unwrap(),
         }
     }
 
     fn decrypt(&self, iv: &[u8], aad: &[u8], msg: &[u8]) -> Option<Vec<u8>> {
         let (nonce, payload) = (self.nonce(iv), Payload { msg, aad });
-        match self.keymat.len() {
-            20 => Aes128Gcm::new_from_slice(&self.keymat[..16]).unwrap().decrypt(&nonce.into(), payload).ok(),
-            _ => Aes256Gcm::new_from_slice(&self.keymat[..32]).unwrap().decrypt(&nonce.into(), payload).ok(),
+        let key = &self.keymat[..self.keymat.len() - 4];
+        match self.algorithm {
+            EncryptionAlgorithm::AesGcm128 => Aes128Gcm::new_from_slice(key).unwrap().decrypt(&nonce.into(), payload).ok(),
+            EncryptionAlgorithm::AesGcm256 => Aes256Gcm::new_from_slice(key).unwrap().decrypt(&nonce.into(), payload).ok(),
+            _ => ChaCha20Poly1305::new_from_slice(key).unwrap().decrypt(&nonce.into(), payload).ok(),
         }
     }
 
-    fn algorithm(&self) -> EncryptionAlgorithm {
-        if self.keymat.len() == 20 { EncryptionAlgorithm::AesGcm128 } else { EncryptionAlgorithm::AesGcm256 }
-    }
-
     fn key(&self) -> SaKey {
-        SaKey::from_keymat(self.algorithm(), &Secret::copy_from(&self.keymat)).unwrap()
+        SaKey::from_keymat(self.algorithm, &Secret::copy_from(&self.keymat)).unwrap()
     }
 
     fn numbers(&self) -> SequenceNumbers {
@@ -144,8 +147,16 @@ fn inner(seed: [u8; 8], len: usize) -> Vec<u8> {
 }
 
 fn reference() -> impl Strategy<Value = Reference> {
-    let keymat = prop_oneof![prop::collection::vec(any::<u8>(), 20), prop::collection::vec(any::<u8>(), 36)];
-    (256u32.., keymat, any::<bool>(), any::<Option<(u16, u16)>>()).prop_map(|(spi, keymat, esn, udp)| Reference { spi, keymat, esn, udp })
+    let algorithm =
+        prop::sample::select(vec![EncryptionAlgorithm::AesGcm128, EncryptionAlgorithm::AesGcm256, EncryptionAlgorithm::ChaCha20Poly1305]);
+    let keymat = algorithm.prop_flat_map(|algorithm| (Just(algorithm), prop::collection::vec(any::<u8>(), algorithm.keymat_len())));
+    (256u32.., keymat, any::<bool>(), any::<Option<(u16, u16)>>()).prop_map(|(spi, (algorithm, keymat), esn, udp)| Reference {
+        spi,
+        algorithm,
+        keymat,
+        esn,
+        udp,
+    })
 }
 
 /// Which SA, header seed, length, alignment.

@@ -108,7 +108,7 @@ struct Suite {
 impl Suite {
     fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        for algorithm in [EncryptionAlgorithm::AesGcm128, EncryptionAlgorithm::AesGcm256] {
+        for algorithm in [EncryptionAlgorithm::AesGcm128, EncryptionAlgorithm::AesGcm256, EncryptionAlgorithm::ChaCha20Poly1305] {
             for esn in [false, true] {
                 for udp in [false, true] {
                     all.push(Self { algorithm, esn, udp });
@@ -151,7 +151,9 @@ impl Suite {
 
     fn json(&self) -> Value {
         let udp = if self.udp { json!([4500, 61_234]) } else { Value::Null };
-        json!({"spi": SPI, "key": hex(&self.keymat()), "esn": self.esn, "source": "192.0.2.1", "destination": "192.0.2.2", "udp": udp})
+        let cipher = if self.algorithm == EncryptionAlgorithm::ChaCha20Poly1305 { "CHACHA20-POLY1305" } else { "AES-GCM" };
+        let ends = ("192.0.2.1", "192.0.2.2");
+        json!({"spi": SPI, "cipher": cipher, "key": hex(&self.keymat()), "esn": self.esn, "source": ends.0, "destination": ends.1, "udp": udp})
     }
 }
 

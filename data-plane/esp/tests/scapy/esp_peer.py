@@ -5,13 +5,13 @@
     {"op": "seal", "sa": SA, "number": N, "inner": HEX, "fault": FAULT}   -> {"wire": HEX}, with one thing wrong
     {"op": "open", "sa": SA, "high": H, "wire": HEX}                      -> {"inner": HEX, "spi": S, "sequence": N}, or {"error": TEXT}
 
-SA: {"spi": S, "key": HEX (cipher key and salt), "esn": BOOL, "source": IP, "destination": IP, "udp": null or [SPORT, DPORT]}, seen from the sender.
+SA: {"spi": S, "cipher": "AES-GCM" or "CHACHA20-POLY1305", "key": HEX (cipher key and salt), "esn": BOOL, "source": IP, "destination": IP, "udp": null or [SPORT, DPORT]}, seen from the sender.
 N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer IPv4 packet, "inner" the inner one.
 
 FAULT: "icv" (last octet flipped), "payload" (a ciphertext octet flipped), "runt" (33 octets of ESP, one less than the shortest packet), "spi" (another
 SPI, authenticated as such), "padding" (pattern wrong, ICV right), "next_header" (41 for IPv6, ICV right), "dummy" (59, ICV right).
 
-Replays and packets out of the window are made by sending what this prints again, or with an old number. Only AES-GCM with a 16-octet ICV.
+Replays and packets out of the window are made by sending what this prints again, or with an old number.
 
 scapy 2.5 gets the UDP header of NAT traversal wrong (its length, and opening at all), so that header is put on and taken off here. It does not check
 the padding it opens.
@@ -63,10 +63,10 @@ SPOIL = {"padding": wrong_padding, "next_header": next_header(41), "dummy": next
 def association(sa, high, fault=None):
     spi = sa["spi"] ^ 0x00f00000 if fault == "spi" else sa["spi"]
     result = SecurityAssociation(
-        ESP, spi=spi, crypt_algo="AES-GCM", crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=16,
+        ESP, spi=spi, crypt_algo=sa["cipher"], crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=16,
         tunnel_header=IP(src=sa["source"], dst=sa["destination"], ttl=64), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
     if fault in SPOIL:
-        result.crypt_algo = Faulty(CRYPT_ALGOS["AES-GCM"], SPOIL[fault])
+        result.crypt_algo = Faulty(CRYPT_ALGOS[sa["cipher"]], SPOIL[fault])
     return result
 
 

@@ -1,4 +1,4 @@
-use esp_crypto::{Aad, GcmKey, SealJob};
+use esp_crypto::{Aad, AeadKey, SealJob};
 use proptest::prelude::*;
 
 use super::*;
@@ -74,7 +74,7 @@ fn what_is_wrong_inside_has_its_own_counter() {
 /// ESP as RFC 4303 and 4106 write it, without the crate under test.
 fn sealed_by_hand(pair: &Pair, number: u32, payload: &[u8], trailer: &[u8]) -> Vec<u8> {
     let keymat: Vec<u8> = (0..20).map(|n| n ^ (2 << 6)).collect();
-    let key = GcmKey::new(&keymat[..16]).unwrap();
+    let key = AeadKey::aes_gcm(&keymat[..16]).unwrap();
     let iv = [9, 9, 9, 9, 9, 9, 9, u8::try_from(number).unwrap()];
     let nonce: [u8; 12] = [&keymat[16..], &iv[..]].concat().try_into().unwrap();
     let mut data = [payload, trailer].concat();
