@@ -59,6 +59,22 @@ fn after_a_shutdown_nothing_is_begun() {
     assert_eq!((pair.established(A), pair.established(B)), (0, 0));
 }
 
+/// The responder's outbound SA is parked at first: a packet that comes meanwhile waits for it, also where packets alone begin nothing.
+#[test]
+fn an_acquire_is_not_refused_while_the_child_sa_of_a_passive_child_is_there() {
+    let mut passive = config(A);
+    passive.connections[0].children[0].start_action = StartAction::None;
+    let mut pair = Pair::new(27, passive, config(B));
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.gateway(A).data_plane.refused.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1], "nothing is there yet");
+    pair.initiate(B);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    pair.acquire(A, 2);
+    assert_eq!(pair.gateway(A).data_plane.refused.len(), 1);
+}
+
 #[test]
 fn several_children_share_an_ike_sa() {
     let two = |side: Side| {

@@ -133,9 +133,6 @@ impl Endpoint {
         else {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         };
-        if connection.child_of(policy).is_none_or(|child| child.start_action == StartAction::None) {
-            return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
-        }
         // A Child SA that carries the flow answers the Acquire by being there; one that the peer narrowed too far would be again.
         let mut installed = self.sas.values().flat_map(|sa| sa.state.live_children()).filter(|child| child.policy == policy).peekable();
         if installed.peek().is_some() && !self.shared.wants.is_active(policy) {
@@ -146,6 +143,9 @@ impl Endpoint {
             return;
         }
         drop(installed);
+        if connection.child_of(policy).is_none_or(|child| child.start_action == StartAction::None) {
+            return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
+        }
         self.shared.event(Event::Acquire { connection: connection.name.clone(), child, flow });
         if let Admission::Refused(retry_after) = self.shared.wants.add(now, policy, Waiter::Acquire(id)) {
             self.shared.output(Output::RefuseAcquire { id, retry_after });
