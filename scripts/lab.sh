@@ -59,7 +59,7 @@ wait_until() {
   return 1
 }
 
-# add_ns NAME...: namespaces without IPv6 and without kernel forwarding.
+# add_ns NAME...: namespaces without kernel forwarding, and without IPv6 until ipv6_on.
 add_ns() {
   local name
   for name in "$@"; do
@@ -67,6 +67,15 @@ add_ns() {
     LAB_NAMESPACES+=("$name")
     in_ns "$name" ip link set lo up
     in_ns "$name" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+  done
+}
+
+# ipv6_on NAME...: IPv6 in namespaces, for interfaces that come later. Addresses are usable at once: nobody else can have them here.
+ipv6_on() {
+  local name
+  for name in "$@"; do
+    in_ns "$name" sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0 \
+      net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
   done
 }
 
@@ -81,10 +90,27 @@ veth() {
   done
 }
 
-# host NAME ADDRESS/LEN GATEWAY: addresses the host behind a gateway; its interface is eth0.
+# host NAME ADDRESS/LEN GATEWAY: addresses the host behind a gateway, IPv4 or IPv6; its interface is eth0.
 host() {
   in_ns "$1" ip addr add "$2" dev eth0
-  in_ns "$1" ip route add default via "$3"
+  case $2 in
+  *:*) in_ns "$1" ip -6 route add default via "$3" ;;
+  *) in_ns "$1" ip route add default via "$3" ;;
+  esac
+}
+
+# nat_router NAME INSIDE_ADDRESS OUTSIDE_ADDRESS SERVER: a router with interfaces in and out. What leaves has its address, and ports that
+# it draws at random; IKE and ESP in UDP from outside go to SERVER.
+nat_router() {
+  in_ns "$1" ip addr add "$2/24" dev in
+  in_ns "$1" ip addr add "$3/24" dev out
+  in_ns "$1" sysctl -qw net.ipv4.ip_forward=1
+  in_ns "$1" nft -f - <<-NFT
+	table ip lab {
+	  chain post { type nat hook postrouting priority 100; oifname "out" masquerade random; }
+	  chain pre { type nat hook prerouting priority -100; iifname "out" udp dport { 500, 4500 } dnat to $4; }
+	}
+	NFT
 }
 
 # find_binaries: BIN is the folder with culvert, culvert-control and culvert-data. CULVERT_BIN overrides.
@@ -115,9 +141,10 @@ gateway_ready() { culvert "$1" version --json | jq -e '.data_plane' >/dev/null; 
 # culvert DIR ARGS...: the operator's command on the gateway with that folder.
 culvert() { local dir=$1; shift; "$BIN/culvert" --socket "$dir/control.sock" "$@"; }
 
-# data_config DIR PROTECTED_ADDRESS UNPROTECTED_ADDRESS [PREFIX NEXT_HOP]: writes DIR/data.toml.
+# data_config DIR PROTECTED UNPROTECTED [PREFIX NEXT_HOP]...: writes DIR/data.toml. PROTECTED and UNPROTECTED are the addresses of
+# the two ports, IPv4 and IPv6, each ADDRESS/LEN, with spaces in between.
 data_config() {
-  local dir=$1
+  local dir=$1 protected=$2 unprotected=$3; shift 3
   mkdir -p "$dir"
   cat >"$dir/data.toml" <<-TOML
 	socket = "$dir/data.sock"
@@ -127,20 +154,26 @@ data_config() {
 	[[port]]
 	name = "net_af_packet0"
 	role = "protected"
-	addresses = ["$2"]
+	addresses = [$(texts "$protected")]
 
 	[[port]]
 	name = "net_af_packet1"
 	role = "unprotected"
-	addresses = ["$3"]
-
-	[[route]]
-	prefix = "$4"
-	via = "$5"
+	addresses = [$(texts "$unprotected")]
 	TOML
+  while [ $# -ge 2 ]; do
+    printf '\n[[route]]\nprefix = "%s"\nvia = "%s"\n' "$1" "$2" >>"$dir/data.toml"
+    shift 2
+  done
 }
 
-# secret DIR KEY: writes DIR/secrets.toml, which nobody else may read.
+# texts "WORD WORD...": the words as elements of a list of TOML.
+texts() {
+  local word separator=""
+  for word in $1; do printf '%s"%s"' "$separator" "$word"; separator=", "; done
+}
+
+# secret_config DIR KEY: writes DIR/secrets.toml, which nobody else may read.
 secret_config() {
   (umask 077; printf '[ike.lab]\nsecret = "%s"\n' "$2" >"$1/secrets.toml")
 }
