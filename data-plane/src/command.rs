@@ -22,6 +22,7 @@ use crossbeam_utils::CachePadded;
 use esp::{InboundSa, OutboundSa, ReplayWindow, Selectors};
 use ipsec_types::{ChildSaId, Flow, PolicyId};
 
+use crate::pipeline::Inquiry;
 use crate::stats::WorkerStats;
 use crate::table::{PolicySlot, SaSlot, Snapshot};
 
@@ -64,6 +65,8 @@ pub enum Command {
         /// The packet.
         frame: Box<Frame>,
     },
+    /// Asks what would become of a packet. The answer comes back as [`Garbage::Explained`].
+    Explain(Box<Inquiry>),
     /// Ends the worker after this burst.
     Stop,
 }
@@ -140,6 +143,8 @@ pub enum Garbage {
     },
     /// A frame that was transmitted.
     Frame(Box<Frame>),
+    /// An inquiry with its answer.
+    Explained(Box<Inquiry>),
 }
 
 /// The classes of packets for the gateway itself. Each has a queue, so that none can starve another.

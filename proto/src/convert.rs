@@ -45,6 +45,19 @@ pub enum Problem {
         /// The largest legal value.
         max: u64,
     },
+    /// Outside of what is possible.
+    #[error("is {value}, and must lie between {min} and {max}")]
+    OutOfRange {
+        /// What was found.
+        value: u64,
+        /// The smallest legal value.
+        min: u64,
+        /// The largest legal value.
+        max: u64,
+    },
+    /// A name that nothing has.
+    #[error("nothing is called '{0}' there")]
+    UnknownName(String),
     /// Not as long as an address.
     #[error("an address has 4 or 16 octets, not {0}")]
     AddressLength(usize),

@@ -83,6 +83,12 @@ impl OutboundSa {
         self.take(1)?.next().ok_or(SequenceExhausted)
     }
 
+    /// Whether the last number was given out: nothing more can be sent.
+    #[inline]
+    pub fn is_exhausted(&self) -> bool {
+        self.next.0.load(Ordering::Relaxed) >= self.end()
+    }
+
     /// Numbers given out so far: the sequence number of the last one, 0 before the first.
     #[inline]
     pub fn last_taken(&self) -> u64 {
@@ -233,7 +239,9 @@ mod tests {
         for (numbers, end) in ends {
             let sa = outbound(numbers, tunnel(None));
             sa.skip_to(end - 3);
+            assert!(!sa.is_exhausted());
             assert_eq!(values(sa.take(32).unwrap()), [end - 3, end - 2, end - 1]);
+            assert!(sa.is_exhausted());
             assert_eq!(sa.take(1).err(), Some(SequenceExhausted));
             assert_eq!(sa.take_one().err(), Some(SequenceExhausted));
         }

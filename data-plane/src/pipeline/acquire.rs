@@ -68,6 +68,23 @@ struct Asked {
     refused_until_ms: u64,
 }
 
+/// What would become of a packet that a policy selects and no SA covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// It would wait. `asked`: others of the policy do already, and an SA was asked for.
+    Wait {
+        /// Whether the server was asked.
+        asked: bool,
+    },
+    /// The negotiation was refused; no new one is asked for during this time.
+    Refused {
+        /// Milliseconds.
+        for_ms: u64,
+    },
+    /// Too many wait.
+    Full,
+}
+
 /// What becomes of a packet that waits.
 enum Fate {
     Stay,
@@ -87,15 +104,15 @@ impl<B: Buffer> Acquires<B> {
 
     /// Takes a packet out of the burst and asks for an SA, if nobody has yet.
     pub(super) fn hold(&mut self, cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, burst: &mut Burst<B>) {
-        let full = self.held.len() >= self.limits.packets;
+        let outlook = self.outlook(entry, cx.now_ms);
+        if let Outlook::Refused { .. } = outlook {
+            return cx.drop(burst, packet.index, Verdict::AcquireRefused);
+        }
         let Some(asked) = self.policies.get_mut(entry.slot.index()) else {
             return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
         };
         if asked.policy != Some(entry.id) {
             *asked = Asked { policy: Some(entry.id), ..Asked::default() };
-        }
-        if cx.now_ms < asked.refused_until_ms {
-            return cx.drop(burst, packet.index, Verdict::AcquireRefused);
         }
         if asked.asked_ms == 0 || cx.now_ms >= asked.asked_ms + REPEAT_MS {
             let notice = Notice::Acquire { policy: entry.id, slot: entry.slot, flow: packet.flow };
@@ -103,7 +120,7 @@ impl<B: Buffer> Acquires<B> {
             asked.asked_ms = if sent { cx.now_ms.max(1) } else { 0 };
             self.lost |= !sent;
         }
-        if full || asked.held >= self.limits.packets_per_policy {
+        if outlook == Outlook::Full {
             return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
         }
         let Some(buffer) = burst.take(packet.index) else { return };
@@ -118,6 +135,17 @@ impl<B: Buffer> Acquires<B> {
             source: packet.source,
             until_ms,
         });
+    }
+
+    /// What would become of a packet now.
+    pub(super) fn outlook(&self, entry: &SpdEntry, now_ms: u64) -> Outlook {
+        let Some(asked) = self.policies.get(entry.slot.index()) else { return Outlook::Full };
+        let asked = if asked.policy == Some(entry.id) { *asked } else { Asked::default() };
+        if now_ms < asked.refused_until_ms {
+            return Outlook::Refused { for_ms: asked.refused_until_ms - now_ms };
+        }
+        let full = self.held.len() >= self.limits.packets || asked.held >= self.limits.packets_per_policy;
+        if full { Outlook::Full } else { Outlook::Wait { asked: asked.asked_ms != 0 } }
     }
 
     /// Moves packets that an SA covers, and those whose policy is gone, into the empty burst, oldest first: the SPD decides anew. Drops those

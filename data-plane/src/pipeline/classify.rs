@@ -9,13 +9,13 @@ use super::inbound::{self, Received};
 use super::outbound::{Outgoing, Source};
 use super::{Burst, Context, Sorted, egress};
 use crate::command::{Origin, PortId, PuntClass};
-use crate::table::{PortInfo, PortRole, Ports};
+use crate::table::{PortInfo, PortRole, Ports, SpdEntry};
 use crate::verdict::Verdict;
 use esp::open::EspPacket;
 use ipsec_types::PolicyAction;
 
 /// What a frame is. Positions count from the IPv4 header.
-enum Class {
+pub(super) enum Class {
     Drop(Verdict),
     Punt(PuntClass),
     /// From the protected side, to be forwarded.
@@ -67,13 +67,16 @@ pub(super) fn handed_off<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, sorte
 /// Copies a packet to the server.
 pub(super) fn punt<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, index: usize, class: PuntClass, origin: Origin) {
     let taken = burst.get(index).is_some_and(|packet| cx.end.punt(class, origin, packet.bytes()));
-    let verdict = match class {
-        _ if !taken => Verdict::PuntOverflow,
+    cx.drop(burst, index, if taken { punted(class) } else { Verdict::PuntOverflow });
+}
+
+/// What a packet that was given to the server counts as.
+pub(super) const fn punted(class: PuntClass) -> Verdict {
+    match class {
         PuntClass::IkeSession | PuntClass::IkeInit => Verdict::PuntedIke,
         PuntClass::SlowPath => Verdict::PuntedSlowPath,
         PuntClass::Fragment => Verdict::PuntedFragment,
-    };
-    cx.drop(burst, index, verdict);
+    }
 }
 
 /// Cleartext from the unprotected side crosses the boundary only where the SPD says BYPASS (RFC 4301 section 5.2).
@@ -83,14 +86,25 @@ fn cleartext<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, tra
         Some(None) => Verdict::NoPolicy,
         Some(Some(entry)) => {
             cx.stats().count_policy(entry.slot, transit.len);
-            match entry.action {
-                PolicyAction::Protect => Verdict::CleartextProtected,
-                PolicyAction::Discard => Verdict::PolicyDiscard,
-                PolicyAction::Bypass => return bypass(cx, from, burst, transit, sorted),
+            match admit(entry) {
+                Ok(()) => return bypass(cx, from, burst, transit, sorted),
+                Err(verdict) => verdict,
             }
         }
     };
     cx.drop(burst, transit.index, verdict);
+}
+
+/// Whether cleartext that an entry selects may cross.
+///
+/// # Errors
+/// Why it may not.
+pub(super) const fn admit(entry: &SpdEntry) -> Result<(), Verdict> {
+    match entry.action {
+        PolicyAction::Protect => Err(Verdict::CleartextProtected),
+        PolicyAction::Discard => Err(Verdict::PolicyDiscard),
+        PolicyAction::Bypass => Ok(()),
+    }
 }
 
 /// Goes on as if it had come from the protected side: to a host there, or to the gateway, which takes neither IKE nor ESP so.
@@ -98,11 +112,9 @@ fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transi
     let Outgoing { index, destination, .. } = *transit;
     let Some(packet) = burst.get_mut(index) else { return };
     if cx.snapshot.ports.is_own(destination) {
-        let bytes = packet.bytes().get(ethernet::HEADER_LEN..).unwrap_or_default();
-        return match Ipv4::parse(bytes).map(|ip| for_gateway(PortRole::Protected, &ip, bytes)) {
-            Ok(Class::Punt(class)) => punt(cx, burst, index, class, Origin::Port(from)),
-            Ok(Class::Drop(verdict)) => cx.drop(burst, index, verdict),
-            _ => cx.drop(burst, index, Verdict::UnwantedByGateway),
+        return match for_inside(packet.bytes()) {
+            Ok(class) => punt(cx, burst, index, class, Origin::Port(from)),
+            Err(verdict) => cx.drop(burst, index, verdict),
         };
     }
     if packet.trim_front(ethernet::HEADER_LEN).is_none() {
@@ -114,8 +126,21 @@ fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transi
     }
 }
 
+/// What a frame for an address of the gateway inside the boundary is.
+///
+/// # Errors
+/// Why it is dropped.
+pub(super) fn for_inside(frame: &[u8]) -> Result<PuntClass, Verdict> {
+    let bytes = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
+    match Ipv4::parse(bytes).map(|ip| for_gateway(PortRole::Protected, &ip, bytes)) {
+        Ok(Class::Punt(class)) => Ok(class),
+        Ok(Class::Drop(verdict)) => Err(verdict),
+        _ => Err(Verdict::UnwantedByGateway),
+    }
+}
+
 #[inline]
-fn classify(ports: &Ports, port: &PortInfo, index: usize, frame: &[u8]) -> Class {
+pub(super) fn classify(ports: &Ports, port: &PortInfo, index: usize, frame: &[u8]) -> Class {
     let Some(ethernet) = EthernetHeader::parse(frame) else { return Class::Drop(Verdict::MalformedFrame) };
     if ethernet.destination != port.mac && !ethernet.destination.is_group() {
         return Class::Drop(Verdict::NotForUs);

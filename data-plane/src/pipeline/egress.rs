@@ -47,14 +47,21 @@ pub(super) fn route(cx: Context<'_>, destination: Ipv4Addr, len: usize, dont_fra
 /// # Errors
 /// Why there is none.
 #[inline]
-pub(super) fn to_protected<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, packet: &Outgoing) -> Result<NextHop, Verdict> {
+pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing) -> Result<NextHop, Verdict> {
     let exit = route(cx, packet.destination, packet.len, packet.dont_fragment)?;
-    if exit.role != PortRole::Protected {
-        return Err(Verdict::NotThroughTunnel);
-    }
+    if exit.role == PortRole::Protected { Ok(exit.hop) } else { Err(Verdict::NotThroughTunnel) }
+}
+
+/// The same, and the packet made ready to go there.
+///
+/// # Errors
+/// Why it is dropped.
+#[inline]
+pub(super) fn to_protected<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, packet: &Outgoing) -> Result<NextHop, Verdict> {
+    let hop = route_inside(cx, packet)?;
     let buffer = burst.get_mut(packet.index).ok_or(Verdict::MalformedIp)?;
     ipv4::decrement_ttl(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
-    Ok(exit.hop)
+    Ok(hop)
 }
 
 #[inline]

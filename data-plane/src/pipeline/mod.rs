@@ -9,6 +9,7 @@ mod acquire;
 mod classify;
 mod crypto;
 mod egress;
+mod explain;
 mod inbound;
 mod outbound;
 #[cfg(test)]
@@ -27,9 +28,10 @@ use crate::table::Snapshot;
 use crate::table::sad::Sad;
 use crate::verdict::Verdict;
 
-pub use acquire::AcquireLimits;
 use acquire::Acquires;
+pub use acquire::{AcquireLimits, Outlook};
 use egress::Leaving;
+pub use explain::{Explanation, Fate, Inquiry, Way};
 use inbound::Received;
 use outbound::Outgoing;
 pub use wait::WaitLimits;
@@ -313,6 +315,12 @@ impl<B: Buffer> Pipeline<B> {
             Command::Transmit { via, frame } => {
                 self.transmit(via, &frame, io);
                 self.end.discard(Garbage::Frame(frame));
+            }
+            Command::Explain(mut inquiry) => {
+                let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
+                let (sas, _) = self.sad.split();
+                inquiry.explanation = Some(explain::explain(cx, sas, &self.acquires, &inquiry));
+                self.end.discard(Garbage::Explained(inquiry));
             }
             Command::Stop => {}
         }

@@ -56,6 +56,17 @@ pub(super) struct Sealing<'a> {
     pub(super) inner_len: usize,
 }
 
+/// What an SPD entry makes of a packet, before anything is done to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ruling<'a> {
+    /// It crosses in this SA.
+    Protect(&'a InstalledSa, NextHop),
+    /// It crosses in the clear.
+    Bypass(NextHop),
+    /// It waits for an SA.
+    Acquire,
+}
+
 /// Where a packet goes after the SPD was asked.
 enum Step<'a> {
     Seal(&'a InstalledSa, SealPlan<'a>, NextHop),
@@ -90,35 +101,52 @@ pub(super) fn stage<'a, B: Buffer>(
 fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffer: &mut B) -> Result<Step<'a>, Verdict> {
     let spd = cx.snapshot.spd.as_deref().ok_or(Verdict::NoPolicySet)?;
     let entry = spd.outbound(&packet.flow).ok_or(Verdict::NoPolicy)?;
-    match entry.action {
-        PolicyAction::Protect => match sas.outbound(entry.slot, &packet.flow) {
-            // It is counted when it comes again.
-            None => Ok(Step::Acquire(entry)),
-            Some(sa) => {
-                cx.stats().count_policy(entry.slot, packet.len);
-                protect(cx, sa, packet, buffer)
-            }
-        },
-        PolicyAction::Bypass => {
-            cx.stats().count_policy(entry.slot, packet.len);
-            let exit = egress::route(cx, packet.destination, packet.len, packet.dont_fragment)?;
+    let ruling = rule(cx, sas, entry, packet);
+    // One that waits is counted when it comes again.
+    if !matches!(ruling, Ok(Ruling::Acquire)) {
+        cx.stats().count_policy(entry.slot, packet.len);
+    }
+    match ruling? {
+        Ruling::Acquire => Ok(Step::Acquire(entry)),
+        Ruling::Protect(sa, hop) => protect(cx, sa, hop, packet, buffer),
+        Ruling::Bypass(hop) => {
             forward(packet, buffer)?;
-            Ok(Step::Leave(exit.hop))
-        }
-        PolicyAction::Discard => {
-            cx.stats().count_policy(entry.slot, packet.len);
-            Err(Verdict::PolicyDiscard)
+            Ok(Step::Leave(hop))
         }
     }
 }
 
+/// Asks SAs and routes what becomes of a packet that an entry selects. Nothing is done to the packet, and nothing counted.
+///
+/// # Errors
+/// Why it is dropped.
 #[inline]
-fn protect<'a, B: Buffer>(cx: Context<'a>, sa: &'a InstalledSa, packet: &Outgoing, buffer: &mut B) -> Result<Step<'a>, Verdict> {
-    let tunnel = sa.outbound.tunnel();
-    let exit = egress::route(cx, tunnel.destination, tunnel.outer_len(packet.len), packet.dont_fragment)?;
-    if exit.role != PortRole::Unprotected {
-        return Err(Verdict::NoRoute);
+pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: &Outgoing) -> Result<Ruling<'a>, Verdict> {
+    match entry.action {
+        PolicyAction::Protect => {
+            let Some(sa) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
+            let tunnel = sa.outbound.tunnel();
+            let exit = egress::route(cx, tunnel.destination, tunnel.outer_len(packet.len), packet.dont_fragment)?;
+            if exit.role != PortRole::Unprotected {
+                return Err(Verdict::NoRoute);
+            }
+            Ok(Ruling::Protect(sa, exit.hop))
+        }
+        PolicyAction::Bypass => {
+            egress::route(cx, packet.destination, packet.len, packet.dont_fragment).map(|exit| Ruling::Bypass(exit.hop))
+        }
+        PolicyAction::Discard => Err(Verdict::PolicyDiscard),
     }
+}
+
+#[inline]
+fn protect<'a, B: Buffer>(
+    cx: Context<'a>,
+    sa: &'a InstalledSa,
+    hop: NextHop,
+    packet: &Outgoing,
+    buffer: &mut B,
+) -> Result<Step<'a>, Verdict> {
     forward(packet, buffer)?;
     let number = sa.outbound.take_one().map_err(|_| {
         sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
@@ -129,7 +157,7 @@ fn protect<'a, B: Buffer>(cx: Context<'a>, sa: &'a InstalledSa, packet: &Outgoin
         SealError::TooLong => Verdict::TooBig,
         SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
     })?;
-    Ok(Step::Seal(sa, plan, exit.hop))
+    Ok(Step::Seal(sa, plan, hop))
 }
 
 /// A router decrements the TTL once, before encapsulation (RFC 4301 section 5.1.2.1); a host's own packets keep theirs.

@@ -1,6 +1,7 @@
 //! The stages on packets in vectors: two gateways whose unprotected ports are joined by the test.
 
 mod clear;
+mod explain;
 mod inbound;
 mod outbound;
 mod waiting;

@@ -63,6 +63,11 @@ impl Acquires {
         self.waiting.remove(&policy)
     }
 
+    /// The Acquire of a policy that waits for an answer.
+    pub(super) fn waiting(&self, policy: PolicyId) -> Option<u64> {
+        self.waiting.get(&policy).map(|acquire| acquire.id)
+    }
+
     /// Every Acquire is news to a new subscriber.
     pub(super) fn resend(&mut self) {
         self.waiting.values_mut().for_each(|acquire| acquire.sent_ms = None);

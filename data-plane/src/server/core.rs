@@ -19,6 +19,7 @@ use crate::neighbor::NeighborCache;
 use crate::reassembly::Reassembler;
 use crate::server::acquires::Acquires;
 use crate::server::counters::Counters;
+use crate::server::explain::Inquiries;
 use crate::server::load::Loads;
 use crate::server::outcomes::Outcomes;
 use crate::server::program::Batch;
@@ -117,6 +118,7 @@ pub struct Core {
     pub(super) claim_until_ms: Option<u64>,
     pub(super) counters: Counters,
     pub(super) loads: Loads,
+    pub(super) inquiries: Inquiries,
     pub(super) punt: Option<mpsc::Sender<Result<v1::PuntResponse, Status>>>,
     pub(super) identification: u16,
     events: Option<mpsc::Sender<Result<v1::Event, Status>>>,
@@ -163,6 +165,7 @@ impl Core {
             claim_until_ms: None,
             counters: Counters::default(),
             loads: Loads::default(),
+            inquiries: Inquiries::default(),
             punt: None,
             identification: 0,
             events: None,
@@ -180,6 +183,7 @@ impl Core {
         busy |= self.take_punts();
         self.resolve_neighbors();
         busy |= self.run_operations();
+        self.answer_inquiries();
         self.loads.sample(&self.workers, now_ms);
         if now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = now_ms.saturating_add(SWEEP_MS);

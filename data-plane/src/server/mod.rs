@@ -7,6 +7,7 @@ mod acquires;
 pub mod core;
 mod counters;
 mod expiry;
+mod explain;
 mod fragments;
 mod load;
 mod network;

@@ -23,7 +23,7 @@ impl Core {
         }
     }
 
-    fn policy_status(&self, entry: &PolicyEntry) -> v1::PolicyStatus {
+    pub(super) fn policy_status(&self, entry: &PolicyEntry) -> v1::PolicyStatus {
         let PolicyEntry { policy, slot, base } = entry;
         let PolicyCount { packets, octets } = self.policy_count(*slot).since(*base);
         let selectors = |list: &[TrafficSelector]| list.iter().copied().map(Into::into).collect();

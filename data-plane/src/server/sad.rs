@@ -206,6 +206,7 @@ impl Entry {
             inbound_octets,
             outbound_packets,
             outbound_octets,
+            worker: self.sa.owner.0.into(),
             outbound_sequence: self.sa.outbound.last_taken().saturating_add(1),
             ..self.status.clone()
         }

@@ -1,10 +1,12 @@
 //! The gRPC service: streams and errors; what anything means is the [`Core`]'s.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::data_plane_server::DataPlane;
 use tokio::sync::{Notify, mpsc};
+use tokio::time;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -14,6 +16,9 @@ use crate::server::core::Core;
 const STREAM_BACKLOG: usize = 64;
 /// Answers of a programming stream that wait; each request is answered before the next is read.
 const PROGRAM_BACKLOG: usize = 1;
+
+/// How long a worker may take to answer an inquiry.
+const EXPLAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The core, shared by the services and the server's loop. All of them run on one thread: the lock is never waited for.
 #[derive(Debug, Clone)]
@@ -90,6 +95,14 @@ impl DataPlane for Service {
 
     async fn list_child_sas(&self, _: Request<v1::ListChildSasRequest>) -> Result<Response<v1::ListChildSasResponse>, Status> {
         Ok(Response::new(self.core.lock().list()))
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
+        let answer = self.core.lock().explain(&request.into_inner())?;
+        self.core.wake();
+        let silent = |_| Status::deadline_exceeded("the worker that was asked does not answer");
+        let answer = time::timeout(EXPLAIN_PATIENCE, answer).await.map_err(silent)?;
+        answer.map(Response::new).map_err(|_| Status::unavailable("the data plane is stopping"))
     }
 
     async fn stats(&self, _: Request<v1::StatsRequest>) -> Result<Response<v1::StatsResponse>, Status> {

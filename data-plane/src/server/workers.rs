@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::command::{Command, Frame, Notice, PuntClass, Ticket, Via, WorkerHandle, WorkerId};
+use crate::command::{Command, Frame, Garbage, Notice, PuntClass, Ticket, Via, WorkerHandle, WorkerId};
+use crate::pipeline::Inquiry;
 use crate::stats::WorkerStats;
 
 /// A worker that has not applied a command for this long is silent, and Installs fail.
@@ -22,6 +23,7 @@ struct Lane {
     /// Commands accepted from the server, and how many of them are in force.
     accepted: u64,
     applied: u64,
+    explained: Vec<Box<Inquiry>>,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,8 @@ pub struct Barrier(Vec<u64>);
 impl Workers {
     /// Takes the server's ends of the queues, in the order of the workers' numbers.
     pub fn new(handles: Vec<WorkerHandle>) -> Self {
-        let lane = |handle| Lane { handle, backlog: VecDeque::new(), sent: VecDeque::new(), accepted: 0, applied: 0 };
+        let lane =
+            |handle| Lane { handle, backlog: VecDeque::new(), sent: VecDeque::new(), accepted: 0, applied: 0, explained: Vec::new() };
         Self { lanes: handles.into_iter().map(lane).collect() }
     }
 
@@ -80,6 +83,18 @@ impl Workers {
     pub fn silent(&self, now_ms: u64) -> Option<WorkerId> {
         let waits = |lane: &&Lane| lane.sent.front().is_some_and(|sent| now_ms.saturating_sub(sent.at_ms) > SILENCE_MS);
         self.lanes.iter().find(waits).map(|lane| lane.handle.id())
+    }
+
+    /// Asks the first worker, whose tables are those of all: only what waits for an SA differs from worker to worker.
+    pub fn ask(&mut self, inquiry: Box<Inquiry>, now_ms: u64) {
+        if let Some(lane) = self.lanes.first_mut() {
+            lane.accept(Command::Explain(inquiry), now_ms);
+        }
+    }
+
+    /// Inquiries that have come back.
+    pub fn explained(&mut self) -> Vec<Box<Inquiry>> {
+        self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.explained)).collect()
     }
 
     /// Sends a packet of the gateway itself, unless the worker is busy; false then. It is always the first worker: packets keep their order.
@@ -172,7 +187,9 @@ impl Lane {
             busy = true;
         }
         while let Some(garbage) = self.handle.garbage() {
-            drop(garbage);
+            if let Garbage::Explained(inquiry) = garbage {
+                self.explained.push(inquiry);
+            }
             busy = true;
         }
         busy

@@ -9,6 +9,7 @@
 mod acquire;
 mod contract;
 mod esp;
+mod explain;
 mod harness;
 mod hostile;
 mod lifecycle;

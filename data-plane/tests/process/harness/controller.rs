@@ -120,6 +120,11 @@ impl Controller {
         wait(&self.runtime, self.client.stats(v1::StatsRequest {})).unwrap().into_inner()
     }
 
+    /// What would become of a packet.
+    pub(crate) fn explain(&mut self, request: v1::ExplainRequest) -> Result<v1::ExplainResponse, Status> {
+        wait(&self.runtime, self.client.explain(request)).map(tonic::Response::into_inner)
+    }
+
     pub(crate) fn counters(&mut self) -> Counters {
         Counters(self.stats().counters.into_iter().map(|counter| (counter.name, counter.value)).collect())
     }

@@ -1,0 +1,147 @@
+//! What would become of a packet: the functions that forward packets are asked, and nothing happens.
+//!
+//! No counter moves, no sequence number is taken, nobody is asked for an SA or a neighbour.
+
+use ipsec_types::{ChildSaId, PolicyId};
+use packet::ethernet::MacAddress;
+
+use super::Context;
+use super::acquire::{Acquires, Outlook};
+use super::classify::{self, Class};
+use super::egress;
+use super::outbound::{self, Outgoing, Ruling};
+use crate::command::{InstalledSa, PortId};
+use crate::table::sad::Sas;
+use crate::table::{NextHop, PortRole, SpdEntry};
+use crate::verdict::Verdict;
+
+/// A question, and its answer when it comes back from the worker.
+#[derive(Debug)]
+pub struct Inquiry {
+    /// Tells it from others.
+    pub id: u64,
+    /// The port that the packet would arrive on.
+    pub port: PortId,
+    /// Its frame. The headers count; what is behind them may be missing.
+    pub frame: Vec<u8>,
+    /// Octets of the IP packet; `None` for as many as there are.
+    pub len: Option<usize>,
+    /// The answer.
+    pub explanation: Option<Explanation>,
+}
+
+/// What would become of a packet, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Explanation {
+    /// How it would end.
+    pub fate: Fate,
+    /// Octets of the packet.
+    pub len: usize,
+    /// The SPD entry that selects it.
+    pub policy: Option<PolicyId>,
+    /// The SA it would cross in.
+    pub child_sa: Option<ChildSaId>,
+    /// How it would leave.
+    pub way: Option<Way>,
+}
+
+/// How a packet would end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// So, once its next hop is known.
+    Verdict(Verdict),
+    /// It matches PROTECT, and no SA covers it.
+    NoSa(Outlook),
+    /// It would be looked up by its SPI, which a flow does not tell.
+    BySpi,
+}
+
+/// How a packet would leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The next hop.
+    pub hop: NextHop,
+    /// Its MAC address, where it is known.
+    pub mac: Option<MacAddress>,
+    /// Octets of what would leave: the outer packet, where there is one.
+    pub sent_len: usize,
+    /// The longest packet of this flow that would fit.
+    pub mtu: usize,
+}
+
+/// Answers an inquiry.
+pub(super) fn explain<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires: &Acquires<B>, inquiry: &Inquiry) -> Explanation {
+    let Some(port) = cx.snapshot.ports.port(inquiry.port) else { return ended(Verdict::NoPolicySet, 0) };
+    let own_len = inquiry.frame.len().saturating_sub(packet::ethernet::HEADER_LEN);
+    let len = inquiry.len.unwrap_or(own_len);
+    match classify::classify(&cx.snapshot.ports, port, 0, &inquiry.frame) {
+        Class::Drop(verdict) => ended(verdict, len),
+        Class::Punt(class) => ended(classify::punted(class), len),
+        Class::Esp(_) => Explanation { fate: Fate::BySpi, ..ended(Verdict::SpiUnknown, len) },
+        Class::Outgoing(packet) => outgoing(cx, sas, acquires, &Outgoing { len, ..packet }),
+        Class::Cleartext(packet) => cleartext(cx, &Outgoing { len, ..packet }, &inquiry.frame),
+    }
+}
+
+const fn ended(verdict: Verdict, len: usize) -> Explanation {
+    Explanation { fate: Fate::Verdict(verdict), len, policy: None, child_sa: None, way: None }
+}
+
+/// From the protected side.
+fn outgoing<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires: &Acquires<B>, packet: &Outgoing) -> Explanation {
+    let Some(spd) = cx.snapshot.spd.as_deref() else { return ended(Verdict::NoPolicySet, packet.len) };
+    let Some(entry) = spd.outbound(&packet.flow) else { return ended(Verdict::NoPolicy, packet.len) };
+    let ruling = outbound::rule(cx, sas, entry, packet);
+    let fate = match &ruling {
+        Ok(Ruling::Acquire) => Fate::NoSa(acquires.outlook(entry, cx.now_ms)),
+        Ok(Ruling::Protect(sa, _)) if sa.outbound.is_exhausted() => Fate::Verdict(Verdict::SequenceExhausted),
+        Ok(Ruling::Protect(..)) => Fate::Verdict(Verdict::Sealed),
+        Ok(Ruling::Bypass(_)) => Fate::Verdict(Verdict::BypassedOutbound),
+        Err(verdict) => Fate::Verdict(*verdict),
+    };
+    // Also where the ruling is that it does not fit.
+    let (sa, way) = match entry.action {
+        ipsec_types::PolicyAction::Protect => {
+            let sa = sas.outbound(entry.slot, &packet.flow);
+            (sa, sa.and_then(|sa| through(cx, sa, packet)))
+        }
+        ipsec_types::PolicyAction::Bypass => (None, in_the_clear(cx, packet)),
+        ipsec_types::PolicyAction::Discard => (None, None),
+    };
+    Explanation { fate, len: packet.len, policy: Some(entry.id), child_sa: sa.map(|sa| sa.id), way }
+}
+
+/// In the clear from the unprotected side.
+fn cleartext(cx: Context<'_>, packet: &Outgoing, frame: &[u8]) -> Explanation {
+    let Some(spd) = cx.snapshot.spd.as_deref() else { return ended(Verdict::NoPolicySet, packet.len) };
+    let Some(entry) = spd.inbound(&packet.flow) else { return ended(Verdict::NoPolicy, packet.len) };
+    let (fate, way) = admitted(cx, entry, packet, frame);
+    Explanation { way, policy: Some(entry.id), ..ended(fate, packet.len) }
+}
+
+fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) -> (Verdict, Option<Way>) {
+    if let Err(verdict) = classify::admit(entry) {
+        return (verdict, None);
+    }
+    if cx.snapshot.ports.is_own(packet.destination) {
+        return (classify::for_inside(frame).map_or_else(|verdict| verdict, classify::punted), None);
+    }
+    let fate = egress::route_inside(cx, packet).map_or_else(|verdict| verdict, |_| Verdict::BypassedInbound);
+    (fate, in_the_clear(cx, packet).filter(|way| cx.snapshot.ports.port(way.hop.port).is_some_and(|port| port.role == PortRole::Protected)))
+}
+
+/// The way through an SA.
+fn through(cx: Context<'_>, sa: &InstalledSa, packet: &Outgoing) -> Option<Way> {
+    let tunnel = sa.outbound.tunnel();
+    let exit = egress::route(cx, tunnel.destination, 0, false).ok()?;
+    let port = cx.snapshot.ports.port(exit.hop.port)?;
+    // The overhead grows with the length: the first that fits from above is the longest.
+    let mtu = (0..=port.mtu).rev().find(|len| tunnel.outer_len(*len) <= port.mtu)?;
+    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: tunnel.outer_len(packet.len), mtu })
+}
+
+fn in_the_clear(cx: Context<'_>, packet: &Outgoing) -> Option<Way> {
+    let exit = egress::route(cx, packet.destination, 0, false).ok()?;
+    let port = cx.snapshot.ports.port(exit.hop.port)?;
+    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: packet.len, mtu: port.mtu })
+}
