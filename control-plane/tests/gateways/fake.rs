@@ -9,12 +9,13 @@ use std::thread;
 
 use culvert_proto::convert::address_octets;
 use culvert_proto::dataplane::v1::data_plane_server::{DataPlane, DataPlaneServer};
+use culvert_proto::dataplane::v1::explain_response::Fate;
 use culvert_proto::dataplane::v1::operation::Operation as Kind;
 use culvert_proto::dataplane::v1::outcome::Outcome as Result_;
 use culvert_proto::dataplane::v1::{
-    Acquire, AttachRequest, AttachResponse, ChildSaStatus, Counter, Datagram, Done, Event, EventsRequest, Failure, ListChildSasRequest,
-    ListChildSasResponse, Operation, Outcome, ProgramRequest, ProgramResponse, PuntRequest, PuntResponse, SpiLease, StatsRequest,
-    StatsResponse, event, failure,
+    Acquire, AttachRequest, AttachResponse, ChildSaStatus, Counter, Datagram, Done, Event, EventsRequest, ExplainRequest, ExplainResponse,
+    Failure, ListChildSasRequest, ListChildSasResponse, Operation, Outcome, ProgramRequest, ProgramResponse, PuntRequest, PuntResponse,
+    SpiLease, StatsRequest, StatsResponse, event, failure,
 };
 use ipsec_types::{ChildSa, Flow, Policy};
 use tokio::net::UnixListener;
@@ -290,5 +291,11 @@ impl DataPlane for Service {
         self.answers().await;
         let counters = vec![Counter { name: "esp_replayed".into(), value: 5, meaning: "RFC 4303 section 3.4.3".into() }];
         Ok(Response::new(StatsResponse { counters, ..StatsResponse::default() }))
+    }
+
+    /// There are no SAs: every packet waits.
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let length = request.into_inner().length;
+        Ok(Response::new(ExplainResponse { fate: Fate::Waits.into(), length, ..ExplainResponse::default() }))
     }
 }
