@@ -31,6 +31,9 @@ pub(crate) enum Request {
     DataPlaneVersion(oneshot::Sender<Option<String>>),
     /// Sets a Child SA up.
     Initiate(String, oneshot::Sender<Result<Answer, Failure>>),
+    /// Replaces SAs by new ones.
+    #[expect(dead_code, reason = "its call comes with the operator's command")]
+    Rekey(Target, oneshot::Sender<Result<Answer, Failure>>),
     /// Deletes SAs.
     Terminate(Target, oneshot::Sender<Result<Answer, Failure>>),
     /// Events from now on.
@@ -216,6 +219,10 @@ impl Driver {
             Request::Initiate(child, reply) => {
                 let request = self.expect_answer(reply);
                 self.handle(Input::Command(Command::Initiate { request, child }));
+            }
+            Request::Rekey(target, reply) => {
+                let request = self.expect_answer(reply);
+                self.handle(Input::Command(Command::Rekey { request, target }));
             }
             Request::Terminate(target, reply) => {
                 let request = self.expect_answer(reply);

@@ -128,6 +128,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "messages_unauthentic" => "IKE messages whose integrity check failed",
         "negotiations_failed" => "exchanges that ended without an SA",
         "probes_sent" => "idle peers asked for a sign of life (RFC 7296 section 2.4)",
+        "requests_refused_for_now" => "requests refused because another exchange stood in the way (RFC 7296 section 2.25)",
         "requests_retransmitted" => "requests sent again",
         "responses_retransmitted" => "responses sent again, as their request came again",
         "soft_expires" => "SAs that reached a soft limit",
@@ -193,6 +194,16 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
                 },
             );
             happening("child-sa-installed", connection, name, text)
+        }
+        Event::ChildSaRekeyed { ike_sa, old, new } => {
+            let sa = status(*ike_sa);
+            let sa = sa.as_ref();
+            let status = sa.and_then(|sa| sa.children.iter().find(|status| status.id == *new));
+            let (connection, name) = (sa.map_or("", |sa| &sa.connection), status.map_or("", |status| &status.name));
+            let spis = status.map_or_else(String::new, |status| {
+                format!(", SPIs {} in, {} out, {}", status.inbound_spi, status.outbound_spi, status.proposal)
+            });
+            happening("child-sa-rekeyed", connection, name, format!("Child SA {new} {connection}/{name} in place of {old}{spis}"))
         }
         Event::ChildSaClosed { ike_sa, child, name } => {
             let connection = status(*ike_sa).map_or_else(String::new, |sa| sa.connection);

@@ -36,6 +36,12 @@ pub(crate) struct Child {
     pub(crate) encapsulated: bool,
     pub(crate) since: Instant,
     pub(crate) phase: ChildPhase,
+    /// Our role in the exchange that created it.
+    pub(crate) role: Role,
+    /// The one it replaces.
+    pub(crate) predecessor: Option<ChildSaId>,
+    /// Its outbound half waits, as far as is known here.
+    pub(crate) parked: bool,
 }
 
 /// Where a Child SA stands.
@@ -45,6 +51,8 @@ pub(crate) enum ChildPhase {
     Installing { wanted: bool },
     /// In use.
     Installed,
+    /// The peer has replaced it, and will delete it.
+    Replaced,
     /// Our Delete is under way.
     Deleting,
     /// The data plane has lost it; the peer does not know yet.
@@ -62,6 +70,10 @@ pub(crate) struct Agreed {
     pub(crate) keys: ChildKeys,
     /// Our role in the exchange that created it, which need not be that in the IKE SA.
     pub(crate) role: Role,
+    /// The one it is to replace.
+    pub(crate) replaces: Option<ChildSaId>,
+    /// Whether the initiator's half waits too: the peer is replacing the same SA, and only one of the two will stay.
+    pub(crate) contested: bool,
 }
 
 /// Hands a Child SA to the data plane. That both peers are authenticated and the selectors agreed on is in the types.
@@ -71,8 +83,10 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
     let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);
     let encapsulation = core.encapsulates().then(|| UdpEncapsulation { local_port: core.local.port(), remote_port: core.remote.port() });
     let activation = match agreed.role {
+        Role::Initiator if agreed.contested => Activation::Parked { fallback: None },
         Role::Initiator => Activation::Immediate,
-        Role::Responder => Activation::Parked { fallback: Some(FALLBACK) },
+        // While the SA it replaces is there, that one carries the packets (section 2.8).
+        Role::Responder => Activation::Parked { fallback: agreed.replaces.is_none().then_some(FALLBACK) },
     };
     let hard = Limits { time: configured.life_time, ..Limits::default() };
     let sa = ChildSa {
@@ -92,7 +106,9 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         local_selectors: agreed.selectors.local().to_vec(),
         remote_selectors: agreed.selectors.remote().to_vec(),
         activation,
-        predecessor: cx.shared.orphans.predecessor(configured.policy, agreed.selectors.local(), agreed.selectors.remote()),
+        predecessor: agreed
+            .replaces
+            .or_else(|| cx.shared.orphans.predecessor(configured.policy, agreed.selectors.local(), agreed.selectors.remote())),
         lifetime: Lifetime::new(Limits::default(), hard).map_err(|error| Failure::Local(error.to_string()))?,
     };
     core.step(cx, &format!("install Child SA {}", configured.name), describe(&sa, &agreed.suite));
@@ -107,7 +123,10 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         selectors: agreed.selectors,
         encapsulated: encapsulation.is_some(),
         since: cx.now,
-        phase: ChildPhase::Installing { wanted: agreed.role == Role::Initiator },
+        phase: ChildPhase::Installing { wanted: agreed.role == Role::Initiator && agreed.replaces.is_none() },
+        role: agreed.role,
+        predecessor: agreed.replaces,
+        parked: activation != Activation::Immediate,
     })
 }
 
@@ -163,6 +182,7 @@ impl Child {
         let state = match self.phase {
             ChildPhase::Installing { .. } => SaState::Connecting,
             ChildPhase::Installed => SaState::Established,
+            ChildPhase::Replaced => SaState::Rekeyed,
             ChildPhase::Deleting | ChildPhase::Lost => SaState::Deleting,
         };
         ChildSaStatus {

@@ -46,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) jobs: BTreeMap<JobId, IkeSaId>,
     pub(crate) stats: BTreeMap<&'static str, u64>,
     terminations: BTreeMap<RequestId, Termination>,
+    rekeyings: BTreeMap<RequestId, Rekeying>,
     last_job: u64,
     last_child: u32,
 }
@@ -79,6 +80,15 @@ struct Termination {
     deleted: u32,
 }
 
+/// An operator's rekeying under way.
+#[derive(Debug, Default)]
+struct Rekeying {
+    waiting: u32,
+    ike_sas: Vec<IkeSaId>,
+    child_sas: Vec<ChildSaId>,
+    failure: Option<Failure>,
+}
+
 /// SPIs asked for at once, and how few may be left before more are asked for.
 const SPI_BLOCK: u32 = 32;
 const SPI_LOW_WATER: usize = 16;
@@ -100,6 +110,7 @@ impl Shared {
             jobs: BTreeMap::new(),
             stats: BTreeMap::new(),
             terminations: BTreeMap::new(),
+            rekeyings: BTreeMap::new(),
             last_job: 0,
             last_child: 0,
         }
@@ -247,6 +258,32 @@ impl Shared {
         self.terminations.entry(request).or_default().waiting += count;
     }
 
+    /// An operator waits for `count` SAs to be replaced.
+    pub(crate) fn rekeying(&mut self, request: RequestId, count: u32) {
+        self.rekeyings.entry(request).or_default().waiting += count;
+    }
+
+    /// A Child SA has a successor, or will have none.
+    pub(crate) fn child_rekeyed(&mut self, request: RequestId, result: Result<ChildSaId, Failure>) {
+        let Some(rekeying) = self.rekeyings.get_mut(&request) else { return };
+        match result {
+            Ok(child) => rekeying.child_sas.push(child),
+            Err(failure) => rekeying.failure = Some(failure),
+        }
+        self.one_rekeyed(request);
+    }
+
+    fn one_rekeyed(&mut self, request: RequestId) {
+        let Some(rekeying) = self.rekeyings.get_mut(&request) else { return };
+        rekeying.waiting = rekeying.waiting.saturating_sub(1);
+        if rekeying.waiting > 0 {
+            return;
+        }
+        let Some(Rekeying { ike_sas, child_sas, failure, .. }) = self.rekeyings.remove(&request) else { return };
+        let result = failure.map_or(Ok(Answer::Rekeyed { ike_sas, child_sas }), Err);
+        self.event(Event::Answer { request, result });
+    }
+
     /// One of them is done.
     pub(crate) fn terminated(&mut self, request: RequestId) {
         let Some(termination) = self.terminations.get_mut(&request) else { return };
@@ -278,6 +315,14 @@ impl Context<'_> {
                 return spi;
             }
         }
+    }
+
+    /// A random time up to `most`.
+    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+        let mut octets = [0; 8];
+        self.random.fill(&mut octets);
+        let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(most.checked_add(1).map_or(0, |bound| u64::from_be_bytes(octets) % bound))
     }
 
     pub(crate) fn fail(&mut self, connection: Option<&str>, remote: SocketAddr, failure: Failure) {

@@ -65,6 +65,11 @@ pub mod reason {
 }
 
 impl Failure {
+    /// Whether the peer refused with this notification.
+    pub(crate) fn is_refusal(&self, notification: NotifyType) -> bool {
+        matches!(self, Self::Refused(kind, _) if *kind == notification)
+    }
+
     /// For programs: one of [`reason`], or the notification's name, such as `NO_PROPOSAL_CHOSEN`; `NOTIFY_40000` where it has none.
     pub fn reason(&self) -> String {
         match self {
@@ -153,6 +158,8 @@ pub(crate) enum Fault {
     NoMoreSas(String),
     /// The Child SA to be replaced is not there.
     NoSuchChild(Spi),
+    /// Another operation stands in the way; the peer may ask again later (section 2.25).
+    Temporary(String),
 }
 
 /// Where the message stood.
@@ -202,6 +209,7 @@ impl Fault {
             (Self::Proposals(_), _) => Reaction::Notify(notify(NotifyType::NO_PROPOSAL_CHOSEN)),
             (Self::Selectors(_), _) => Reaction::Notify(notify(NotifyType::TS_UNACCEPTABLE)),
             (Self::NoMoreSas(_), _) => Reaction::Notify(notify(NotifyType::NO_ADDITIONAL_SAS)),
+            (Self::Temporary(_), _) => Reaction::Notify(notify(NotifyType::TEMPORARY_FAILURE)),
             (Self::NoSuchChild(spi), _) => Reaction::Notify(Notify::about(ike_wire::Protocol::ESP, *spi, NotifyType::CHILD_SA_NOT_FOUND)),
         }
     }
@@ -219,7 +227,7 @@ impl From<Fault> for Failure {
                 Self::Incompatible(NotifyType::INVALID_KE_PAYLOAD, Box::new(Detail { summary, ..Detail::default() }))
             }
             Fault::Authentication(detail) => Self::Unauthenticated(detail),
-            Fault::NoMoreSas(text) => Self::Local(text),
+            Fault::NoMoreSas(text) | Fault::Temporary(text) => Self::Local(text),
             Fault::NoSuchChild(spi) => Self::PeerMisbehaved(alloc::format!("no Child SA has SPI {spi}")),
         }
     }

@@ -131,6 +131,13 @@ pub enum Command {
     },
     /// Deletes every IKE SA, and begins nothing any more.
     Shutdown,
+    /// Replaces SAs by new ones with new keys (RFC 7296 section 2.8).
+    Rekey {
+        /// Answered by [`Event::Answer`].
+        request: RequestId,
+        /// Which.
+        target: Target,
+    },
     /// Deletes SAs.
     Terminate {
         /// Answered by [`Event::Answer`].
@@ -140,7 +147,7 @@ pub enum Command {
     },
 }
 
-/// What to delete.
+/// What to delete or rekey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Every IKE SA of the connection.
@@ -311,6 +318,15 @@ pub enum Event {
         /// Which.
         child: ChildSaId,
     },
+    /// A Child SA is installed in place of another, which is deleted next.
+    ChildSaRekeyed {
+        /// Under which IKE SA.
+        ike_sa: IkeSaId,
+        /// The one replaced.
+        old: ChildSaId,
+        /// The new one.
+        new: ChildSaId,
+    },
     /// The Child SA is gone.
     ChildSaClosed {
         /// Under which IKE SA.
@@ -341,7 +357,7 @@ pub enum Event {
 }
 
 /// A command's success.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The Child SA is installed.
     Initiated {
@@ -352,6 +368,13 @@ pub enum Answer {
     },
     /// So many SAs were deleted.
     Terminated(u32),
+    /// SAs took the place of others.
+    Rekeyed {
+        /// The new IKE SAs.
+        ike_sas: Vec<IkeSaId>,
+        /// The new Child SAs.
+        child_sas: Vec<ChildSaId>,
+    },
 }
 
 /// One line of a sequence diagram.
@@ -485,6 +508,8 @@ pub enum SaState {
     Connecting,
     /// In use.
     Established,
+    /// Replaced by a newer one; its deletion follows.
+    Rekeyed,
     /// Deletion is under way.
     Deleting,
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use ike_wire::{Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
 use ipsec_types::{
-    EncryptionAlgorithm, EspProposal, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, SequenceNumbers, Spi, TrafficSelector,
+    EncryptionAlgorithm, EspProposal, IkeProposal, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, SequenceNumbers, Spi, TrafficSelector,
 };
 
 use crate::diagnosis;
@@ -27,6 +27,8 @@ pub(crate) struct IkeSuite {
 pub(crate) struct EspSuite {
     pub(crate) encryption: EncryptionAlgorithm,
     pub(crate) integrity: Option<IntegrityAlgorithm>,
+    /// Of its own key exchange, for perfect forward secrecy (section 1.3).
+    pub(crate) method: Option<KeyExchangeMethod>,
     pub(crate) sequence_numbers: SequenceNumbers,
 }
 
@@ -75,28 +77,38 @@ impl IkeSuite {
 }
 
 impl EspSuite {
-    /// Such as `AES_GCM_16_128/NO_EXT_SEQ`.
+    /// Such as `AES_GCM_16_128/NO_EXT_SEQ`, or with a key exchange `AES_GCM_16_128/CURVE_25519/NO_EXT_SEQ`.
     pub(crate) fn describe(&self) -> String {
         let integrity = self.integrity.map(|a| format!("/{a}")).unwrap_or_default();
-        format!("{}{integrity}/{}", self.encryption, self.sequence_numbers)
+        let method = self.method.map(|method| format!("/{method}")).unwrap_or_default();
+        format!("{}{integrity}{method}/{}", self.encryption, self.sequence_numbers)
     }
 }
 
-/// The offer of an initiator in IKE_SA_INIT. What the provider lacks is left out.
-pub(crate) fn offer_ike(ours: &[IkeProposal], provider: &Provider) -> Sa {
+/// The offer of an initiator in IKE_SA_INIT, or, with the SPI of the new IKE SA, for its rekeying. What the provider lacks is left out.
+pub(crate) fn offer_ike(ours: &[IkeProposal], spi: Option<IkeSpi>, provider: &Provider) -> Sa {
     let usable = ours.iter().map(|proposal| {
-        let mut offered = Proposal::ike(proposal, None);
+        let mut offered = Proposal::ike(proposal, spi);
         offered.transforms.retain(|transform| provided(transform, provider));
         offered
     });
     Sa::offer(usable.filter(|offered| [TransformType::ENCR, TransformType::PRF, TransformType::KE].iter().all(|kind| has(offered, *kind))))
 }
 
-/// The offer for a Child SA, received on `spi`. In CREATE_CHILD_SA, proposals that ask for perfect forward secrecy are left out rather
-/// than weakened: there is no key exchange in that exchange yet.
-pub(crate) fn offer_esp(ours: &[EspProposal], spi: Spi, key_exchange: KeyExchange) -> Sa {
-    let usable = ours.iter().filter(|proposal| key_exchange == KeyExchange::Ignored || proposal.key_exchange().is_empty());
-    Sa::offer(usable.map(|proposal| Proposal::esp(proposal, spi).without_key_exchange()))
+/// The offer for a Child SA, received on `spi`. Methods that cannot be computed here are left out; a proposal that insists on one of them
+/// goes with them rather than without.
+pub(crate) fn offer_esp(ours: &[EspProposal], spi: Spi, key_exchange: KeyExchange<'_>) -> Sa {
+    let KeyExchange::Own { available, .. } = key_exchange else {
+        return Sa::offer(ours.iter().map(|proposal| Proposal::esp(proposal, spi).without_key_exchange()));
+    };
+    let usable = ours.iter().filter_map(|proposal| {
+        let mut offered = Proposal::esp(proposal, spi);
+        offered.transforms.retain(|transform| {
+            transform.kind != TransformType::KE || transform.key_exchange().is_some_and(|method| available.contains(&method))
+        });
+        (proposal.key_exchange().is_empty() || has(&offered, TransformType::KE)).then_some(offered)
+    });
+    Sa::offer(usable)
 }
 
 /// Our choice among an initiator's proposals: ours in our order, theirs in theirs. The method of the KE payload is taken where it is
@@ -114,7 +126,7 @@ pub(crate) fn choose_ike(
 pub(crate) fn accept_ike(ours: &[IkeProposal], answer: &Sa, provider: &Provider) -> Option<IkeSuite> {
     let [proposal] = answer.proposals.as_slice() else { return None };
     let number = usize::from(proposal.number).checked_sub(1)?;
-    let offered = offer_ike(ours, provider);
+    let offered = offer_ike(ours, None, provider);
     if !offered.proposals.get(number).is_some_and(|offered| is_choice_of(proposal, offered)) {
         return None;
     }
@@ -122,12 +134,12 @@ pub(crate) fn accept_ike(ours: &[IkeProposal], answer: &Sa, provider: &Provider)
 }
 
 /// Our choice among an initiator's proposals for a Child SA.
-pub(crate) fn choose_esp(ours: &[EspProposal], theirs: &Sa, key_exchange: KeyExchange) -> Option<Chosen<EspSuite>> {
+pub(crate) fn choose_esp(ours: &[EspProposal], theirs: &Sa, key_exchange: KeyExchange<'_>) -> Option<Chosen<EspSuite>> {
     ours.iter().find_map(|own| theirs.proposals.iter().find_map(|offered| match_esp(own, offered, key_exchange)))
 }
 
 /// The responder's choice for a Child SA, if it is one of ours.
-pub(crate) fn accept_esp(ours: &[EspProposal], answer: &Sa, spi: Spi, key_exchange: KeyExchange) -> Option<EspSuite> {
+pub(crate) fn accept_esp(ours: &[EspProposal], answer: &Sa, spi: Spi, key_exchange: KeyExchange<'_>) -> Option<EspSuite> {
     let [proposal] = answer.proposals.as_slice() else { return None };
     let number = usize::from(proposal.number).checked_sub(1)?;
     let offered = offer_esp(ours, spi, key_exchange);
@@ -137,21 +149,26 @@ pub(crate) fn accept_esp(ours: &[EspProposal], answer: &Sa, spi: Spi, key_exchan
     ours.iter().find_map(|own| match_esp(own, proposal, key_exchange)).map(|chosen| chosen.suite)
 }
 
-/// What an offer of transforms of type 4 for a Child SA means.
+/// What transforms of type 4 in an offer for a Child SA mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KeyExchange {
+pub(crate) enum KeyExchange<'a> {
     /// In IKE_AUTH they have no place, and are passed over (section 1.2).
     Ignored,
-    /// A proposal that insists on one is not acceptable.
-    Refused,
+    /// In CREATE_CHILD_SA the Child SA may have a key exchange of its own (section 1.3).
+    Own {
+        /// That of the KE payload in the request.
+        sent: Option<KeyExchangeMethod>,
+        /// Those that can be computed here.
+        available: &'a [KeyExchangeMethod],
+    },
 }
 
-impl KeyExchange {
+impl KeyExchange<'_> {
     /// The transform types that decide.
     pub(crate) const fn compared(self) -> &'static [TransformType] {
         match self {
             Self::Ignored => diagnosis::FIRST_CHILD_TYPES,
-            Self::Refused => diagnosis::CHILD_TYPES,
+            Self::Own { .. } => diagnosis::CHILD_TYPES,
         }
     }
 }
@@ -175,15 +192,15 @@ fn match_ike(own: &IkeProposal, offered: &Proposal, sent: Option<KeyExchangeMeth
     Some(Chosen { suite, answer: Proposal { number: offered.number, protocol: Protocol::IKE, spi: Vec::new(), transforms } })
 }
 
-fn match_esp(own: &EspProposal, offered: &Proposal, key_exchange: KeyExchange) -> Option<Chosen<EspSuite>> {
+fn match_esp(own: &EspProposal, offered: &Proposal, key_exchange: KeyExchange<'_>) -> Option<Chosen<EspSuite>> {
     const KNOWN: &[TransformType] = &[TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
     if offered.protocol != Protocol::ESP || !offered.transforms.iter().all(|transform| KNOWN.contains(&transform.kind)) {
         return None;
     }
-    let insists = has(offered, TransformType::KE) && !offered.of_type(TransformType::KE).any(|transform| transform.id == Transform::NONE);
-    if key_exchange == KeyExchange::Refused && (insists || !own.key_exchange().is_empty()) {
-        return None;
-    }
+    let method = match key_exchange {
+        KeyExchange::Ignored => None,
+        KeyExchange::Own { sent, available } => match_method(own, offered, sent, available)?,
+    };
     let (encryption, integrity) = match_protection(own.encryption(), own.integrity(), offered).into_iter().next()?;
     // The type is mandatory (section 3.3.3), yet a peer that leaves it out can only mean the numbers every implementation has.
     let offered_esn = |wanted: SequenceNumbers| {
@@ -191,10 +208,30 @@ fn match_esp(own: &EspProposal, offered: &Proposal, key_exchange: KeyExchange) -
             || (wanted == SequenceNumbers::Standard && !has(offered, TransformType::ESN))
     };
     let sequence_numbers = own.sequence_numbers().iter().copied().find(|wanted| offered_esn(*wanted))?;
-    let suite = EspSuite { encryption, integrity, sequence_numbers };
-    let transforms = [Transform::from(encryption)].into_iter().chain(integrity.map(Transform::from));
+    let suite = EspSuite { encryption, integrity, method, sequence_numbers };
+    let transforms = [Transform::from(encryption)].into_iter().chain(integrity.map(Transform::from)).chain(method.map(Transform::from));
     let transforms = transforms.chain(has(offered, TransformType::ESN).then(|| Transform::from(sequence_numbers))).collect();
     Some(Chosen { suite, answer: Proposal { number: offered.number, protocol: Protocol::ESP, spi: Vec::new(), transforms } })
+}
+
+/// The method of a Child SA's own key exchange, or that there is none; `None` where one side insists on what the other has not. The
+/// method of the KE payload is taken where it is acceptable, which saves the round trip of INVALID_KE_PAYLOAD.
+fn match_method(
+    own: &EspProposal,
+    offered: &Proposal,
+    sent: Option<KeyExchangeMethod>,
+    available: &[KeyExchangeMethod],
+) -> Option<Option<KeyExchangeMethod>> {
+    if own.key_exchange().is_empty() {
+        let none_will_do =
+            !has(offered, TransformType::KE) || offered.of_type(TransformType::KE).any(|transform| transform.id == Transform::NONE);
+        return none_will_do.then_some(None);
+    }
+    let both_have = |method: &KeyExchangeMethod| {
+        available.contains(method) && offered.transforms.iter().any(|transform| transform.key_exchange() == Some(*method))
+    };
+    let preferred = sent.filter(|sent| own.key_exchange().contains(sent) && both_have(sent));
+    preferred.or_else(|| own.key_exchange().iter().copied().find(both_have)).map(Some)
 }
 
 /// Pairs of cipher and integrity algorithm that both sides name, ours in our order.
@@ -428,12 +465,34 @@ mod tests {
 
     #[test]
     fn forward_secrecy_is_neither_forced_nor_dropped_in_create_child_sa() {
-        let with_group = esp("aes128gcm16-x25519");
-        let offered = Sa::offer([Proposal::esp(&with_group, spi())]);
-        let choose = |ours: &str, key_exchange| choose_esp(&[esp(ours)], &offered, key_exchange).is_some();
-        assert!(choose("aes128gcm16", KeyExchange::Ignored) && choose("aes128gcm16-x25519", KeyExchange::Ignored));
-        assert!(!choose("aes128gcm16", KeyExchange::Refused) && !choose("aes128gcm16-x25519", KeyExchange::Refused));
-        assert!(offer_esp(&[with_group], spi(), KeyExchange::Refused).proposals.is_empty());
+        use KeyExchangeMethod::{Ecp256, X25519};
+        let with = |sent| KeyExchange::Own { sent, available: &[Ecp256, X25519] };
+        let offered = offer_esp(&[esp("aes128gcm16-x25519-ecp256")], spi(), with(None));
+        let choose = |ours: &str, key_exchange| choose_esp(&[esp(ours)], &offered, key_exchange).map(|chosen| chosen.suite.method);
+        assert_eq!(choose("aes128gcm16", KeyExchange::Ignored), Some(None));
+        assert_eq!(choose("aes128gcm16-x25519", KeyExchange::Ignored), Some(None));
+        assert_eq!(choose("aes128gcm16", with(Some(X25519))), None);
+        assert_eq!(choose("aes128gcm16-ecp256-x25519", with(Some(X25519))), Some(Some(X25519)), "the one that was sent");
+        assert_eq!(choose("aes128gcm16-ecp256", with(Some(X25519))), Some(Some(Ecp256)), "else ours");
+        assert_eq!(choose("aes128gcm16-x25519", KeyExchange::Own { sent: None, available: &[Ecp256] }), None);
+        let without = offer_esp(&[esp("aes128gcm16")], spi(), with(None));
+        assert!(choose_esp(&[esp("aes128gcm16-x25519")], &without, with(None)).is_none());
+        let unavailable = KeyExchange::Own { sent: None, available: &[] };
+        assert!(offer_esp(&[esp("aes128gcm16-x25519")], spi(), unavailable).proposals.is_empty());
+        assert!(!has(&offer_esp(&[esp("aes128gcm16-x25519")], spi(), KeyExchange::Ignored).proposals[0], TransformType::KE));
+    }
+
+    #[test]
+    fn none_may_stand_beside_the_methods_of_an_offer() {
+        let own = |text: &str, offered: &Sa| {
+            choose_esp(&[esp(text)], offered, KeyExchange::Own { sent: None, available: KeyExchangeMethod::ALL })
+                .map(|chosen| chosen.suite.method)
+        };
+        let mut offered =
+            offer_esp(&[esp("aes128gcm16-x25519")], spi(), KeyExchange::Own { sent: None, available: KeyExchangeMethod::ALL });
+        offered.proposals[0].transforms.push(Transform::new(TransformType::KE, Transform::NONE, None));
+        assert_eq!(own("aes128gcm16", &offered), Some(None));
+        assert_eq!(own("aes128gcm16-x25519", &offered), Some(Some(KeyExchangeMethod::X25519)));
     }
 
     #[test]

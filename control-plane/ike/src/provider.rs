@@ -30,6 +30,11 @@ impl Provider {
         self.suites.iter().copied().find(|suite| suite.encryption() == encryption && suite.integrity() == integrity)
     }
 
+    /// Every key exchange method that is there.
+    pub fn methods(&self) -> Vec<KeyExchangeMethod> {
+        self.key_exchanges.iter().map(|kx| kx.method()).collect()
+    }
+
     /// The key exchange for `method`, if it is there.
     pub fn key_exchange(&self, method: KeyExchangeMethod) -> Option<&'static dyn KeyExchange> {
         self.key_exchanges.iter().copied().find(|kx| kx.method() == method)

@@ -485,6 +485,36 @@ fn an_spi_whose_answer_was_unacceptable_is_used_again() {
     assert_eq!(pair.assert_mirrored(), 1);
 }
 
+/// RFC 7296 section 2.25: a peer that does not know the Child SA gets another one.
+///
+/// ```text
+/// HDR, SK {N(REKEY_SA), SA, Ni, TSi, TSr}  -->     with an SPI that no SA has
+///                    <--  HDR, SK {N(CHILD_SA_NOT_FOUND)}
+/// HDR, SK {SA, Ni, TSi, TSr}  -->
+///                    <--  HDR, SK {SA, Nr, TSi, TSr}
+/// ```
+#[test]
+fn a_child_sa_that_the_peer_does_not_know_is_made_anew() {
+    let unknown_spi: Spoil = |header, text| {
+        let rekey_sa = NotifyType::REKEY_SA.0.to_be_bytes();
+        if header.exchange == ExchangeType::CREATE_CHILD_SA && !header.flags.response && text[6..8] == rekey_sa {
+            text[8] ^= 0x10;
+        }
+    };
+    let mut pair = spoilt(11, unknown_spi);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let old = pair.only_child(B);
+    let request = pair.rekey(B, ike::io::Target::Child("net".into()));
+    pair.run(SECOND);
+    assert!(matches!(pair.answer(B, request), Some(Err(ike::error::Failure::Refused(NotifyType::CHILD_SA_NOT_FOUND, _)))));
+    assert_eq!(pair.titles()[4..].iter().filter(|title| title.starts_with("INFORMATIONAL")).count(), 0, "it is deleted silently");
+    let new = pair.only_child(B);
+    assert_ne!(new, old);
+    let outbound = pair.gateway(B).data_plane.installed[&new].outbound_spi;
+    assert!(pair.gateway(A).data_plane.installed.values().any(|sa| sa.inbound_spi == outbound));
+}
+
 #[test]
 fn secrets_are_in_no_event_and_no_trace() {
     let mut pair = connected();

@@ -74,7 +74,7 @@ impl Service {
         for answer in answers {
             match answer.await.map_err(|_| ending())?.map_err(status)? {
                 Answer::Terminated(count) => terminated += count,
-                Answer::Initiated { .. } => return Err(Status::internal("the core answered another command")),
+                Answer::Initiated { .. } | Answer::Rekeyed { .. } => return Err(Status::internal("the core answered another command")),
             }
         }
         Ok(terminated)
@@ -133,7 +133,7 @@ impl Control for Service {
         let InitiateRequest { child, timeout_ms } = request.into_inner();
         match self.command(wait(timeout_ms, DEFAULT_INITIATE), |reply| Request::Initiate(child, reply)).await? {
             Answer::Initiated { ike_sa, child } => Ok(Response::new(InitiateResponse { ike_sa: ike_sa.0, child_sa: child.0 })),
-            Answer::Terminated(_) => Err(Status::internal("the core answered another command")),
+            Answer::Terminated(_) | Answer::Rekeyed { .. } => Err(Status::internal("the core answered another command")),
         }
     }
 

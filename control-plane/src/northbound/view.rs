@@ -25,6 +25,7 @@ fn ike_sa(sa: &IkeSaStatus, counted: &HashMap<u64, &dataplane::ChildSaStatus>) -
         state: match sa.state {
             SaState::Connecting => "connecting",
             SaState::Established => "established",
+            SaState::Rekeyed => "rekeyed",
             SaState::Deleting => "deleting",
         }
         .to_owned(),
@@ -48,6 +49,7 @@ fn child_sa(child: &ChildSaStatus, counted: Option<&dataplane::ChildSaStatus>) -
         state: match child.state {
             SaState::Connecting => "installing",
             SaState::Established => "installed",
+            SaState::Rekeyed => "rekeyed",
             SaState::Deleting => "deleting",
         }
         .to_owned(),

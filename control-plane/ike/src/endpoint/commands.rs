@@ -8,6 +8,7 @@ use core::time::Duration;
 use ipsec_types::ChildSaId;
 
 use super::*;
+use crate::child::ChildPhase;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::io::{Answer, Command, Event, RequestId, Target};
@@ -20,6 +21,7 @@ impl Endpoint {
             Command::Configure(config) => self.configure(now, config),
             Command::Initiate { request, child } => self.initiate(now, request, &child),
             Command::Shutdown => self.shutdown(now, random),
+            Command::Rekey { request, target } => self.rekey(now, random, request, &target),
             Command::Terminate { request, target } => self.terminate(now, random, request, &target),
         }
     }
@@ -63,6 +65,27 @@ impl Endpoint {
         }
     }
 
+    /// Replaces SAs. A Child SA that is being replaced or deleted already is left alone.
+    fn rekey(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
+        let children: Vec<(IkeSaId, ChildSaId)> = match target {
+            Target::Child(name) => self.installed(|_, own| own == name),
+            Target::ChildSa(id) => self.installed(|child, _| child == *id),
+            Target::Connection(_) | Target::IkeSa(_) => Vec::new(),
+        };
+        let count = u32::try_from(children.len()).unwrap_or(u32::MAX);
+        if count == 0 {
+            let result = Err(Failure::Local("there is no such SA, or it is being replaced or deleted".into()));
+            return self.shared.event(Event::Answer { request, result });
+        }
+        self.shared.rekeying(request, count);
+        for (id, child) in children {
+            self.with(now, random, id, |mut sa, cx| {
+                sa.core.tasks.push_back(Task::RekeyChild { child, request: Some(request) });
+                sa.go_on(cx)
+            });
+        }
+    }
+
     fn terminate(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
         let ike_sas: Vec<IkeSaId> = match target {
             Target::Connection(name) => self.live().filter(|sa| sa.core.connection.name == *name).map(|sa| sa.core.id).collect(),
@@ -94,6 +117,12 @@ impl Endpoint {
 
     fn live(&self) -> impl Iterator<Item = &IkeSa> {
         self.sas.values().filter(|sa| sa.status(Instant::ZERO).is_some())
+    }
+
+    fn installed(&self, is: impl Fn(ChildSaId, &String) -> bool) -> Vec<(IkeSaId, ChildSaId)> {
+        let all = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| (sa.core.id, child)));
+        let installed = all.filter(|(_, child)| child.phase == ChildPhase::Installed && is(child.id, &child.name));
+        installed.map(|(ike_sa, child)| (ike_sa, child.id)).collect()
     }
 
     fn children(&self, is: impl Fn(ChildSaId, &String) -> bool) -> Vec<(IkeSaId, ChildSaId)> {

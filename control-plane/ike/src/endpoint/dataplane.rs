@@ -28,8 +28,7 @@ impl Endpoint {
                 self.detached_since.get_or_insert(now);
             }
             Dataplane::Acquire { id, policy, flow } => self.on_acquire(now, id, policy, flow),
-            // Rekeying is not there yet: the SA serves until its hard limit.
-            Dataplane::SoftExpire(_) => self.shared.count("soft_expires"),
+            Dataplane::SoftExpire(child) => self.on_soft_expire(now, random, child),
             Dataplane::HardExpire(child) => self.on_hard_expire(now, random, child),
             Dataplane::PeerMoved { child, remote } => self.for_child(now, random, child, |sa, cx| sa.on_peer_moved(cx, remote)),
             Dataplane::LastInbound { child, age } => self.for_child(now, random, child, |mut sa, cx| {
@@ -38,6 +37,18 @@ impl Endpoint {
                 sa
             }),
         }
+    }
+
+    /// A limit is near, or the sequence numbers are: the SA is replaced.
+    fn on_soft_expire(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId) {
+        self.shared.count("soft_expires");
+        self.for_child(now, random, child, |mut sa, cx| {
+            let task = Task::RekeyChild { child, request: None };
+            if !sa.core.tasks.contains(&task) {
+                sa.core.tasks.push_back(task);
+            }
+            sa.go_on(cx)
+        });
     }
 
     /// The SA carries nothing any more: the peer is told, and what the configuration wants at once is wanted again.

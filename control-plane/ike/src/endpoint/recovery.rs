@@ -47,7 +47,8 @@ impl Endpoint {
         self.shared.orphans.retain(|_| false);
         for sa in self.sas.values_mut() {
             let State::Established(established) = &mut sa.state else { continue };
-            let installed = established.children.iter_mut().filter(|child| child.phase == ChildPhase::Installed);
+            let installed =
+                established.children.iter_mut().filter(|child| matches!(child.phase, ChildPhase::Installed | ChildPhase::Replaced));
             if installed.map(|child| child.phase = ChildPhase::Lost).count() > 0 {
                 self.recovery.lost.push_back(sa.core.id);
             }

@@ -15,7 +15,7 @@ use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::negotiate::{self, KeyExchange};
 use crate::peers::Superseded;
 use crate::policy::ConnectionRef;
-use crate::v2::create_child::{self, Answer, Offer};
+use crate::v2::create_child::{self, Answer, Seed};
 use crate::v2::init::{WantedChild, notification};
 use crate::v2::keys::Role;
 use crate::v2::sk::SkVerified;
@@ -167,8 +167,9 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
         return reject(state, core, cx, message, &fault);
     }
     let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
-    let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Ignored };
-    match create_child::answer(core, cx, &state.sk, &authenticated, &offer) {
+    let choice = create_child::choose(&core.connection.children, &message.payloads, None, KeyExchange::Ignored);
+    let seed = Seed { nonces, shared: None };
+    match choice.and_then(|choice| create_child::answer(core, cx, &state.sk, &authenticated, choice, seed, None)) {
         Ok(Answer { child, payloads: answer }) => State::Installing(Installing {
             sk: state.sk,
             child,
@@ -314,11 +315,10 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
     };
     let AwaitResponse { sk, child: wanted, transcript } = state;
     let nonces = [&transcript.initiator_nonce[..], &transcript.responder_nonce];
-    let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Ignored };
     // An initiator refuses nothing here: it began because it wants the IKE SA.
     let _accepted = supersede(core, cx, &authenticated, &message.payloads);
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
-    if let Err(failure) = established.take_answer(core, cx, &wanted, &offer) {
+    if let Err(failure) = established.take_answer(core, cx, &wanted, &message.payloads, nonces) {
         core.wanted_child_failed(cx, wanted.index, &failure);
     }
     State::Established(established)

@@ -16,6 +16,7 @@ use crate::io::{IkeSaId, RequestId};
 use crate::policy::ConnectionRef;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
+use crate::v2::hurdles::Hurdles;
 use crate::v2::init::InitKey;
 use crate::v2::keys::Role;
 use crate::v2::nat::{self, NatStatus};
@@ -53,6 +54,10 @@ pub(crate) struct Core {
     pub(crate) init_key: Option<InitKey>,
     /// It did not end by anybody's wish.
     pub(crate) failed: bool,
+    /// What did not come about lately.
+    pub(crate) hurdles: Hurdles,
+    /// Operations for which the time has not come.
+    pub(crate) later: Vec<(Instant, Task)>,
 }
 
 /// One operation of ours: one exchange.
@@ -60,6 +65,8 @@ pub(crate) struct Core {
 pub(crate) enum Task {
     /// Set up a further Child SA, of the child with this index.
     CreateChild(usize),
+    /// Replace a Child SA.
+    RekeyChild { child: ChildSaId, request: Option<RequestId> },
     /// Delete a Child SA.
     DeleteChild { child: ChildSaId, request: Option<RequestId> },
     /// Delete what the peer installed and we did not. `unused`: no SA of ours was handed to the data plane with the SPI, which is free
@@ -102,6 +109,8 @@ impl Core {
             init_request: Vec::new(),
             init_key: None,
             failed: false,
+            hurdles: Hurdles::default(),
+            later: Vec::new(),
         }
     }
 
@@ -236,6 +245,18 @@ impl Core {
         self.window.shift(pause);
         self.last_inbound = self.last_inbound + pause;
         self.half_open_since = self.half_open_since + pause;
+        self.hurdles.shift(pause);
+        self.later.iter_mut().for_each(|(at, _)| *at = *at + pause);
+    }
+
+    /// Queues the operations whose time has come.
+    pub(crate) fn queue_due(&mut self, now: Instant) {
+        let due = self.later.extract_if(.., |(at, _)| *at <= now).map(|(_, task)| task);
+        for task in due {
+            if !self.tasks.contains(&task) {
+                self.tasks.push_back(task);
+            }
+        }
     }
 
     /// A negotiation under this IKE SA has failed.
@@ -257,8 +278,10 @@ impl Core {
         for policy in core::mem::take(&mut self.wanted) {
             cx.shared.child_failed(cx.now, policy, failure);
         }
-        for task in core::mem::take(&mut self.tasks) {
+        let later = core::mem::take(&mut self.later).into_iter().map(|(_, task)| task);
+        for task in core::mem::take(&mut self.tasks).into_iter().chain(later) {
             match task {
+                Task::RekeyChild { request: Some(request), .. } => cx.shared.child_rekeyed(request, Err(failure.clone())),
                 Task::DeleteChild { request: Some(request), .. } => cx.shared.terminated(request),
                 Task::DeleteSpi { unused: Some(unused), .. } => cx.shared.return_spi(unused),
                 _ => {}

@@ -1,33 +1,46 @@
-//! Child SAs: offers, answers, and the CREATE_CHILD_SA exchange (RFC 7296 sections 1.3.1, 2.9, 2.17).
+//! Child SAs: offers and answers, and the CREATE_CHILD_SA exchange (RFC 7296 sections 1.3.1, 1.3.3, 2.9, 2.17).
+//!
+//! ```text
+//! initiator                                          responder
+//! ---------                                          ---------
+//! Generating, with a key exchange
+//! Requested   HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr}  -->
+//!                                                    Agreeing, with a key exchange
+//!                                                    Installing
+//!                 <--   HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+//! Agreeing, with a key exchange
+//! Installing
+//! ```
+
+pub(crate) mod initiator;
+pub(crate) mod responder;
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use ike_wire::rules::Form;
-use ike_wire::{ExchangeType, Header, Nonce, Notify, NotifyType, Payload, Proposal, Sa, TrafficSelectors};
-use ipsec_types::{ChildSaId, Secret};
+use ike_wire::{NotifyType, Payload, Proposal, Sa, TrafficSelectors};
+use ipsec_types::{ChildSaId, Secret, Spi};
 
 use crate::child::{self, Agreed, Child, ChildPhase};
 use crate::config;
-use crate::context::{Context, LeasedSpi};
+use crate::context::Context;
 use crate::diagnosis::{self, Asked};
-use crate::error::{Failure, Fault, Phase, Reaction};
+use crate::error::{Failure, Fault};
 use crate::io::Event;
 use crate::negotiate::{self, Chosen, EspSuite, KeyExchange, SelectorsNarrowed};
 use crate::v2::auth::PeerAuthenticated;
-use crate::v2::init::{self, WantedChild, notification};
+use crate::v2::init::{WantedChild, notification};
 use crate::v2::keys::Role;
-use crate::v2::{Active, Core, Established, Protected, Sk, State, Task, informational};
+use crate::v2::{Core, Established, Sk, Task};
 
-/// A message that offers or answers a Child SA.
-pub(crate) struct Offer<'a> {
-    pub(crate) payloads: &'a [Payload],
-    /// Ni and Nr of the exchange that KEYMAT grows from.
+/// What KEYMAT grows from (section 2.17).
+#[derive(Clone, Copy)]
+pub(crate) struct Seed<'a> {
+    /// Ni and Nr of the exchange.
     pub(crate) nonces: [&'a [u8]; 2],
     /// The shared secret of a key exchange of its own.
     pub(crate) shared: Option<&'a Secret>,
-    pub(crate) key_exchange: KeyExchange,
 }
 
 /// A responder's Child SA, on its way into the data plane.
@@ -37,17 +50,19 @@ pub(crate) struct Answer {
     pub(crate) payloads: Vec<Payload>,
 }
 
-/// An initiator's request under way.
-pub(crate) struct Requested {
-    pub(crate) wanted: WantedChild,
-    nonce: Vec<u8>,
+/// What a responder has chosen from an offer.
+pub(crate) struct Choice {
+    index: usize,
+    chosen: Chosen<EspSuite>,
+    selectors: SelectorsNarrowed,
+    outbound: Spi,
 }
 
-/// A responder's answer that waits for the data plane.
-pub(crate) struct Answering {
-    child: ChildSaId,
-    header: Header,
-    payloads: Vec<Payload>,
+/// What an initiator has read in an answer that it accepts.
+pub(crate) struct Accepted {
+    suite: EspSuite,
+    selectors: SelectorsNarrowed,
+    outbound: Spi,
 }
 
 struct Parts<'a> {
@@ -63,47 +78,28 @@ fn parts(payloads: &[Payload]) -> Option<Parts<'_>> {
     Some(Parts { sa, initiator, responder })
 }
 
-/// The responder's part: picks the child, narrows, and hands the Child SA to the data plane.
-pub(crate) fn answer(
-    core: &Core,
-    cx: &mut Context<'_>,
-    sk: &Sk,
-    authenticated: &PeerAuthenticated,
-    offer: &Offer<'_>,
-) -> Result<Answer, Fault> {
-    let parts = parts(offer.payloads).ok_or_else(|| Fault::Syntax("SA, TSi or TSr is missing".into()))?;
-    let (index, chosen, selectors) = pick(&core.connection.children, &parts, offer.key_exchange)?;
+/// The responder's choice: the first child whose selectors and proposals meet the offer, or, for a rekeying, the one of `only`.
+pub(crate) fn choose(
+    children: &[config::Child],
+    payloads: &[Payload],
+    only: Option<usize>,
+    key_exchange: KeyExchange<'_>,
+) -> Result<Choice, Fault> {
+    let parts = parts(payloads).ok_or_else(|| Fault::Syntax("SA, TSi or TSr is missing".into()))?;
+    let (index, chosen, selectors) = pick(children, &parts, only, key_exchange)?;
     let offered = parts.sa.proposals.iter().find(|proposal| proposal.number == chosen.answer.number);
     let outbound = offered.and_then(Proposal::child_spi).ok_or_else(|| Fault::Syntax("the proposal has no legal SPI".into()))?;
-    let local = |text: String| Fault::NoMoreSas(text);
-    let keys = sk.keys.child(chosen.suite.encryption, chosen.suite.integrity, offer.shared, offer.nonces);
-    let keys = keys.map_err(|error| local(error.to_string()))?;
-    let leased = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?;
-    let inbound = leased.spi;
-    let answer = Proposal { spi: inbound.value().to_be_bytes().to_vec(), ..chosen.answer };
-    let payloads = alloc::vec![
-        Payload::Sa(Sa { proposals: alloc::vec![answer] }),
-        Payload::TsInitiator(selectors.remote().iter().copied().collect()),
-        Payload::TsResponder(selectors.local().iter().copied().collect()),
-    ];
-    let agreed = Agreed { child: index, inbound, outbound, suite: chosen.suite, selectors, keys, role: Role::Responder };
-    match child::install(cx, core, authenticated, agreed) {
-        Ok(child) => Ok(Answer { child, payloads }),
-        Err(failure) => {
-            cx.shared.return_spi(leased);
-            Err(local(failure.to_string()))
-        }
-    }
+    Ok(Choice { index, chosen, selectors, outbound })
 }
 
-/// The first child whose selectors and proposals meet the offer.
 fn pick(
     children: &[config::Child],
     parts: &Parts<'_>,
-    key_exchange: KeyExchange,
+    only: Option<usize>,
+    key_exchange: KeyExchange<'_>,
 ) -> Result<(usize, Chosen<EspSuite>, SelectorsNarrowed), Fault> {
     let mut fault = None;
-    for (index, child) in children.iter().enumerate() {
+    for (index, child) in children.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index)) {
         // The initiator's side is remote here.
         let (ours, theirs) = ((&child.local_selectors[..], &child.remote_selectors[..]), (parts.responder, parts.initiator));
         let Some(selectors) = negotiate::narrow(ours, theirs) else { continue };
@@ -116,51 +112,122 @@ fn pick(
     Err(fault.unwrap_or_else(|| Fault::Selectors(diagnosis::selectors(children, (parts.responder, parts.initiator)))))
 }
 
-/// The initiator's part: checks the answer against what was offered, and hands the Child SA to the data plane.
-fn accept(
+/// The responder's part: derives the keys and hands the Child SA to the data plane.
+pub(crate) fn answer(
     core: &Core,
     cx: &mut Context<'_>,
     sk: &Sk,
     authenticated: &PeerAuthenticated,
+    choice: Choice,
+    seed: Seed<'_>,
+    replaces: Option<ChildSaId>,
+) -> Result<Answer, Fault> {
+    let Choice { index, chosen, selectors, outbound } = choice;
+    let local = |text: String| Fault::NoMoreSas(text);
+    let keys = sk.keys.child(chosen.suite.encryption, chosen.suite.integrity, seed.shared, seed.nonces);
+    let keys = keys.map_err(|error| local(error.to_string()))?;
+    let leased = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?;
+    let inbound = leased.spi;
+    let answer = Proposal { spi: inbound.value().to_be_bytes().to_vec(), ..chosen.answer };
+    let payloads = alloc::vec![
+        Payload::Sa(Sa { proposals: alloc::vec![answer] }),
+        Payload::TsInitiator(selectors.remote().iter().copied().collect()),
+        Payload::TsResponder(selectors.local().iter().copied().collect()),
+    ];
+    let (suite, role, contested) = (chosen.suite, Role::Responder, false);
+    match child::install(
+        cx,
+        core,
+        authenticated,
+        Agreed { child: index, inbound, outbound, suite, selectors, keys, role, replaces, contested },
+    ) {
+        Ok(child) => Ok(Answer { child, payloads }),
+        Err(failure) => {
+            cx.shared.return_spi(leased);
+            Err(local(failure.to_string()))
+        }
+    }
+}
+
+/// The initiator's check of an answer against what was offered.
+fn check(
+    core: &Core,
+    cx: &Context<'_>,
     wanted: &WantedChild,
-    offer: &Offer<'_>,
-) -> Result<Child, Failure> {
+    payloads: &[Payload],
+    key_exchange: KeyExchange<'_>,
+) -> Result<Accepted, Failure> {
     let misbehaved = |text: &str| Failure::PeerMisbehaved(text.to_string());
     if !cx.shared.holds(wanted.spi) {
         return Err(Failure::Local("the data plane was attached anew during the negotiation".into()));
     }
-    let parts = parts(offer.payloads).ok_or_else(|| misbehaved("an answer without SA, TSi or TSr"))?;
+    let parts = parts(payloads).ok_or_else(|| misbehaved("an answer without SA, TSi or TSr"))?;
     let configured = core.connection.child(wanted.index).ok_or_else(|| Failure::Local("no such child".into()))?;
-    let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi.spi, offer.key_exchange)
+    let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi.spi, key_exchange)
         .ok_or_else(|| Failure::PeerMisbehaved(diagnosis::not_offered(&configured.proposals, parts.sa)))?;
     let outbound = parts.sa.proposals.first().and_then(Proposal::child_spi).ok_or_else(|| misbehaved("an answer without SPI"))?;
     let (ours, theirs) = ((&configured.local_selectors[..], &configured.remote_selectors[..]), (parts.initiator, parts.responder));
     let selectors =
         negotiate::narrowed_by_peer(ours, theirs).ok_or_else(|| Failure::PeerMisbehaved(diagnosis::wider(configured, theirs)))?;
-    let keys = sk.keys.child(suite.encryption, suite.integrity, offer.shared, offer.nonces);
+    Ok(Accepted { suite, selectors, outbound })
+}
+
+/// What an accepted answer replaces.
+#[derive(Clone, Copy)]
+struct Replaces {
+    child: Option<ChildSaId>,
+    contested: bool,
+}
+
+/// The initiator's part: derives the keys and hands the Child SA to the data plane.
+fn accept(
+    core: &Core,
+    cx: &mut Context<'_>,
+    (sk, authenticated): (&Sk, &PeerAuthenticated),
+    wanted: &WantedChild,
+    accepted: Accepted,
+    seed: Seed<'_>,
+    replaces: Replaces,
+) -> Result<Child, Failure> {
+    if !cx.shared.holds(wanted.spi) {
+        return Err(Failure::Local("the data plane was attached anew during the negotiation".into()));
+    }
+    let Accepted { suite, selectors, outbound } = accepted;
+    let keys = sk.keys.child(suite.encryption, suite.integrity, seed.shared, seed.nonces);
     let keys = keys.map_err(|error| Failure::Local(error.to_string()))?;
-    let agreed = Agreed { child: wanted.index, inbound: wanted.spi.spi, outbound, suite, selectors, keys, role: Role::Initiator };
-    child::install(cx, core, authenticated, agreed)
+    let (inbound, role) = (wanted.spi.spi, Role::Initiator);
+    let (replaces, contested) = (replaces.child, replaces.contested);
+    child::install(
+        cx,
+        core,
+        authenticated,
+        Agreed { child: wanted.index, inbound, outbound, suite, selectors, keys, role, replaces, contested },
+    )
+}
+
+/// The refusal in an answer without a Child SA.
+fn refusal(core: &Core, wanted: &WantedChild, payloads: &[Payload]) -> Option<Failure> {
+    let kind = notification(payloads, NotifyType::is_error).filter(|_| parts(payloads).is_none())?.kind;
+    let asked = core.connection.child(wanted.index).map_or(Asked::Nothing, Asked::Child);
+    Some(diagnosis::refused(&core.connection, kind, asked))
 }
 
 impl Established {
-    /// The peer has answered a Child SA that was asked for, in IKE_AUTH or CREATE_CHILD_SA. Who waits for it is still to be told of a
-    /// failure.
+    /// The peer has answered the Child SA of IKE_AUTH. Who waits for it is still to be told of a failure.
     pub(crate) fn take_answer(
         &mut self,
         core: &mut Core,
         cx: &mut Context<'_>,
         wanted: &WantedChild,
-        offer: &Offer<'_>,
+        payloads: &[Payload],
+        nonces: [&[u8]; 2],
     ) -> Result<(), Failure> {
-        let refusal = notification(offer.payloads, NotifyType::is_error).map(|notify| notify.kind);
-        let has_answer = parts(offer.payloads).is_some();
-        let result = match refusal {
-            Some(kind) if !has_answer => {
-                let asked = core.connection.child(wanted.index).map_or(Asked::Nothing, Asked::Child);
-                Err(diagnosis::refused(&core.connection, kind, asked))
-            }
-            _ => accept(core, cx, &self.sk, &self.authenticated, wanted, offer),
+        let seed = Seed { nonces, shared: None };
+        let result = match refusal(core, wanted, payloads) {
+            Some(refusal) => Err(refusal),
+            None => check(core, cx, wanted, payloads, KeyExchange::Ignored).and_then(|accepted| {
+                accept(core, cx, (&self.sk, &self.authenticated), wanted, accepted, seed, Replaces { child: None, contested: false })
+            }),
         };
         match result {
             Ok(child) => {
@@ -168,12 +235,7 @@ impl Established {
                 Ok(())
             }
             Err(failure) => {
-                if has_answer {
-                    // The peer has installed its half; it is told to remove it by the SPI that it knows.
-                    core.tasks.push_back(Task::DeleteSpi { spi: wanted.spi.spi, unused: Some(wanted.spi) });
-                } else {
-                    cx.shared.return_spi(wanted.spi);
-                }
+                give_back(core, cx, wanted, parts(payloads).is_some());
                 cx.fail(Some(&core.connection.name), core.remote, failure.clone());
                 Err(failure)
             }
@@ -203,95 +265,13 @@ impl Established {
     }
 }
 
-/// `HDR, SK {SA, Ni, TSi, TSr}  -->`. Gives back whether the task could begin.
-pub(crate) fn send_request(
-    state: &mut Established,
-    core: &mut Core,
-    cx: &mut Context<'_>,
-    index: usize,
-    spi: LeasedSpi,
-) -> Result<(), Failure> {
-    let wanted = WantedChild { index, spi };
-    let configured = core.connection.child(index).ok_or_else(|| Failure::Local("no such child".into()))?;
-    let nonce = init::nonce(cx);
-    let offered = negotiate::offer_esp(&configured.proposals, spi.spi, KeyExchange::Refused);
-    if offered.proposals.is_empty() {
-        return Err(Failure::Local("perfect forward secrecy is not available for further Child SAs".into()));
+/// An SPI that no SA was installed with. `answered`: the peer has installed its half, and is told to remove it by the SPI that it knows.
+fn give_back(core: &mut Core, cx: &mut Context<'_>, wanted: &WantedChild, answered: bool) {
+    if answered {
+        core.tasks.push_back(Task::DeleteSpi { spi: wanted.spi.spi, unused: Some(wanted.spi) });
+    } else {
+        cx.shared.return_spi(wanted.spi);
     }
-    let mut payloads = alloc::vec![Payload::Sa(offered)];
-    payloads.extend(Nonce::new(nonce.clone()).map(Payload::Nonce));
-    payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
-    payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));
-    core.request(cx, &state.sk, ExchangeType::CREATE_CHILD_SA, &payloads)?;
-    state.active = Some(Active::CreateChild(Requested { wanted, nonce }));
-    Ok(())
-}
-
-/// `<--  HDR, SK {SA, Nr, TSi, TSr}`, or a refusal.
-pub(crate) fn on_response(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, requested: &Requested, message: &Protected) {
-    let nonce = message.payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce.octets()) } else { None });
-    let nonces = [&requested.nonce[..], nonce.unwrap_or_default()];
-    let offer = Offer { payloads: &message.payloads, nonces, shared: None, key_exchange: KeyExchange::Refused };
-    let index = requested.wanted.index;
-    match state.take_answer(core, cx, &requested.wanted, &offer) {
-        Err(failure @ Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::NO_ADDITIONAL_SAS, _)) => {
-            state.cannot_create(core, cx, index, &failure);
-        }
-        Err(failure) => core.wanted_child_failed(cx, index, &failure),
-        Ok(()) => {}
-    }
-}
-
-/// The responder's side. Rekeying, of either kind, is refused: the peer may set up a new SA instead (section 1.3).
-pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
-    if !cx.shared.can_install() {
-        cx.shared.lease_spis();
-        cx.shared.count("messages_ignored");
-        return State::Established(state);
-    }
-    core.window.accepted();
-    let result = answer_request(&mut state, core, cx, message);
-    let fault = match result {
-        Ok(answering) => {
-            state.answering = Some(answering);
-            return State::Established(state);
-        }
-        Err(fault) => fault,
-    };
-    let failure = Failure::from(fault.clone());
-    let (notify, close) = match fault.reaction(Phase::Established) {
-        Reaction::Notify(notify) => (notify, false),
-        Reaction::NotifyAndClose(notify) => (notify, true),
-        Reaction::Silence => return State::Established(state),
-    };
-    cx.fail(Some(&core.connection.name), core.remote, failure.clone());
-    match core.respond(cx, &state.sk, &message.header, &[Payload::Notify(notify)]) {
-        Ok(()) if close => informational::gone(State::Established(state), core, cx, Some(failure)),
-        Ok(()) => State::Established(state),
-        Err(failure) => State::Established(state).close(core, cx, Some(failure)),
-    }
-}
-
-fn answer_request(state: &mut Established, core: &Core, cx: &mut Context<'_>, message: &Protected) -> Result<Answering, Fault> {
-    if message.form != Form::ChildSa {
-        return Err(Fault::NoMoreSas("the peer wants to rekey the IKE SA".into()));
-    }
-    if let Some(rekeyed) = notification(&message.payloads, |kind| kind == NotifyType::REKEY_SA) {
-        let known = rekeyed.child_spi().map(|spi| (spi, state.children.iter().any(|child| child.outbound == spi)));
-        return Err(match known {
-            Some((spi, false)) => Fault::NoSuchChild(spi),
-            _ => Fault::NoMoreSas("the peer wants to rekey a Child SA".into()),
-        });
-    }
-    let nonce = message.payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce.octets()) } else { None });
-    let nonce = nonce.ok_or_else(|| Fault::Syntax("the nonce is missing".into()))?;
-    let own = init::nonce(cx);
-    let offer = Offer { payloads: &message.payloads, nonces: [nonce, &own], shared: None, key_exchange: KeyExchange::Refused };
-    let Answer { child, mut payloads } = answer(core, cx, &state.sk, &state.authenticated, &offer)?;
-    payloads.extend(Nonce::new(own.clone()).map(Payload::Nonce));
-    let answering = Answering { child: child.id, header: message.header, payloads };
-    state.children.push(child);
-    Ok(answering)
 }
 
 /// The data plane has answered an Install.
@@ -301,26 +281,19 @@ pub(crate) fn on_installed(
     cx: &mut Context<'_>,
     id: ChildSaId,
     result: Result<(), String>,
-) -> State {
-    let Some(position) = state.children.iter().position(|child| child.id == id) else { return State::Established(state) };
-    let answering = state.answering.take_if(|answering| answering.child == id);
-    let response = match result {
-        Ok(()) => {
-            state.installed(core, cx, position);
-            answering.map(|answering| (answering.header, answering.payloads))
-        }
+) -> crate::v2::State {
+    let Some(position) = state.children.iter().position(|child| child.id == id) else { return crate::v2::State::Established(state) };
+    let installed = result.is_ok();
+    match result {
+        Ok(()) => state.installed(core, cx, position),
         Err(text) => {
             let child = state.children.remove(position);
-            state.install_failed(core, cx, &child, text, answering.is_some());
-            let refusal = alloc::vec![Payload::Notify(Notify::new(NotifyType::NO_ADDITIONAL_SAS, Vec::new()))];
-            answering.map(|answering| (answering.header, refusal))
+            let answering = state.answering.as_ref().is_some_and(|answering| answering.installs(id));
+            state.install_failed(core, cx, &child, text, answering);
         }
-    };
-    let sent = response.map(|(header, payloads)| core.respond(cx, &state.sk, &header, &payloads));
-    match sent {
-        Some(Err(failure)) => State::Established(state).close(core, cx, Some(failure)),
-        _ => State::Established(state),
     }
+    initiator::on_installed(&mut state, core, cx, id, installed);
+    responder::on_installed(state, core, cx, id, installed)
 }
 
 impl Established {
@@ -330,10 +303,13 @@ impl Established {
         if matches!(child.phase, ChildPhase::Installing { .. }) {
             child.phase = ChildPhase::Installed;
         }
-        child::in_use(cx, child, if wanted { Role::Initiator } else { Role::Responder });
-        let (id, policy) = (child.id, child.policy);
+        child::in_use(cx, child, child.role);
+        let (id, policy, ike_sa) = (child.id, child.policy, core.id);
         cx.shared.count("child_sas_installed");
-        cx.shared.event(Event::ChildSaInstalled { ike_sa: core.id, child: id });
+        match child.predecessor {
+            Some(old) => cx.shared.event(Event::ChildSaRekeyed { ike_sa, old, new: id }),
+            None => cx.shared.event(Event::ChildSaInstalled { ike_sa, child: id }),
+        }
         if wanted {
             core.wanted.retain(|wanted| *wanted != policy);
             cx.shared.child_installed(policy, core.id, id);

@@ -1,35 +1,38 @@
 //! An authenticated IKE SA: its Child SAs, its queue of operations, and who gets which message.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use ike_wire::ExchangeType;
+use ike_wire::rules::Form;
 use ipsec_types::ChildSaId;
 
 use crate::child::{Child, ChildPhase};
 use crate::context::{Context, LeasedSpi};
 use crate::error::{Failure, Fault};
-use crate::io::{Event, Output, RequestId};
+use crate::io::{Event, JobId, JobResult, Output, RequestId};
 use crate::orphan::Orphan;
 use crate::v2::auth::PeerAuthenticated;
-use crate::v2::create_child::{self, Answering, Requested};
+use crate::v2::create_child::{initiator, responder};
+use crate::v2::init::WantedChild;
 use crate::v2::sk::SkVerified;
-use crate::v2::{Core, Protected, Sk, State, Task, informational};
+use crate::v2::{Core, Protected, Sk, State, Task, informational, rekey_child};
 
 /// What an authenticated IKE SA has.
 pub(crate) struct Established {
     pub(crate) sk: Sk,
     pub(crate) authenticated: PeerAuthenticated,
     pub(crate) children: Vec<Child>,
-    /// The exchange whose request of ours is outstanding.
+    /// The operation of ours that is under way.
     pub(crate) active: Option<Active>,
-    /// The response that waits for the data plane.
+    /// The response that waits for a job or the data plane.
     pub(crate) answering: Option<Answering>,
 }
 
-/// An exchange of ours under way.
+/// An operation of ours under way: an exchange, and what goes before and after it.
 pub(crate) enum Active {
-    CreateChild(Requested),
+    CreateChild(Box<initiator::Creating>),
     DeleteChild {
         child: ChildSaId,
         request: Option<RequestId>,
@@ -38,6 +41,21 @@ pub(crate) enum Active {
     DeleteSpi(Option<LeasedSpi>),
     /// A sign of life.
     Probe,
+}
+
+/// A response of ours that is not ready.
+pub(crate) enum Answering {
+    /// A key exchange is being computed.
+    Agreeing(Box<responder::Agreeing>),
+    /// A Child SA is on its way into the data plane.
+    Installing(Box<responder::Installing>),
+}
+
+impl Answering {
+    /// Whether it waits for this Child SA.
+    pub(crate) fn installs(&self, id: ChildSaId) -> bool {
+        matches!(self, Self::Installing(installing) if installing.child == id)
+    }
 }
 
 impl Established {
@@ -54,20 +72,29 @@ impl Established {
         let position = self.children.iter().position(|child| child.id == id)?;
         let child = self.children.remove(position);
         if child.is_live() {
+            rekey_child::activate_successor(self, cx, id);
             cx.shared.output(Output::Retire { child: id, linger });
         }
+        rekey_child::reinstate(self, core, cx, &child);
         self.forget(core, cx, &child);
         Some(child)
     }
 
     /// All of them, for the end of the IKE SA.
     pub(crate) fn retire_all(&mut self, core: &mut Core, cx: &mut Context<'_>) {
-        let ids: Vec<ChildSaId> = self.children.iter().map(|child| child.id).collect();
-        for id in ids {
-            self.retire(core, cx, id, Duration::ZERO);
+        for child in core::mem::take(&mut self.children) {
+            if child.is_live() {
+                cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
+            }
+            self.forget(core, cx, &child);
         }
         match self.active.take() {
-            Some(Active::CreateChild(requested)) => cx.shared.return_spi(requested.wanted.spi),
+            Some(Active::CreateChild(creating)) => {
+                if creating.holds_spi() {
+                    cx.shared.return_spi(creating.wanted.spi);
+                }
+                rekey_child::overtaken(self, cx, creating.rekey);
+            }
             Some(Active::DeleteChild { request: Some(request), .. }) => cx.shared.terminated(request),
             Some(Active::DeleteSpi(Some(unused))) => cx.shared.return_spi(unused),
             _ => {}
@@ -116,7 +143,11 @@ impl Established {
 /// The peer asks.
 pub(crate) fn on_request(state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
     match message.header.exchange {
-        ExchangeType::CREATE_CHILD_SA => create_child::on_request(state, core, cx, message),
+        ExchangeType::CREATE_CHILD_SA if message.form == Form::ChildSa => responder::on_request(state, core, cx, message),
+        ExchangeType::CREATE_CHILD_SA => {
+            core.window.accepted();
+            responder::refuse(state, core, cx, &message.header, Fault::NoMoreSas("the peer wants to rekey the IKE SA".into()))
+        }
         ExchangeType::INFORMATIONAL => informational::on_request(state, core, cx, message),
         other => {
             let failure = Failure::from(Fault::Syntax(alloc::format!("{other} after authentication")));
@@ -130,7 +161,11 @@ pub(crate) fn on_request(state: Established, core: &mut Core, cx: &mut Context<'
 pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
     core.window.completed();
     match state.active.take() {
-        Some(Active::CreateChild(requested)) => create_child::on_response(&mut state, core, cx, &requested, message),
+        Some(Active::CreateChild(creating)) => {
+            if let Err(failure) = initiator::on_response(&mut state, core, cx, *creating, message) {
+                return State::Established(state).close(core, cx, Some(failure));
+            }
+        }
         Some(Active::DeleteChild { child, request }) => {
             state.retire(core, cx, child, Duration::ZERO);
             if let Some(request) = request {
@@ -143,19 +178,38 @@ pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Cont
     State::Established(state)
 }
 
+/// A job is done, for one side of an exchange or the other.
+pub(crate) fn on_job(mut state: Established, core: &mut Core, cx: &mut Context<'_>, id: JobId, result: JobResult) -> State {
+    if let Some(Answering::Agreeing(agreeing)) =
+        state.answering.take_if(|a| matches!(a, Answering::Agreeing(agreeing) if agreeing.job == id))
+    {
+        let JobResult::GeneratedAndAgreed(result) = result else { return State::Established(state) };
+        return responder::on_agreed(state, core, cx, *agreeing, result);
+    }
+    match state.active.take() {
+        Some(Active::CreateChild(creating)) => match initiator::on_job(&mut state, core, cx, *creating, id, result) {
+            Ok(()) => State::Established(state),
+            Err(failure) => State::Established(state).close(core, cx, Some(failure)),
+        },
+        other => {
+            state.active = other;
+            State::Established(state)
+        }
+    }
+}
+
 /// Begins the next operation, if none is under way (RFC 7296 section 2.3: a window of one).
 pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Context<'_>) -> State {
-    while !core.window.is_busy() {
+    while state.active.is_none() && !core.window.is_busy() {
         let Some(task) = core.tasks.pop_front() else { break };
         let begun = match task {
-            Task::CreateChild(index) => {
+            Task::CreateChild(_) | Task::RekeyChild { .. } => {
                 let Some(spi) = cx.shared.take_spi() else {
                     // It goes on when SPIs have come; what stands behind it waits too, but nothing of it is urgent.
                     core.tasks.push_front(task);
                     break;
                 };
-                begin_child(&mut state, core, cx, index, spi);
-                Ok(())
+                begin_child(&mut state, core, cx, task, spi)
             }
             // The peer may not know of it yet: first it is answered, then the SA is deleted.
             Task::DeleteChild { child, .. } if state.is_installing(child) => {
@@ -174,9 +228,10 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
     State::Established(state)
 }
 
-fn begin_child(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, index: usize, spi: LeasedSpi) {
-    if let Err(failure) = create_child::send_request(state, core, cx, index, spi) {
-        cx.shared.return_spi(spi);
-        state.cannot_create(core, cx, index, &failure);
+fn begin_child(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, task: Task, spi: LeasedSpi) -> Result<(), Failure> {
+    match task {
+        Task::RekeyChild { child, request } => rekey_child::begin(state, core, cx, child, request, spi),
+        Task::CreateChild(index) => initiator::begin(state, core, cx, WantedChild { index, spi }, None),
+        _ => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
 use crate::io::{Output, RequestId};
 use crate::v2::init::notification;
-use crate::v2::{Active, Core, Established, Protected, Sk, State};
+use crate::v2::{Active, Core, Established, Protected, Sk, State, rekey_child};
 
 /// The peer has been told that the IKE SA is gone, and has not answered yet.
 pub(crate) struct Deleting {
@@ -86,10 +86,12 @@ pub(crate) fn delete_child(
         return Ok(());
     };
     let spis = alloc::vec![child.inbound.value()];
-    if child.phase != ChildPhase::Lost {
+    let installed = child.phase != ChildPhase::Lost;
+    child.phase = ChildPhase::Deleting;
+    if installed {
+        rekey_child::activate_successor(state, cx, id);
         cx.shared.output(Output::Retire { child: id, linger: LINGER });
     }
-    child.phase = ChildPhase::Deleting;
     let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis });
     core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[payload])?;
     state.active = Some(Active::DeleteChild { child: id, request });

@@ -92,7 +92,7 @@ pub(crate) fn nonce(cx: &mut Context<'_>) -> Vec<u8> {
 /// Begins: the key pair comes first.
 pub(crate) fn start(core: &Core, cx: &mut Context<'_>, child: WantedChild) -> Result<State, (Failure, WantedChild)> {
     let provider = cx.shared.provider;
-    let offered = negotiate::offer_ike(&core.connection.proposals, &provider);
+    let offered = negotiate::offer_ike(&core.connection.proposals, None, &provider);
     let mut methods = offered.proposals.iter().flat_map(|proposal| &proposal.transforms).filter_map(|transform| transform.key_exchange());
     let Some(method) = methods.next() else {
         return Err((Failure::Local("no configured IKE proposal can be offered: the algorithms are not available".into()), child));
@@ -125,7 +125,7 @@ fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private
     let provider = cx.shared.provider;
     let mut payloads = Vec::new();
     payloads.extend(attempt.cookie.as_ref().map(|cookie| Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone()))));
-    payloads.push(Payload::Sa(negotiate::offer_ike(&core.connection.proposals, &provider)));
+    payloads.push(Payload::Sa(negotiate::offer_ike(&core.connection.proposals, None, &provider)));
     payloads.push(Payload::KeyExchange(KeyExchange::new(attempt.method, public.clone())));
     payloads.extend(Nonce::new(attempt.nonce.clone()).map(Payload::Nonce));
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
@@ -185,7 +185,7 @@ fn on_other_group(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, i
     let named = notification(&incoming.message.payloads, |kind| kind == NotifyType::INVALID_KE_PAYLOAD)
         .and_then(|notify| notify.data.as_slice().try_into().ok())
         .and_then(|octets| KeyExchangeMethod::from_id(u16::from_be_bytes(octets), None));
-    let offered = negotiate::offer_ike(&core.connection.proposals, &cx.shared.provider);
+    let offered = negotiate::offer_ike(&core.connection.proposals, None, &cx.shared.provider);
     let is_offered = |method| offered.proposals.iter().flat_map(|p| &p.transforms).any(|t| t.key_exchange() == Some(method));
     match named.filter(|method| is_offered(*method)) {
         // The network has repeated what was followed already.

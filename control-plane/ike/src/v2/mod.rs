@@ -18,12 +18,14 @@ pub(crate) mod auth;
 pub(crate) mod common;
 pub(crate) mod cookie;
 pub(crate) mod create_child;
-mod established;
+pub(crate) mod established;
+mod hurdles;
 pub(crate) mod informational;
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod nat;
 pub(crate) mod receive;
+pub(crate) mod rekey_child;
 mod sk;
 
 use core::time::Duration;
@@ -114,6 +116,7 @@ impl IkeSa {
             (State::Responding(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
                 init::on_responded(state, core, cx, result)
             }
+            (State::Established(state), result) => established::on_job(state, core, cx, id, result),
             (state, _) => state,
         };
         Self { core: self.core, state }.go_on(cx)
@@ -144,6 +147,7 @@ impl IkeSa {
             Due::Repeat(octets) => self.core.repeat_request(cx, octets),
             Due::Nothing => {}
         }
+        self.core.queue_due(cx.now);
         if let State::Established(_) = self.state
             && self.core.probe_due().is_some_and(|at| at <= cx.now)
         {
@@ -208,7 +212,8 @@ impl IkeSa {
     /// When the clock is next needed.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let probe = if let State::Established(_) = self.state { self.core.probe_due() } else { None };
-        [self.core.window.deadline(), self.expires(), probe].into_iter().flatten().min()
+        let later = self.core.later.iter().map(|(at, _)| *at).min();
+        [self.core.window.deadline(), self.expires(), probe, later].into_iter().flatten().min()
     }
 
     /// The clock stood still for `pause`.

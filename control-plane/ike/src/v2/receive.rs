@@ -47,7 +47,9 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
     };
     let header = incoming.header();
     let arrival = core.window.classify(&header);
-    if arrival == Arrival::Stale || rules::check_protected(&header, &incoming.message.payloads).is_err() {
+    // With a window of one the peer cannot ask anything new before it is answered (section 2.3).
+    let busy = matches!(&state, State::Established(state) if state.answering.is_some()) && arrival == Arrival::Request;
+    if busy || arrival == Arrival::Stale || rules::check_protected(&header, &incoming.message.payloads).is_err() {
         cx.shared.count("messages_ignored");
         return state;
     }

@@ -89,6 +89,9 @@ impl Network {
 pub struct FakeDataPlane {
     pub installed: BTreeMap<ChildSaId, ChildSa>,
     pub retired: Vec<ChildSaId>,
+    pub activated: Vec<ChildSaId>,
+    /// How long the inbound half of what was retired may still receive.
+    pub lingers: BTreeMap<ChildSaId, Duration>,
     /// When outbound halves begin to carry packets.
     active_from: BTreeMap<ChildSaId, Instant>,
     /// Until when retired inbound halves linger.
@@ -319,10 +322,15 @@ impl Pair {
                 }
                 return Some(Input::Installed { child, result });
             }
-            Output::Activate(child) => _ = data_plane.active_from.insert(child, now),
+            Output::Activate(child) => {
+                assert!(data_plane.installed.contains_key(&child), "{child} is activated but not installed");
+                data_plane.activated.push(child);
+                data_plane.active_from.insert(child, now);
+            }
             Output::Retarget { child, remote, .. } => data_plane.retargets.push((child, remote)),
             Output::Retire { child, linger } => {
                 assert!(!data_plane.retired.contains(&child), "{child} is retired twice");
+                data_plane.lingers.insert(child, linger);
                 if let Some(sa) = data_plane.installed.remove(&child) {
                     data_plane.lingering.insert(sa.inbound_spi, now + linger);
                 }
@@ -473,6 +481,26 @@ impl Pair {
         request
     }
 
+    pub fn rekey(&mut self, side: Side, target: Target) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.input(side, Input::Command(Command::Rekey { request, target }));
+        request
+    }
+
+    /// The data plane reports that the only Child SA has reached a soft limit.
+    pub fn soft_expire(&mut self, side: Side) {
+        let child = self.only_child(side);
+        self.input(side, Input::Dataplane(Dataplane::SoftExpire(child)));
+    }
+
+    /// The only Child SA that is installed.
+    pub fn only_child(&mut self, side: Side) -> ChildSaId {
+        let installed: Vec<_> = self.gateway(side).data_plane.installed.keys().copied().collect();
+        let [child] = installed[..] else { panic!("{} Child SAs", installed.len()) };
+        child
+    }
+
     pub fn terminate(&mut self, side: Side, target: Target) -> RequestId {
         self.requests += 1;
         let request = RequestId(self.requests);
@@ -524,7 +552,7 @@ impl Pair {
             assert_eq!(ours.sequence_numbers, theirs.sequence_numbers);
             assert_eq!(ours.encapsulation.is_some(), theirs.encapsulation.is_some());
             let parked = |sa: &ChildSa| matches!(sa.activation, Activation::Parked { .. });
-            assert!(parked(ours) != parked(theirs), "exactly the responder's outbound SA is parked");
+            assert!(parked(ours) || parked(theirs), "the responder's outbound SA is parked, and in a collision the initiator's too");
         }
         count
     }

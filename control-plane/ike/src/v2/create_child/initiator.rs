@@ -1,0 +1,316 @@
+//! CREATE_CHILD_SA for a new or rekeyed Child SA, as its initiator.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use ike_wire::rules::Form;
+use ike_wire::{ExchangeType, KeyExchange as KePayload, Nonce, NotifyType, Payload, Protocol};
+use ipsec_types::{ChildSaId, KeyExchangeMethod, Secret};
+
+use super::{Accepted, Replaces, Seed, accept, check, give_back, parts, refusal};
+use crate::child::ChildPhase;
+use crate::context::Context;
+use crate::diagnosis::{self, Asked};
+use crate::error::Failure;
+use crate::io::{Job, JobId, JobResult};
+use crate::negotiate::{self, KeyExchange};
+use crate::provider::{CryptoError, PrivateKey};
+use crate::v2::init::{self, WantedChild, notification};
+use crate::v2::rekey_child::{self, Rekey};
+use crate::v2::{Active, Core, Established, Protected, Task};
+
+/// An exchange of ours, from the first thought of it until the Child SA is in the data plane.
+pub(crate) struct Creating {
+    pub(crate) wanted: WantedChild,
+    pub(crate) rekey: Option<Rekey>,
+    nonce: Vec<u8>,
+    /// That of KEi.
+    method: Option<KeyExchangeMethod>,
+    /// INVALID_KE_PAYLOAD seen so far.
+    detours: u8,
+    stage: Stage,
+}
+
+enum Stage {
+    /// A key pair is being made.
+    Generating(JobId),
+    /// The request is out.
+    Requested(Option<Box<dyn PrivateKey>>),
+    /// The shared secret is being computed.
+    Agreeing { job: JobId, accepted: Accepted, responder_nonce: Vec<u8> },
+    /// The data plane has not answered yet.
+    Installing(Born),
+    /// What comes of the peer's rekeying of the same SA is not known yet.
+    Installed(Born),
+}
+
+/// Our new Child SA.
+pub(crate) struct Born {
+    pub(crate) child: ChildSaId,
+    /// The lower of the two nonces it was made with.
+    pub(crate) lowest: Vec<u8>,
+}
+
+/// INVALID_KE_PAYLOAD that are followed before we give up.
+const MOST_DETOURS: u8 = 3;
+
+impl Creating {
+    /// Whether our Child SA is installed, and only the outcome of the peer's rekeying is missing.
+    pub(crate) const fn is_installed(&self) -> bool {
+        matches!(self.stage, Stage::Installed(_))
+    }
+
+    /// Whether an inbound SPI is taken that no SA of ours has.
+    pub(crate) const fn holds_spi(&self) -> bool {
+        matches!(self.stage, Stage::Generating(_) | Stage::Requested(_) | Stage::Agreeing { .. })
+    }
+
+    /// The rekeying and its new Child SA, where that is installed.
+    pub(crate) fn into_installed(self) -> Option<(Rekey, Born)> {
+        match (self.rekey, self.stage) {
+            (Some(rekey), Stage::Installed(born)) => Some((rekey, born)),
+            _ => None,
+        }
+    }
+}
+
+/// Begins: where a key exchange is offered, the key pair comes first.
+pub(crate) fn begin(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    wanted: WantedChild,
+    rekey: Option<Rekey>,
+) -> Result<(), Failure> {
+    let available = cx.shared.provider.methods();
+    let key_exchange = KeyExchange::Own { sent: None, available: &available };
+    let proposals = core.connection.child(wanted.index).map(|configured| &configured.proposals[..]).unwrap_or_default();
+    let offered = negotiate::offer_esp(proposals, wanted.spi.spi, key_exchange);
+    let method = offered.proposals.iter().flat_map(|proposal| &proposal.transforms).find_map(|transform| transform.key_exchange());
+    let nothing = offered.proposals.is_empty();
+    let creating = Creating { wanted, rekey, nonce: init::nonce(cx), method, detours: 0, stage: Stage::Requested(None) };
+    if nothing {
+        let failure = Failure::Local("no configured ESP proposal can be offered: the algorithms are not available".into());
+        failed(state, core, cx, creating, failure, false);
+        return Ok(());
+    }
+    prepare(state, core, cx, creating)
+}
+
+fn prepare(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, creating: Creating) -> Result<(), Failure> {
+    let Some(method) = creating.method else { return send_request(state, core, cx, creating, None) };
+    let job = cx.shared.job(core.id, Job::Generate { method });
+    wait(state, Creating { stage: Stage::Generating(job), ..creating });
+    Ok(())
+}
+
+fn wait(state: &mut Established, creating: Creating) {
+    state.active = Some(Active::CreateChild(Box::new(creating)));
+}
+
+/// `HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr}  -->`
+fn send_request(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    creating: Creating,
+    key: Option<(Box<dyn PrivateKey>, Vec<u8>)>,
+) -> Result<(), Failure> {
+    let mut payloads = Vec::new();
+    if let Some(rekey) = &creating.rekey {
+        let old = state.children.iter().find(|child| child.id == rekey.old && child.phase == ChildPhase::Installed);
+        let Some(old) = old else {
+            // The peer has deleted or replaced it in the meantime.
+            cx.shared.return_spi(creating.wanted.spi);
+            rekey_child::overtaken(state, cx, creating.rekey);
+            return Ok(());
+        };
+        payloads.push(Payload::Notify(ike_wire::Notify::about(Protocol::ESP, old.inbound, NotifyType::REKEY_SA)));
+    }
+    let Some(configured) = core.connection.child(creating.wanted.index) else {
+        failed(state, core, cx, creating, Failure::Local("no such child".into()), false);
+        return Ok(());
+    };
+    let available = cx.shared.provider.methods();
+    let key_exchange = KeyExchange::Own { sent: None, available: &available };
+    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, creating.wanted.spi.spi, key_exchange)));
+    payloads.extend(Nonce::new(creating.nonce.clone()).map(Payload::Nonce));
+    let (private, public) = key.unzip();
+    payloads.extend(creating.method.zip(public).map(|(method, public)| Payload::KeyExchange(KePayload::new(method, public))));
+    payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
+    payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));
+    core.request(cx, &state.sk, ExchangeType::CREATE_CHILD_SA, &payloads)?;
+    wait(state, Creating { stage: Stage::Requested(private), ..creating });
+    Ok(())
+}
+
+/// A job is done.
+pub(crate) fn on_job(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    creating: Creating,
+    id: JobId,
+    result: JobResult,
+) -> Result<(), Failure> {
+    match (creating.stage, result) {
+        (Stage::Generating(job), JobResult::Generated(result)) if job == id => {
+            let creating = Creating { stage: Stage::Requested(None), ..creating };
+            match result {
+                Ok(key) => return send_request(state, core, cx, creating, Some(key)),
+                Err(error) => failed(state, core, cx, creating, Failure::Local(error.to_string()), false),
+            }
+        }
+        (Stage::Agreeing { job, accepted, responder_nonce }, JobResult::Agreed(result)) if job == id => {
+            let creating = Creating { stage: Stage::Requested(None), ..creating };
+            match result {
+                Ok(shared) => install(state, core, cx, creating, accepted, &responder_nonce, Some(&shared)),
+                Err(error @ CryptoError::PublicValue) => {
+                    failed(state, core, cx, creating, Failure::PeerMisbehaved(error.to_string()), true);
+                }
+                Err(error) => failed(state, core, cx, creating, Failure::Local(error.to_string()), true),
+            }
+        }
+        (stage, _) => wait(state, Creating { stage, ..creating }),
+    }
+    Ok(())
+}
+
+/// `<--  HDR, SK {SA, Nr, [KEr,] TSi, TSr}`, another method, or a refusal.
+pub(crate) fn on_response(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    creating: Creating,
+    message: &Protected,
+) -> Result<(), Failure> {
+    let Stage::Requested(private) = creating.stage else { return Ok(()) };
+    let creating = Creating { stage: Stage::Requested(None), ..creating };
+    if message.form == Form::OtherGroup {
+        return on_other_group(state, core, cx, creating, message);
+    }
+    let payloads = &message.payloads;
+    let read = match refusal(core, &creating.wanted, payloads) {
+        Some(refusal) => Err(refusal),
+        None => read_answer(core, cx, &creating, payloads, private),
+    };
+    match read {
+        Ok((accepted, responder_nonce, None)) => install(state, core, cx, creating, accepted, &responder_nonce, None),
+        Ok((accepted, responder_nonce, Some(agree))) => {
+            let job = cx.shared.job(core.id, agree);
+            wait(state, Creating { stage: Stage::Agreeing { job, accepted, responder_nonce }, ..creating });
+        }
+        Err(failure) => failed(state, core, cx, creating, failure, parts(payloads).is_some()),
+    }
+    Ok(())
+}
+
+/// The answer, its nonce, and what is to be computed.
+fn read_answer(
+    core: &Core,
+    cx: &Context<'_>,
+    creating: &Creating,
+    payloads: &[Payload],
+    private: Option<Box<dyn PrivateKey>>,
+) -> Result<(Accepted, Vec<u8>, Option<Job>), Failure> {
+    let available = cx.shared.provider.methods();
+    let key_exchange = KeyExchange::Own { sent: creating.method, available: &available };
+    let accepted = check(core, cx, &creating.wanted, payloads, key_exchange)?;
+    let nonce = payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce.octets()) } else { None });
+    let nonce = nonce.ok_or_else(|| Failure::PeerMisbehaved("an answer without nonce".into()))?.to_vec();
+    let Some(method) = accepted.suite.method else { return Ok((accepted, nonce, None)) };
+    let ke = payloads.iter().find_map(|payload| if let Payload::KeyExchange(ke) = payload { Some(ke) } else { None });
+    let ke = ke.filter(|ke| creating.method == Some(method) && ke.method() == Some(method));
+    let (ke, private) = ke.zip(private).ok_or_else(|| Failure::PeerMisbehaved("an answer with another key exchange than ours".into()))?;
+    Ok((accepted, nonce, Some(Job::Agree { private, peer_public: ke.data.clone() })))
+}
+
+/// Section 1.3: the responder names the method it wants; it must be one we offer.
+fn on_other_group(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    creating: Creating,
+    message: &Protected,
+) -> Result<(), Failure> {
+    let named = notification(&message.payloads, |kind| kind == NotifyType::INVALID_KE_PAYLOAD)
+        .and_then(|notify| notify.data.as_slice().try_into().ok())
+        .and_then(|octets| KeyExchangeMethod::from_id(u16::from_be_bytes(octets), None));
+    let available = cx.shared.provider.methods();
+    let configured = core.connection.child(creating.wanted.index).map(|child| &child.proposals[..]).unwrap_or_default();
+    let is_offered = |method: &KeyExchangeMethod| configured.iter().any(|proposal| proposal.key_exchange().contains(method));
+    let usable = named.filter(|method| available.contains(method) && is_offered(method) && creating.method != Some(*method));
+    match usable.filter(|_| creating.detours < MOST_DETOURS) {
+        Some(method) => prepare(state, core, cx, Creating { method: Some(method), detours: creating.detours + 1, ..creating }),
+        None => {
+            let asked = core.connection.child(creating.wanted.index).map_or(Asked::Nothing, Asked::Child);
+            let failure = diagnosis::refused(&core.connection, NotifyType::INVALID_KE_PAYLOAD, asked);
+            failed(state, core, cx, creating, failure, false);
+            Ok(())
+        }
+    }
+}
+
+fn install(
+    state: &mut Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    creating: Creating,
+    accepted: Accepted,
+    responder_nonce: &[u8],
+    shared: Option<&Secret>,
+) {
+    let seed = Seed { nonces: [&creating.nonce, responder_nonce], shared };
+    let rekey = creating.rekey.as_ref();
+    let replaces = Replaces { child: rekey.map(|rekey| rekey.old), contested: rekey.is_some_and(|rekey| rekey.theirs.is_some()) };
+    match accept(core, cx, (&state.sk, &state.authenticated), &creating.wanted, accepted, seed, replaces) {
+        Ok(child) => {
+            let lowest = creating.nonce.as_slice().min(responder_nonce).to_vec();
+            let born = Born { child: child.id, lowest };
+            state.children.push(child);
+            wait(state, Creating { stage: Stage::Installing(born), ..creating });
+        }
+        Err(failure) => failed(state, core, cx, creating, failure, true),
+    }
+}
+
+/// The data plane has answered an Install, perhaps ours.
+pub(crate) fn on_installed(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, id: ChildSaId, installed: bool) {
+    let ours = |active: &mut Active| matches!(active, Active::CreateChild(creating) if matches!(&creating.stage, Stage::Installing(born) if born.child == id));
+    let Some(Active::CreateChild(creating)) = state.active.take_if(ours) else { return };
+    let creating = *creating;
+    let (Stage::Installing(born), Some(rekey)) = (creating.stage, creating.rekey) else {
+        core.hurdles.passed();
+        return;
+    };
+    if !installed {
+        let failure = Failure::Local("the data plane refused the new Child SA".into());
+        return rekey_child::failed(state, core, cx, rekey, failure);
+    }
+    core.hurdles.passed();
+    if rekey.is_undecided() {
+        let creating = Creating { stage: Stage::Installed(born), rekey: Some(rekey), ..creating };
+        return wait(state, creating);
+    }
+    rekey_child::settle(state, core, cx, rekey, &born);
+}
+
+/// There will be no Child SA. `answered`: the peer has one.
+fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, creating: Creating, failure: Failure, answered: bool) {
+    give_back(core, cx, &creating.wanted, answered);
+    if let Some(rekey) = creating.rekey {
+        return rekey_child::failed(state, core, cx, rekey, failure);
+    }
+    let index = creating.wanted.index;
+    if failure.is_refusal(NotifyType::TEMPORARY_FAILURE) {
+        return core.ask_later(cx, Task::CreateChild(index));
+    }
+    cx.fail(Some(&core.connection.name), core.remote, failure.clone());
+    match failure {
+        Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::NO_ADDITIONAL_SAS, _) => {
+            state.cannot_create(core, cx, index, &failure)
+        }
+        failure => core.wanted_child_failed(cx, index, &failure),
+    }
+}

@@ -1,0 +1,169 @@
+//! CREATE_CHILD_SA for a new or rekeyed Child SA, as its responder.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use ike_wire::{Header, KeyExchange as KePayload, Nonce, Notify, NotifyType, Payload};
+use ipsec_types::{ChildSaId, KeyExchangeMethod, Secret};
+
+use super::{Answer, Choice, Seed, answer, choose};
+use crate::context::Context;
+use crate::error::{Failure, Fault, Phase, Reaction};
+use crate::io::{Job, JobId};
+use crate::negotiate::KeyExchange;
+use crate::provider::CryptoError;
+use crate::v2::established::Answering;
+use crate::v2::{Core, Established, Protected, State, Task, informational, init, rekey_child};
+
+/// A request whose key exchange is being computed.
+pub(crate) struct Agreeing {
+    pub(crate) job: JobId,
+    header: Header,
+    choice: Choice,
+    method: KeyExchangeMethod,
+    nonces: [Vec<u8>; 2],
+    replaces: Option<ChildSaId>,
+}
+
+/// A response that waits for the data plane.
+pub(crate) struct Installing {
+    pub(crate) child: ChildSaId,
+    header: Header,
+    payloads: Vec<Payload>,
+    replaces: Option<ChildSaId>,
+    lowest: Vec<u8>,
+}
+
+/// The peer asks for a Child SA.
+pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    if !cx.shared.can_install() {
+        cx.shared.lease_spis();
+        cx.shared.count("messages_ignored");
+        return State::Established(state);
+    }
+    core.window.accepted();
+    match consider(&mut state, core, cx, message) {
+        Ok(()) => State::Established(state),
+        Err(fault) => refuse(state, core, cx, &message.header, fault),
+    }
+}
+
+fn consider(state: &mut Established, core: &Core, cx: &mut Context<'_>, message: &Protected) -> Result<(), Fault> {
+    if core.tasks.contains(&Task::DeleteIkeSa) {
+        return Err(Fault::Temporary("the IKE SA is about to be deleted".into()));
+    }
+    let payloads = &message.payloads;
+    let replaces = rekey_child::replaced(state, payloads)?;
+    let only = match replaces {
+        Some(old) => {
+            Some(rekey_child::index(state, core, old).ok_or_else(|| Fault::NoMoreSas("the child is not configured any more".into()))?)
+        }
+        None => None,
+    };
+    let nonce = payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce.octets()) } else { None });
+    let nonce = nonce.ok_or_else(|| Fault::Syntax("the nonce is missing".into()))?;
+    let ke = payloads.iter().find_map(|payload| if let Payload::KeyExchange(ke) = payload { Some(ke) } else { None });
+    let (sent, available) = (ke.and_then(KePayload::method), cx.shared.provider.methods());
+    let choice = choose(&core.connection.children, payloads, only, KeyExchange::Own { sent, available: &available })?;
+    let nonces = [nonce.to_vec(), init::nonce(cx)];
+    match (choice.chosen.suite.method, ke) {
+        (Some(method), Some(ke)) if sent == Some(method) => {
+            let job = cx.shared.job(core.id, Job::GenerateAndAgree { method, peer_public: ke.data.clone() });
+            state.answering =
+                Some(Answering::Agreeing(Box::new(Agreeing { job, header: message.header, choice, method, nonces, replaces })));
+        }
+        (Some(method), _) => return Err(Fault::Method(method)),
+        (None, _) => install(state, core, cx, message.header, choice, &nonces, None, replaces)?,
+    }
+    if let Some(old) = replaces {
+        rekey_child::noticed(state, old);
+    }
+    Ok(())
+}
+
+/// The key exchange is computed.
+pub(crate) fn on_agreed(
+    mut state: Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    agreeing: Agreeing,
+    result: Result<(Vec<u8>, Secret), CryptoError>,
+) -> State {
+    let Agreeing { header, choice, method, nonces, replaces, .. } = agreeing;
+    let fault = match result {
+        Ok((public, shared)) => install(&mut state, core, cx, header, choice, &nonces, Some((method, public, shared)), replaces).err(),
+        Err(error @ CryptoError::PublicValue) => Some(Fault::Syntax(error.to_string())),
+        Err(error) => Some(Fault::NoMoreSas(error.to_string())),
+    };
+    let Some(fault) = fault else { return State::Established(state) };
+    if let Some(old) = replaces {
+        rekey_child::answered(&mut state, core, cx, old, None);
+    }
+    refuse(state, core, cx, &header, fault)
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything an answer is made of, in two callers of one file")]
+fn install(
+    state: &mut Established,
+    core: &Core,
+    cx: &mut Context<'_>,
+    header: Header,
+    choice: Choice,
+    nonces: &[Vec<u8>; 2],
+    key: Option<(KeyExchangeMethod, Vec<u8>, Secret)>,
+    replaces: Option<ChildSaId>,
+) -> Result<(), Fault> {
+    let [initiator, responder] = nonces;
+    let seed = Seed { nonces: [initiator, responder], shared: key.as_ref().map(|(_, _, shared)| shared) };
+    let Answer { child, mut payloads } = answer(core, cx, &state.sk, &state.authenticated, choice, seed, replaces)?;
+    // SA, Nr, [KEr,] TSi, TSr
+    let selectors = payloads.split_off(1);
+    payloads.extend(Nonce::new(responder.clone()).map(Payload::Nonce));
+    payloads.extend(key.map(|(method, public, _)| Payload::KeyExchange(KePayload::new(method, public))));
+    payloads.extend(selectors);
+    let lowest = initiator.min(responder).clone();
+    state.answering = Some(Answering::Installing(Box::new(Installing { child: child.id, header, payloads, replaces, lowest })));
+    state.children.push(child);
+    Ok(())
+}
+
+/// The data plane has answered an Install, perhaps the one that the peer waits for.
+pub(crate) fn on_installed(mut state: Established, core: &mut Core, cx: &mut Context<'_>, id: ChildSaId, installed: bool) -> State {
+    let ours = |answering: &mut Answering| matches!(answering, Answering::Installing(installing) if installing.child == id);
+    let Some(Answering::Installing(installing)) = state.answering.take_if(ours) else { return State::Established(state) };
+    let Installing { header, mut payloads, replaces, lowest, .. } = *installing;
+    if !installed {
+        payloads = alloc::vec![Payload::Notify(Notify::new(NotifyType::NO_ADDITIONAL_SAS, Vec::new()))];
+    }
+    if let Err(failure) = core.respond(cx, &state.sk, &header, &payloads) {
+        return State::Established(state).close(core, cx, Some(failure));
+    }
+    if let Some(old) = replaces {
+        rekey_child::answered(&mut state, core, cx, old, installed.then_some((id, lowest)));
+    }
+    State::Established(state)
+}
+
+/// The answer to what cannot be had.
+pub(crate) fn refuse(state: Established, core: &mut Core, cx: &mut Context<'_>, header: &Header, fault: Fault) -> State {
+    let reaction = fault.reaction(Phase::Established);
+    // Requests that cross are nobody's fault.
+    let crossed = matches!(fault, Fault::Temporary(_) | Fault::NoSuchChild(_) | Fault::Method(_));
+    let failure = Failure::from(fault);
+    if crossed {
+        cx.shared.count("requests_refused_for_now");
+    } else {
+        cx.fail(Some(&core.connection.name), core.remote, failure.clone());
+    }
+    let (notify, close) = match reaction {
+        Reaction::Notify(notify) => (notify, false),
+        Reaction::NotifyAndClose(notify) => (notify, true),
+        Reaction::Silence => return State::Established(state),
+    };
+    match core.respond(cx, &state.sk, header, &[Payload::Notify(notify)]) {
+        Ok(()) if close => informational::gone(State::Established(state), core, cx, Some(failure)),
+        Ok(()) => State::Established(state),
+        Err(failure) => State::Established(state).close(core, cx, Some(failure)),
+    }
+}

@@ -1,0 +1,67 @@
+//! Operations that did not come about, and when to try them again (RFC 7296 section 2.25).
+
+use core::time::Duration;
+
+use ipsec_types::Instant;
+
+use crate::context::Context;
+use crate::v2::{Core, Task};
+
+/// Operations of one IKE SA that did not come about: tried again not at once, but one or more times over several minutes.
+#[derive(Debug, Default)]
+pub(crate) struct Hurdles {
+    /// In a row.
+    count: u32,
+    since: Option<Instant>,
+}
+
+/// The first wait after a TEMPORARY_FAILURE, doubled each time.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// "If a peer continues to receive TEMPORARY_FAILURE on the same IKE SA after several minutes, it SHOULD conclude that the state
+/// information is out of sync and close the IKE SA."
+const PATIENCE: Duration = Duration::from_secs(240);
+
+impl Hurdles {
+    /// An operation has come about.
+    pub(crate) fn passed(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How long to wait, with up to half as much again, so that two peers do not meet again.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Duration {
+        let wait = FIRST_WAIT.saturating_mul(1 << self.count.min(5)).min(LONGEST_WAIT);
+        self.count = self.count.saturating_add(1);
+        wait + cx.up_to(wait / 2)
+    }
+
+    /// The clock stood still for `pause`.
+    pub(crate) fn shift(&mut self, pause: Duration) {
+        self.since = self.since.map(|since| since + pause);
+    }
+}
+
+impl Core {
+    /// The peer has answered TEMPORARY_FAILURE.
+    pub(crate) fn ask_later(&mut self, cx: &mut Context<'_>, task: Task) {
+        let since = *self.hurdles.since.get_or_insert(cx.now);
+        if cx.now.since(since) > PATIENCE {
+            self.make_way();
+        }
+        self.try_later(cx, task);
+    }
+
+    /// Tries a task again after a while.
+    pub(crate) fn try_later(&mut self, cx: &mut Context<'_>, task: Task) {
+        let at = cx.now + self.hurdles.wait(cx);
+        self.later.push((at, task));
+    }
+
+    /// The IKE SA cannot do what is needed of it: it makes way for a new one.
+    pub(crate) fn make_way(&mut self) {
+        self.failed = true;
+        if !self.tasks.contains(&Task::DeleteIkeSa) {
+            self.tasks.push_front(Task::DeleteIkeSa);
+        }
+    }
+}
