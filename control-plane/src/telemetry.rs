@@ -239,12 +239,13 @@ fn list<T: ToString>(items: &[T]) -> String {
 
 fn trace_record(trace: Trace) -> TraceRecord {
     let record = match trace.record {
-        Record::Message { outbound, local, remote, title, payloads, octets, retransmission } => {
+        Record::Message { outbound, local, remote, title, header, payloads, octets, retransmission } => {
             trace_record::Record::Message(trace_record::Message {
                 outbound,
                 local: local.to_string(),
                 remote: remote.to_string(),
                 title,
+                header: header.into_iter().map(field).collect(),
                 payloads: payloads.into_iter().map(payload).collect(),
                 octets: u32::try_from(octets).unwrap_or(u32::MAX),
                 retransmission,
@@ -300,9 +301,9 @@ mod tests {
         let mut journal = Journal::new();
         let mut events = journal.watch();
         let address = "192.0.2.9:500".parse().unwrap();
-        let (title, payloads) = ("IKE_SA_INIT request 0".to_owned(), Vec::new());
+        let (title, header, payloads) = ("IKE_SA_INIT request 0".to_owned(), Vec::new(), Vec::new());
         let record =
-            Record::Message { outbound: false, local: address, remote: address, title, payloads, octets: 1, retransmission: false };
+            Record::Message { outbound: false, local: address, remote: address, title, header, payloads, octets: 1, retransmission: false };
         let message = |responder_spi| Trace { connection: None, initiator_spi: None, responder_spi, record: record.clone() };
         let failure = Failure::Malformed("ü".repeat(70_000));
         let failed = Event::NegotiationFailed { connection: None, remote: address, failure };

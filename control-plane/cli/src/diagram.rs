@@ -76,7 +76,9 @@ impl Diagram {
         for line in payload_lines(payloads) {
             out.push_str(&lifeline(&line));
         }
-        if self.fields {
+        if self.fields && !message.retransmission {
+            out.push_str(&lifeline("  HDR"));
+            draw_fields(&message.header, 2, out);
             for payload in payloads {
                 out.push_str(&lifeline(&format!("  {}", payload.name)));
                 draw_fields(&payload.fields, 2, out);
@@ -178,6 +180,7 @@ mod tests {
             payloads,
             octets: 248,
             retransmission: false,
+            header: vec![],
         };
         TraceRecord { record: Some(Record::Message(message)), ..TraceRecord::default() }
     }

@@ -27,6 +27,11 @@ struct Document<'a> {
 }
 
 impl Failure {
+    /// Something on this side of the socket.
+    pub(crate) fn local(summary: String) -> Self {
+        Self::Refused(v1::Failure { reason: "LOCAL".to_owned(), summary, ..v1::Failure::default() })
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Output(error) if is_enough(error) => ExitCode::SUCCESS,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use culvert_proto::control::v1::{
-    ChildSa, Failure, IkeSa, InitiateResponse, ListSasResponse, StatsResponse, TerminateResponse, VersionResponse, WatchEvent,
+    ChildSa, Failure, IkeSa, InitiateResponse, ListSasResponse, PoliciesResponse, Port, PortsResponse, StatsResponse, TerminateResponse,
+    VersionResponse, WatchEvent, Worker, WorkersResponse,
 };
 use serde::Serialize;
 
@@ -61,19 +62,134 @@ fn describe_ike_sa(sa: &IkeSa) -> String {
     )
 }
 
+/// Child SAs, each with what its IKE SA is.
+pub(crate) fn children(out: &mut impl Write, format: Format, answer: &ListSasResponse) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Listed<'a> {
+        connection: &'a str,
+        ike_sa: u64,
+        #[serde(flatten)]
+        child: &'a ChildSa,
+    }
+    #[derive(Serialize)]
+    struct Document<'a> {
+        child_sas: Vec<Listed<'a>>,
+    }
+    let both = || answer.ike_sas.iter().flat_map(|sa| sa.child_sas.iter().map(move |child| (sa, child)));
+    if format == Format::Json {
+        let listed = both().map(|(sa, child)| Listed { connection: &sa.connection, ike_sa: sa.id, child });
+        return json(out, &Document { child_sas: listed.collect() });
+    }
+    let mut table = plain_table(&CHILD_HEADER);
+    let mut none = true;
+    for (sa, child) in both() {
+        none = false;
+        table.add_row(child_row(format!("{}/{}", sa.connection, child.name), child));
+    }
+    if none { writeln!(out, "no Child SAs") } else { writeln!(out, "{table}") }
+}
+
+const CHILD_HEADER: [&str; 9] = ["CHILD", "ID", "STATE", "SPI IN/OUT", "TRAFFIC", "ESP", "AGE", "IN", "OUT"];
+
+/// The Child SAs of an IKE SA, indented under it.
 fn child_table(children: &[ChildSa]) -> Table {
-    let mut table = plain_table(&["  CHILD", "ID", "STATE", "SPI IN/OUT", "TRAFFIC", "ESP", "AGE", "IN", "OUT"]);
+    let mut header = CHILD_HEADER;
+    header[0] = "  CHILD";
+    let mut table = plain_table(&header);
     for child in children {
+        table.add_row(child_row(format!("  {}", child.name), child));
+    }
+    table
+}
+
+fn child_row(name: String, child: &ChildSa) -> Vec<String> {
+    vec![
+        name,
+        format!("{}", child.id),
+        child.state.clone(),
+        format!("{:08x}/{:08x}", child.inbound_spi, child.outbound_spi),
+        traffic(&child.local_selectors, &child.remote_selectors),
+        format!("{} {}", child.proposal, child.encapsulation),
+        age(child.age_ms),
+        format!("{} pkts {} B", child.inbound_packets, child.inbound_octets),
+        format!("{} pkts {} B", child.outbound_packets, child.outbound_octets),
+    ]
+}
+
+fn traffic(local: &[String], remote: &[String]) -> String {
+    format!("{} === {}", local.join(" "), remote.join(" "))
+}
+
+pub(crate) fn policies(out: &mut impl Write, format: Format, answer: &PoliciesResponse) -> io::Result<()> {
+    if format == Format::Json {
+        return json(out, answer);
+    }
+    if answer.policies.is_empty() {
+        return writeln!(out, "no policies: everything is dropped");
+    }
+    let mut table = plain_table(&["POLICY", "ID", "PRIORITY", "ACTION", "TRAFFIC", "CHILD SAS", "PACKETS", "OCTETS"]);
+    for policy in &answer.policies {
         table.add_row(vec![
-            format!("  {}", child.name),
-            format!("{}", child.id),
-            child.state.clone(),
-            format!("{:08x}/{:08x}", child.inbound_spi, child.outbound_spi),
-            format!("{} === {}", child.local_selectors.join(" "), child.remote_selectors.join(" ")),
-            format!("{} {}", child.proposal, child.encapsulation),
-            age(child.age_ms),
-            format!("{} pkts {} B", child.inbound_packets, child.inbound_octets),
-            format!("{} pkts {} B", child.outbound_packets, child.outbound_octets),
+            policy.name.clone(),
+            policy.id.to_string(),
+            policy.priority.to_string(),
+            policy.action.clone(),
+            traffic(&policy.local_selectors, &policy.remote_selectors),
+            policy.child_sas.to_string(),
+            policy.packets.to_string(),
+            policy.octets.to_string(),
+        ]);
+    }
+    writeln!(out, "{table}")
+}
+
+pub(crate) fn ports(out: &mut impl Write, format: Format, answer: &PortsResponse) -> io::Result<()> {
+    match format {
+        Format::Json => json(out, answer),
+        Format::Text => writeln!(out, "{}", port_table(&answer.ports)),
+    }
+}
+
+fn port_table(ports: &[Port]) -> Table {
+    let mut table = plain_table(&["PORT", "ROLE", "MAC", "ADDRESSES", "MTU", "LINK", "RX", "TX", "RX MISSED", "TX DROPPED"]);
+    for port in ports {
+        table.add_row(vec![
+            port.name.clone(),
+            port.role.clone(),
+            port.mac.clone(),
+            port.addresses.join(" "),
+            port.mtu.to_string(),
+            (if port.link_up { "up" } else { "down" }).to_owned(),
+            format!("{} pkts {} B", port.rx_packets, port.rx_octets),
+            format!("{} pkts {} B", port.tx_packets, port.tx_octets),
+            port.rx_missed.to_string(),
+            port.tx_dropped.to_string(),
+        ]);
+    }
+    table
+}
+
+pub(crate) fn workers(out: &mut impl Write, format: Format, answer: &WorkersResponse) -> io::Result<()> {
+    match format {
+        Format::Json => json(out, answer),
+        Format::Text => writeln!(out, "{}", worker_table(&answer.workers)),
+    }
+}
+
+fn worker_table(workers: &[Worker]) -> Table {
+    let header = ["WORKER", "CORE", "THREAD", "LOAD", "PACKETS", "HANDED OFF", "LOST (HAND-OFF/PUNT/TX/NOTICES)", "COMMANDS WAITING"];
+    let mut table = plain_table(&header);
+    for worker in workers {
+        let lost = [worker.hand_off_drops, worker.punt_drops, worker.transmit_drops, worker.notices_lost];
+        table.add_row(vec![
+            worker.index.to_string(),
+            worker.core.to_string(),
+            worker.thread.to_string(),
+            format!("{}.{} %", worker.load_permille / 10, worker.load_permille % 10),
+            worker.packets.to_string(),
+            worker.handed_off.to_string(),
+            lost.map(|count| count.to_string()).join("/"),
+            worker.commands_queued.to_string(),
         ]);
     }
     table
@@ -94,26 +210,8 @@ pub(crate) fn stats(out: &mut impl Write, format: Format, answer: &StatsResponse
     if !answer.data_plane_attached {
         return writeln!(out, "\nno data plane is attached");
     }
-    let mut ports = plain_table(&["PORT", "ROLE", "MAC", "MTU", "LINK", "RX", "TX", "RX MISSED", "TX DROPPED"]);
-    for port in &answer.ports {
-        ports.add_row(vec![
-            port.name.clone(),
-            port.role.clone(),
-            port.mac.clone(),
-            port.mtu.to_string(),
-            (if port.link_up { "up" } else { "down" }).to_owned(),
-            port.rx_packets.to_string(),
-            port.tx_packets.to_string(),
-            port.rx_missed.to_string(),
-            port.tx_dropped.to_string(),
-        ]);
-    }
-    writeln!(out, "\n{ports}")?;
-    let mut workers = plain_table(&["WORKER", "CORE", "PACKETS", "BUSY LOOPS", "LOOPS"]);
-    for worker in &answer.workers {
-        workers.add_row([u64::from(worker.index), worker.core.into(), worker.packets, worker.busy_iterations, worker.iterations]);
-    }
-    writeln!(out, "\n{workers}")
+    writeln!(out, "\n{}", port_table(&answer.ports))?;
+    writeln!(out, "\n{}", worker_table(&answer.workers))
 }
 
 pub(crate) fn initiated(out: &mut impl Write, format: Format, child: &str, answer: &InitiateResponse) -> io::Result<()> {

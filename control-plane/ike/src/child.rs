@@ -151,7 +151,7 @@ fn describe(sa: &ChildSa, suite: &EspSuite) -> Vec<String> {
         format!("inbound SPI {}, outbound SPI {}", sa.inbound_spi, sa.outbound_spi),
         format!("{}, {transport}, {} -> {}", suite.describe(), sa.local, sa.remote),
         format!("local {}, remote {}", selectors(&sa.local_selectors), selectors(&sa.remote_selectors)),
-        format!("keys of {} octets for each direction", sa.inbound_keys.encryption.len()),
+        format!("KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr): a key of {} octets for each direction", sa.inbound_keys.encryption.len()),
     ]
 }
 

@@ -446,6 +446,20 @@ pub(crate) fn abandoned(local: SocketAddr, remote: SocketAddr, after: Duration) 
     Failure::TimedOut(detail.bounded())
 }
 
+/// What an initiator is configured with, for the trace.
+pub(crate) fn begins(connection: &ConnectionRef, child: usize, local: SocketAddr, remote: SocketAddr) -> Vec<String> {
+    let peer = connection.remote_identity.as_ref().map_or_else(|| "anybody with the key".to_string(), ToString::to_string);
+    let mut lines = alloc::vec![
+        format!("{local} -> {remote}"),
+        format!("local id {}, remote id {peer}, auth psk", connection.local_identity),
+        format!("proposals {}", list(&connection.proposals, ", ")),
+    ];
+    if let Some(child) = connection.child(child) {
+        lines.push(format!("child {}: {}, esp_proposals {}", child.name, both(child), list(&child.proposals, ", ")));
+    }
+    lines
+}
+
 fn seconds(time: Duration) -> String {
     format!("{} s", (time.as_millis() + 500) / 1000)
 }

@@ -403,7 +403,9 @@ pub enum Record {
         remote: SocketAddr,
         /// Such as `IKE_SA_INIT request 0`.
         title: String,
-        /// Its payloads, those inside SK too.
+        /// The fields of its header.
+        header: Vec<TracedField>,
+        /// Its payloads; those inside SK stand behind it.
         payloads: Vec<TracedPayload>,
         /// Octets of the IKE message.
         octets: usize,

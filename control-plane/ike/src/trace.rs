@@ -6,11 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use ike_wire::describe::{Field, fields, short_name};
-use ike_wire::{Header, Payload};
+use ike_wire::describe::{self, Field, short_name};
+use ike_wire::{Header, Payload, PayloadType};
 
 use crate::context::Shared;
 use crate::io::{Output, Record, Trace, TracedField, TracedPayload};
+use crate::provider::SkSuite;
 
 /// A message as it was sent or received.
 pub(crate) struct Traced<'a> {
@@ -20,16 +21,30 @@ pub(crate) struct Traced<'a> {
     pub(crate) remote: SocketAddr,
     pub(crate) header: &'a Header,
     pub(crate) payloads: &'a [Payload],
-    /// Whether the payloads were inside an Encrypted payload.
-    pub(crate) encrypted: bool,
-    pub(crate) octets: usize,
+    /// What sealed the Encrypted payload that the payloads were in; `None` where they are shown as they travelled.
+    pub(crate) sealed: Option<&'a dyn SkSuite>,
+    pub(crate) datagram: &'a [u8],
     pub(crate) retransmission: bool,
 }
+
+/// Characters of one message's fields: strangers send long messages too, and the last thousand are kept.
+const MOST_TEXT: usize = 32 * 1024;
+/// What a field takes besides its characters.
+const FIELD: usize = 64;
 
 /// Shows a message.
 pub(crate) fn message(shared: &mut Shared, traced: &Traced<'_>) {
     let direction = if traced.header.flags.response { "response" } else { "request" };
-    let payloads = traced.payloads.iter().map(|payload| describe(payload, traced.encrypted)).collect();
+    let mut room = MOST_TEXT;
+    // Octet 16 (RFC 7296 section 3.1).
+    let first = traced.datagram.get(16).copied().map_or(PayloadType::NONE, PayloadType);
+    let header = nest(&describe::header(traced.header, first, traced.datagram.len()), 0, &mut room);
+    let seal = traced.sealed.map(|suite| encrypted(traced, suite, &mut room));
+    let payloads = traced.payloads.iter().enumerate().map(|(index, payload)| {
+        let next = traced.payloads.get(index + 1).map_or(PayloadType::NONE, Payload::payload_type);
+        describe(payload, next, traced.sealed.is_some(), &mut room)
+    });
+    let payloads = seal.into_iter().chain(payloads).collect();
     shared.output(Output::Trace(Box::new(Trace {
         connection: traced.connection.map(ToString::to_string),
         initiator_spi: traced.header.initiator(),
@@ -39,29 +54,64 @@ pub(crate) fn message(shared: &mut Shared, traced: &Traced<'_>) {
             local: traced.local,
             remote: traced.remote,
             title: format!("{} {direction} {}", traced.header.exchange, traced.header.message_id),
+            header,
             payloads,
-            octets: traced.octets,
+            octets: traced.datagram.len(),
             retransmission: traced.retransmission,
         },
     })));
 }
 
-fn describe(payload: &Payload, encrypted: bool) -> TracedPayload {
-    let fields = fields(payload);
+fn describe(payload: &Payload, next: PayloadType, encrypted: bool, room: &mut usize) -> TracedPayload {
+    let fields = describe::fields(payload, next);
     // The first is the payload itself.
     let inner = fields.split_first().map_or(&[][..], |(_, inner)| inner);
-    TracedPayload { name: short_name(payload), encrypted, fields: nest(inner, 1) }
+    TracedPayload { name: short_name(payload), encrypted, fields: nest(inner, 1, room) }
 }
 
-/// Fields of `depth`, each with the deeper ones that follow it.
-fn nest(fields: &[Field], depth: usize) -> Vec<TracedField> {
+/// The Encrypted payload around the others (RFC 7296 section 3.14): it ends the datagram, and is all of it but the header here.
+fn encrypted(traced: &Traced<'_>, suite: &dyn SkSuite, room: &mut usize) -> TracedPayload {
+    let payload = traced.datagram.get(Header::LEN..).unwrap_or_default();
+    let (generic, body) = payload.split_at_checked(4).unwrap_or_default();
+    let (iv, sealed) = body.split_at_checked(suite.iv_len()).unwrap_or_default();
+    let (ciphertext, icv) = sealed.split_at_checked(sealed.len().saturating_sub(suite.icv_len())).unwrap_or_default();
+    let inner: usize = traced.payloads.iter().filter_map(Payload::length).sum();
+    let next = generic.first().copied().map_or(PayloadType::NONE, PayloadType);
+    let mut fields = alloc::vec![
+        ("Next Payload", format!("{next} ({})", next.0)),
+        ("Critical", "0".to_string()),
+        ("Payload Length", format!("{} octets", payload.len())),
+        ("Initialization Vector", hex(iv)),
+        ("Encrypted IKE Payloads and Padding", format!("{} octets", ciphertext.len())),
+    ];
+    // What was opened and is shown leaves padding and its length; a repetition is not opened again.
+    if !traced.retransmission {
+        fields.push(("Pad Length", ciphertext.len().saturating_sub(inner + 1).to_string()));
+    }
+    fields.push(("Integrity Checksum Data", hex(icv)));
+    let fields: Vec<Field> = fields.into_iter().map(|(name, value)| Field { depth: 0, name, value }).collect();
+    TracedPayload { name: "SK".to_string(), encrypted: false, fields: nest(&fields, 0, room) }
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// Fields of `depth`, each with the deeper ones that follow it, as far as there is room.
+fn nest(fields: &[Field], depth: usize, room: &mut usize) -> Vec<TracedField> {
     let mut nested = Vec::new();
     let mut rest = fields;
     while let Some((field, behind)) = rest.split_first() {
+        let Some(left) = room.checked_sub(FIELD + field.name.len() + field.value.len()) else {
+            *room = 0;
+            nested.push(TracedField { name: "left out".into(), value: "the message is too long to be kept".into(), fields: Vec::new() });
+            break;
+        };
+        *room = left;
         let inner = behind.iter().take_while(|inner| inner.depth > depth).count();
         let (own, others) = behind.split_at_checked(inner).unwrap_or((behind, &[]));
         let name: String = field.name.into();
-        nested.push(TracedField { name, value: field.value.clone(), fields: nest(own, depth + 1) });
+        nested.push(TracedField { name, value: field.value.clone(), fields: nest(own, depth + 1, room) });
         rest = others;
     }
     nested

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ike::config::Config;
 use ike::error::Failure;
-use ike::io::{Answer, Datagram, Dataplane, Event, IkeSaId, Input, Target};
+use ike::io::{Answer, Datagram, Dataplane, Event, IkeSaId, Input, Record, Target, TracedField};
 use ike_wire::NotifyType;
 use ipsec_types::{Secret, UdpEncapsulation};
 use pair::Side::{A, B};
@@ -60,6 +60,37 @@ fn the_traces_show_each_message_on_both_sides() {
     }
     let [a, b] = [A, B].map(|side| pair.traced(side).iter().map(|(outbound, ..)| *outbound).collect::<Vec<_>>());
     assert_eq!((a, b), (vec![true, false, true, false], vec![false, true, false, true]));
+}
+
+/// Header and Encrypted payload to the last octet, on both sides of the wire; what was inside them, but no key.
+#[test]
+fn a_trace_shows_every_field_of_header_and_encrypted_payload() {
+    let mut pair = Pair::default(2);
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    let octets = pair.sent[2].datagram.payload.len();
+    for (side, outbound) in [(A, true), (B, false)] {
+        let shown = pair.gateway(side).traces.iter().find_map(|trace| match &trace.record {
+            Record::Message { outbound: sent, title, header, payloads, .. } if title == "IKE_AUTH request 1" && *sent == outbound => {
+                Some((header.clone(), payloads.clone()))
+            }
+            _ => None,
+        });
+        let (header, payloads) = shown.unwrap();
+        let field = |fields: &[TracedField], name: &str| fields.iter().find(|field| field.name == name).unwrap().value.clone();
+        assert_eq!(header.len(), 8);
+        assert_eq!(field(&header, "Next Payload"), "SK (46)");
+        assert_eq!(field(&header, "Length"), format!("{octets} octets"));
+        let sk = &payloads[0];
+        assert!(sk.name == "SK" && !sk.encrypted && payloads[1..].iter().all(|payload| payload.encrypted));
+        assert_eq!(field(&sk.fields, "Next Payload"), "IDi (35)");
+        assert_eq!(field(&sk.fields, "Pad Length"), "0");
+        assert_eq!(field(&sk.fields, "Initialization Vector"), "0000000000000001");
+        assert_eq!(field(&sk.fields, "Integrity Checksum Data").len(), 32);
+        // Header, generic header, IV, ciphertext, checksum.
+        assert_eq!(field(&sk.fields, "Encrypted IKE Payloads and Padding"), format!("{} octets", octets - 28 - 4 - 8 - 16));
+        assert_eq!(field(&payloads[1].fields, "Identity"), "a.lab.test");
+    }
 }
 
 #[test]

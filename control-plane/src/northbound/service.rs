@@ -7,8 +7,9 @@ use std::time::Duration;
 use culvert_proto::control::v1::control_server::Control;
 use culvert_proto::control::v1::terminate_request::Target as Named;
 use culvert_proto::control::v1::{
-    InitiateRequest, InitiateResponse, ListSasRequest, ListSasResponse, StatsRequest, StatsResponse, TerminateRequest, TerminateResponse,
-    TraceRecord, TraceRequest, VersionRequest, VersionResponse, WatchEvent, WatchRequest,
+    InitiateRequest, InitiateResponse, ListSasRequest, ListSasResponse, PoliciesRequest, PoliciesResponse, PortsRequest, PortsResponse,
+    StatsRequest, StatsResponse, TerminateRequest, TerminateResponse, TraceRecord, TraceRequest, VersionRequest, VersionResponse,
+    WatchEvent, WatchRequest, WorkersRequest, WorkersResponse,
 };
 use culvert_proto::dataplane::v1 as dataplane;
 use ike::error::Failure;
@@ -51,6 +52,13 @@ impl Service {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| ending())?;
         answer.await.map_err(|_| ending())
+    }
+
+    /// What the data plane says of itself.
+    async fn data_plane(&self) -> Result<dataplane::StatsResponse, Status> {
+        let (_, client) = self.ask(Request::Counters).await?;
+        let mut client = client.ok_or_else(|| Status::failed_precondition("no data plane is attached"))?;
+        in_time(client.stats(dataplane::StatsRequest {})).await
     }
 
     /// Asks the driver for something that takes an exchange with the peer.
@@ -129,6 +137,21 @@ impl Control for Service {
         Ok(Response::new(view::stats(control_plane, data_plane)))
     }
 
+    async fn policies(&self, _: tonic::Request<PoliciesRequest>) -> Result<Response<PoliciesResponse>, Status> {
+        let policies = view::policies(self.data_plane().await?.policies);
+        Ok(Response::new(PoliciesResponse { policies }))
+    }
+
+    async fn ports(&self, _: tonic::Request<PortsRequest>) -> Result<Response<PortsResponse>, Status> {
+        let ports = self.data_plane().await?.ports.into_iter().map(view::port).collect();
+        Ok(Response::new(PortsResponse { ports }))
+    }
+
+    async fn workers(&self, _: tonic::Request<WorkersRequest>) -> Result<Response<WorkersResponse>, Status> {
+        let workers = self.data_plane().await?.workers.iter().map(view::worker).collect();
+        Ok(Response::new(WorkersResponse { workers }))
+    }
+
     async fn initiate(&self, request: tonic::Request<InitiateRequest>) -> Result<Response<InitiateResponse>, Status> {
         let InitiateRequest { child, timeout_ms } = request.into_inner();
         match self.command(wait(timeout_ms, DEFAULT_INITIATE), |reply| Request::Initiate(child, reply)).await? {
@@ -156,12 +179,24 @@ impl Control for Service {
     type TraceStream = Answers<TraceRecord>;
 
     async fn trace(&self, request: tonic::Request<TraceRequest>) -> Result<Response<Self::TraceStream>, Status> {
+        let TraceRequest { follow, connection, spi } = request.into_inner();
+        if !connection.is_empty() {
+            self.names.connection(&connection).map_err(Status::not_found)?;
+        }
+        let asked = move |record: &TraceRecord| {
+            let named = connection.is_empty() || record.connection == connection;
+            named && (spi == 0 || record.initiator_spi == spi || record.responder_spi == spi)
+        };
         let (recent, later) = self.ask(Request::Trace).await?;
-        let recent = tokio_stream::iter(recent.into_iter().map(Ok));
-        if !request.into_inner().follow {
+        let recent = recent.into_iter().filter(&asked).map(Ok).collect::<Vec<_>>();
+        let recent = tokio_stream::iter(recent);
+        if !follow {
             return Ok(Response::new(Box::pin(recent)));
         }
-        let later = BroadcastStream::new(later).map(|record| Ok(record.unwrap_or_else(|lagged| step("lost", vec![lost(&lagged)]))));
+        let later = BroadcastStream::new(later).filter_map(move |record| match record {
+            Ok(record) => asked(&record).then_some(Ok(record)),
+            Err(lagged) => Some(Ok(step("lost", vec![lost(&lagged)]))),
+        });
         Ok(Response::new(Box::pin(recent.chain(later))))
     }
 }

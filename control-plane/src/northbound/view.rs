@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use culvert_proto::control::v1::{ChildSa, Counter, IkeSa, ListSasResponse, Port, StatsResponse, Worker};
+use culvert_proto::control::v1::{ChildSa, Counter, IkeSa, ListSasResponse, Policy, Port, StatsResponse, Worker};
 use culvert_proto::convert::milliseconds;
 use culvert_proto::dataplane::v1 as dataplane;
 use ike::io::{ChildSaStatus, IkeSaStatus, SaState};
-use ipsec_types::{Identity, IkeSpi};
+use ipsec_types::{Identity, IkeSpi, TrafficSelector};
 
 /// IKE SAs with their Child SAs, these with the counters of the data plane.
 pub(super) fn list(sas: &[IkeSaStatus], counted: &[dataplane::ChildSaStatus]) -> ListSasResponse {
@@ -81,7 +81,38 @@ pub(super) fn stats(control_plane: Vec<Counter>, data_plane: Option<dataplane::S
     }
 }
 
-fn port(port: dataplane::PortStatus) -> Port {
+/// The SPD.
+pub(super) fn policies(policies: Vec<dataplane::PolicyStatus>) -> Vec<Policy> {
+    policies.into_iter().map(policy).collect()
+}
+
+fn policy(policy: dataplane::PolicyStatus) -> Policy {
+    let action = match policy.action() {
+        dataplane::policy::Action::Protect => "protect",
+        dataplane::policy::Action::Bypass => "bypass",
+        dataplane::policy::Action::Discard => "discard",
+        dataplane::policy::Action::Unspecified => "unknown",
+    };
+    let selectors = |list: Vec<dataplane::TrafficSelector>| list.into_iter().map(selector).collect();
+    Policy {
+        id: policy.id,
+        name: policy.name,
+        priority: policy.priority,
+        action: action.to_owned(),
+        local_selectors: selectors(policy.local),
+        remote_selectors: selectors(policy.remote),
+        child_sas: policy.child_sas,
+        packets: policy.packets,
+        octets: policy.octets,
+    }
+}
+
+/// In the syntax of the configuration; what the data plane cannot have meant is named, not left out.
+fn selector(selector: dataplane::TrafficSelector) -> String {
+    TrafficSelector::try_from(selector).map_or_else(|error| error.to_string(), |selector| selector.to_string())
+}
+
+pub(super) fn port(port: dataplane::PortStatus) -> Port {
     Port {
         name: port.name,
         role: port.role,
@@ -92,15 +123,26 @@ fn port(port: dataplane::PortStatus) -> Port {
         tx_packets: port.tx_packets,
         rx_missed: port.rx_missed,
         tx_dropped: port.tx_dropped,
+        addresses: port.addresses,
+        rx_octets: port.rx_octets,
+        tx_octets: port.tx_octets,
     }
 }
 
-fn worker(worker: &dataplane::WorkerStatus) -> Worker {
+pub(super) fn worker(worker: &dataplane::WorkerStatus) -> Worker {
     Worker {
         index: worker.index,
         core: worker.core,
         iterations: worker.iterations,
         busy_iterations: worker.busy_iterations,
         packets: worker.packets,
+        thread: worker.thread,
+        load_permille: worker.load_permille,
+        commands_queued: worker.commands_queued,
+        handed_off: worker.handed_off,
+        hand_off_drops: worker.hand_off_drops,
+        punt_drops: worker.punt_drops,
+        transmit_drops: worker.transmit_drops,
+        notices_lost: worker.notices_lost,
     }
 }

@@ -27,7 +27,7 @@ fn titles(records: &[TraceRecord]) -> Vec<String> {
 }
 
 async fn trace(pair: &Pair) -> Vec<TraceRecord> {
-    let stream = pair.a.operator().await.trace(TraceRequest { follow: false }).await.unwrap().into_inner();
+    let stream = pair.a.operator().await.trace(TraceRequest::default()).await.unwrap().into_inner();
     stream.map(Result::unwrap).collect().await
 }
 
@@ -113,7 +113,7 @@ async fn a_follower_of_the_trace_gets_the_past_and_what_comes() {
     let pair = Pair::start(Setup::default()).await;
     initiate(&pair, "net").await.unwrap();
     let mut operator = pair.a.operator().await;
-    let mut records = operator.trace(TraceRequest { follow: true }).await.unwrap().into_inner();
+    let mut records = operator.trace(TraceRequest { follow: true, ..TraceRequest::default() }).await.unwrap().into_inner();
     let terminate = TerminateRequest { target: Some(Target::Child("net".into())), timeout_ms: 0 };
     operator.terminate(terminate).await.unwrap();
     let mut seen = Vec::new();

@@ -1,7 +1,7 @@
 //! Messages for the eyes: one line in strongSwan's short notation, and every field by name and value.
 //!
-//! What a trace may not show is not printed here: of AUTH, EAP, configuration and certificates only the length. Public values, nonces and
-//! cookies travel in the clear and are shown.
+//! What a trace may not show is not printed here: of EAP packets, which may hold passwords, and of session tickets only the length.
+//! Everything else that travels is shown; keys and shared secrets never do.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 use crate::{
-    Attribute, AttributeValue, Delete, Flags, Header, KeyExchange, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa,
-    Transform, TransformType,
+    Attribute, AttributeValue, Delete, Flags, Header, Identification, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa,
+    Selector, Transform, TransformType,
 };
 
 /// One field of a message.
@@ -40,53 +40,30 @@ pub fn short_name(payload: &Payload) -> String {
     }
 }
 
-/// A payload's fields, itself first.
-pub fn fields(payload: &Payload) -> Vec<Field> {
+/// The fields of a header. `next` is the type of the first payload behind it, `length` the octets of the whole message.
+pub fn header(header: &Header, next: PayloadType, length: usize) -> Vec<Field> {
+    let mut fields = Fields::default();
+    fields.add(0, "IKE SA Initiator's SPI", format_args!("{:016x}", header.initiator_spi));
+    fields.add(0, "IKE SA Responder's SPI", format_args!("{:016x}", header.responder_spi));
+    fields.add(0, "Next Payload", numbered(next, next.0));
+    fields.add(0, "Version", format_args!("{}.{}", header.version.major, header.version.minor));
+    fields.add(0, "Exchange Type", numbered(header.exchange, header.exchange.0));
+    fields.add(0, "Flags", format_args!("{} (0x{:02x})", header.flags, header.flags.octet()));
+    fields.add(0, "Message ID", header.message_id);
+    fields.add(0, "Length", format_args!("{length} octets"));
+    fields.0
+}
+
+/// A payload's fields, itself first. `next` is the type of the payload behind it.
+pub fn fields(payload: &Payload, next: PayloadType) -> Vec<Field> {
     let mut fields = Fields::default();
     fields.add(0, "payload", short_name(payload));
-    match payload {
-        Payload::Sa(sa) => fields.sa(sa),
-        Payload::KeyExchange(ke) => fields.key_exchange(ke),
-        Payload::IdInitiator(id) | Payload::IdResponder(id) => {
-            fields.add(1, "type", id.id_type);
-            match id.identity() {
-                Ok(identity) => fields.add(1, "identity", identity),
-                Err(_) => fields.add(1, "data", Hex(&id.data)),
-            }
-        }
-        Payload::Cert(certificate) => {
-            fields.add(1, "encoding", certificate.encoding);
-            fields.octets("data", &certificate.data);
-        }
-        Payload::CertReq(request) => {
-            fields.add(1, "encoding", request.encoding);
-            fields.octets("authorities", &request.authority);
-        }
-        Payload::Auth(auth) => {
-            fields.add(1, "method", auth.method);
-            fields.octets("data", &auth.data);
-        }
-        Payload::Nonce(nonce) => fields.add(1, "data", Hex(nonce.octets())),
-        Payload::Notify(notify) => fields.notify(notify),
-        Payload::Delete(Delete::IkeSa) => fields.add(1, "protocol", Protocol::IKE),
-        Payload::Delete(Delete::ChildSas { protocol, spis }) => {
-            fields.add(1, "protocol", protocol);
-            spis.iter().for_each(|spi| fields.add(1, "SPI", format_args!("{spi:08x}")));
-        }
-        Payload::VendorId(octets) => fields.add(1, "data", Hex(octets)),
-        Payload::TsInitiator(selectors) | Payload::TsResponder(selectors) => {
-            selectors.selectors.iter().for_each(|selector| fields.add(1, "selector", selector));
-        }
-        Payload::Encrypted(encrypted) => {
-            fields.add(1, "first payload", encrypted.first);
-            fields.octets("data", &encrypted.body);
-        }
-        Payload::Configuration(octets) | Payload::Eap(octets) => fields.octets("data", octets),
-        Payload::Unknown(unknown) => {
-            fields.add(1, "critical", unknown.critical);
-            fields.octets("data", &unknown.body);
-        }
+    fields.add(1, "Next Payload", numbered(next, next.0));
+    fields.add(1, "Critical", if matches!(payload, Payload::Unknown(unknown) if unknown.critical) { 1 } else { 0 });
+    if let Some(length) = payload.length() {
+        fields.add(1, "Payload Length", format_args!("{length} octets"));
     }
+    fields.body(payload);
     fields.0
 }
 
@@ -103,71 +80,171 @@ impl Fields {
         self.add(1, name, format_args!("{} octets", octets.len()));
     }
 
+    fn body(&mut self, payload: &Payload) {
+        match payload {
+            Payload::Sa(sa) => self.sa(sa),
+            Payload::KeyExchange(ke) => {
+                self.add(1, "Key Exchange Method", numbered(Transform::new(TransformType::KE, ke.method_id, None), ke.method_id));
+                self.add(1, "Key Exchange Data", Hex(&ke.data));
+            }
+            Payload::IdInitiator(id) | Payload::IdResponder(id) => self.identification(id),
+            Payload::Cert(certificate) => {
+                self.add(1, "Cert Encoding", numbered(certificate.encoding, certificate.encoding.0));
+                self.add(1, "Certificate Data", Hex(&certificate.data));
+            }
+            Payload::CertReq(request) => {
+                self.add(1, "Cert Encoding", numbered(request.encoding, request.encoding.0));
+                self.add(1, "Certification Authority", Hex(&request.authority));
+            }
+            Payload::Auth(auth) => {
+                self.add(1, "Auth Method", numbered(auth.method, auth.method.0));
+                self.add(1, "Authentication Data", Hex(&auth.data));
+            }
+            Payload::Nonce(nonce) => self.add(1, "Nonce Data", Hex(nonce.octets())),
+            Payload::Notify(notify) => self.notify(notify),
+            Payload::Delete(delete) => self.delete(delete),
+            Payload::VendorId(octets) => self.add(1, "Vendor ID", Hex(octets)),
+            Payload::TsInitiator(selectors) | Payload::TsResponder(selectors) => {
+                self.add(1, "Number of TSs", selectors.selectors.len());
+                selectors.selectors.iter().for_each(|selector| self.selector(selector));
+            }
+            Payload::Encrypted(encrypted) => self.octets("Encrypted, with IV and checksum", &encrypted.body),
+            Payload::Configuration(octets) => self.add(1, "Configuration", Hex(octets)),
+            Payload::Eap(octets) => self.octets("EAP Message", octets),
+            Payload::Unknown(unknown) => self.add(1, "Body", Hex(&unknown.body)),
+        }
+    }
+
+    fn identification(&mut self, id: &Identification) {
+        let name = match id.id_type {
+            1 => "ID_IPV4_ADDR",
+            2 => "ID_FQDN",
+            3 => "ID_RFC822_ADDR",
+            5 => "ID_IPV6_ADDR",
+            9 => "ID_DER_ASN1_DN",
+            10 => "ID_DER_ASN1_GN",
+            11 => "ID_KEY_ID",
+            _ => "unknown",
+        };
+        self.add(1, "ID Type", numbered(name, id.id_type));
+        if let Ok(identity) = id.identity() {
+            self.add(1, "Identity", identity);
+        }
+        self.add(1, "Identification Data", Hex(&id.data));
+    }
+
     fn sa(&mut self, sa: &Sa) {
         for Proposal { number, protocol, spi, transforms } in &sa.proposals {
-            self.add(1, "proposal", number);
-            self.add(2, "protocol", protocol);
-            if !spi.is_empty() {
-                self.add(2, "SPI", Hex(spi));
-            }
+            self.add(1, "Proposal Num", number);
+            self.add(2, "Protocol ID", numbered(protocol, protocol.0));
+            self.spi(2, spi);
+            self.add(2, "Num Transforms", transforms.len());
             transforms.iter().for_each(|transform| self.transform(transform));
         }
     }
 
+    fn spi(&mut self, depth: usize, spi: &[u8]) {
+        self.add(depth, "SPI Size", spi.len());
+        if !spi.is_empty() {
+            self.add(depth, "SPI", Hex(spi));
+        }
+    }
+
     fn transform(&mut self, transform: &Transform) {
-        self.add(2, "transform", transform);
-        self.add(3, "type", transform.kind);
-        self.add(3, "ID", transform.id);
+        self.add(2, "Transform", transform);
+        self.add(3, "Transform Type", numbered(transform.kind, transform.kind.0));
+        self.add(3, "Transform ID", transform.id);
         for attribute in &transform.attributes {
             match (attribute.kind, &attribute.value) {
-                (Attribute::KEY_LENGTH, AttributeValue::Short(bits)) => self.add(3, "key length", bits),
-                (kind, AttributeValue::Short(value)) => self.add(3, "attribute", format_args!("{kind} = {value}")),
-                (kind, AttributeValue::Long(octets)) => self.add(3, "attribute", format_args!("{kind} = {}", Hex(octets))),
+                (Attribute::KEY_LENGTH, AttributeValue::Short(bits)) => {
+                    self.add(3, "Attribute: Key Length (14)", format_args!("{bits} bits"));
+                }
+                (kind, AttributeValue::Short(value)) => self.add(3, "Attribute", format_args!("{kind} = {value}")),
+                (kind, AttributeValue::Long(octets)) => self.add(3, "Attribute", format_args!("{kind} = {}", Hex(octets))),
             }
         }
     }
 
-    fn key_exchange(&mut self, ke: &KeyExchange) {
-        self.add(1, "method", Transform::new(TransformType::KE, ke.method_id, None));
-        self.add(1, "data", Hex(&ke.data));
+    fn selector(&mut self, selector: &Selector) {
+        self.add(1, "Traffic Selector", selector);
+        let (addresses, protocol, ports) = match selector {
+            Selector::Range(range) => (range.addresses(), range.protocol(), (range.ports().first(), range.ports().last())),
+            Selector::Opaque { addresses, protocol } => (addresses, *protocol, (u16::MAX, 0)),
+            Selector::Unsupported { ts_type, protocol, body } => {
+                self.add(2, "TS Type", ts_type);
+                self.add(2, "IP Protocol ID", protocol);
+                self.add(2, "Body", Hex(body));
+                return;
+            }
+        };
+        let ipv4 = addresses.first().is_ipv4();
+        self.add(2, "TS Type", if ipv4 { numbered("TS_IPV4_ADDR_RANGE", 7) } else { numbered("TS_IPV6_ADDR_RANGE", 8) });
+        self.add(2, "IP Protocol ID", protocol);
+        self.add(2, "Selector Length", if ipv4 { 16 } else { 40 });
+        self.add(2, "Start Port", ports.0);
+        self.add(2, "End Port", ports.1);
+        self.add(2, "Starting Address", addresses.first());
+        self.add(2, "Ending Address", addresses.last());
     }
 
     fn notify(&mut self, notify: &Notify) {
-        self.add(1, "type", notify.kind);
-        if notify.protocol != Protocol::NONE {
-            self.add(1, "protocol", notify.protocol);
-        }
-        if !notify.spi.is_empty() {
-            self.add(1, "SPI", Hex(&notify.spi));
-        }
+        self.add(1, "Protocol ID", numbered(notify.protocol, notify.protocol.0));
+        self.spi(1, &notify.spi);
+        self.add(1, "Notify Message Type", numbered(notify.kind, notify.kind.0));
         if !notify.data.is_empty() {
-            self.add(1, "data", notify_data(notify));
+            self.add(1, "Notification Data", notify_data(notify));
         }
+    }
+
+    fn delete(&mut self, delete: &Delete) {
+        let (protocol, spi_size, spis) = match delete {
+            Delete::IkeSa => (Protocol::IKE, 0, &[][..]),
+            Delete::ChildSas { protocol, spis } => (*protocol, 4, &spis[..]),
+        };
+        self.add(1, "Protocol ID", numbered(protocol, protocol.0));
+        self.add(1, "SPI Size", spi_size);
+        self.add(1, "Num of SPIs", spis.len());
+        spis.iter().for_each(|spi| self.add(1, "SPI", format_args!("{spi:08x}")));
     }
 }
 
-/// Notification Data in the form its type gives it; where that is unknown or not for every eye, the length.
+/// A registered name with its number; where there is no name, the number is the name already.
+fn numbered(name: impl fmt::Display, number: impl fmt::Display) -> String {
+    let (name, number) = (name.to_string(), number.to_string());
+    if name == number { number } else { format!("{name} ({number})") }
+}
+
+/// Notification Data in the form its type gives it; of what is not for every eye, the length.
 fn notify_data(notify: &Notify) -> String {
     match (notify.kind, &notify.data[..]) {
-        (NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [payload_type]) => PayloadType(*payload_type).to_string(),
+        (NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, [payload_type]) => numbered(PayloadType(*payload_type), payload_type),
         (NotifyType::INVALID_KE_PAYLOAD, [high, low]) => {
-            Transform::new(TransformType::KE, u16::from_be_bytes([*high, *low]), None).to_string()
+            let id = u16::from_be_bytes([*high, *low]);
+            numbered(Transform::new(TransformType::KE, id, None), id)
         }
-        (NotifyType::SET_WINDOW_SIZE | NotifyType::AUTH_LIFETIME, [a, b, c, d]) => u32::from_be_bytes([*a, *b, *c, *d]).to_string(),
+        (NotifyType::SET_WINDOW_SIZE | NotifyType::INVALID_MESSAGE_ID, [a, b, c, d]) => u32::from_be_bytes([*a, *b, *c, *d]).to_string(),
+        (NotifyType::AUTH_LIFETIME, [a, b, c, d]) => format!("{} s", u32::from_be_bytes([*a, *b, *c, *d])),
         (NotifyType::ADDITIONAL_IP4_ADDRESS, [a, b, c, d]) => core::net::Ipv4Addr::new(*a, *b, *c, *d).to_string(),
-        (
-            NotifyType::NAT_DETECTION_SOURCE_IP
-            | NotifyType::NAT_DETECTION_DESTINATION_IP
-            | NotifyType::COOKIE
-            | NotifyType::COOKIE2
-            | NotifyType::INVALID_MESSAGE_ID
-            | NotifyType::INVALID_SPI
-            | NotifyType::SIGNATURE_HASH_ALGORITHMS
-            | NotifyType::SA_RESOURCE_INFO,
-            data,
-        ) => Hex(data).to_string(),
-        (_, data) => format!("{} octets", data.len()),
+        (NotifyType::SIGNATURE_HASH_ALGORITHMS, data) if data.len() % 2 == 0 => hash_algorithms(data),
+        (NotifyType::TICKET_LT_OPAQUE | NotifyType::TICKET_OPAQUE, data) => format!("{} octets", data.len()),
+        (NotifyType::ADDITIONAL_IP6_ADDRESS, data) => {
+            <[u8; 16]>::try_from(data).map_or_else(|_| Hex(data).to_string(), |octets| core::net::Ipv6Addr::from(octets).to_string())
+        }
+        (_, data) => Hex(data).to_string(),
     }
+}
+
+/// RFC 7427 section 7 and RFC 8420.
+fn hash_algorithms(data: &[u8]) -> String {
+    let names = data.chunks_exact(2).map(|octets| match octets {
+        [0, 1] => "SHA1",
+        [0, 2] => "SHA2-256",
+        [0, 3] => "SHA2-384",
+        [0, 4] => "SHA2-512",
+        [0, 5] => "Identity",
+        _ => "unknown",
+    });
+    names.collect::<Vec<_>>().join(" ")
 }
 
 /// The words strongSwan's log has for notifications, so that two logs lie side by side.
@@ -256,67 +333,4 @@ impl fmt::Display for Flags {
 }
 
 #[cfg(test)]
-mod tests {
-    use alloc::vec;
-
-    use super::*;
-    use crate::{Auth, AuthMethod, ExchangeType, Nonce, Version};
-
-    #[test]
-    fn a_message_reads_as_in_strongswan_logs() {
-        let flags = Flags { initiator: true, ..Flags::default() };
-        let exchange = ExchangeType::IKE_SA_INIT;
-        let header = Header { initiator_spi: 1, responder_spi: 0, version: Version::V2, exchange, flags, message_id: 0 };
-        let payloads = [
-            Payload::KeyExchange(KeyExchange { method_id: 31, data: vec![1, 2] }),
-            Payload::Nonce(Nonce::new(vec![0xab; 16]).unwrap()),
-            Payload::Notify(Notify::new(NotifyType::NAT_DETECTION_SOURCE_IP, vec![7; 20])),
-            Payload::Notify(Notify::new(NotifyType(40000), vec![])),
-        ];
-        assert_eq!(message(&header, &payloads), "IKE_SA_INIT request 0 [ KE No N(NATD_S_IP) N(40000) ]");
-        assert_eq!(message(&header, &[]), "IKE_SA_INIT request 0 [ ]");
-    }
-
-    #[test]
-    fn proofs_are_measured_not_shown() {
-        let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: vec![0xa5; 32] });
-        let text: Vec<_> = fields(&auth).into_iter().map(|field| format!("{} {}", field.name, field.value)).collect();
-        assert_eq!(text, ["payload AUTH", "method shared key message integrity code", "data 32 octets"]);
-    }
-
-    #[test]
-    fn transforms_are_shown_to_the_last_attribute() {
-        let known = Transform::new(TransformType::ENCR, 20, Some(256));
-        let odd = Attribute { kind: 99, value: AttributeValue::Long(vec![0xfe]) };
-        let unknown = Transform { kind: TransformType(42), id: 7, attributes: vec![odd] };
-        let proposal = Proposal { number: 1, protocol: Protocol::ESP, spi: vec![0xc0, 0, 0, 1], transforms: vec![known, unknown] };
-        let fields = fields(&Payload::Sa(Sa { proposals: vec![proposal] }));
-        let text: Vec<_> = fields.iter().map(|field| format!("{}{} {}", "  ".repeat(field.depth), field.name, field.value)).collect();
-        assert_eq!(
-            text,
-            [
-                "payload SA",
-                "  proposal 1",
-                "    protocol ESP",
-                "    SPI c0000001",
-                "    transform AES_GCM_16_256",
-                "      type ENCR",
-                "      ID 20",
-                "      key length 256",
-                "    transform 42 7 with 1 attributes",
-                "      type 42",
-                "      ID 7",
-                "      attribute 99 = fe",
-            ]
-        );
-    }
-
-    #[test]
-    fn notifications_show_what_their_type_means() {
-        let data = |kind, data: &[u8]| notify_data(&Notify::new(kind, data.to_vec()));
-        assert_eq!(data(NotifyType::INVALID_KE_PAYLOAD, &[0, 19]), "ECP_256");
-        assert_eq!(data(NotifyType::INVALID_KE_PAYLOAD, &[0]), "1 octets");
-        assert_eq!(data(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[53]), "SKF");
-        assert_eq!(data(NotifyType::TICKET_OPAQUE, &[1, 2, 3]), "3 octets");
-    }
-}
+mod tests;

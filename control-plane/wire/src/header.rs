@@ -95,7 +95,7 @@ impl Flags {
         Self { initiator: octet & Self::INITIATOR != 0, response: octet & Self::RESPONSE != 0, version: octet & Self::VERSION != 0 }
     }
 
-    fn octet(self) -> u8 {
+    pub(crate) fn octet(self) -> u8 {
         let bit = |set, mask| if set { mask } else { 0 };
         bit(self.initiator, Self::INITIATOR) | bit(self.response, Self::RESPONSE) | bit(self.version, Self::VERSION)
     }

@@ -179,8 +179,8 @@ fn answer_statelessly(cx: &mut Context<'_>, request: &Header, datagram: &Datagra
             remote: datagram.remote,
             header: &message.header,
             payloads: &message.payloads,
-            encrypted: false,
-            octets: octets.len(),
+            sealed: None,
+            datagram: &octets,
             retransmission: false,
         },
     );

@@ -14,6 +14,7 @@ use crate::diagnosis::{self, Silence};
 use crate::error::Failure;
 use crate::io::{IkeSaId, RequestId};
 use crate::policy::ConnectionRef;
+use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
 use crate::v2::hurdles::Hurdles;
@@ -154,7 +155,7 @@ impl Core {
     pub(crate) fn send_init(&mut self, cx: &mut Context<'_>, response: bool, payloads: Vec<Payload>) -> Result<Vec<u8>, Failure> {
         let message = Message { header: self.header(ExchangeType::IKE_SA_INIT, response, 0), payloads };
         let octets = message.emit().map_err(|error| Failure::Local(alloc::format!("{error}")))?;
-        self.trace(cx, (self.local, self.remote), &message.header, &message.payloads, false, octets.len());
+        self.trace(cx, (self.local, self.remote), (&message.header, &message.payloads), None, &octets);
         if response {
             self.window.accepted();
             self.window.answered(octets.clone());
@@ -169,7 +170,7 @@ impl Core {
     pub(crate) fn request(&mut self, cx: &mut Context<'_>, sk: &Sk, exchange: ExchangeType, payloads: &[Payload]) -> Result<(), Failure> {
         let header = self.header(exchange, false, self.window.request_id());
         let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
-        self.trace(cx, (self.local, self.remote), &header, payloads, true, octets.len());
+        self.trace(cx, (self.local, self.remote), (&header, payloads), Some(sk.suite.sk), &octets);
         self.window.sent(cx.now, &self.connection.retransmission, octets.clone());
         cx.shared.transmit(self.local, self.remote, octets);
         Ok(())
@@ -179,7 +180,7 @@ impl Core {
     pub(crate) fn respond(&mut self, cx: &mut Context<'_>, sk: &Sk, to: &Header, payloads: &[Payload]) -> Result<(), Failure> {
         let header = self.header(to.exchange, true, to.message_id);
         let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
-        self.trace(cx, self.reply_to, &header, payloads, true, octets.len());
+        self.trace(cx, self.reply_to, (&header, payloads), Some(sk.suite.sk), &octets);
         self.window.answered(octets.clone());
         let (local, remote) = self.reply_to;
         cx.shared.transmit(local, remote, octets);
@@ -301,20 +302,19 @@ impl Core {
         &self,
         cx: &mut Context<'_>,
         addresses: (SocketAddr, SocketAddr),
-        header: &Header,
-        payloads: &[Payload],
-        encrypted: bool,
-        octets: usize,
+        message: (&Header, &[Payload]),
+        sealed: Option<&dyn SkSuite>,
+        datagram: &[u8],
     ) {
         let traced = Traced {
             connection: Some(&self.connection.name),
             outbound: true,
             local: addresses.0,
             remote: addresses.1,
-            header,
-            payloads,
-            encrypted,
-            octets,
+            header: message.0,
+            payloads: message.1,
+            sealed,
+            datagram,
             retransmission: false,
         };
         trace::message(cx.shared, &traced);
@@ -329,8 +329,8 @@ impl Core {
             remote: addresses.1,
             header: &message.header,
             payloads: &message.payloads,
-            encrypted: false,
-            octets: octets.len(),
+            sealed: None,
+            datagram: octets,
             retransmission: true,
         };
         trace::message(cx.shared, &traced);

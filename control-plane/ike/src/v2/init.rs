@@ -98,7 +98,7 @@ pub(crate) fn start(core: &Core, cx: &mut Context<'_>, child: WantedChild) -> Re
         return Err((Failure::Local("no configured IKE proposal can be offered: the algorithms are not available".into()), child));
     };
     let attempt = Attempt { child, nonce: nonce(cx), cookie: None, method, detours: 0 };
-    let lines = alloc::vec![format!("{} -> {}", core.local, core.remote), format!("we are {}", core.connection.local_identity)];
+    let lines = diagnosis::begins(&core.connection, attempt.child.index, core.local, core.remote);
     core.step(cx, &format!("connection {} begins", core.connection.name), lines);
     Ok(generate(core, cx, attempt))
 }

@@ -10,6 +10,7 @@ use ike_wire::{ExchangeType, Header, Message, Payload, unsupported_critical};
 use crate::context::Context;
 use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::io::Datagram;
+use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::sk::{OpenError, SkVerified, open};
 use crate::v2::{Core, State, auth, established, informational};
@@ -53,8 +54,8 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
         cx.shared.count("messages_ignored");
         return state;
     }
-    let key = sk.keys.sender(core.role.other());
-    let opened = match open(sk.suite.sk, key, &incoming.message, &incoming.datagram.payload) {
+    let (suite, key) = (sk.suite.sk, sk.keys.sender(core.role.other()));
+    let opened = match open(suite, key, &incoming.message, &incoming.datagram.payload) {
         Ok(opened) => Ok(opened),
         Err(OpenError::Unauthentic) => {
             cx.shared.count("messages_unauthentic");
@@ -65,7 +66,7 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
     let source = (incoming.datagram.local, incoming.datagram.remote);
     if arrival == Arrival::Repetition {
         // The peer has said this before, but anybody may be saying it now: it is answered and shows nothing (section 2.11).
-        trace_incoming(cx, core, incoming, &[], true);
+        trace_incoming(cx, core, incoming, suite, None);
         core.repeat_response(cx, source);
         return state;
     }
@@ -78,7 +79,7 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
         Ok(opened) => opened,
         Err((_, error)) => return refuse(state, core, cx, &header, Fault::Syntax(error.to_string())),
     };
-    trace_incoming(cx, core, incoming, &opened.payloads, false);
+    trace_incoming(cx, core, incoming, suite, Some(&opened.payloads));
     core.follow_peer(cx, &state, &incoming.datagram);
     if let Some(kind) = unsupported_critical(&opened.payloads) {
         return refuse(state, core, cx, &header, Fault::Critical(kind));
@@ -138,17 +139,18 @@ fn refuse(state: State, core: &mut Core, cx: &mut Context<'_>, header: &Header, 
     }
 }
 
-fn trace_incoming(cx: &mut Context<'_>, core: &Core, incoming: &Incoming, payloads: &[Payload], retransmission: bool) {
+/// `payloads`: those inside the Encrypted payload; `None` for a message that came before and is not shown again.
+fn trace_incoming(cx: &mut Context<'_>, core: &Core, incoming: &Incoming, suite: &dyn SkSuite, payloads: Option<&[Payload]>) {
     let traced = Traced {
         connection: Some(&core.connection.name),
         outbound: false,
         local: incoming.datagram.local,
         remote: incoming.datagram.remote,
         header: &incoming.message.header,
-        payloads,
-        encrypted: true,
-        octets: incoming.datagram.payload.len(),
-        retransmission,
+        payloads: payloads.unwrap_or_default(),
+        sealed: Some(suite),
+        datagram: &incoming.datagram.payload,
+        retransmission: payloads.is_none(),
     };
     trace::message(cx.shared, &traced);
 }
@@ -162,8 +164,8 @@ pub(crate) fn trace_clear(cx: &mut Context<'_>, connection: Option<&str>, incomi
         remote: incoming.datagram.remote,
         header: &incoming.message.header,
         payloads: &incoming.message.payloads,
-        encrypted: false,
-        octets: incoming.datagram.payload.len(),
+        sealed: None,
+        datagram: &incoming.datagram.payload,
         retransmission,
     };
     trace::message(cx.shared, &traced);

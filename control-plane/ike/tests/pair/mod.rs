@@ -567,11 +567,11 @@ impl Pair {
         self.sent.iter().skip(first).map(|sent| title(&sent.datagram)).collect()
     }
 
-    /// Messages a side has sent or received as its trace shows them.
+    /// Messages a side has sent or received as its trace shows them, without the Encrypted payload around the others.
     pub fn traced(&mut self, side: Side) -> Vec<(bool, String, String)> {
         let messages = self.gateway(side).traces.iter().filter_map(|trace| match &trace.record {
             Record::Message { outbound, title, payloads, .. } => {
-                let names: Vec<&str> = payloads.iter().map(|payload| payload.name.as_str()).collect();
+                let names: Vec<&str> = payloads.iter().map(|payload| payload.name.as_str()).filter(|name| *name != "SK").collect();
                 Some((*outbound, title.clone(), names.join(" ")))
             }
             Record::Step { .. } => None,

@@ -158,6 +158,13 @@ impl Payload {
         }
     }
 
+    /// Octets on the wire, generic header included; `None` for what no octets can say.
+    pub fn length(&self) -> Option<usize> {
+        let mut writer = Writer::new();
+        self.emit(PayloadType::NONE, &mut writer).ok()?;
+        Some(writer.finish().len())
+    }
+
     /// Reads the body of a payload of any type but SK, which only the chain knows how to end; `flags` is the octet with the critical bit.
     pub(crate) fn parse(payload_type: PayloadType, flags: u8, body: Reader<'_>) -> Result<Self, ParseError> {
         Ok(match payload_type {
