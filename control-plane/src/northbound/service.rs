@@ -181,7 +181,7 @@ impl Control for Service {
     async fn trace(&self, request: tonic::Request<TraceRequest>) -> Result<Response<Self::TraceStream>, Status> {
         let TraceRequest { follow, connection, spi } = request.into_inner();
         if !connection.is_empty() {
-            self.names.connection(&connection).map_err(Status::not_found)?;
+            self.names.borrow().connection(&connection).map_err(Status::not_found)?;
         }
         let asked = move |record: &TraceRecord| {
             let named = connection.is_empty() || record.connection == connection;

@@ -14,8 +14,8 @@ use culvert_proto::dataplane::v1::operation::Operation as Kind;
 use culvert_proto::dataplane::v1::outcome::Outcome as Result_;
 use culvert_proto::dataplane::v1::{
     Acquire, AttachRequest, AttachResponse, ChildSaStatus, Counter, Datagram, Done, Event, EventsRequest, ExplainRequest, ExplainResponse,
-    Failure, ListChildSasRequest, ListChildSasResponse, Operation, Outcome, ProgramRequest, ProgramResponse, PuntRequest, PuntResponse,
-    SpiLease, StatsRequest, StatsResponse, event, failure,
+    Failure, ListChildSasRequest, ListChildSasResponse, Operation, Outcome, Policy as Wire, PolicyStatus, PortStatus, ProgramRequest,
+    ProgramResponse, PuntRequest, PuntResponse, SpiLease, StatsRequest, StatsResponse, WorkerStatus, event, failure,
 };
 use ipsec_types::{ChildSa, Flow, Policy};
 use tokio::net::UnixListener;
@@ -290,7 +290,31 @@ impl DataPlane for Service {
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
         self.answers().await;
         let counters = vec![Counter { name: "esp_replayed".into(), value: 5, meaning: "RFC 4303 section 3.4.3".into() }];
-        Ok(Response::new(StatsResponse { counters, ..StatsResponse::default() }))
+        let ports = vec![PortStatus {
+            name: "net0".into(),
+            role: "protected".into(),
+            mac: "02:00:00:00:00:01".into(),
+            mtu: 1500,
+            link_up: true,
+            rx_packets: 6,
+            addresses: vec!["10.1.0.1/24".into()],
+            ..PortStatus::default()
+        }];
+        let workers =
+            vec![WorkerStatus { core: 3, packets: 7, load_permille: 125, thread: 4242, punt_drops: 8, ..WorkerStatus::default() }];
+        let policies = self.state.lock().unwrap().policies.clone().unwrap_or_default();
+        let policies = policies.into_iter().map(Wire::from).map(|policy| PolicyStatus {
+            id: policy.id,
+            action: policy.action,
+            priority: policy.priority,
+            packets: 9,
+            octets: 10,
+            child_sas: 1,
+            name: policy.name,
+            local: policy.local,
+            remote: policy.remote,
+        });
+        Ok(Response::new(StatsResponse { counters, ports, workers, policies: policies.collect(), ..StatsResponse::default() }))
     }
 
     /// There are no SAs: every packet waits.

@@ -24,13 +24,23 @@ pub(crate) struct Setup {
     pub(crate) start_action: &'static str,
     pub(crate) a_proposals: &'static str,
     pub(crate) b_proposals: &'static str,
+    pub(crate) a_secret: &'static str,
     pub(crate) b_secret: &'static str,
+    /// Who the second gateway is.
+    pub(crate) b_id: &'static str,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let proposals = "aes128gcm16-prfsha256-x25519";
-        Self { start_action: "trap", a_proposals: proposals, b_proposals: proposals, b_secret: "0x6b6579" }
+        Self {
+            start_action: "trap",
+            a_proposals: proposals,
+            b_proposals: proposals,
+            a_secret: "0x6b6579",
+            b_secret: "0x6b6579",
+            b_id: "gw-2.example",
+        }
     }
 }
 
@@ -59,8 +69,8 @@ impl Pair {
         let crossed = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(wire(from_a, b.clone(), crossed.clone()));
         tokio::spawn(wire(from_b, a.clone(), crossed.clone()));
-        let a = Side::start(a, &configuration(1, 2, setup.start_action, setup.a_proposals), "0x6b6579");
-        let b = Side::start(b, &configuration(2, 1, "none", setup.b_proposals), setup.b_secret);
+        let a = Side::start(a, &configuration(1, 2, setup.start_action, setup.a_proposals, ("gw-1.example", setup.b_id)), setup.a_secret);
+        let b = Side::start(b, &configuration(2, 1, "none", setup.b_proposals, (setup.b_id, "gw-1.example")), setup.b_secret);
         let pair = Self { a, b, crossed };
         wait("both are attached", || pair.a.state().policies.is_some() && pair.b.state().policies.is_some()).await;
         pair
@@ -81,7 +91,7 @@ async fn wire(mut from: mpsc::UnboundedReceiver<Datagram>, to: Arc<Mutex<State>>
     }
 }
 
-fn configuration(here: u8, there: u8, start_action: &str, proposals: &str) -> String {
+fn configuration(here: u8, there: u8, start_action: &str, proposals: &str, (local, remote): (&str, &str)) -> String {
     format!(
         r#"
 secrets = "secrets.toml"
@@ -89,8 +99,8 @@ secrets = "secrets.toml"
 local_addrs = ["192.0.2.{here}"]
 remote_addrs = ["192.0.2.{there}"]
 proposals = ["{proposals}"]
-local.id = "gw-{here}.example"
-remote.id = "gw-{there}.example"
+local.id = '{local}'
+remote.id = '{remote}'
 [connections.peer.children.net]
 local_ts = ["10.{here}.0.0/24"]
 remote_ts = ["10.{there}.0.0/24"]

@@ -1,0 +1,237 @@
+//! Every command as a process: what people and programs read, and exit statuses. Behind them stand two control planes over fake data
+//! planes, the same as in the daemon's own tests.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod alone;
+#[allow(dead_code, reason = "shared with the daemon's tests")]
+#[path = "../../../tests/gateways/fake.rs"]
+mod fake;
+#[allow(dead_code, reason = "shared with the daemon's tests")]
+#[path = "../../../tests/gateways/pair.rs"]
+mod pair;
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use pair::{Pair, Setup};
+use serde_json::Value;
+
+/// What a process has said.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Said {
+    /// The one document on standard output.
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn done(self) -> Self {
+        assert!(self.code == 0 && self.err.is_empty(), "{self:?}");
+        self
+    }
+}
+
+fn command(socket: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_culvert"));
+    command.arg("--socket").arg(socket);
+    command
+}
+
+/// Runs `culvert` beside the tasks that carry the messages between the gateways.
+async fn culvert(pair: &Pair, arguments: &[&str]) -> Said {
+    let mut command = command(&pair.a.control_socket());
+    command.args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+#[tokio::test]
+async fn sas_are_listed_with_and_without_their_ike_sas() {
+    let pair = Pair::start(Setup::default()).await;
+    assert_eq!(culvert(&pair, &["sas"]).await.done().out, "no IKE SAs\n");
+    assert_eq!(culvert(&pair, &["children"]).await.done().out, "no Child SAs\n");
+    let installed = culvert(&pair, &["initiate", "peer/net"]).await.done();
+    assert!(installed.out.starts_with("peer/net: installed as Child SA "), "{installed:?}");
+
+    let sas = culvert(&pair, &["sas"]).await.done().out;
+    assert!(sas.starts_with("peer #1: established, initiator, IKEv2, ") && sas.contains("'gw-2.example' at 192.0.2.2:4500"), "{sas}");
+    let children = culvert(&pair, &["children"]).await.done().out;
+    assert!(children.contains("peer/net") && children.contains("10.1.0.0/24 === 10.2.0.0/24"), "{children}");
+    let sas = culvert(&pair, &["sas", "--json"]).await.done().json();
+    let children = culvert(&pair, &["children", "--json"]).await.done().json();
+    let (sa, child) = (&sas["ike_sas"][0], &children["child_sas"][0]);
+    assert_eq!((&sa["connection"], &sa["state"], &child["connection"]), (&"peer".into(), &"established".into(), &"peer".into()));
+    assert_eq!((&child["ike_sa"], &child["inbound_packets"], &child["name"]), (&sa["id"], &1.into(), &"net".into()));
+
+    let deleted = culvert(&pair, &["terminate", "--connection", "peer", "--json"]).await.done().json();
+    assert_eq!(deleted["terminated"], 1);
+    assert_eq!(culvert(&pair, &["terminate", "--child", "net"]).await.done().out, "0 deleted\n");
+}
+
+#[tokio::test]
+async fn the_data_plane_is_shown_as_it_says_it_is() {
+    let pair = Pair::start(Setup::default()).await;
+    let policies = culvert(&pair, &["policies"]).await.done().out;
+    assert!(policies.contains("net") && policies.contains("protect") && policies.contains("10.1.0.0/24 === 10.2.0.0/24"), "{policies}");
+    let policy = &culvert(&pair, &["policies", "--json"]).await.done().json()["policies"][0];
+    assert_eq!((&policy["packets"], &policy["local_selectors"][0]), (&9.into(), &"10.1.0.0/24".into()));
+
+    let ports = culvert(&pair, &["ports"]).await.done().out;
+    assert!(ports.contains("net0") && ports.contains("10.1.0.1/24") && ports.contains("6 pkts"), "{ports}");
+    assert_eq!(culvert(&pair, &["ports", "--json"]).await.done().json()["ports"][0]["mtu"], 1500);
+    let workers = culvert(&pair, &["workers"]).await.done().out;
+    assert!(workers.contains("12.5 %") && workers.contains("4242") && workers.contains("0/8/0/0"), "{workers}");
+    assert_eq!(culvert(&pair, &["workers", "--json"]).await.done().json()["workers"][0]["core"], 3);
+
+    let stats = culvert(&pair, &["stats"]).await.done().out;
+    assert!(stats.contains("data.esp_replayed") && stats.contains("net0") && !stats.contains("control.probes_sent"), "{stats}");
+    let all = culvert(&pair, &["stats", "--all", "--json"]).await.done().json();
+    assert!(all["data_plane_attached"] == true && all["data_plane"][0]["value"] == 5, "{all}");
+    let version = culvert(&pair, &["version"]).await.done().out;
+    assert!(version.starts_with("culvert ") && version.ends_with("data plane fake\n"), "{version}");
+    assert_eq!(culvert(&pair, &["version", "--json"]).await.done().json()["data_plane"], "fake");
+}
+
+#[tokio::test]
+async fn a_refusal_shows_ours_theirs_and_what_to_do() {
+    let pair = Pair::start(Setup { b_proposals: "aes256gcm16-prfsha384-ecp256", ..Setup::default() }).await;
+    let refused = culvert(&pair, &["initiate", "net"]).await;
+    assert_eq!(refused.code, 1);
+    let lines: Vec<&str> = refused.err.lines().collect();
+    assert_eq!(lines[0], "culvert: the peer answered NO_PROPOSAL_CHOSEN");
+    assert!(lines[1].starts_with("  ours         proposals offered: aes128gcm16-prfsha256-x25519"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("  remedy       compare with the IKE proposals")), "{lines:?}");
+    let refused = culvert(&pair, &["initiate", "net", "--json"]).await;
+    let error: Value = serde_json::from_str(&refused.err).unwrap();
+    assert!(refused.code == 1 && refused.out.is_empty() && error["error"]["reason"] == "NO_PROPOSAL_CHOSEN", "{refused:?}");
+    assert!(error["error"]["theirs"].as_str().unwrap().starts_with("not told"), "{error}");
+    let unknown = culvert(&pair, &["terminate", "--child", "nut", "--json"]).await;
+    assert!(unknown.code == 1 && unknown.err.contains("\"reason\":\"NOT_FOUND\""), "{unknown:?}");
+}
+
+/// A process that watches the second gateway, and what it has printed so far.
+fn watch(pair: &Pair, arguments: &[&str]) -> (Child, Arc<Mutex<String>>) {
+    let mut child = command(&pair.b.control_socket()).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let text = Arc::new(Mutex::new(String::new()));
+    let heard = text.clone();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| heard.lock().unwrap().push_str(&format!("{line}\n"))));
+    (child, text)
+}
+
+/// The responder's events have both sides.
+#[tokio::test]
+async fn watchers_see_both_sides_of_a_failure() {
+    let pair = Pair::start(Setup { b_proposals: "aes256gcm16-prfsha384-ecp256", ..Setup::default() }).await;
+    let (mut watchers, texts): (Vec<_>, Vec<_>) =
+        [&["watch"][..], &["watch", "--json"]].map(|arguments| watch(&pair, arguments)).into_iter().unzip();
+    // Whoever listens too late for the first refusal hears of the next.
+    while texts.iter().any(|text| text.lock().unwrap().lines().count() < 5 && !text.lock().unwrap().contains('{')) {
+        let _refused = culvert(&pair, &["initiate", "net", "--timeout", "1"]).await;
+    }
+    for watcher in &mut watchers {
+        watcher.kill().unwrap();
+        watcher.wait().unwrap();
+    }
+    let [text, json] = [0, 1].map(|index| texts[index].lock().unwrap().clone());
+    let (text, json): (Vec<&str>, &str) = (text.lines().collect(), json.lines().next().unwrap());
+    assert!(text[0].ends_with("with 192.0.2.1:500: no proposal in common (NO_PROPOSAL_CHOSEN)"), "{text:?}");
+    assert_eq!(text[1..3], ["  ours         aes256gcm16-prfsha384-ecp256", "  theirs       aes128gcm16-prfsha256-x25519"]);
+    assert!(text[3].starts_with("  would match  they differ in ENCR (ours aes256gcm16, theirs aes128gcm16)"), "{text:?}");
+    let event: Value = serde_json::from_str(json).unwrap();
+    assert_eq!((&event["kind"], &event["failure"]["reason"]), (&"negotiation-failed".into(), &"NO_PROPOSAL_CHOSEN".into()));
+}
+
+#[tokio::test]
+async fn a_trace_is_filtered_and_has_every_field() {
+    let pair = Pair::start(Setup::default()).await;
+    assert_eq!(culvert(&pair, &["trace"]).await.done().out, "no IKE messages yet\n");
+    culvert(&pair, &["initiate", "net"]).await.done();
+    let plain = culvert(&pair, &["trace"]).await.done().out;
+    assert!(plain.contains("IKE_AUTH request 1") && plain.contains("SK {IDi IDr ") && !plain.contains("Transform"), "{plain}");
+    let fields = culvert(&pair, &["trace", "--fields", "--connection", "peer"]).await.done().out;
+    for field in
+        ["IKE SA Initiator's SPI: ", "Flags: initiator (0x08)", "Transform Type: ENCR (1)", "Pad Length: ", "Starting Address: 10.1.0.0"]
+    {
+        assert!(fields.contains(field), "{field} in {fields}");
+    }
+    let records = culvert(&pair, &["trace", "--json"]).await.done().out;
+    let records: Vec<Value> = records.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let spi = records[0]["initiator_spi"].as_str().unwrap();
+    let of_sa = culvert(&pair, &["trace", "--json", "--spi", spi]).await.done().out;
+    assert_eq!(of_sa.lines().count(), records.len());
+    assert_eq!(culvert(&pair, &["trace", "--spi", "1"]).await.done().out, "no IKE messages yet\n");
+    let unknown = culvert(&pair, &["trace", "--connection", "pear"]).await;
+    assert!(unknown.code == 1 && unknown.err.contains("there are: peer"), "{unknown:?}");
+}
+
+/// What `scripts/check-trace-html` looks at in a browser, saved where CULVERT_TRACE_PAGE says.
+#[tokio::test]
+async fn a_page_shows_a_whole_life() {
+    const HOSTILE: &str = "\"><img/src=x/onerror=document.title=1>";
+    let pair = Pair::start(Setup { b_id: HOSTILE, ..Setup::default() }).await;
+    culvert(&pair, &["initiate", "net"]).await.done();
+    culvert(&pair, &["terminate", "--child", "net"]).await.done();
+    culvert(&pair, &["terminate", "--connection", "peer"]).await.done();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trace.html");
+    assert_eq!(culvert(&pair, &["trace", "--html", file.to_str().unwrap()]).await.done().out, "");
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(page.matches("class=\"msg ").count(), 8);
+    assert!(page.contains("&quot;&gt;&lt;img/src=x/onerror=document.title=1&gt;") && !page.contains("<img"), "{page}");
+    if let Some(wanted) = env::var_os("CULVERT_TRACE_PAGE") {
+        std::fs::copy(&file, wanted).unwrap();
+    }
+    let nowhere = culvert(&pair, &["trace", "--html", "/nowhere/trace.html"]).await;
+    assert!(nowhere.code == 1 && nowhere.err.contains("cannot write /nowhere/trace.html"), "{nowhere:?}");
+}
+
+/// Nothing that is printed holds the shared key, in any notation.
+#[tokio::test]
+async fn no_command_prints_a_shared_key() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    let wrong = Setup { a_secret: SECRET, b_secret: "another-secret-altogether", ..Setup::default() };
+    let pair = Pair::start(wrong).await;
+    let refused = culvert(&pair, &["initiate", "net"]).await;
+    assert!(refused.code == 1 && refused.err.contains("AUTHENTICATION_FAILED"), "{refused:?}");
+    let page = tempfile::NamedTempFile::new().unwrap();
+    let path = page.path().to_str().unwrap();
+    let mut all = refused.out + &refused.err;
+    let commands: &[&[&str]] = &[
+        &["initiate", "net", "--json"],
+        &["sas"],
+        &["children"],
+        &["policies"],
+        &["ports"],
+        &["workers"],
+        &["stats", "--all"],
+        &["version"],
+        &["trace"],
+        &["trace", "--fields"],
+        &["trace", "--json"],
+        &["trace", "--html", path],
+        &["terminate", "--connection", "peer"],
+    ];
+    for arguments in commands {
+        let said = culvert(&pair, arguments).await;
+        all.push_str(&said.out);
+        all.push_str(&said.err);
+    }
+    all.push_str(&std::fs::read_to_string(path).unwrap());
+    let hex: String = SECRET.bytes().map(|octet| format!("{octet:02x}")).collect();
+    let listed = format!("{:?}", SECRET.as_bytes());
+    for text in [SECRET, &hex, listed.trim_matches(['[', ']']), "another-secret-altogether"] {
+        assert!(!all.contains(text), "{text}");
+    }
+    assert!(all.len() > 10_000, "the commands have said something");
+}
