@@ -1,6 +1,6 @@
 //! The packets a peer would send: inner packets sealed with our own ESP, to be replayed to the inbound side.
 
-use esp::{DontFragment, OutboundSa, SaKey, Tunnel, seal};
+use esp::{DontFragment, Ends, OutboundSa, SaKey, Tunnel, seal};
 use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
 use packet::{Buffer, VecBuffer};
 
@@ -23,7 +23,7 @@ fn seal_one(packet: &[u8], sa: &OutboundSa) -> Result<Vec<u8>, Failure> {
 
 /// The outer addresses, as the sender sees them.
 pub(crate) fn tunnel(source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr) -> Tunnel {
-    Tunnel { source, destination, udp: None, dont_fragment: DontFragment::Copy }
+    Tunnel { ends: Ends::V4 { source, destination }, udp: None, dont_fragment: DontFragment::Copy, copy_dscp: true }
 }
 
 #[cfg(test)]

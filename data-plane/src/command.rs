@@ -12,7 +12,7 @@
 //! | server to worker | free frames | empty [`Frame`]s, so that a worker never allocates |
 //! | worker to server | garbage | [`Garbage`], to be dropped or recycled |
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -74,11 +74,11 @@ pub enum Command {
 /// How a packet of the gateway itself leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// As it stands, with Ethernet header, from this port: ARP, and answers to the sender of a frame.
+    /// As it stands, with Ethernet header, from this port: ARP, Neighbor Discovery, and answers to the sender of a frame.
     Port(PortId),
-    /// An IPv4 packet without Ethernet header, in the clear, as the routes say; it waits for its neighbour where need be. IKE and ICMP.
+    /// An IP packet without Ethernet header, in the clear, as the routes say; it waits for its neighbour where need be. IKE and ICMP.
     Route,
-    /// An IPv4 packet without Ethernet header, treated as if it came from a protected port: the SPD decides. Answers to packets that came
+    /// An IP packet without Ethernet header, treated as if it came from a protected port: the SPD decides. Answers to packets that came
     /// through a tunnel.
     Policy,
 }
@@ -102,7 +102,7 @@ pub enum Notice {
         /// The port it is behind.
         port: PortId,
         /// The address to resolve.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// The first authenticated packet on the inbound half activated the parked outbound half (RFC 7296 section 2.8). It is in force already.
     Activated(ChildSaId),
@@ -112,7 +112,7 @@ pub enum Notice {
         /// The SA.
         child_sa: ChildSaId,
         /// Where the packet came from.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Its UDP source port; `None` for plain ESP.
         port: Option<u16>,
     },
@@ -121,9 +121,9 @@ pub enum Notice {
         /// The SPI, unchecked.
         spi: u32,
         /// Its destination: an address of ours.
-        local: Ipv4Addr,
+        local: IpAddr,
         /// Its source.
-        remote: Ipv4Addr,
+        remote: IpAddr,
     },
     /// The outbound half has used its last sequence number. Repeats are few, not one per packet.
     SequenceExhausted(ChildSaId),
@@ -154,7 +154,7 @@ pub enum PuntClass {
     IkeSession,
     /// IKE without a responder SPI: what anybody can send.
     IkeInit,
-    /// ARP and ICMP.
+    /// ARP, ICMP and ICMPv6.
     SlowPath,
     /// Fragments of IKE and ICMP, to be put together first. Nobody knows what they are fragments of: they starve each other at most.
     Fragment,
@@ -170,7 +170,7 @@ impl PuntClass {
 pub enum Origin {
     /// From the wire; the frame starts with its Ethernet header.
     Port(PortId),
-    /// Out of an SA; the frame starts with the inner IPv4 header. Answer with [`Via::Policy`].
+    /// Out of an SA; the frame starts with the inner IP header. Answer with [`Via::Policy`].
     Tunnel(ChildSaId),
 }
 

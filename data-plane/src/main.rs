@@ -142,7 +142,7 @@ fn start_ports(eal: &Eal, pool: &Pool, config: &Config) -> Result<(Vec<ServedPor
             Role::Protected => PortRole::Protected,
             Role::Unprotected => PortRole::Unprotected,
         };
-        let addresses = wanted.addresses.iter().map(|subnet| subnet.address).collect();
+        let addresses = wanted.addresses.iter().map(|subnet| subnet.address.into()).collect();
         let mac = packet::ethernet::MacAddress(port.mac_address()?);
         tracing::info!(port = %wanted.name, %mac, rx_queues = workers.min(max_rx), "started");
         served.push(ServedPort {

@@ -5,7 +5,7 @@
 //! network can neither take the room of another port's neighbours, nor that of neighbours which packets need.
 
 use std::collections::{BTreeMap, HashMap, hash_map};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use packet::ethernet::MacAddress;
 
@@ -25,7 +25,7 @@ const NEVER: u64 = u64::MAX;
 /// The table.
 #[derive(Debug, Default)]
 pub struct NeighborCache {
-    ports: BTreeMap<PortId, HashMap<Ipv4Addr, Entry>>,
+    ports: BTreeMap<PortId, HashMap<IpAddr, Entry>>,
     changed: bool,
 }
 
@@ -140,7 +140,7 @@ mod tests {
     const OTHER: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 
     fn hop(n: u32) -> NextHop {
-        NextHop { port: PortId(0), address: Ipv4Addr::from(0x0a00_0000 + n) }
+        NextHop { port: PortId(0), address: std::net::Ipv4Addr::from(0x0a00_0000 + n).into() }
     }
 
     fn requests(cache: &mut NeighborCache, now_ms: u64) -> usize {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use culvert_proto::convert::{self, ConvertError};
 use culvert_proto::dataplane::v1;
 use packet::udp::{self, NatTraversal, Udp};
-use packet::{checksum, ethernet, ipv4};
+use packet::{ethernet, ipv4};
 
 use crate::command::{FRAME_CAPACITY, Origin};
 
@@ -50,7 +50,7 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
     if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {
         return Punted::Other;
     }
-    let Some(datagram) = Udp::parse(ip.payload()).filter(|udp| udp.checksum_ok(ip.source(), ip.destination())) else {
+    let Some(datagram) = Udp::parse(ip.payload()).filter(|udp| udp.checksum_ok(ip.source().into(), ip.destination().into())) else {
         return Punted::MalformedIke;
     };
     let message = match datagram.destination_port {
@@ -103,12 +103,7 @@ pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(Ipv4Addr) -> bool, ide
     let udp = udp::header_without_checksum(source_port, destination_port, payload_len).ok_or_else(too_long)?;
     let mut packet = [&ip[..], &udp[..], marker, &datagram.payload[..]].concat();
     let (_, segment) = packet.split_at_mut(ip.len());
-    let sum = checksum::pseudo_ipv4(source.octets(), destination.octets(), ipv4::PROTOCOL_UDP, segment);
-    // A sum of zero is sent as all ones, since zero means "none" (RFC 768).
-    let sum = if sum == 0 { u16::MAX } else { sum };
-    if let Some(field) = segment.get_mut(6..8) {
-        field.copy_from_slice(&sum.to_be_bytes());
-    }
+    udp::fill_checksum(source.into(), destination.into(), segment);
     Ok(packet)
 }
 

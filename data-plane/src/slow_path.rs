@@ -93,7 +93,7 @@ fn on_arp(packet: &[u8], port: &PortInfo) -> Meaning {
     else {
         return Meaning::Nothing;
     };
-    let wanted = operation == ArpOperation::Request && port.addresses.contains(&target_protocol_addr);
+    let wanted = operation == ArpOperation::Request && port.addresses.contains(&target_protocol_addr.into());
     let own_mac = EthernetAddress(port.mac.0);
     let reply = wanted.then(|| {
         let reply = ArpRepr::EthernetIpv4 {
@@ -106,7 +106,7 @@ fn on_arp(packet: &[u8], port: &PortInfo) -> Meaning {
         arp_frame(own_mac, source_hardware_addr, &reply)
     });
     // Somebody who claims our own address, or none, is no neighbour; a probe (RFC 5227) is answered all the same.
-    if !is_host(source_protocol_addr) || port.addresses.contains(&source_protocol_addr) || !source_hardware_addr.is_unicast() {
+    if !is_host(source_protocol_addr) || port.addresses.contains(&source_protocol_addr.into()) || !source_hardware_addr.is_unicast() {
         return reply.map_or(Meaning::Nothing, Meaning::ArpReply);
     }
     Meaning::Neighbor { address: source_protocol_addr, mac: MacAddress(source_hardware_addr.0), reply }
@@ -144,7 +144,7 @@ mod tests {
             role: PortRole::Unprotected,
             mac: MacAddress([2, 0, 0, 0, 0, 1]),
             mtu: 1500,
-            addresses: vec![Ipv4Addr::new(192, 0, 2, 1)],
+            addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()],
         }
     }
 

@@ -10,13 +10,14 @@ use std::vec::Vec;
 
 use crate::open::{self, EspPacket, OpenError, Opened};
 use crate::seal::{self, SealError};
-use crate::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use crate::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 
 pub(crate) const SPI: u32 = 0x1122_3344;
 pub(crate) const UDP: Option<UdpPorts> = Some(UdpPorts { source: 4500, destination: 4501 });
 
 pub(crate) fn tunnel(udp: Option<UdpPorts>) -> Tunnel {
-    Tunnel { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into(), udp, dont_fragment: DontFragment::Copy }
+    let ends = Ends::V4 { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into() };
+    Tunnel { ends, udp, dont_fragment: DontFragment::Copy, copy_dscp: true }
 }
 
 pub(crate) fn key() -> SaKey {
@@ -55,6 +56,7 @@ pub(crate) fn seal_one(sa: &OutboundSa, inner: &[u8]) -> Result<VecBuffer, SealE
     let mut buffer = VecBuffer::from_packet(inner);
     let plan = seal::prepare(sa.take_one().unwrap(), &mut buffer)?;
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+    seal::finish(sa, &mut buffer);
     Ok(buffer)
 }
 

@@ -1,4 +1,4 @@
-//! ESP (RFC 4303) as pure code over a [`packet::Buffer`]: seal, open, replay protection, tunnel mode for IPv4.
+//! ESP (RFC 4303) as pure code over a [`packet::Buffer`]: seal, open, replay protection, tunnel mode for IPv4 and IPv6 in either.
 //!
 //! Nothing here does I/O, takes a lock, allocates per packet or knows the time. Key expansion and window allocation happen where an SA is made
 //! ([`SaKey`], [`OutboundSa`], [`InboundSa`], [`ReplayWindow`]), off the hot path.
@@ -10,10 +10,10 @@
 //! |---|---|---|
 //! | before | [`OutboundSa::take`], [`seal::prepare`] | [`open::EspPacket::parse`], SA lookup, [`open::prepare`] (replay looks) |
 //! | crypto | [`seal::SealPlan::job`], [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`], [`esp_crypto::open_burst`] |
-//! | after | nothing: the packet is ready | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
+//! | after | [`seal::finish`] (the UDP checksum where IPv6 needs one) | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
 //!
-//! A buffer starts at the IPv4 header in every phase: the inner one before sealing and after opening, the outer one otherwise. TTL of a forwarded inner
-//! packet is the pipeline's business ([`packet::ipv4::decrement_ttl`]).
+//! A buffer starts at the IP header in every phase: the inner one before sealing and after opening, the outer one otherwise. TTL of a forwarded inner
+//! packet is the pipeline's business ([`packet::ip::decrement_hop_limit`]).
 //!
 //! # What the types promise
 //! - A [`SequenceNumber`] comes only from the one counter of its SA, cannot be copied, and is consumed by [`seal::prepare`]: safe code cannot use a nonce
@@ -21,17 +21,17 @@
 //! - A packet leaves [`open::OpenPlan::finish`] only verified, accepted by the replay window, well formed, and within the SA's selectors.
 //!
 //! ```
-//! use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, WindowSize, open, seal};
+//! use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, WindowSize, open, seal};
 //! use ipsec_types::{AddressRange, EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
 //! use packet::{Buffer, VecBuffer, ipv4::Ipv4Header};
 //!
 //! let keymat = Secret::new(vec![7; 20]);
 //! let key = || SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &keymat);
 //! let tunnel = Tunnel {
-//!     source: [192, 0, 2, 1].into(),
-//!     destination: [192, 0, 2, 2].into(),
+//!     ends: Ends::V4 { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into() },
 //!     udp: None,
 //!     dont_fragment: DontFragment::Copy,
+//!     copy_dscp: true,
 //! };
 //! let any = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
 //! let outbound = OutboundSa::new(Spi::new(0x1000)?, key()?, SequenceNumbers::Extended, tunnel);
@@ -58,6 +58,7 @@
 //!
 //! let plan = seal::prepare(outbound.take_one()?, &mut buffer)?;
 //! esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+//! seal::finish(&outbound, &mut buffer);
 //!
 //! let packet = open::EspPacket::parse(buffer.bytes())?;
 //! let plan = open::prepare(&inbound, &window, &packet, &buffer)?;
@@ -86,7 +87,7 @@ pub use inbound_sa::{InboundSa, Selectors};
 pub use key::{KeymatError, SaKey};
 pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
 pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
-pub use tunnel::{DontFragment, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
+pub use tunnel::{DontFragment, Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
 
 /// Octets of the IV in front of the ciphertext (RFC 4106 section 3.1).
 const IV_LEN: usize = 8;

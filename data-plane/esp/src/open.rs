@@ -1,12 +1,14 @@
-//! Inbound: an ESP packet becomes the inner IPv4 packet in place (RFC 4303 section 3.4).
+//! Inbound: an ESP packet becomes the inner IP packet in place (RFC 4303 section 3.4).
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use esp_crypto::{Aad, ICV_LEN, NONCE_LEN, OpenJob};
 use ipsec_types::{Flow, SequenceNumbers};
 use packet::Buffer;
 use packet::esp::{self, EspHeader};
-use packet::ipv4::{self, Ipv4, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
+use packet::ip::{self, Ip};
+use packet::ipv4::{Ipv4, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
+use packet::ipv6::{Ipv6, PROTOCOL_IPV6};
 use packet::udp::{self, NatTraversal, Udp};
 
 use crate::{Accepted, IV_LEN, InboundSa, NEXT_HEADER_NONE, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ecn};
@@ -17,7 +19,7 @@ const SHORTEST: usize = esp::HEADER_LEN + IV_LEN + TRAILER_LEN + ICV_LEN;
 /// Why a packet is not opened; each is a reason to drop of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The outer IPv4 or UDP header is malformed.
+    /// The outer IP or UDP header is malformed.
     #[error("the outer packet is malformed")]
     MalformedOuter,
     /// The outer packet carries something else than ESP.
@@ -44,13 +46,13 @@ pub enum OpenError {
     /// The padding is longer than the packet or not 1, 2, 3 (RFC 4303 section 2.4).
     #[error("bad padding")]
     BadPadding,
-    /// A next header other than IPv4, which tunnel mode carries.
-    #[error("next header {0} is not IPv4")]
+    /// A next header other than IPv4 and IPv6, which tunnel mode carries.
+    #[error("next header {0} is neither IPv4 nor IPv6")]
     BadNextHeader(u8),
     /// A dummy packet (RFC 4303 section 2.6): authentic, and meant to be dropped.
     #[error("dummy packet")]
     Dummy,
-    /// The inner packet is no well-formed IPv4 packet.
+    /// The inner packet is no well-formed packet of the IP version that the next header says.
     #[error("the inner packet is malformed")]
     MalformedInner,
     /// Congestion was signalled to an inner packet whose ends do not know ECN (RFC 6040 section 4.2).
@@ -79,9 +81,9 @@ pub struct EspPacket {
     /// Sequence Number field.
     pub sequence: u32,
     /// Outer source.
-    pub source: Ipv4Addr,
+    pub source: IpAddr,
     /// Outer destination.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Ports where the packet is UDP-encapsulated.
     pub udp: Option<UdpPorts>,
     traffic_class: u8,
@@ -90,21 +92,21 @@ pub struct EspPacket {
 }
 
 impl EspPacket {
-    /// Reads an outer IPv4 packet. A UDP packet is taken as encapsulated ESP whatever its ports, unless it carries the non-ESP marker; its checksum is
-    /// not looked at (RFC 3948 section 2.1), as the ICV says more.
+    /// Reads an outer IP packet. A UDP packet is taken as encapsulated ESP whatever its ports, unless it carries the non-ESP marker; its checksum is
+    /// not looked at (RFC 3948 section 2.1; over IPv6 it may be zero in a tunnel, RFC 6935 section 5), as the ICV says more.
     ///
     /// # Errors
     /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotEsp`, `Runt`.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, OpenError> {
-        let outer = Ipv4::parse(bytes).map_err(|_| OpenError::MalformedOuter)?;
+        let outer = Ip::parse(bytes).map_err(|_| OpenError::MalformedOuter)?;
         if outer.is_fragment() {
             return Err(OpenError::Fragment);
         }
         let (udp, esp_at, esp) = match outer.protocol() {
-            PROTOCOL_ESP => (None, outer.header_len(), outer.payload()),
+            PROTOCOL_ESP => (None, outer.header_len(), outer.upper()),
             PROTOCOL_UDP => {
-                let datagram = Udp::parse(outer.payload()).ok_or(OpenError::MalformedOuter)?;
+                let datagram = Udp::parse(outer.upper()).ok_or(OpenError::MalformedOuter)?;
                 let ports = UdpPorts { source: datagram.source_port, destination: datagram.destination_port };
                 match NatTraversal::parse(datagram.payload) {
                     Some(NatTraversal::Esp(esp)) => (Some(ports), outer.header_len() + udp::HEADER_LEN, esp),
@@ -198,15 +200,19 @@ impl OpenPlan<'_> {
         }
         let accepted = window.accept(self.number)?;
         let data = buffer.bytes_mut().get_mut(self.data_at..).and_then(|rest| rest.get_mut(..self.data_len));
-        let payload = strip_trailer(data.ok_or(OpenError::MalformedInner)?)?;
-        let inner = Ipv4::parse(payload).map_err(|_| OpenError::MalformedInner)?;
+        let (payload, version) = strip_trailer(data.ok_or(OpenError::MalformedInner)?)?;
+        let inner = match version {
+            InnerVersion::V4 => Ipv4::parse(payload).ok().map(Ip::V4),
+            InnerVersion::V6 => Ipv6::parse(payload).ok().map(Ip::V6),
+        };
+        let inner = inner.ok_or(OpenError::MalformedInner)?;
         let (flow, inner_len, inner_class) = (inner.flow(), inner.total_len(), inner.traffic_class());
         let class = ecn::decapsulate(inner_class, self.outer_class).ok_or(OpenError::Congestion)?;
         if !self.sa.selectors().permits(&flow) {
             return Err(OpenError::SelectorMismatch);
         }
         if class != inner_class {
-            ipv4::replace_traffic_class(payload, class);
+            ip::replace_traffic_class(payload, class);
         }
         buffer.trim_front(self.data_at).ok_or(OpenError::MalformedInner)?;
         // Trailer, ICV, and what may follow: traffic flow confidentiality padding (RFC 4303 section 2.7), Ethernet padding.
@@ -225,9 +231,16 @@ impl OpenPlan<'_> {
     }
 }
 
+/// What the next header says of the inner packet.
+#[derive(Debug, Clone, Copy)]
+enum InnerVersion {
+    V4,
+    V6,
+}
+
 /// What is in front of padding, pad length and next header, where all three are right.
 #[inline]
-fn strip_trailer(data: &mut [u8]) -> Result<&mut [u8], OpenError> {
+fn strip_trailer(data: &mut [u8]) -> Result<(&mut [u8], InnerVersion), OpenError> {
     let (rest, &mut [pad_len, next_header]) = data.split_last_chunk_mut::<TRAILER_LEN>().ok_or(OpenError::BadPadding)?;
     let payload_len = rest.len().checked_sub(pad_len.into()).ok_or(OpenError::BadPadding)?;
     let (payload, padding) = rest.split_at_mut_checked(payload_len).ok_or(OpenError::BadPadding)?;
@@ -235,7 +248,8 @@ fn strip_trailer(data: &mut [u8]) -> Result<&mut [u8], OpenError> {
         return Err(OpenError::BadPadding);
     }
     match next_header {
-        PROTOCOL_IPV4 => Ok(payload),
+        PROTOCOL_IPV4 => Ok((payload, InnerVersion::V4)),
+        PROTOCOL_IPV6 => Ok((payload, InnerVersion::V6)),
         NEXT_HEADER_NONE => Err(OpenError::Dummy),
         other => Err(OpenError::BadNextHeader(other)),
     }

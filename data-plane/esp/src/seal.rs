@@ -1,31 +1,33 @@
-//! Outbound: an IPv4 packet becomes an ESP packet in place (RFC 4303 section 3.3).
+//! Outbound: an IP packet becomes an ESP packet in place (RFC 4303 section 3.3).
 //!
 //! ```text
-//!  before:                                  | inner IPv4 packet |
-//!  after:  | IPv4 | (UDP) | SPI, seq | IV   | inner IPv4 packet | 1 2 3 | pad length | 4 | ICV |
-//!                         |<- AAD  ->|      |<------------- ciphertext -------------->|
+//!  before:                                  | inner IP packet |
+//!  after:  |  IP  | (UDP) | SPI, seq | IV   | inner IP packet | 1 2 3 | pad length | 4 or 41 | ICV |
+//!                         |<- AAD  ->|      |<---------------- ciphertext ---------------->|
 //! ```
 
 use esp_crypto::{Aad, ICV_LEN, NONCE_LEN, SealJob};
 use packet::Buffer;
 use packet::esp::EspHeader;
-use packet::ipv4::{Ipv4, Ipv4Header, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
-use packet::{ipv4, udp};
+use packet::ip::Ip;
+use packet::ipv4::{Ipv4Header, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
+use packet::ipv6::{Ipv6Header, PROTOCOL_IPV6};
+use packet::{ipv4, ipv6, udp};
 
-use crate::tunnel::{DontFragment, padding_len};
+use crate::tunnel::{DontFragment, Ends, padding_len};
 use crate::{IV_LEN, OutboundSa, SequenceNumber, TRAILER_LEN, Tunnel};
 
-/// TTL of outer headers (RFC 4301 section 5.1.2.1: constructed).
-const OUTER_TTL: u8 = 64;
+/// TTL or hop limit of outer headers (RFC 4301 section 5.1.2: constructed).
+const OUTER_HOP_LIMIT: u8 = 64;
 
 /// Why a packet could not be sealed. Its number is lost, the buffer unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The buffer does not start with a well-formed IPv4 packet.
+    /// The buffer does not start with a well-formed IP packet.
     #[error("the inner packet is malformed")]
     MalformedInner,
-    /// The outer packet would exceed 65,535 octets.
-    #[error("the outer packet would be too long for IPv4")]
+    /// A length of the outer headers would exceed 65,535 octets.
+    #[error("the outer packet would be too long for IP")]
     TooLong,
     /// Too little room in front.
     #[error("no headroom for the outer headers")]
@@ -55,11 +57,15 @@ pub struct SealPlan<'sa> {
 pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
     let sa = number.sa();
     let tunnel = sa.tunnel();
-    let inner = Ipv4::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
+    let inner = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
     let inner_len = inner.total_len();
     let surplus = buffer.len().saturating_sub(inner_len);
     let padding = padding_len(inner_len);
     let data_len = inner_len + padding + TRAILER_LEN;
+    let next_header = match inner {
+        Ip::V4(_) => PROTOCOL_IPV4,
+        Ip::V6(_) => PROTOCOL_IPV6,
+    };
     let headers = Headers::new(&number, &inner, IV_LEN + data_len + ICV_LEN).ok_or(SealError::TooLong)?;
 
     if buffer.headroom() < tunnel.header_len() {
@@ -70,7 +76,7 @@ pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, buffer: &mut B) -> R
     }
     buffer.trim_back(surplus).ok_or(SealError::NoTailroom)?;
     let trailer = buffer.append(padding + TRAILER_LEN + ICV_LEN).ok_or(SealError::NoTailroom)?;
-    write_trailer(trailer, padding);
+    write_trailer(trailer, padding, next_header);
     let front = buffer.prepend(tunnel.header_len()).ok_or(SealError::NoHeadroom)?;
     headers.write(front);
     Ok(SealPlan { sa, nonce: number.nonce(), aad: number.aad(), data_at: tunnel.header_len(), data_len })
@@ -92,18 +98,35 @@ impl<'sa> SealPlan<'sa> {
     }
 }
 
+/// What follows the cipher: UDP over IPv6 gets its checksum (RFC 8200 section 8.1). RFC 6935 would permit tunnels a checksum of zero, but Linux drops such
+/// packets unless told otherwise, and computes one for those it sends. Over IPv4 it is zero (RFC 3948 section 2.1), and the packet is ready as it is.
+#[inline]
+pub fn finish<B: Buffer>(sa: &OutboundSa, buffer: &mut B) {
+    let tunnel = sa.tunnel();
+    if let (Ends::V6 { source, destination }, Some(_)) = (tunnel.ends, tunnel.udp)
+        && let Some(segment) = buffer.bytes_mut().get_mut(ipv6::HEADER_LEN..)
+    {
+        udp::fill_checksum(source.into(), destination.into(), segment);
+    }
+}
+
 /// The headers in front of the ciphertext, as octets.
 struct Headers {
-    ip: [u8; ipv4::HEADER_LEN],
+    ip: OuterHeader,
     udp: Option<[u8; udp::HEADER_LEN]>,
     esp: [u8; packet::esp::HEADER_LEN],
     iv: [u8; IV_LEN],
 }
 
+enum OuterHeader {
+    V4([u8; ipv4::HEADER_LEN]),
+    V6([u8; ipv6::HEADER_LEN]),
+}
+
 impl Headers {
     /// `None` where the packet would be too long. `after_esp` counts the octets behind the ESP header.
     #[inline]
-    fn new(number: &SequenceNumber<'_>, inner: &Ipv4<'_>, after_esp: usize) -> Option<Self> {
+    fn new(number: &SequenceNumber<'_>, inner: &Ip<'_>, after_esp: usize) -> Option<Self> {
         let tunnel = number.sa().tunnel();
         let esp_len = packet::esp::HEADER_LEN + after_esp;
         let (udp, payload_len, protocol) = match tunnel.udp {
@@ -113,7 +136,7 @@ impl Headers {
             }
             None => (None, esp_len, PROTOCOL_ESP),
         };
-        let ip = outer_header(tunnel, number, inner, protocol).to_octets(payload_len)?;
+        let ip = OuterHeader::new(tunnel, number, inner, protocol, payload_len)?;
         let esp = EspHeader { spi: number.sa().spi().value(), sequence: number.low() }.to_octets();
         Some(Self { ip, udp, esp, iv: number.iv() })
     }
@@ -121,8 +144,12 @@ impl Headers {
     #[inline]
     fn write(&self, front: &mut [u8]) {
         let udp = self.udp.as_ref().map_or(&[][..], |udp| &udp[..]);
+        let ip = match &self.ip {
+            OuterHeader::V4(ip) => &ip[..],
+            OuterHeader::V6(ip) => &ip[..],
+        };
         let mut rest = front;
-        for part in [&self.ip[..], udp, &self.esp, &self.iv] {
+        for part in [ip, udp, &self.esp, &self.iv] {
             let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { return };
             to.copy_from_slice(part);
             rest = after;
@@ -130,27 +157,37 @@ impl Headers {
     }
 }
 
-/// RFC 4301 section 5.1.2.1: DSCP is copied, ECN too (RFC 6040 section 4.1, normal mode), options are not, DF as the SA says.
-#[inline]
-fn outer_header(tunnel: &Tunnel, number: &SequenceNumber<'_>, inner: &Ipv4<'_>, protocol: u8) -> Ipv4Header {
-    let dont_fragment = match tunnel.dont_fragment {
-        DontFragment::Copy => inner.dont_fragment(),
-        DontFragment::Set => true,
-        DontFragment::Clear => false,
-    };
-    // With DF the identification means nothing (RFC 6864 section 4.1). Without, the sequence number is a counter that no other packet of this SA has;
-    // should fragments of two SAs be mixed up, the ICV tells. The SPI sets the counters of SAs between the same hosts apart.
-    let identification = number.low().wrapping_add(number.sa().spi().value());
-    Ipv4Header {
-        traffic_class: inner.traffic_class(),
-        identification: if dont_fragment { 0 } else { low_half(identification) },
-        dont_fragment,
-        ttl: OUTER_TTL,
-        protocol,
-        source: tunnel.source,
-        destination: tunnel.destination,
+impl OuterHeader {
+    /// RFC 4301 section 5.1.2: DSCP as the SA says, options and extension headers are not copied, nor is the flow label. ECN is copied (RFC 6040 section 4.1,
+    /// normal mode).
+    #[inline]
+    fn new(tunnel: &Tunnel, number: &SequenceNumber<'_>, inner: &Ip<'_>, protocol: u8, payload_len: usize) -> Option<Self> {
+        let traffic_class = if tunnel.copy_dscp { inner.traffic_class() } else { inner.traffic_class() & ECN };
+        match tunnel.ends {
+            Ends::V4 { source, destination } => {
+                let dont_fragment = match tunnel.dont_fragment {
+                    DontFragment::Copy => inner.dont_fragment(),
+                    DontFragment::Set => true,
+                    DontFragment::Clear => false,
+                };
+                // With DF the identification means nothing (RFC 6864 section 4.1). Without, the sequence number is a counter that no other packet of this
+                // SA has; should fragments of two SAs be mixed up, the ICV tells. The SPI sets the counters of SAs between the same hosts apart.
+                let identification = number.low().wrapping_add(number.sa().spi().value());
+                let identification = if dont_fragment { 0 } else { low_half(identification) };
+                let header =
+                    Ipv4Header { traffic_class, identification, dont_fragment, ttl: OUTER_HOP_LIMIT, protocol, source, destination };
+                header.to_octets(payload_len).map(Self::V4)
+            }
+            Ends::V6 { source, destination } => {
+                let header = Ipv6Header { traffic_class, next_header: protocol, hop_limit: OUTER_HOP_LIMIT, source, destination };
+                header.to_octets(payload_len).map(Self::V6)
+            }
+        }
     }
 }
+
+/// The ECN field of a traffic class.
+const ECN: u8 = 3;
 
 #[inline]
 const fn low_half(value: u32) -> u16 {
@@ -160,7 +197,7 @@ const fn low_half(value: u32) -> u16 {
 
 /// Padding 1, 2, 3 (RFC 4303 section 2.4), its length, next header, and zeros where the ICV will be.
 #[inline]
-fn write_trailer(trailer: &mut [u8], padding: usize) {
+fn write_trailer(trailer: &mut [u8], padding: usize, next_header: u8) {
     let pattern = [1, 2, 3];
     for (octet, value) in trailer.iter_mut().zip(pattern.iter().take(padding)) {
         *octet = *value;
@@ -168,7 +205,7 @@ fn write_trailer(trailer: &mut [u8], padding: usize) {
     if let Some(rest) = trailer.get_mut(padding..) {
         rest.fill(0);
         if let Some(fixed) = rest.first_chunk_mut::<TRAILER_LEN>() {
-            *fixed = [u8::try_from(padding).unwrap_or(0), PROTOCOL_IPV4];
+            *fixed = [u8::try_from(padding).unwrap_or(0), next_header];
         }
     }
 }

@@ -8,7 +8,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;
 use esp::open::{self, EspPacket, OpenError};
-use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, SequenceNumber, Tunnel, UdpPorts, WindowSize, seal};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, SequenceNumber, Tunnel, UdpPorts, WindowSize, seal};
 use ipsec_types::{AddressRange, EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
 use packet::{Buffer, VecBuffer};
 use proptest::prelude::*;
@@ -108,10 +108,10 @@ impl Reference {
 
     fn outbound(&self, first: u64) -> OutboundSa {
         let tunnel = Tunnel {
-            source: [192, 0, 2, 1].into(),
-            destination: [192, 0, 2, 2].into(),
+            ends: Ends::V4 { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into() },
             udp: self.udp.map(|(source, destination)| UdpPorts { source, destination }),
             dont_fragment: DontFragment::Copy,
+            copy_dscp: true,
         };
         let sa = OutboundSa::new(Spi::new(self.spi).unwrap(), self.key(), self.numbers(), tunnel);
         sa.skip_to(first);

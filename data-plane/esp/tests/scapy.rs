@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use esp::open::{self, EspPacket, OpenError};
-use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
 use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
 use packet::ipv4::Ipv4Header;
 use packet::{Buffer, VecBuffer};
@@ -68,7 +68,7 @@ fn each_fault_has_its_own_reason_to_drop() {
             ("runt", OpenError::Runt),
             ("spi", OpenError::WrongSpi),
             ("padding", OpenError::BadPadding),
-            ("next_header", OpenError::BadNextHeader(41)),
+            ("next_header", OpenError::BadNextHeader(6)),
             ("dummy", OpenError::Dummy),
         ];
         for (number, (fault, reason)) in (2..).zip(faults) {
@@ -137,7 +137,8 @@ impl Suite {
 
     fn outbound(&self) -> OutboundSa {
         let udp = self.udp.then_some(UdpPorts { source: 4500, destination: 61_234 });
-        let tunnel = Tunnel { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into(), udp, dont_fragment: DontFragment::Copy };
+        let ends = Ends::V4 { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into() };
+        let tunnel = Tunnel { ends, udp, dont_fragment: DontFragment::Copy, copy_dscp: true };
         OutboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), tunnel)
     }
 

@@ -1,5 +1,7 @@
 //! The Internet checksum (RFC 1071) and its incremental update (RFC 1624).
 
+use core::net::IpAddr;
+
 /// The one's complement sum of `bytes` as 16-bit words, an odd last octet padded with zero, folded to 16 bits. Not complemented.
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
@@ -12,12 +14,16 @@ pub fn internet(bytes: &[u8]) -> u16 {
     !sum(bytes)
 }
 
-/// The checksum of a UDP or TCP segment with the IPv4 pseudo-header (RFC 768, RFC 9293 section 3.1) in front.
+/// The checksum of a UDP, TCP or ICMPv6 message with the pseudo-header of its IP version in front (RFC 768, RFC 8200 section 8.1). Of addresses that are
+/// of different versions, which no packet has, each counts as it is.
 #[inline]
-pub fn pseudo_ipv4(source: [u8; 4], destination: [u8; 4], protocol: u8, segment: &[u8]) -> u16 {
-    // A segment longer than 16 bits of length cannot be in an IPv4 packet; its sum then simply does not match.
-    let length = u64::try_from(segment.len()).unwrap_or(0);
-    let head = add(add(0, &source), &destination) + u64::from(protocol) + (length & 0xffff);
+pub fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, segment: &[u8]) -> u16 {
+    let octets = |sum, address| match address {
+        IpAddr::V4(address) => add(sum, &address.octets()),
+        IpAddr::V6(address) => add(sum, &address.octets()),
+    };
+    // Both pseudo-headers have the same words, beside zeros: IPv6's length has 32 bits, of which the folding below makes the same sum.
+    let head = octets(octets(0, source), destination) + u64::from(protocol) + segment.len() as u64;
     !fold(add(head, segment))
 }
 

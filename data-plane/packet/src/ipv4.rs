@@ -22,7 +22,8 @@ use core::net::Ipv4Addr;
 
 use ipsec_types::Flow;
 
-use crate::{be16, checksum};
+use crate::ip::HopLimitExceeded;
+use crate::{checksum, ports};
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -187,33 +188,15 @@ impl<'a> Ipv4<'a> {
     }
 }
 
-/// Ports where the protocol has them; for ICMP type * 256 + code on both sides (RFC 4301 section 4.4.1.1, RFC 7296 section 3.13.1).
-#[inline]
-fn ports(protocol: u8, payload: &[u8]) -> (u16, u16) {
-    const DCCP: u8 = 33;
-    const SCTP: u8 = 132;
-    const UDP_LITE: u8 = 136;
-    match protocol {
-        PROTOCOL_TCP | PROTOCOL_UDP | DCCP | SCTP | UDP_LITE => be16(payload, 0).zip(be16(payload, 2)).unwrap_or((0, 0)),
-        PROTOCOL_ICMP => be16(payload, 0).map_or((0, 0), |type_and_code| (type_and_code, type_and_code)),
-        _ => (0, 0),
-    }
-}
-
-/// A packet arrived with a TTL of 0 or 1 and may not be forwarded (RFC 1812 section 5.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("time to live exceeded")]
-pub struct TtlExceeded;
-
 /// Decrements the TTL of the packet that starts `bytes` and updates the checksum (RFC 1624). The packet must have been parsed.
 ///
 /// # Errors
-/// [`TtlExceeded`] where the packet must be dropped instead (also where there is no header); it is left unchanged.
+/// [`HopLimitExceeded`] where the packet must be dropped instead (also where there is no header); it is left unchanged.
 #[inline]
-pub fn decrement_ttl(bytes: &mut [u8]) -> Result<(), TtlExceeded> {
-    let header = bytes.first_chunk_mut::<HEADER_LEN>().ok_or(TtlExceeded)?;
+pub fn decrement_ttl(bytes: &mut [u8]) -> Result<(), HopLimitExceeded> {
+    let header = bytes.first_chunk_mut::<HEADER_LEN>().ok_or(HopLimitExceeded)?;
     if header[8] <= 1 {
-        return Err(TtlExceeded);
+        return Err(HopLimitExceeded);
     }
     let old = u16::from_be_bytes([header[8], header[9]]);
     header[8] -= 1;
@@ -387,7 +370,7 @@ mod tests {
 
     #[test]
     fn ttl_ends_at_one() {
-        for (ttl, expected) in [(0, Err(TtlExceeded)), (1, Err(TtlExceeded)), (2, Ok(())), (255, Ok(()))] {
+        for (ttl, expected) in [(0, Err(HopLimitExceeded)), (1, Err(HopLimitExceeded)), (2, Ok(())), (255, Ok(()))] {
             let before = packet(Ipv4Header { ttl, ..HEADER }, b"x");
             let mut after = before.clone();
             assert_eq!(decrement_ttl(&mut after), expected);
@@ -396,7 +379,7 @@ mod tests {
                 Err(_) => assert_eq!(after, before),
             }
         }
-        assert_eq!(decrement_ttl(&mut [0x45; 19]), Err(TtlExceeded));
+        assert_eq!(decrement_ttl(&mut [0x45; 19]), Err(HopLimitExceeded));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, IPv4, UDP and ESP headers.
+//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, IPv4, IPv6, UDP and ESP headers.
 //!
 //! A view is made by a `parse` function that checks lengths once; afterwards its fields cannot fail. Parsing is total: any octets whatever give a
 //! view or an error, never a panic. Writing goes the other way: a value, or the arguments of a `write` function, become a fixed array of octets.
@@ -12,7 +12,10 @@ mod buffer;
 pub mod checksum;
 pub mod esp;
 pub mod ethernet;
+pub mod ip;
 pub mod ipv4;
+pub mod ipv6;
+mod ipv6_extension;
 pub mod udp;
 mod vec_buffer;
 
@@ -31,6 +34,22 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     octets(bytes, at).map(u16::from_be_bytes)
 }
 
+/// Ports where the protocol has them. ICMP has type * 256 + code on both sides, the Mobility Header (RFC 6275) its type * 256 (RFC 4301
+/// section 4.4.1.1, RFC 7296 section 3.13.1).
+#[inline]
+fn ports(protocol: u8, upper: &[u8]) -> (u16, u16) {
+    const DCCP: u8 = 33;
+    const SCTP: u8 = 132;
+    const MOBILITY: u8 = 135;
+    const UDP_LITE: u8 = 136;
+    match protocol {
+        ipv4::PROTOCOL_TCP | ipv4::PROTOCOL_UDP | DCCP | SCTP | UDP_LITE => be16(upper, 0).zip(be16(upper, 2)).unwrap_or((0, 0)),
+        ipv4::PROTOCOL_ICMP | ipv6::PROTOCOL_ICMPV6 => be16(upper, 0).map_or((0, 0), |type_and_code| (type_and_code, type_and_code)),
+        MOBILITY => be16(upper, 2).map_or((0, 0), |word| (word & 0xff00, word & 0xff00)),
+        _ => (0, 0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
@@ -46,11 +65,16 @@ mod tests {
                 let _ = crate::ethernet::EthernetHeader::parse(bytes);
                 let _ = crate::ipv4::Ipv4::parse(bytes).map(|packet| packet.flow());
                 let _ = crate::udp::Udp::parse(bytes).map(|udp| udp.checksum_ok([10, 0, 0, 1].into(), [10, 0, 0, 2].into()));
+                let _ = crate::ipv6::Ipv6::parse(bytes).map(|packet| packet.flow());
+                let _ = crate::ip::Ip::parse(bytes).map(|packet| packet.flow());
                 let _ = crate::udp::NatTraversal::parse(bytes);
                 let _ = crate::esp::EspHeader::parse(bytes);
                 let mut copy: Vec<u8> = bytes.to_vec();
                 let _ = crate::ipv4::decrement_ttl(&mut copy);
                 crate::ipv4::replace_traffic_class(&mut copy, 1);
+                let _ = crate::ip::decrement_hop_limit(&mut copy);
+                crate::ip::replace_traffic_class(&mut copy, 1);
+                crate::udp::fill_checksum([0; 16].into(), [0; 16].into(), &mut copy);
             }
         }
     }

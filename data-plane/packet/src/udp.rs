@@ -10,7 +10,7 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use crate::{be16, checksum};
 
@@ -38,7 +38,7 @@ pub struct Udp<'a> {
 }
 
 impl<'a> Udp<'a> {
-    /// Reads the payload of an IPv4 packet. Octets beyond the UDP length are ignored; `None` where header or length do not fit.
+    /// Reads the payload of an IP packet. Octets beyond the UDP length are ignored; `None` where header or length do not fit.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let segment = bytes.get(..usize::from(be16(bytes, 4)?))?;
@@ -46,9 +46,13 @@ impl<'a> Udp<'a> {
         Some(Self { source_port: be16(bytes, 0)?, destination_port: be16(bytes, 2)?, checksum: be16(bytes, 6)?, payload, segment })
     }
 
-    /// Whether the checksum is right, or absent.
-    pub fn checksum_ok(&self, source: Ipv4Addr, destination: Ipv4Addr) -> bool {
-        self.checksum == 0 || checksum::pseudo_ipv4(source.octets(), destination.octets(), crate::ipv4::PROTOCOL_UDP, self.segment) == 0
+    /// Whether the checksum is right, or absent. Over IPv6 it may not be absent (RFC 8200 section 8.1).
+    pub fn checksum_ok(&self, source: IpAddr, destination: IpAddr) -> bool {
+        match (self.checksum, source) {
+            (0, IpAddr::V4(_)) => true,
+            (0, IpAddr::V6(_)) => false,
+            _ => checksum::pseudo(source, destination, crate::ipv4::PROTOCOL_UDP, self.segment) == 0,
+        }
     }
 }
 
@@ -85,6 +89,23 @@ pub fn header_without_checksum(source_port: u16, destination_port: u16, payload_
     Some([a, b, c, d, e, f, 0, 0])
 }
 
+/// Computes the checksum of a datagram whose header starts `segment` and writes it there. A sum of zero is sent as all ones, since zero means that there
+/// is none (RFC 768). Does nothing where there is no header.
+#[inline]
+pub fn fill_checksum(source: IpAddr, destination: IpAddr, segment: &mut [u8]) {
+    const FIELD: core::ops::Range<usize> = 6..8;
+    if let Some(field) = segment.get_mut(FIELD) {
+        field.fill(0);
+    }
+    let sum = match checksum::pseudo(source, destination, crate::ipv4::PROTOCOL_UDP, segment) {
+        0 => u16::MAX,
+        sum => sum,
+    };
+    if let Some(field) = segment.get_mut(FIELD) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,7 +126,7 @@ mod tests {
     #[test]
     fn a_checksum_is_verified_where_there_is_one() {
         // 10.0.0.1:1000 -> 10.0.0.2:53 "hi", as scapy 2.5 writes it.
-        let (source, destination) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let (source, destination) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut bytes = [0x03, 0xe8, 0, 53, 0, 10, 0x7f, 0x51, b'h', b'i'];
         assert!(Udp::parse(&bytes).unwrap().checksum_ok(source, destination));
         bytes[9] ^= 1;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use arrayvec::ArrayVec;
 use ipsec_types::{Flow, PolicyAction, PolicyId};
 use packet::Buffer;
-use packet::ipv4::Ipv4;
+use packet::ip::Ip;
 
 use super::outbound::{Outgoing, Source};
 use super::{BURST, Burst, Context};
@@ -256,7 +256,7 @@ impl<B: Buffer> Acquires<B> {
 fn send<B: Buffer>(held: Held<B>, burst: &mut Burst<B>, outgoing: &mut ArrayVec<Outgoing, BURST>) {
     let index = burst.packets.len();
     // It was parsed when it came, and has not changed.
-    if let Ok(ip) = Ipv4::parse(held.packet.bytes()) {
+    if let Ok(ip) = Ip::parse(held.packet.bytes()) {
         outgoing.push(Outgoing::new(index, &ip, held.source));
         drop(burst.push(held.packet));
     }

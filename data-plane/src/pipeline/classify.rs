@@ -1,8 +1,12 @@
 //! What each frame is: for the gateway, from the protected side, ESP, or cleartext from the unprotected side.
 
+use std::net::IpAddr;
+
 use packet::Buffer;
-use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader};
+use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
+use packet::ip::Ip;
 use packet::ipv4::{Ipv4, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
+use packet::ipv6::{ExtensionError, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_ICMPV6, PROTOCOL_ROUTING};
 use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
 
 use super::inbound::{self, Received};
@@ -14,7 +18,7 @@ use crate::verdict::Verdict;
 use esp::open::EspPacket;
 use ipsec_types::PolicyAction;
 
-/// What a frame is. Positions count from the IPv4 header.
+/// What a frame is. Positions count from the IP header.
 pub(super) enum Class {
     Drop(Verdict),
     Punt(PuntClass),
@@ -109,9 +113,9 @@ pub(super) const fn admit(entry: &SpdEntry) -> Result<(), Verdict> {
 
 /// Goes on as if it had come from the protected side: to a host there, or to the gateway, which takes neither IKE nor ESP so.
 fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transit: &Outgoing, sorted: &mut Sorted) {
-    let Outgoing { index, destination, .. } = *transit;
+    let index = transit.index;
     let Some(packet) = burst.get_mut(index) else { return };
-    if cx.snapshot.ports.is_own(destination) {
+    if cx.snapshot.ports.is_own(transit.flow.destination) {
         return match for_inside(packet.bytes()) {
             Ok(class) => punt(cx, burst, index, class, Origin::Port(from)),
             Err(verdict) => cx.drop(burst, index, verdict),
@@ -132,7 +136,7 @@ fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transi
 /// Why it is dropped.
 pub(super) fn for_inside(frame: &[u8]) -> Result<PuntClass, Verdict> {
     let bytes = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
-    match Ipv4::parse(bytes).map(|ip| for_gateway(PortRole::Protected, &ip, bytes)) {
+    match Ip::parse(bytes).map(|ip| for_gateway(PortRole::Protected, &ip, bytes)) {
         Ok(Class::Punt(class)) => Ok(class),
         Ok(Class::Drop(verdict)) => Err(verdict),
         _ => Err(Verdict::UnwantedByGateway),
@@ -145,24 +149,26 @@ pub(super) fn classify(ports: &Ports, port: &PortInfo, index: usize, frame: &[u8
     if ethernet.destination != port.mac && !ethernet.destination.is_group() {
         return Class::Drop(Verdict::NotForUs);
     }
-    match ethernet.ethertype {
-        ETHERTYPE_IPV4 => {}
+    let bytes = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
+    let parsed = match ethernet.ethertype {
+        ETHERTYPE_IPV4 => Ipv4::parse(bytes).map(Ip::V4).map_err(|_| Verdict::MalformedIp),
+        ETHERTYPE_IPV6 => Ipv6::parse(bytes).map(Ip::V6).map_err(malformed),
         ETHERTYPE_ARP => return Class::Punt(PuntClass::SlowPath),
         _ => return Class::Drop(Verdict::UnknownEthertype),
-    }
-    let bytes = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
-    let Ok(ip) = Ipv4::parse(bytes) else { return Class::Drop(Verdict::MalformedIp) };
+    };
+    let ip = match parsed {
+        Ok(ip) => ip,
+        Err(verdict) => return Class::Drop(verdict),
+    };
     // A group frame with a unicast packet is not to be forwarded either (RFC 1122 section 3.3.6).
     if ethernet.destination.is_group() || !is_unicast(&ip) {
-        return Class::Drop(Verdict::Multicast);
+        return multicast(port, &ip);
     }
-    let for_us = match port.role {
-        PortRole::Protected => ports.is_own(ip.destination()),
-        // Its other addresses are behind the boundary: the SPD is asked.
-        PortRole::Unprotected => ports.is_own_outer(ip.destination()),
-    };
-    if for_us {
+    if is_for_us(ports, port, ip.destination()) {
         return for_gateway(port.role, &ip, bytes);
+    }
+    if stays_on_link(&ip) {
+        return Class::Drop(Verdict::LinkLocal);
     }
     let transit = Outgoing::new(index, &ip, Source::Forwarded);
     match port.role {
@@ -171,29 +177,96 @@ pub(super) fn classify(ports: &Ports, port: &PortInfo, index: usize, frame: &[u8
     }
 }
 
-pub(super) fn is_unicast(ip: &Ipv4<'_>) -> bool {
-    let destination = ip.destination();
-    !(destination.is_multicast() || destination.is_broadcast() || destination.is_unspecified() || destination.is_loopback())
+fn malformed(error: Ipv6Error) -> Verdict {
+    match error {
+        Ipv6Error::Truncated | Ipv6Error::Version | Ipv6Error::PayloadLength => Verdict::MalformedIp,
+        Ipv6Error::Extension(ExtensionError::Truncated) => Verdict::ExtensionTruncated,
+        Ipv6Error::Extension(ExtensionError::HopByHopNotFirst | ExtensionError::FragmentTwice) => Verdict::ExtensionOrder,
+        Ipv6Error::Extension(ExtensionError::TooLong) => Verdict::ExtensionTooLong,
+    }
 }
 
 #[inline]
-fn for_gateway(role: PortRole, ip: &Ipv4<'_>, bytes: &[u8]) -> Class {
+fn is_for_us(ports: &Ports, port: &PortInfo, destination: IpAddr) -> bool {
+    match port.role {
+        // The same link-local address may be on several ports.
+        _ if is_link_local(destination) => port.addresses.contains(&destination),
+        PortRole::Protected => ports.is_own(destination),
+        // Its other addresses are behind the boundary: the SPD is asked.
+        PortRole::Unprotected => ports.is_own_outer(destination),
+    }
+}
+
+/// Multicast is not forwarded. Neighbor Discovery and echo requests come to groups that the gateway listens to.
+#[cold]
+fn multicast(port: &PortInfo, ip: &Ip<'_>) -> Class {
+    match ip {
+        Ip::V6(ip) if ip.protocol() == PROTOCOL_ICMPV6 && !ip.is_fragment() && port.listens_to(ip.destination()) => {
+            Class::Punt(PuntClass::SlowPath)
+        }
+        _ => Class::Drop(Verdict::Multicast),
+    }
+}
+
+/// Whether one host has sent the packet to one other.
+#[inline]
+pub(super) fn is_unicast(ip: &Ip<'_>) -> bool {
+    match ip {
+        Ip::V4(ip) => {
+            let to = ip.destination();
+            !(to.is_multicast() || to.is_broadcast() || to.is_unspecified() || to.is_loopback())
+        }
+        Ip::V6(ip) => {
+            let (from, to) = (ip.source(), ip.destination());
+            !(to.is_multicast() || to.is_unspecified() || to.is_loopback() || from.is_multicast() || from.is_loopback())
+        }
+    }
+}
+
+/// Whether no router may forward the packet: an end is link-local (RFC 4291 section 2.5.6), or its sender has no address yet (section 2.5.2).
+#[inline]
+pub(super) fn stays_on_link(ip: &Ip<'_>) -> bool {
+    match ip {
+        Ip::V4(_) => false,
+        Ip::V6(ip) => ip.source().is_unspecified() || ip.source().is_unicast_link_local() || ip.destination().is_unicast_link_local(),
+    }
+}
+
+#[inline]
+const fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+#[inline]
+fn for_gateway(role: PortRole, ip: &Ip<'_>, bytes: &[u8]) -> Class {
     if ip.is_fragment() {
-        return fragment(role, ip.protocol());
+        return fragment(role, ip);
+    }
+    if matches!(ip, Ip::V6(ip) if ip.has_segments_left()) {
+        // The gateway is no place to be routed through by the sender (RFC 5095).
+        return Class::Drop(Verdict::UnwantedByGateway);
     }
     match (role, ip.protocol()) {
         (PortRole::Unprotected, PROTOCOL_ESP) => esp(bytes),
         (PortRole::Unprotected, PROTOCOL_UDP) => udp(ip, bytes),
-        (_, PROTOCOL_ICMP) => Class::Punt(PuntClass::SlowPath),
+        (_, PROTOCOL_ICMP) if matches!(ip, Ip::V4(_)) => Class::Punt(PuntClass::SlowPath),
+        (_, PROTOCOL_ICMPV6) if matches!(ip, Ip::V6(_)) => Class::Punt(PuntClass::SlowPath),
         _ => Class::Drop(Verdict::UnwantedByGateway),
     }
 }
 
-/// Whatever is punted whole is punted in fragments, too. Those of ESP in UDP cannot be told from those of IKE here.
-fn fragment(role: PortRole, protocol: u8) -> Class {
-    match (role, protocol) {
+/// Whatever is punted whole is punted in fragments, too. Those of ESP in UDP cannot be told from those of IKE here, nor what later fragments belong to
+/// where an extension header comes first.
+fn fragment(role: PortRole, ip: &Ip<'_>) -> Class {
+    let icmp = match ip {
+        Ip::V4(_) => PROTOCOL_ICMP,
+        Ip::V6(_) => PROTOCOL_ICMPV6,
+    };
+    match (role, ip.protocol()) {
         (PortRole::Unprotected, PROTOCOL_ESP) => Class::Drop(Verdict::EspFragment),
-        (PortRole::Unprotected, PROTOCOL_UDP) | (_, PROTOCOL_ICMP) => Class::Punt(PuntClass::Fragment),
+        (PortRole::Unprotected, PROTOCOL_UDP) => Class::Punt(PuntClass::Fragment),
+        (_, protocol) if protocol == icmp => Class::Punt(PuntClass::Fragment),
+        (_, PROTOCOL_DESTINATION_OPTIONS | PROTOCOL_ROUTING) if matches!(ip, Ip::V6(_)) => Class::Punt(PuntClass::Fragment),
         _ => Class::Drop(Verdict::UnwantedByGateway),
     }
 }
@@ -207,8 +280,8 @@ fn esp(bytes: &[u8]) -> Class {
 }
 
 #[inline]
-fn udp(ip: &Ipv4<'_>, bytes: &[u8]) -> Class {
-    let Some(udp) = Udp::parse(ip.payload()) else { return Class::Drop(Verdict::MalformedIke) };
+fn udp(ip: &Ip<'_>, bytes: &[u8]) -> Class {
+    let Some(udp) = Udp::parse(ip.upper()) else { return Class::Drop(Verdict::MalformedIke) };
     let message = match udp.destination_port {
         PORT_IKE => udp.payload,
         PORT_NAT_T => match NatTraversal::parse(udp.payload) {

@@ -1,10 +1,10 @@
 //! The way out: route, MTU, next hop, Ethernet header.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use packet::Buffer;
-use packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, HEADER_LEN, MacAddress};
-use packet::ipv4;
+use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
+use packet::ip;
 
 use super::outbound::Outgoing;
 use super::wait::Waiting;
@@ -12,7 +12,7 @@ use super::{Burst, Context, Io};
 use crate::table::{NextHop, PortRole};
 use crate::verdict::Verdict;
 
-/// A packet that is ready to leave, from its IPv4 header.
+/// A packet that is ready to leave, from its IP header.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Leaving {
     pub(super) index: usize,
@@ -33,7 +33,7 @@ pub(super) struct Exit {
 /// # Errors
 /// Why there is none.
 #[inline]
-pub(super) fn route(cx: Context<'_>, destination: Ipv4Addr, len: usize, dont_fragment: bool) -> Result<Exit, Verdict> {
+pub(super) fn route(cx: Context<'_>, destination: IpAddr, len: usize, dont_fragment: bool) -> Result<Exit, Verdict> {
     let hop = cx.snapshot.routes.lookup(destination).ok_or(Verdict::NoRoute)?;
     let port = cx.snapshot.ports.port(hop.port).ok_or(Verdict::NoRoute)?;
     if len > port.mtu {
@@ -48,7 +48,7 @@ pub(super) fn route(cx: Context<'_>, destination: Ipv4Addr, len: usize, dont_fra
 /// Why there is none.
 #[inline]
 pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing) -> Result<NextHop, Verdict> {
-    let exit = route(cx, packet.destination, packet.len, packet.dont_fragment)?;
+    let exit = route(cx, packet.flow.destination, packet.len, packet.dont_fragment)?;
     if exit.role == PortRole::Protected { Ok(exit.hop) } else { Err(Verdict::NotThroughTunnel) }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing) -> Result<NextHop
 pub(super) fn to_protected<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, packet: &Outgoing) -> Result<NextHop, Verdict> {
     let hop = route_inside(cx, packet)?;
     let buffer = burst.get_mut(packet.index).ok_or(Verdict::MalformedIp)?;
-    ipv4::decrement_ttl(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
+    ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
     Ok(hop)
 }
 
@@ -79,7 +79,12 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, leaving: &[Leaving], burst: &mut
 #[inline]
 pub(super) fn send<B: Buffer>(cx: Context<'_>, mut packet: B, hop: NextHop, mac: MacAddress, verdict: Verdict, io: &mut impl Io<B>) {
     let Some(port) = cx.snapshot.ports.port(hop.port) else { return cx.stats().count(Verdict::NoRoute) };
-    let header = EthernetHeader { destination: mac, source: port.mac, ethertype: ETHERTYPE_IPV4 };
+    // Packet and next hop are of the same version.
+    let ethertype = match hop.address {
+        IpAddr::V4(_) => ETHERTYPE_IPV4,
+        IpAddr::V6(_) => ETHERTYPE_IPV6,
+    };
+    let header = EthernetHeader { destination: mac, source: port.mac, ethertype };
     let Some(front) = packet.prepend(HEADER_LEN) else { return cx.stats().count(Verdict::NoRoom) };
     front.copy_from_slice(&header.to_octets());
     io.transmit(cx.stats(), hop.port, packet, verdict);

@@ -123,7 +123,7 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
     if let Err(verdict) = classify::admit(entry) {
         return (verdict, None);
     }
-    if cx.snapshot.ports.is_own(packet.destination) {
+    if cx.snapshot.ports.is_own(packet.flow.destination) {
         return (classify::for_inside(frame).map_or_else(|verdict| verdict, classify::punted), None);
     }
     let fate = egress::route_inside(cx, packet).map_or_else(|verdict| verdict, |_| Verdict::BypassedInbound);
@@ -133,7 +133,7 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
 /// The way through an SA.
 fn through(cx: Context<'_>, sa: &InstalledSa, packet: &Outgoing) -> Option<Way> {
     let tunnel = sa.outbound.tunnel();
-    let exit = egress::route(cx, tunnel.destination, 0, false).ok()?;
+    let exit = egress::route(cx, tunnel.ends.destination(), 0, false).ok()?;
     let port = cx.snapshot.ports.port(exit.hop.port)?;
     // The overhead grows with the length: the first that fits from above is the longest.
     let mtu = (0..=port.mtu).rev().find(|len| tunnel.outer_len(*len) <= port.mtu)?;
@@ -141,7 +141,7 @@ fn through(cx: Context<'_>, sa: &InstalledSa, packet: &Outgoing) -> Option<Way> 
 }
 
 fn in_the_clear(cx: Context<'_>, packet: &Outgoing) -> Option<Way> {
-    let exit = egress::route(cx, packet.destination, 0, false).ok()?;
+    let exit = egress::route(cx, packet.flow.destination, 0, false).ok()?;
     let port = cx.snapshot.ports.port(exit.hop.port)?;
     Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: packet.len, mtu: port.mtu })
 }

@@ -4,7 +4,9 @@ use arrayvec::ArrayVec;
 use esp::Accepted;
 use esp::open::{self, EspPacket, OpenError, OpenPlan, Opened};
 use packet::Buffer;
-use packet::ipv4::{Ipv4, PROTOCOL_ICMP};
+use packet::ip::Ip;
+use packet::ipv4::PROTOCOL_ICMP;
+use packet::ipv6::PROTOCOL_ICMPV6;
 
 use super::crypto::Authentic;
 use super::egress::{self, Leaving};
@@ -138,7 +140,7 @@ fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) {
 fn watch_peer(cx: Context<'_>, sa: &InstalledSa, esp: &EspPacket) {
     let tunnel = sa.outbound.tunnel();
     let port = esp.udp.map(|ports| ports.source);
-    let moved = esp.source != tunnel.destination || port.is_some_and(|port| tunnel.udp.is_some_and(|udp| udp.destination != port));
+    let moved = esp.source != tunnel.ends.destination() || port.is_some_and(|port| tunnel.udp.is_some_and(|udp| udp.destination != port));
     if moved && sa.state.may_report_move(cx.now_ms) {
         cx.notify(Notice::PeerMoved { child_sa: sa.id, address: esp.source, port });
     }
@@ -152,12 +154,12 @@ fn deliver<B: Buffer>(
     burst: &mut Burst<B>,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) {
-    let Some(Ok(inner)) = burst.get(index).map(|packet| Ipv4::parse(packet.bytes())) else {
+    let Some(Ok(inner)) = burst.get(index).map(|packet| Ip::parse(packet.bytes())) else {
         return cx.drop(burst, index, Verdict::MalformedInner);
     };
     if cx.snapshot.ports.is_own(inner.destination()) {
         return match opened.flow.protocol {
-            PROTOCOL_ICMP => {
+            PROTOCOL_ICMP | PROTOCOL_ICMPV6 => {
                 let class = if inner.is_fragment() { PuntClass::Fragment } else { PuntClass::SlowPath };
                 classify::punt(cx, burst, index, class, Origin::Tunnel(sa.id));
             }
@@ -166,6 +168,9 @@ fn deliver<B: Buffer>(
     }
     if !classify::is_unicast(&inner) {
         return cx.drop(burst, index, Verdict::Multicast);
+    }
+    if classify::stays_on_link(&inner) {
+        return cx.drop(burst, index, Verdict::LinkLocal);
     }
     let transit = Outgoing::new(index, &inner, Source::Forwarded);
     match egress::to_protected(cx, burst, &transit) {

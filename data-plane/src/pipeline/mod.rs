@@ -3,7 +3,7 @@
 //! Stages are plain functions over a whole [`Burst`], because the cipher wants the batch. Each takes the packets meant for it and leaves the
 //! others; every packet ends in one [`Verdict`], or waits, bounded, for an SA ([`acquire`]) or for its next hop ([`wait`]).
 //!
-//! A packet in a burst starts at its Ethernet header until it is classified, and at its IPv4 header afterwards.
+//! A packet in a burst starts at its Ethernet header until it is classified, and at its IP header afterwards.
 
 mod acquire;
 mod classify;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use packet::Buffer;
-use packet::ipv4::Ipv4;
+use packet::ip::Ip;
 
 use crate::command::{Command, Frame, Garbage, Notice, PortId, Via, WorkerEnd, WorkerId};
 use crate::stats::{Tally, WorkerStats};
@@ -46,7 +46,7 @@ pub trait Io<B> {
     fn allocate(&mut self) -> Option<B>;
     /// Sends an Ethernet frame. Counts `verdict`, or why it could not be sent.
     fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: B, verdict: Verdict);
-    /// Gives an ESP packet, from its outer IPv4 header, to the worker that owns its SA. Counts what became of it.
+    /// Gives an ESP packet, from its outer IP header, to the worker that owns its SA. Counts what became of it.
     fn hand_off(&mut self, stats: &WorkerStats, worker: WorkerId, packet: B);
 }
 
@@ -252,7 +252,7 @@ impl<B: Buffer> Pipeline<B> {
         self.run(burst, &mut sorted, io, inbound::HandOff::ToOwner);
     }
 
-    /// ESP packets that another worker received, from their outer IPv4 header. Leaves the burst empty.
+    /// ESP packets that another worker received, from their outer IP header. Leaves the burst empty.
     pub fn handed_off(&mut self, burst: &mut Burst<B>, io: &mut impl Io<B>) {
         let mut sorted = Sorted::new();
         classify::handed_off(self.context(), burst, &mut sorted);
@@ -335,13 +335,13 @@ impl<B: Buffer> Pipeline<B> {
         if let Via::Port(port) = via {
             return io.transmit(stats, port, packet, Verdict::OwnSent);
         }
-        let Ok(ip) = Ipv4::parse(packet.bytes()) else { return stats.count(Verdict::MalformedIp) };
+        let Ok(ip) = Ip::parse(packet.bytes()) else { return stats.count(Verdict::MalformedIp) };
         let outgoing = Outgoing::new(0, &ip, outbound::Source::Gateway);
         let mut sorted = Sorted::new();
         if via == Via::Policy {
             sorted.outgoing.push(outgoing);
         } else {
-            match egress::route(self.context(), outgoing.destination, outgoing.len, outgoing.dont_fragment) {
+            match egress::route(self.context(), outgoing.flow.destination, outgoing.len, outgoing.dont_fragment) {
                 Ok(exit) => sorted.leaving.push(Leaving { index: 0, hop: exit.hop, verdict: Verdict::OwnSent }),
                 Err(verdict) => return stats.count(verdict),
             }

@@ -1,12 +1,10 @@
 //! From the protected side: the SPD decides, an SA takes a number, the packet is laid out for the cipher (RFC 4301 section 5.1).
 
-use std::net::Ipv4Addr;
-
 use arrayvec::ArrayVec;
 use esp::seal::{self, SealError, SealPlan};
 use ipsec_types::{Flow, PolicyAction};
 use packet::Buffer;
-use packet::ipv4::{self, Ipv4};
+use packet::ip::{self, Ip};
 
 use super::acquire::Acquires;
 use super::crypto::SealedPackets;
@@ -31,8 +29,7 @@ pub(super) enum Source {
 pub(super) struct Outgoing {
     pub(super) index: usize,
     pub(super) flow: Flow,
-    pub(super) destination: Ipv4Addr,
-    /// Octets of the IPv4 packet.
+    /// Octets of the IP packet.
     pub(super) len: usize,
     pub(super) dont_fragment: bool,
     pub(super) source: Source,
@@ -40,9 +37,8 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     #[inline]
-    pub(super) fn new(index: usize, ip: &Ipv4<'_>, source: Source) -> Self {
-        let (destination, dont_fragment) = (ip.destination(), ip.dont_fragment());
-        Self { index, flow: ip.flow(), destination, len: ip.total_len(), dont_fragment, source }
+    pub(super) fn new(index: usize, ip: &Ip<'_>, source: Source) -> Self {
+        Self { index, flow: ip.flow(), len: ip.total_len(), dont_fragment: ip.dont_fragment(), source }
     }
 }
 
@@ -126,14 +122,14 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
         PolicyAction::Protect => {
             let Some(sa) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
             let tunnel = sa.outbound.tunnel();
-            let exit = egress::route(cx, tunnel.destination, tunnel.outer_len(packet.len), packet.dont_fragment)?;
+            let exit = egress::route(cx, tunnel.ends.destination(), tunnel.outer_len(packet.len), packet.dont_fragment)?;
             if exit.role != PortRole::Unprotected {
                 return Err(Verdict::NoRoute);
             }
             Ok(Ruling::Protect(sa, exit.hop))
         }
         PolicyAction::Bypass => {
-            egress::route(cx, packet.destination, packet.len, packet.dont_fragment).map(|exit| Ruling::Bypass(exit.hop))
+            egress::route(cx, packet.flow.destination, packet.len, packet.dont_fragment).map(|exit| Ruling::Bypass(exit.hop))
         }
         PolicyAction::Discard => Err(Verdict::PolicyDiscard),
     }
@@ -160,12 +156,12 @@ fn protect<'a, B: Buffer>(
     Ok(Step::Seal(sa, plan, hop))
 }
 
-/// A router decrements the TTL once, before encapsulation (RFC 4301 section 5.1.2.1); a host's own packets keep theirs.
+/// A router decrements TTL or hop limit once, before encapsulation (RFC 4301 section 5.1.2); a host's own packets keep theirs.
 #[inline]
 fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> {
     match packet.source {
         Source::Gateway => Ok(()),
-        Source::Forwarded => ipv4::decrement_ttl(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded),
+        Source::Forwarded => ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded),
     }
 }
 
@@ -173,7 +169,9 @@ fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> 
 #[inline]
 pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst: &mut Burst<B>, leaving: &mut ArrayVec<Leaving, BURST>) {
     for packet in sealed {
-        if packet.done {
+        let buffer = burst.get_mut(packet.index).filter(|_| packet.done);
+        if let Some(buffer) = buffer {
+            seal::finish(&packet.sa.outbound, buffer);
             packet.sa.state.count_outbound(packet.inner_len);
             leaving.push(Leaving { index: packet.index, hop: packet.hop, verdict: Verdict::Sealed });
         } else {

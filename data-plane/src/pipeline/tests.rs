@@ -6,10 +6,10 @@ mod inbound;
 mod outbound;
 mod waiting;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{ChildSaId, EncryptionAlgorithm, Policy, PolicyAction, PolicyId, Secret, SequenceNumbers, Spi, TrafficSelector};
 use packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ipv4::Ipv4Header;
@@ -152,7 +152,7 @@ fn snapshot(site: u8) -> Snapshot {
     let route = |destination: [u8; 4], prefix, gateway: Option<[u8; 4]>, port| Route {
         destination: destination.into(),
         prefix,
-        gateway: gateway.map(Ipv4Addr::from),
+        gateway: gateway.map(IpAddr::from),
         port,
     };
     let other = 3 - site;
@@ -222,10 +222,10 @@ impl Pair {
 
     fn tunnel(&self, from: u8) -> Tunnel {
         Tunnel {
-            source: [192, 0, 2, from].into(),
-            destination: [192, 0, 2, 3 - from].into(),
+            ends: Ends::V4 { source: [192, 0, 2, from].into(), destination: [192, 0, 2, 3 - from].into() },
             udp: self.udp.then_some(UdpPorts { source: 4500, destination: 4500 }),
             dont_fragment: DontFragment::Copy,
+            copy_dscp: true,
         }
     }
 

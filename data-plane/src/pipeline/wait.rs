@@ -32,7 +32,7 @@ impl Default for WaitLimits {
 /// A miss is repeated at this interval while more packets come.
 const REPEAT_MS: u64 = 1000;
 
-/// The packets, from their IPv4 header, and whom they wait for.
+/// The packets, from their IP header, and whom they wait for.
 #[derive(Debug)]
 pub(super) struct Waiting<B> {
     limits: WaitLimits,

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use culvert_proto::convert;
@@ -114,7 +114,7 @@ pub struct Core {
     pub(super) batches: VecDeque<Batch>,
     pub(super) neighbors: NeighborCache,
     pub(super) reassembler: Reassembler,
-    pub(super) spi_misses: HashMap<Ipv4Addr, u64>,
+    pub(super) spi_misses: HashMap<IpAddr, u64>,
     pub(super) claim_until_ms: Option<u64>,
     pub(super) counters: Counters,
     pub(super) loads: Loads,
@@ -142,7 +142,7 @@ impl Core {
         let generation = setup.first_generation.map_or_else(|| u16::from_be_bytes([a, b]), |first| first.saturating_sub(1));
         let neighbors = NeighborCache::with_static(setup.neighbors.iter().filter_map(|neighbor| {
             let (port, _) = behind(&setup.ports, neighbor.address)?;
-            Some((NextHop { port, address: neighbor.address }, neighbor.mac))
+            Some((NextHop { port, address: neighbor.address.into() }, neighbor.mac))
         }));
         Self {
             boot_id: setup.boot_id,
@@ -208,7 +208,7 @@ impl Core {
             boot_id: self.boot_id.to_vec(),
             epoch: self.epoch,
             child_sas: self.list().child_sas,
-            local_addresses: unprotected.flat_map(|port| &port.info.addresses).map(|a| convert::address_octets((*a).into())).collect(),
+            local_addresses: unprotected.flat_map(|port| &port.info.addresses).map(|a| convert::address_octets(*a)).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -314,12 +314,13 @@ pub fn first_snapshot(ports: &[ServedPort], fixed: &[Route]) -> Arc<Snapshot> {
 /// Routes to the ports' own subnets, and the static ones through the port whose subnet holds the next hop.
 fn routes(ports: &[ServedPort], fixed: &[Route]) -> Routes {
     let connected = (0..=u8::MAX).map(PortId).zip(ports).flat_map(|(id, port)| {
-        let route = move |s: &InterfaceAddress| table::Route { destination: s.address, prefix: s.prefix_len, gateway: None, port: id };
+        let route =
+            move |s: &InterfaceAddress| table::Route { destination: s.address.into(), prefix: s.prefix_len, gateway: None, port: id };
         port.subnets.iter().map(route)
     });
     let fixed = fixed.iter().filter_map(|route| {
         let (id, _) = behind(ports, route.via)?;
-        Some(table::Route { destination: route.destination, prefix: route.prefix_len, gateway: Some(route.via), port: id })
+        Some(table::Route { destination: route.destination.into(), prefix: route.prefix_len, gateway: Some(route.via.into()), port: id })
     });
     Routes::new(connected.chain(fixed).collect())
 }

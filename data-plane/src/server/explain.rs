@@ -7,9 +7,10 @@ use culvert_proto::convert::{self, ConvertError, Problem};
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::explain_response::Fate as Told;
 use ipsec_types::Flow;
-use packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
+use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, MacAddress};
 use packet::ipv4::{Ipv4Header, PROTOCOL_ICMP, PROTOCOL_UDP};
-use packet::udp;
+use packet::ipv6::{Ipv6Header, PROTOCOL_ICMPV6};
+use packet::{ipv4, ipv6, udp};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -74,7 +75,8 @@ impl Core {
             let problem = Problem::OutOfRange { value: request.length.into(), min: min.into(), max: MAX_LENGTH.into() };
             return Err(ConvertError::new("length", problem));
         }
-        let header = EthernetHeader { destination: served.info.mac, source: NEIGHBOR, ethertype: ETHERTYPE_IPV4 };
+        let ethertype = if flow.source.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+        let header = EthernetHeader { destination: served.info.mac, source: NEIGHBOR, ethertype };
         Ok((port, [&header.to_octets()[..], &packet].concat()))
     }
 
@@ -122,7 +124,7 @@ impl Core {
     fn next_hop(&self, way: &Way) -> v1::NextHop {
         v1::NextHop {
             port: self.port_name(way.hop.port),
-            address: convert::address_octets(way.hop.address.into()),
+            address: convert::address_octets(way.hop.address),
             mac: way.mac.map(|mac| mac.to_string()).unwrap_or_default(),
         }
     }
@@ -153,13 +155,19 @@ const fn told(fate: Fate) -> (Told, &'static str, &'static str) {
 
 /// The packet of a flow, as short as it can be. Behind a UDP header are as many zeros as make an IKE message of them.
 fn packet_of(flow: &Flow, dont_fragment: bool) -> Result<Vec<u8>, ConvertError> {
-    let (IpAddr::V4(source), IpAddr::V4(destination)) = (flow.source, flow.destination) else {
-        return Err(ConvertError::new("flow.destination", Problem::MixedFamilies));
-    };
     let payload = upper(flow);
-    let header = Ipv4Header { traffic_class: 0, identification: 0, dont_fragment, ttl: 64, protocol: flow.protocol, source, destination };
-    let header = header.to_octets(payload.len()).unwrap_or_default();
-    Ok([&header[..], &payload].concat())
+    let protocol = flow.protocol;
+    match (flow.source, flow.destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let header = Ipv4Header { traffic_class: 0, identification: 0, dont_fragment, ttl: 64, protocol, source, destination };
+            Ok([&header.to_octets(payload.len()).unwrap_or([0; ipv4::HEADER_LEN])[..], &payload].concat())
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let header = Ipv6Header { traffic_class: 0, next_header: protocol, hop_limit: 64, source, destination };
+            Ok([&header.to_octets(payload.len()).unwrap_or([0; ipv6::HEADER_LEN])[..], &payload].concat())
+        }
+        _ => Err(ConvertError::new("flow.destination", Problem::MixedFamilies)),
+    }
 }
 
 fn upper(flow: &Flow) -> Vec<u8> {
@@ -168,9 +176,11 @@ fn upper(flow: &Flow) -> Vec<u8> {
     match flow.protocol {
         PROTOCOL_UDP => {
             let header = udp::header_without_checksum(flow.source_port, flow.destination_port, IKE.len()).unwrap_or_default();
-            [&header[..], &IKE].concat()
+            let mut segment = [&header[..], &IKE].concat();
+            udp::fill_checksum(flow.source, flow.destination, &mut segment);
+            segment
         }
-        PROTOCOL_ICMP => [&flow.destination_port.to_be_bytes()[..], &[0; 6]].concat(),
+        PROTOCOL_ICMP | PROTOCOL_ICMPV6 => [&flow.destination_port.to_be_bytes()[..], &[0; 6]].concat(),
         _ => [&flow.source_port.to_be_bytes()[..], &flow.destination_port.to_be_bytes(), &[0; 16]].concat(),
     }
 }

@@ -1,6 +1,6 @@
 //! What comes from the network by way of the workers: notices, punted IKE, ARP and ICMP; and what goes back.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
@@ -27,7 +27,7 @@ impl Core {
         for datagram in datagrams {
             self.identification = self.identification.wrapping_add(1);
             let ports = &self.snapshot.ports;
-            match punt::to_packet(datagram, |address| ports.is_own(address), self.identification) {
+            match punt::to_packet(datagram, |address| ports.is_own(address.into()), self.identification) {
                 Ok(packet) => {
                     self.counters.ike_sent += u64::from(self.transmit(Via::Route, &packet));
                 }
@@ -130,7 +130,7 @@ impl Core {
             }
             Notice::PeerMoved { child_sa, address, port } => self.emit(v1::event::Event::PeerMoved(v1::PeerMoved {
                 child_sa: child_sa.0,
-                remote_address: convert::address_octets(address.into()),
+                remote_address: convert::address_octets(address),
                 remote_port: port.unwrap_or(0).into(),
             })),
             Notice::SpiMiss { spi, local, remote } => self.on_spi_miss(spi, local, remote),
@@ -138,7 +138,7 @@ impl Core {
         }
     }
 
-    fn on_spi_miss(&mut self, spi: u32, local: Ipv4Addr, remote: Ipv4Addr) {
+    fn on_spi_miss(&mut self, spi: u32, local: IpAddr, remote: IpAddr) {
         let now_ms = self.now_ms;
         let recent = |at: &u64| now_ms.saturating_sub(*at) < SPI_MISS_MS;
         if self.spi_misses.get(&remote).is_some_and(recent) {
@@ -151,8 +151,8 @@ impl Core {
             self.spi_misses.insert(remote, now_ms);
             self.emit(v1::event::Event::SpiMiss(v1::SpiMiss {
                 spi,
-                local_address: convert::address_octets(local.into()),
-                remote_address: convert::address_octets(remote.into()),
+                local_address: convert::address_octets(local),
+                remote_address: convert::address_octets(remote),
             }));
         }
     }
@@ -167,13 +167,13 @@ impl Core {
     pub(super) fn on_slow_path(&mut self, origin: Origin, bytes: &[u8]) {
         let ports = std::sync::Arc::clone(&self.snapshot.ports);
         match origin {
-            Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address)) {
+            Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address.into())) {
                 Some(reply) => self.send_echo_reply(Via::Policy, &reply, FRAME_CAPACITY),
                 None => self.counters.slow_path_ignored += 1,
             },
             Origin::Port(port) => {
                 let Some(info) = ports.port(port) else { return };
-                self.on_frame(port, slow_path::on_frame(bytes, info, |address| ports.is_own(address)));
+                self.on_frame(port, slow_path::on_frame(bytes, info, |address| ports.is_own(address.into())));
             }
         }
     }
@@ -183,7 +183,7 @@ impl Core {
             Meaning::Neighbor { address, mac, reply } => {
                 // Nobody else is ever a next hop.
                 if self.ports.get(usize::from(port.0)).is_some_and(|port| port.subnets.iter().any(|subnet| subnet.holds(address))) {
-                    self.neighbors.learn(NextHop { port, address }, mac, reply.is_some(), self.now_ms);
+                    self.neighbors.learn(NextHop { port, address: address.into() }, mac, reply.is_some(), self.now_ms);
                 }
                 if let Some(reply) = reply {
                     self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &reply));
@@ -207,11 +207,12 @@ impl Core {
     }
 
     fn request(&mut self, hop: NextHop) {
+        let IpAddr::V4(target) = hop.address else { return };
         let Some(port) = self.ports.get(usize::from(hop.port.0)) else { return };
         // The sender's address lies in the subnet of the target where there is one; none at all makes it a probe (RFC 5227).
-        let subnet = port.subnets.iter().find(|subnet| subnet.holds(hop.address)).or_else(|| port.subnets.first());
+        let subnet = port.subnets.iter().find(|subnet| subnet.holds(target)).or_else(|| port.subnets.first());
         let source = subnet.map_or(Ipv4Addr::UNSPECIFIED, |subnet| subnet.address);
-        let frame = slow_path::arp_request(port.info.mac, source, hop.address);
+        let frame = slow_path::arp_request(port.info.mac, source, target);
         self.counters.arp_requests += u64::from(self.transmit(Via::Port(hop.port), &frame));
     }
 

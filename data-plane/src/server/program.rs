@@ -1,7 +1,6 @@
 //! Operations of the controller: run in order, answered when every worker has applied them.
 
 use std::collections::{HashSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use culvert_proto::convert::{self, ConvertError, Problem};
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
-use esp::{DontFragment, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi};
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -305,14 +304,16 @@ impl Core {
     /// Expands the keys and makes what the workers share.
     fn prepare(&self, sa: ChildSa, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
         let status = v1::ChildSaStatus::from(&sa);
-        let (local, remote) = (ipv4("local_address", sa.local)?, ipv4("remote_address", sa.remote)?);
-        if !self.snapshot.ports.is_own_outer(local) {
-            return Err(refuse(Reason::Invalid, format!("local_address: {local} is no address of this gateway's unprotected ports")));
+        let ends = Ends::new(sa.local, sa.remote).ok_or_else(|| {
+            refuse(Reason::Invalid, format!("remote_address: {} is of another IP version than local_address, {}", sa.remote, sa.local))
+        })?;
+        if !self.snapshot.ports.is_own_outer(sa.local) {
+            return Err(refuse(Reason::Invalid, format!("local_address: {} is no address of this gateway's unprotected ports", sa.local)));
         }
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
         let key = |secret| SaKey::from_keymat(sa.encryption, secret).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
         let udp = sa.encapsulation.map(|ports| UdpPorts { source: ports.local_port, destination: ports.remote_port });
-        let tunnel = Tunnel { source: local, destination: remote, udp, dont_fragment: DontFragment::default() };
+        let tunnel = Tunnel { ends, udp, dont_fragment: DontFragment::default(), copy_dscp: true };
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
         let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys.encryption)?, sa.sequence_numbers, size, permitted);
         let window = ReplayWindow::new(inbound.window_size());
@@ -392,11 +393,4 @@ fn checked_policies(list: Vec<v1::Policy>) -> Result<Vec<Policy>, Refusal> {
         policies.push(policy);
     }
     Ok(policies)
-}
-
-fn ipv4(field: &str, address: IpAddr) -> Result<Ipv4Addr, Refusal> {
-    match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(refuse(Reason::Invalid, format!("{field}: IPv6 is not supported by this version"))),
-    }
 }

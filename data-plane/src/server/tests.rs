@@ -43,7 +43,7 @@ pub(super) struct Rig {
 fn port(name: &str, role: PortRole, mac: u8, address: Ipv4Addr) -> ServedPort {
     ServedPort {
         name: name.to_owned(),
-        info: PortInfo { role, mac: MacAddress([2, 0, 0, 0, 0, mac]), mtu: 1500, addresses: vec![address] },
+        info: PortInfo { role, mac: MacAddress([2, 0, 0, 0, 0, mac]), mtu: 1500, addresses: vec![address.into()] },
         subnets: vec![InterfaceAddress { address, prefix_len: 24 }],
         read: Box::new(|| PortReading { link_up: true, ..PortReading::default() }),
     }
@@ -631,8 +631,8 @@ fn policies_are_taken_whole_or_not_at_all() {
 #[test]
 fn a_neighbour_is_asked_for_and_published() {
     let mut rig = Rig::new(2);
-    rig.ends[0].notify(Notice::NeighborMiss { port: PortId(1), address: PEER });
-    rig.ends[1].notify(Notice::NeighborMiss { port: PortId(1), address: PEER });
+    rig.ends[0].notify(Notice::NeighborMiss { port: PortId(1), address: PEER.into() });
+    rig.ends[1].notify(Notice::NeighborMiss { port: PortId(1), address: PEER.into() });
     rig.settle();
     let sent: Vec<_> = rig.applied.drain(..).collect();
     let [(_, Command::Transmit { via: Via::Port(PortId(1)), frame })] = sent.as_slice() else { panic!("{sent:?}") };
@@ -643,7 +643,7 @@ fn a_neighbour_is_asked_for_and_published() {
     reply[21] = 2;
     rig.ends[1].punt(PuntClass::SlowPath, Origin::Port(PortId(1)), &reply);
     rig.settle();
-    let hop = NextHop { port: PortId(1), address: PEER };
+    let hop = NextHop { port: PortId(1), address: PEER.into() };
     let known =
         |(_, c): &(u16, Command)| matches!(c, Command::Snapshot(s) if s.neighbors.lookup(hop) == Some(MacAddress([2, 0, 0, 0, 0, 9])));
     assert_eq!(rig.applied.iter().filter(|c| known(c)).count(), 2);
@@ -706,7 +706,7 @@ fn unknown_spis_and_life_are_reported_once_a_second() {
     rig.set_policies(&[1]);
     rig.install(1, |_| ());
     let mut events = rig.subscribe();
-    let miss = |remote| Notice::SpiMiss { spi: 0x1234, local: OUTSIDE, remote };
+    let miss = |remote: Ipv4Addr| Notice::SpiMiss { spi: 0x1234, local: OUTSIDE.into(), remote: remote.into() };
     for _ in 0..5 {
         rig.ends[0].notify(miss(PEER));
         rig.wait(100);

@@ -1,17 +1,17 @@
 //! MAC addresses of neighbours.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use packet::ethernet::MacAddress;
 
 use crate::command::PortId;
 use crate::table::NextHop;
 
-/// Who is where, as ARP learnt it.
+/// Who is where, as ARP and Neighbor Discovery learnt it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Neighbors {
     /// Sorted by key.
-    entries: Box<[((PortId, Ipv4Addr), MacAddress)]>,
+    entries: Box<[((PortId, IpAddr), MacAddress)]>,
 }
 
 impl Neighbors {
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn the_port_is_part_of_the_key_and_the_last_one_wins() {
-        let hop = |port, last| NextHop { port: PortId(port), address: Ipv4Addr::new(10, 0, 0, last) };
+        let hop = |port, last| NextHop { port: PortId(port), address: [10, 0, 0, last].into() };
         let mac = |n| MacAddress([2, 0, 0, 0, 0, n]);
         let table = Neighbors::new([(hop(1, 5), mac(1)), (hop(0, 5), mac(2)), (hop(0, 9), mac(3)), (hop(1, 5), mac(4))]);
         assert_eq!([hop(1, 5), hop(0, 5), hop(0, 9), hop(1, 9)].map(|h| table.lookup(h)), [Some(mac(4)), Some(mac(2)), Some(mac(3)), None]);

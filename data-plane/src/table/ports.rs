@@ -1,8 +1,9 @@
 //! Ports and the gateway's own addresses.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use packet::ethernet::MacAddress;
+use packet::ipv6;
 
 use crate::command::PortId;
 
@@ -25,16 +26,26 @@ pub struct PortInfo {
     /// The largest IP packet it sends, in octets.
     pub mtu: usize,
     /// The gateway's addresses on it.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
+}
+
+impl PortInfo {
+    /// Whether the gateway listens to this multicast address on the port: that of all nodes, or the solicited-node address of one of its own (RFC 4291
+    /// section 2.8).
+    pub fn listens_to(&self, group: Ipv6Addr) -> bool {
+        const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+        let asks_for = |address: &IpAddr| matches!(address, IpAddr::V6(address) if ipv6::solicited_node(*address) == group);
+        group == ALL_NODES || self.addresses.iter().any(asks_for)
+    }
 }
 
 /// All ports, in the order of [`PortId`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports {
     ports: Box<[PortInfo]>,
-    own: Box<[Ipv4Addr]>,
+    own: Box<[IpAddr]>,
     /// Those of unprotected ports.
-    outer: Box<[Ipv4Addr]>,
+    outer: Box<[IpAddr]>,
 }
 
 impl Ports {
@@ -54,14 +65,14 @@ impl Ports {
 
     /// Whether the address is one of the gateway's, on whatever port (RFC 1122 section 3.3.4.2, weak host model).
     #[inline]
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
+    pub fn is_own(&self, address: IpAddr) -> bool {
         self.own.contains(&address)
     }
 
     /// Whether the address is one of the gateway's on an unprotected port: where peers reach it without the SPD being asked. The other
     /// addresses of the gateway lie inside the IPsec boundary, like the hosts it protects (RFC 4301 section 3.1).
     #[inline]
-    pub fn is_own_outer(&self, address: Ipv4Addr) -> bool {
+    pub fn is_own_outer(&self, address: IpAddr) -> bool {
         self.outer.contains(&address)
     }
 }

@@ -184,7 +184,7 @@ impl Windows<'_> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use esp::{DontFragment, InboundSa, OutboundSa, SaKey, Selectors, Tunnel, WindowSize};
+    use esp::{DontFragment, Ends, InboundSa, OutboundSa, SaKey, Selectors, Tunnel, WindowSize};
     use ipsec_types::{AddressRange, ChildSaId, EncryptionAlgorithm, Secret, SequenceNumbers, TrafficSelector};
     use proptest::prelude::*;
 
@@ -201,7 +201,8 @@ mod tests {
         let slot = SaSlot::new(slot).unwrap();
         let spi = slot.spi(u16::try_from(id % 9 + 1).unwrap()).unwrap();
         let end = Ipv4Addr::new(192, 0, 2, 1);
-        let tunnel = Tunnel { source: end, destination: end, udp: None, dont_fragment: DontFragment::Copy };
+        let ends = Ends::V4 { source: end, destination: end };
+        let tunnel = Tunnel { ends, udp: None, dont_fragment: DontFragment::Copy, copy_dscp: true };
         Arc::new(InstalledSa {
             id: ChildSaId(id),
             slot,

@@ -188,11 +188,12 @@ fn padding_is_checked_to_the_last_octet() {
 }
 
 #[test]
-fn tunnel_mode_carries_ipv4_only() {
+fn tunnel_mode_carries_ip_only() {
     let packet = inner(INNER, 38);
     let with_next_header = |next| opened(&[&packet[..], &[0, next]].concat()).map(|o| o.inner_len);
     assert_eq!(with_next_header(59), Err(OpenError::Dummy));
-    for next in [0, 6, 17, 41, 50, 255] {
+    assert_eq!(with_next_header(41), Err(OpenError::MalformedInner), "IPv4 under the number of IPv6");
+    for next in [0, 6, 17, 43, 50, 255] {
         assert_eq!(with_next_header(next), Err(OpenError::BadNextHeader(next)));
     }
     assert_eq!(opened(&[1, 1, 59]), Err(OpenError::Dummy), "a dummy needs no payload");

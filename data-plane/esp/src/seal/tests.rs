@@ -49,9 +49,10 @@ fn room_is_used_to_the_last_octet_and_not_missed() {
         }
         result
     };
-    assert_eq!(prepared(MAX_HEADROOM, MAX_TAILROOM), Ok(()));
-    assert_eq!(prepared(MAX_HEADROOM - 1, MAX_TAILROOM), Err(SealError::NoHeadroom));
-    assert_eq!(prepared(MAX_HEADROOM, MAX_TAILROOM - 1), Err(SealError::NoTailroom));
+    let headroom = tunnel(UDP).header_len();
+    assert_eq!(prepared(headroom, MAX_TAILROOM), Ok(()));
+    assert_eq!(prepared(headroom - 1, MAX_TAILROOM), Err(SealError::NoHeadroom));
+    assert_eq!(prepared(headroom, MAX_TAILROOM - 1), Err(SealError::NoTailroom));
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn an_outer_packet_ends_at_65535_octets() {
 }
 
 #[test]
-fn no_ipv4_packet_is_malformed() {
+fn no_ip_packet_is_malformed() {
     let mut six = inner(INNER, 40);
     six[0] = 0x60;
     let mut bad_sum = inner(INNER, 40);

@@ -9,7 +9,7 @@ SA: {"spi": S, "cipher": "AES-GCM" or "CHACHA20-POLY1305", "key": HEX (cipher ke
 N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer IPv4 packet, "inner" the inner one.
 
 FAULT: "icv" (last octet flipped), "payload" (a ciphertext octet flipped), "runt" (33 octets of ESP, one less than the shortest packet), "spi" (another
-SPI, authenticated as such), "padding" (pattern wrong, ICV right), "next_header" (41 for IPv6, ICV right), "dummy" (59, ICV right).
+SPI, authenticated as such), "padding" (pattern wrong, ICV right), "next_header" (6 for TCP, ICV right), "dummy" (59, ICV right).
 
 Replays and packets out of the window are made by sending what this prints again, or with an old number.
 
@@ -57,7 +57,7 @@ def next_header(value):
     return spoil
 
 
-SPOIL = {"padding": wrong_padding, "next_header": next_header(41), "dummy": next_header(59)}
+SPOIL = {"padding": wrong_padding, "next_header": next_header(6), "dummy": next_header(59)}
 
 
 def association(sa, high, fault=None):

@@ -110,9 +110,11 @@ fn frames_that_are_not_to_be_forwarded_are_told_apart() {
     let mut group = good.clone();
     group[..6].fill(0xff);
     gateway.expect(Verdict::Multicast, PROTECTED, &group);
-    let mut ipv6 = good;
-    ipv6[12..14].copy_from_slice(&[0x86, 0xdd]);
-    gateway.expect(Verdict::UnknownEthertype, PROTECTED, &ipv6);
+    let mut relabelled = good;
+    relabelled[12..14].copy_from_slice(&[0x86, 0xdd]);
+    gateway.expect(Verdict::MalformedIp, PROTECTED, &relabelled);
+    relabelled[12..14].copy_from_slice(&[0x88, 0x47]);
+    gateway.expect(Verdict::UnknownEthertype, PROTECTED, &relabelled);
     for destination in [[224, 0, 0, 5], [255, 255, 255, 255], [127, 0, 0, 1], [0, 0, 0, 0]] {
         gateway.expect(Verdict::Multicast, PROTECTED, &frame(PROTECTED, &ip_packet(A, destination, 60)));
     }

@@ -53,11 +53,12 @@ fn what_is_wrong_inside_has_its_own_counter() {
     let pair = Pair { numbers: SequenceNumbers::Standard, ..Pair::default() };
     let (mut gateway, _) = receiver(&pair);
     let inner = ip_packet(A, B, 60);
-    let cases: [(Verdict, &[u8], &[u8]); 6] = [
+    let cases: [(Verdict, &[u8], &[u8]); 7] = [
         (Verdict::Opened, &inner, &[1, 2, 2, 4]),
         (Verdict::BadPadding, &inner, &[1, 3, 2, 4]),
         (Verdict::BadPadding, &inner, &[1, 2, 200, 4]),
-        (Verdict::BadNextHeader, &inner, &[1, 2, 2, 41]),
+        (Verdict::BadNextHeader, &inner, &[1, 2, 2, 6]),
+        (Verdict::MalformedInner, &inner, &[1, 2, 2, 41]),
         (Verdict::Dummy, b"whatever", &[1, 2, 2, 59]),
         (Verdict::MalformedInner, &inner[1..], &[1, 1, 4]),
     ];
@@ -68,7 +69,7 @@ fn what_is_wrong_inside_has_its_own_counter() {
     gateway.expect(Verdict::SelectorMismatch, UNPROTECTED, &sealed_by_hand(&pair, 20, &others_source, &[1, 2, 2, 4]));
     let sa = pair.spi(2).value();
     let opened = gateway.pipeline.sad.split().0.inbound(sa).unwrap().state.inbound();
-    assert_eq!(opened, (7, 60), "all were authentic, one was let in");
+    assert_eq!(opened, (8, 60), "all were authentic, one was let in");
 }
 
 /// ESP as RFC 4303 and 4106 write it, without the crate under test.

@@ -1,0 +1,129 @@
+//! IPv6 extension headers (RFC 8200 section 4), followed to the upper-layer header within bounds.
+//!
+//! ```text
+//!  0                   1                   2                   3
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+  hop-by-hop options, destination options;
+//! |  Next Header  |  Hdr Ext Len  |  Options, or Routing Type and |  a routing header has Segments Left in the
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+  Segments Left ...           +  fourth octet. The length counts units of
+//! |                                                               |  8 octets after the first 8.
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |  Next Header  |   Reserved    |      Fragment Offset    |Res|M|  fragment
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! |                         Identification                        |
+//! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//! ```
+
+use crate::ipv6::{PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_FRAGMENT, PROTOCOL_HOP_BY_HOP, PROTOCOL_ROUTING};
+use crate::octets;
+
+/// Extension headers that a packet may have: each kind once, destination options twice (RFC 8200 section 4.1), and some to spare.
+pub const MAX_EXTENSIONS: usize = 8;
+/// Octets that the extension headers of a packet may have together. What is longer is refused, as RFC 8883 section 2 lets a node do.
+pub const MAX_EXTENSION_OCTETS: usize = 512;
+
+/// Why a chain of extension headers cannot be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ExtensionError {
+    /// A header reaches beyond the packet. A first fragment must hold the whole chain (RFC 7112 section 5).
+    #[error("an extension header is cut off")]
+    Truncated,
+    /// Hop-by-hop options stand elsewhere than first (RFC 8200 section 4.1).
+    #[error("hop-by-hop options are not the first extension header")]
+    HopByHopNotFirst,
+    /// A second fragment header.
+    #[error("more than one fragment header")]
+    FragmentTwice,
+    /// More than [`MAX_EXTENSIONS`] headers, or more than [`MAX_EXTENSION_OCTETS`] octets of them.
+    #[error("too many extension headers")]
+    TooLong,
+}
+
+/// A fragment header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// Identification.
+    pub identification: u32,
+    /// Offset of this fragment in octets.
+    pub offset: u16,
+    /// Whether more fragments follow.
+    pub more: bool,
+    /// What the fragmentable part begins with: an extension header or the upper layer.
+    pub next_header: u8,
+    /// Where the fragment header stands, in octets from the end of the IPv6 header.
+    pub at: usize,
+}
+
+impl Fragment {
+    /// Octets of the header.
+    pub const LEN: usize = 8;
+}
+
+/// What a walk along the chain has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// What comes after the extension headers.
+    pub(crate) protocol: u8,
+    /// Octets of the extension headers.
+    pub(crate) len: usize,
+    pub(crate) fragment: Option<Fragment>,
+    pub(crate) segments_left: bool,
+}
+
+/// Follows the chain that begins `payload` with the header `next`. AH and ESP end it: for selectors they are upper layers (RFC 4301 section 4.4.1.1). So
+/// does a number that is not known to be an extension header, and a fragment after the first, where nothing more is to be seen.
+#[inline]
+pub(crate) fn walk(next: u8, payload: &[u8]) -> Result<Chain, ExtensionError> {
+    let chain = Chain { protocol: next, len: 0, fragment: None, segments_left: false };
+    if is_extension(next) { follow(chain, payload) } else { Ok(chain) }
+}
+
+const fn is_extension(next: u8) -> bool {
+    matches!(next, PROTOCOL_HOP_BY_HOP | PROTOCOL_ROUTING | PROTOCOL_FRAGMENT | PROTOCOL_DESTINATION_OPTIONS)
+}
+
+/// Most packets have no extension header: kept out of their way.
+#[inline(never)]
+fn follow(mut chain: Chain, payload: &[u8]) -> Result<Chain, ExtensionError> {
+    for count in 0..=MAX_EXTENSIONS {
+        if !is_extension(chain.protocol) {
+            return Ok(chain);
+        }
+        if count == MAX_EXTENSIONS {
+            break;
+        }
+        let [next, units, _, fourth] = octets(payload, chain.len).ok_or(ExtensionError::Truncated)?;
+        let len = match chain.protocol {
+            PROTOCOL_HOP_BY_HOP if count > 0 => return Err(ExtensionError::HopByHopNotFirst),
+            PROTOCOL_FRAGMENT if chain.fragment.is_some() => return Err(ExtensionError::FragmentTwice),
+            PROTOCOL_FRAGMENT => Fragment::LEN,
+            _ => (usize::from(units) + 1) * 8,
+        };
+        let header = payload.get(chain.len..chain.len + len).ok_or(ExtensionError::Truncated)?;
+        match chain.protocol {
+            PROTOCOL_FRAGMENT => chain.fragment = fragment(header, chain.len),
+            PROTOCOL_ROUTING => chain.segments_left |= fourth != 0,
+            _ => {}
+        }
+        chain.protocol = next;
+        chain.len += len;
+        if chain.len > MAX_EXTENSION_OCTETS {
+            break;
+        }
+        if chain.fragment.is_some_and(|fragment| fragment.offset != 0) {
+            return Ok(chain);
+        }
+    }
+    Err(ExtensionError::TooLong)
+}
+
+fn fragment(header: &[u8], at: usize) -> Option<Fragment> {
+    let [next_header, _, high, low, identification @ ..] = octets::<8>(header, 0)?;
+    Some(Fragment {
+        identification: u32::from_be_bytes(identification),
+        offset: u16::from_be_bytes([high, low & !7]),
+        more: low & 1 != 0,
+        next_header,
+        at,
+    })
+}
