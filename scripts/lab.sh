@@ -46,10 +46,21 @@ spawn() {
 # stop_pid PID: TERM, then KILL after 5 s.
 stop_pid() {
   local i
+  [ "$1" != 0 ] || return 0
   kill "$1" 2>/dev/null || return 0
   for ((i = 0; i < 50; i++)); do kill -0 "$1" 2>/dev/null || break; sleep 0.1; done
   kill -9 "$1" 2>/dev/null || true
   wait "$1" 2>/dev/null || true
+}
+
+# plane_ends DIR data|control SIGNAL: ends one plane of the gateway with that folder. KILL is what a crash does: its socket stays behind.
+plane_ends() {
+  local pid i
+  pid=$(cat "$1/$2.pid")
+  kill "-$3" "$pid"
+  wait "$pid" 2>/dev/null || true
+  # Its number may be another's soon.
+  for i in "${!LAB_PIDS[@]}"; do [ "${LAB_PIDS[i]}" != "$pid" ] || LAB_PIDS[i]=0; done
 }
 
 # wait_until SECONDS COMMAND...: until the command succeeds.
@@ -126,11 +137,20 @@ find_binaries() {
 # interfaces lan and wan, which have no addresses in the kernel: the data plane answers for them. Without qdisc_bypass=0
 # the kernel would hide from captures what a gateway sends.
 gateway_up() {
+  data_up "$1" "$2"
+  control_up "$1" "$2"
+}
+
+data_up() {
   local name=$1 dir=$2
   spawn "$name" "$dir/data.log" "$BIN/culvert-data" --config "$dir/data.toml" -- \
     --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev=net_af_packet0,iface=lan --vdev=net_af_packet1,iface=wan,qdisc_bypass=0
   echo "$SPAWNED" >"$dir/data.pid"
   wait_until 20 test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
+}
+
+control_up() {
+  local name=$1 dir=$2
   spawn "$name" "$dir/control.log" "$BIN/culvert-control" --config "$dir/control.toml"
   echo "$SPAWNED" >"$dir/control.pid"
   wait_until 20 gateway_ready "$dir" || { tail -n 20 "$dir/control.log" "$dir/data.log" >&2; die "the control plane of $name did not start"; }

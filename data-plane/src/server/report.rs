@@ -57,8 +57,9 @@ impl Core {
         let counter = |name: &str, value, meaning: &str| v1::Counter { name: name.to_owned(), value, meaning: meaning.to_owned() };
         let verdict = |v: &Verdict| counter(v.name(), self.workers.stats().map(|stats| stats.verdict(*v)).sum(), v.meaning());
         let tally = |t: &Tally| counter(t.name(), self.workers.stats().map(|stats| stats.tally(*t)).sum(), t.meaning());
+        let sas = counter("child_sas", self.sad.len() as u64, "Child SAs installed now, with those whose inbound half lingers.");
         let server = self.counters.each().map(|(name, value, meaning)| counter(name, value, meaning));
-        Verdict::ALL.iter().map(verdict).chain(Tally::ALL.iter().map(tally)).chain(server).collect()
+        Verdict::ALL.iter().map(verdict).chain(Tally::ALL.iter().map(tally)).chain([sas]).chain(server).collect()
     }
 }
 
