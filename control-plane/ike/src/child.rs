@@ -170,6 +170,11 @@ impl Child {
         !matches!(self.phase, ChildPhase::Deleting | ChildPhase::Lost)
     }
 
+    /// Whether another may take its place.
+    pub(crate) fn is_replaceable(&self) -> bool {
+        matches!(self.phase, ChildPhase::Installed | ChildPhase::Lost)
+    }
+
     /// Whether an outbound packet crosses in it.
     pub(crate) fn carries(&self, flow: &Flow) -> bool {
         let local = self.selectors.local().iter().any(|selector| selector.matches(flow.source, flow.protocol, flow.source_port));

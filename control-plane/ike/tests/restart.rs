@@ -45,7 +45,7 @@ fn lost_child_sas_are_replaced_under_the_same_ike_sa() {
             let keys: Vec<Vec<u8>> =
                 pair.gateway(side).data_plane.installed.values().map(|sa| sa.inbound_keys.encryption.expose().to_vec()).collect();
             pair.restart_data_plane(side, boot);
-            pair.run(2 * SECOND);
+            pair.run(SECOND);
             assert_eq!(pair.assert_mirrored(), count);
             assert!(old.is_disjoint(&spis(&mut pair, side)));
             assert!(

@@ -299,7 +299,8 @@ pub(crate) fn on_installed(
 impl Established {
     fn installed(&mut self, core: &mut Core, cx: &mut Context<'_>, position: usize) {
         let Some(child) = self.children.get_mut(position) else { return };
-        let wanted = matches!(child.phase, ChildPhase::Installing { wanted: true });
+        // One that was lost is wanted, too, by the policy.
+        let wanted = child.role == Role::Initiator && core.wanted.contains(&child.policy);
         if matches!(child.phase, ChildPhase::Installing { .. }) {
             child.phase = ChildPhase::Installed;
         }

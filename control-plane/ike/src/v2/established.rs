@@ -104,7 +104,8 @@ impl Established {
     /// Its Child SAs go on without it for up to `time`, until others take their traffic over.
     pub(crate) fn orphan_all(&mut self, core: &mut Core, cx: &mut Context<'_>, time: Duration) {
         for child in core::mem::take(&mut self.children) {
-            if child.phase == ChildPhase::Installed {
+            // One that was being rekeyed may still be what the peer's data plane sends with.
+            if matches!(child.phase, ChildPhase::Installed | ChildPhase::Replaced) {
                 cx.shared.orphans.adopt(Orphan {
                     id: child.id,
                     policy: child.policy,

@@ -197,14 +197,14 @@ impl IkeSa {
         let State::Established(established) = &self.state else { return self };
         for lost in established.children.iter().filter(|child| child.phase == ChildPhase::Lost) {
             let there = established.children.iter().any(|child| child.is_live() && child.policy == lost.policy);
-            let index = self.core.connection.children.iter().position(|child| child.policy == lost.policy);
-            if let Some(index) = index.filter(|_| !there && !self.core.wanted.contains(&lost.policy)) {
+            if there || self.core.wanted.contains(&lost.policy) {
+                self.core.tasks.push_back(Task::DeleteChild { child: lost.id, request: None });
+            } else {
                 cx.shared.wants.add(cx.now, lost.policy, Waiter::Heir);
                 cx.shared.wants.begun(lost.policy);
                 self.core.wanted.push(lost.policy);
-                self.core.tasks.push_back(Task::CreateChild(index));
+                self.core.tasks.push_back(Task::RekeyChild { child: lost.id, request: None });
             }
-            self.core.tasks.push_back(Task::DeleteChild { child: lost.id, request: None });
         }
         self.go_on(cx)
     }

@@ -52,7 +52,7 @@ pub(crate) fn begin(
     spi: LeasedSpi,
 ) -> Result<(), Failure> {
     let rekey = Rekey { old, requests: request.into_iter().collect(), theirs: None };
-    let there = state.children.iter().any(|child| child.id == old && child.phase == ChildPhase::Installed);
+    let there = state.children.iter().any(|child| child.id == old && child.is_replaceable());
     match index(state, core, old).filter(|_| there) {
         Some(index) => initiator::begin(state, core, cx, WantedChild { index, spi }, Some(rekey)),
         None => {
@@ -136,8 +136,8 @@ pub(crate) fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<
         // The peer was faster: "it can ignore the error message" (section 2.8.1).
         return overtaken(state, cx, Some(rekey));
     }
-    let there = state.children.iter().any(|child| child.id == rekey.old && child.phase == ChildPhase::Installed);
-    if !there && rekey.theirs.is_none() {
+    let old = state.children.iter().find(|child| child.id == rekey.old && child.is_replaceable()).map(|child| child.phase);
+    if old.is_none() && rekey.theirs.is_none() {
         return overtaken(state, cx, Some(rekey));
     }
     let temporary = failure.is_refusal(NotifyType::TEMPORARY_FAILURE) || rekey.theirs.is_some();
@@ -152,6 +152,11 @@ pub(crate) fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<
     match &failure {
         Failure::Refused(NotifyType::CHILD_SA_NOT_FOUND, _) => start_afresh(state, core, cx, rekey.old),
         Failure::Refused(NotifyType::NO_ADDITIONAL_SAS, _) => core.make_way(),
+        // Nothing carries packets: what cannot take its place may do as a new one.
+        _ if old == Some(ChildPhase::Lost) => {
+            core.tasks.extend(index(state, core, rekey.old).map(Task::CreateChild));
+            core.tasks.push_back(Task::DeleteChild { child: rekey.old, request: None });
+        }
         // Whoever asked for it is told; what is due by its lifetime is tried again.
         _ if rekey.requests.is_empty() => core.try_later(cx, Task::RekeyChild { child: rekey.old, request: None }),
         _ => {}

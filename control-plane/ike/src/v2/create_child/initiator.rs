@@ -9,7 +9,6 @@ use ike_wire::{ExchangeType, KeyExchange as KePayload, Nonce, NotifyType, Payloa
 use ipsec_types::{ChildSaId, KeyExchangeMethod, Secret};
 
 use super::{Accepted, Replaces, Seed, accept, check, give_back, parts, refusal};
-use crate::child::ChildPhase;
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
@@ -119,7 +118,7 @@ fn send_request(
 ) -> Result<(), Failure> {
     let mut payloads = Vec::new();
     if let Some(rekey) = &creating.rekey {
-        let old = state.children.iter().find(|child| child.id == rekey.old && child.phase == ChildPhase::Installed);
+        let old = state.children.iter().find(|child| child.id == rekey.old && child.is_replaceable());
         let Some(old) = old else {
             // The peer has deleted or replaced it in the meantime.
             cx.shared.return_spi(creating.wanted.spi);
