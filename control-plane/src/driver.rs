@@ -8,7 +8,7 @@ use culvert_proto::control::v1::{Counter, TraceRecord, WatchEvent};
 use ike::Endpoint;
 use ike::config::Config;
 use ike::error::Failure;
-use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, RequestId, Target};
+use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, RequestId, Target, WantStatus};
 use ike_crypto::SystemRandom;
 use ipsec_types::Instant;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -25,6 +25,8 @@ use crate::telemetry::{Journal, happening, meaning};
 pub(crate) enum Request {
     /// The SAs, and whom to ask for their counters.
     Sas(oneshot::Sender<(Vec<IkeSaStatus>, Option<Client>)>),
+    /// What is being negotiated, or has failed.
+    Wants(oneshot::Sender<Vec<WantStatus>>),
     /// Counters of this process, and whom to ask for the other's.
     Counters(oneshot::Sender<(Vec<Counter>, Option<Client>)>),
     /// Version of the attached data plane.
@@ -32,7 +34,6 @@ pub(crate) enum Request {
     /// Sets a Child SA up.
     Initiate(String, oneshot::Sender<Result<Answer, Failure>>),
     /// Replaces SAs by new ones.
-    #[expect(dead_code, reason = "its call comes with the operator's command")]
     Rekey(Target, oneshot::Sender<Result<Answer, Failure>>),
     /// Deletes SAs.
     Terminate(Target, oneshot::Sender<Result<Answer, Failure>>),
@@ -211,6 +212,7 @@ impl Driver {
         let client = || self.attached.as_ref().map(|attached| attached.session.client());
         match request {
             Request::Sas(reply) => drop(reply.send((self.endpoint.ike_sas(self.now()), client()))),
+            Request::Wants(reply) => drop(reply.send(self.endpoint.wants(self.now()))),
             Request::Counters(reply) => drop(reply.send((self.counters(), client()))),
             Request::DataPlaneVersion(reply) => drop(reply.send(self.attached.as_ref().map(|attached| attached.version.clone()))),
             Request::Watch(reply) => drop(reply.send(self.journal.watch())),

@@ -1,11 +1,11 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use culvert_proto::control::v1::terminate_request::Target;
-use culvert_proto::control::v1::{TerminateRequest, TraceRequest};
+use culvert_proto::control::v1::{ExplainRequest, RekeyRequest, TerminateRequest, TraceRequest, rekey_request, terminate_request};
 
 const EXIT_CODES: &str = "\
 Exit status: 0 done; 1 the control plane refused or the operation failed; 2 wrong usage; 3 the control plane cannot be reached.
@@ -53,10 +53,16 @@ pub(crate) enum Verb {
     },
     /// Delete SAs, and wait until the peer has confirmed.
     Terminate(TerminateArgs),
+    /// Replace SAs by new ones with new keys, and wait until those are in use.
+    Rekey(RekeyArgs),
     /// Print events as they happen, failures with both sides and a remedy.
     Watch,
     /// Draw the IKE messages of this gateway as a sequence diagram.
     Trace(TraceArgs),
+    /// Ask the data plane what would become of a packet: policy, SA, MTU, next hop or reason to drop, and the IKE failure behind it.
+    Explain(ExplainArgs),
+    /// Let the control plane read its configuration file again. A file with faults changes nothing.
+    Reload,
     /// Check a configuration file of the control plane without starting anything.
     Check {
         /// The file.
@@ -74,7 +80,7 @@ pub(crate) enum Verb {
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(group = ArgGroup::new("target").required(true).args(["connection", "child", "ike_sa", "child_sa"]))]
-pub(crate) struct TerminateArgs {
+pub(crate) struct TargetArgs {
     /// Every IKE SA of this connection.
     #[arg(long)]
     connection: Option<String>,
@@ -87,6 +93,12 @@ pub(crate) struct TerminateArgs {
     /// The Child SA with this number.
     #[arg(long, value_name = "ID")]
     child_sa: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TerminateArgs {
+    #[command(flatten)]
+    target: TargetArgs,
     /// Seconds to wait.
     #[arg(long, default_value_t = 10)]
     timeout: u32,
@@ -94,13 +106,128 @@ pub(crate) struct TerminateArgs {
 
 impl TerminateArgs {
     pub(crate) fn request(self) -> TerminateRequest {
-        let target = self
-            .connection
-            .map(Target::Connection)
-            .or_else(|| self.child.map(Target::Child))
-            .or_else(|| self.ike_sa.map(Target::IkeSaId))
-            .or_else(|| self.child_sa.map(Target::ChildSaId));
+        use terminate_request::Target;
+        let TargetArgs { connection, child, ike_sa, child_sa } = self.target;
+        let named = connection.map(Target::Connection).or_else(|| child.map(Target::Child));
+        let target = named.or_else(|| ike_sa.map(Target::IkeSaId)).or_else(|| child_sa.map(Target::ChildSaId));
         TerminateRequest { target, timeout_ms: self.timeout.saturating_mul(1000) }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RekeyArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Seconds to wait.
+    #[arg(long, default_value_t = 30)]
+    timeout: u32,
+}
+
+impl RekeyArgs {
+    pub(crate) fn request(self) -> RekeyRequest {
+        use rekey_request::Target;
+        let TargetArgs { connection, child, ike_sa, child_sa } = self.target;
+        let named = connection.map(Target::Connection).or_else(|| child.map(Target::Child));
+        let target = named.or_else(|| ike_sa.map(Target::IkeSaId)).or_else(|| child_sa.map(Target::ChildSaId));
+        RekeyRequest { target, timeout_ms: self.timeout.saturating_mul(1000) }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// Source address.
+    source: IpAddr,
+    /// Destination address.
+    destination: IpAddr,
+    /// Protocol: tcp, udp, icmp, icmpv6, sctp, gre, esp, ah or a number.
+    #[arg(value_parser = protocol)]
+    protocol: u8,
+    /// Destination port; for ICMP type or type/code; - for none, for ICMP an echo request.
+    #[arg(allow_hyphen_values = true)]
+    port: String,
+    /// Source port.
+    #[arg(long, default_value_t = 0)]
+    source_port: u16,
+    /// Octets of the IP packet, headers included; default: a small one.
+    #[arg(long, default_value_t = 0)]
+    length: u32,
+    /// The packet may not be fragmented.
+    #[arg(long)]
+    dont_fragment: bool,
+    /// The side the packet comes from, in the clear.
+    #[arg(long, default_value = "protected")]
+    from: PortSide,
+    /// The port of the gateway it arrives on; default: the one whose subnet holds the source, or else the first of that side.
+    #[arg(long, value_name = "NAME")]
+    on: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PortSide {
+    Protected,
+    Unprotected,
+}
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+impl ExplainArgs {
+    /// # Errors
+    /// Where the port is none.
+    pub(crate) fn request(&self) -> Result<ExplainRequest, String> {
+        if self.source.is_ipv4() != self.destination.is_ipv4() {
+            return Err(format!("{} and {} are of different address families", self.source, self.destination));
+        }
+        let destination_port = port(self.protocol, &self.port)?;
+        // Both ports of ICMP are its type and code (RFC 4301 section 4.4.1.1).
+        let source_port = if matches!(self.protocol, ICMP | ICMPV6) { destination_port } else { self.source_port };
+        Ok(ExplainRequest {
+            source: self.source.to_string(),
+            destination: self.destination.to_string(),
+            protocol: self.protocol.into(),
+            source_port: source_port.into(),
+            destination_port: destination_port.into(),
+            length: self.length,
+            dont_fragment: self.dont_fragment,
+            from_unprotected: self.from == PortSide::Unprotected,
+            port: self.on.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// Names as in /etc/protocols, which need not be there.
+const PROTOCOLS: [(&str, u8); 9] = [
+    ("icmp", ICMP),
+    ("tcp", 6),
+    ("udp", 17),
+    ("gre", 47),
+    ("esp", 50),
+    ("ah", 51),
+    ("icmpv6", ICMPV6),
+    ("ipv6-icmp", ICMPV6),
+    ("sctp", 132),
+];
+
+fn protocol(text: &str) -> Result<u8, String> {
+    let named = PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)).map(|(_, number)| *number);
+    named
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| "write tcp, udp, icmp, icmpv6, sctp, gre, esp, ah or a number from 0 to 255".to_owned())
+}
+
+fn port(protocol: u8, text: &str) -> Result<u16, String> {
+    match (protocol, text) {
+        (ICMP, "-") => Ok(8 << 8),
+        (ICMPV6, "-") => Ok(128 << 8),
+        (_, "-") => Ok(0),
+        (ICMP | ICMPV6, text) => {
+            let (kind, code) = text.split_once('/').unwrap_or((text, "0"));
+            let octets = kind.parse().ok().zip(code.parse().ok());
+            octets
+                .map(|(kind, code)| u16::from_be_bytes([kind, code]))
+                .ok_or_else(|| format!("'{text}' is no ICMP type: write 8, 3/4 or -"))
+        }
+        (_, text) => text.parse().map_err(|_| format!("'{text}' is no port: write a number from 0 to 65535, or - for none")),
     }
 }
 
@@ -148,6 +275,26 @@ mod tests {
         assert!(parse(&["--ike-sa", "1"]).is_ok());
         assert!(parse(&["--connection", "site-b", "--child", "net"]).is_err());
         assert!(parse(&["--timeout", "1"]).is_err());
+    }
+
+    #[test]
+    fn ports_are_those_of_the_protocol() {
+        assert_eq!((port(6, "443"), port(17, "-"), port(ICMP, "-"), port(ICMPV6, "-")), (Ok(443), Ok(0), Ok(0x0800), Ok(0x8000)));
+        assert_eq!((port(ICMP, "3/4"), port(ICMP, "8")), (Ok(0x0304), Ok(0x0800)));
+        assert!(port(6, "65536").is_err() && port(6, "http").is_err() && port(ICMP, "256").is_err());
+        assert_eq!((protocol("TCP"), protocol("89")), (Ok(6), Ok(89)));
+        assert!(protocol("256").is_err() && protocol("http").is_err());
+    }
+
+    #[test]
+    fn an_explanation_takes_addresses_of_one_family() {
+        let parse = |arguments: &[&str]| match Cli::try_parse_from(["culvert", "explain"].iter().chain(arguments)).unwrap().verb {
+            Verb::Explain(args) => args.request(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(parse(&["10.1.0.5", "10.2.0.9", "icmp", "-"]).unwrap().source_port, 0x0800);
+        assert!(parse(&["10.1.0.5", "10.2.0.9", "tcp", "443", "--from", "unprotected"]).unwrap().from_unprotected);
+        assert!(parse(&["10.1.0.5", "2001:db8::1", "tcp", "443"]).is_err());
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::output::{self, Format};
 pub(crate) enum Failure {
     /// The control plane refused, or what was asked of it failed.
     Refused(v1::Failure),
+    /// The command line makes no sense.
+    Usage(String),
     /// Nobody answers there.
     Unreachable(String),
     /// The answer cannot be printed.
@@ -32,10 +34,15 @@ impl Failure {
         Self::Refused(v1::Failure { reason: "LOCAL".to_owned(), summary, ..v1::Failure::default() })
     }
 
+    pub(crate) const fn usage(summary: String) -> Self {
+        Self::Usage(summary)
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Output(error) if is_enough(error) => ExitCode::SUCCESS,
             Self::Refused(_) | Self::Output(_) => ExitCode::from(1),
+            Self::Usage(_) => ExitCode::from(2),
             Self::Unreachable(_) => ExitCode::from(3),
         }
     }
@@ -55,6 +62,7 @@ impl Failure {
     fn to_message(&self) -> v1::Failure {
         let (reason, summary) = match self {
             Self::Refused(failure) => return failure.clone(),
+            Self::Usage(text) => ("USAGE", text.clone()),
             Self::Unreachable(text) => ("UNREACHABLE", text.clone()),
             Self::Output(error) => ("OUTPUT", format!("cannot print: {error}")),
         };

@@ -19,7 +19,8 @@ use std::process::{Command, ExitCode};
 use clap::{CommandFactory as _, Parser as _};
 use culvert_proto::control::v1::control_client::ControlClient;
 use culvert_proto::control::v1::{
-    InitiateRequest, ListSasRequest, PoliciesRequest, PortsRequest, StatsRequest, VersionRequest, WatchRequest, WorkersRequest,
+    InitiateRequest, ListSasRequest, PoliciesRequest, PortsRequest, ReloadRequest, StatsRequest, VersionRequest, WatchRequest,
+    WorkersRequest,
 };
 use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
@@ -63,6 +64,12 @@ async fn run(cli: Cli, format: Format) -> Result<(), Failure> {
             output::initiated(&mut out, format, &child, &control.initiate(request).await?.into_inner())?;
         }
         Verb::Terminate(args) => output::terminated(&mut out, format, &control.terminate(args.request()).await?.into_inner())?,
+        Verb::Rekey(args) => output::rekeyed(&mut out, format, &control.rekey(args.request()).await?.into_inner())?,
+        Verb::Explain(args) => {
+            let request = args.request().map_err(Failure::usage)?;
+            output::explained(&mut out, format, &request, &control.explain(request.clone()).await?.into_inner())?;
+        }
+        Verb::Reload => output::reloaded(&mut out, format, &control.reload(ReloadRequest {}).await?.into_inner())?,
         Verb::Watch => watch(&mut control, format).await?,
         Verb::Trace(args) => trace(&mut control, format, &args).await?,
         // Answered before anything was connected.

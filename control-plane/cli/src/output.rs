@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use culvert_proto::control::v1::{
-    ChildSa, Failure, IkeSa, InitiateResponse, ListSasResponse, PoliciesResponse, Port, PortsResponse, StatsResponse, TerminateResponse,
-    VersionResponse, WatchEvent, Worker, WorkersResponse,
+    ChildSa, ExplainRequest, ExplainResponse, Failure, IkeSa, InitiateResponse, ListSasResponse, PoliciesResponse, Port, PortsResponse,
+    RekeyResponse, ReloadResponse, StatsResponse, TerminateResponse, VersionResponse, Want, WatchEvent, Worker, WorkersResponse,
 };
 use serde::Serialize;
 
@@ -35,7 +35,35 @@ pub(crate) fn sas(out: &mut impl Write, format: Format, answer: &ListSasResponse
             writeln!(out, "{}", child_table(&sa.child_sas))?;
         }
     }
-    Ok(())
+    answer.wants.iter().try_for_each(|want| writeln!(out, "{}", describe_want(want)))
+}
+
+/// Such as `site-b/net: next try in 3 s, 4th failure: no answer from 192.0.2.2:500 ...`.
+pub(crate) fn describe_want(want: &Want) -> String {
+    let next = match (want.negotiating, want.insists, want.next_try_ms) {
+        (true, _, _) => "is being negotiated".to_owned(),
+        (false, true, ms) => format!("next try in {}", in_seconds(ms)),
+        (false, false, 0) => "tried again with the next packet".to_owned(),
+        (false, false, ms) => format!("tried again with the next packet, not before {} have passed", in_seconds(ms)),
+    };
+    let failed = want.last_failure.as_ref().map(|failure| format!(", {} failure: {}", ordinal(want.failures), failure.summary));
+    format!("{}/{}: {next}{}", want.connection, want.child, failed.unwrap_or_default())
+}
+
+/// Never 0, which would be now.
+fn in_seconds(ms: u64) -> String {
+    format!("{} s", ms.div_ceil(1000).max(1))
+}
+
+fn ordinal(number: u32) -> String {
+    let suffix = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
 }
 
 fn describe_ike_sa(sa: &IkeSa) -> String {
@@ -74,11 +102,12 @@ pub(crate) fn children(out: &mut impl Write, format: Format, answer: &ListSasRes
     #[derive(Serialize)]
     struct Document<'a> {
         child_sas: Vec<Listed<'a>>,
+        wants: &'a [Want],
     }
     let both = || answer.ike_sas.iter().flat_map(|sa| sa.child_sas.iter().map(move |child| (sa, child)));
     if format == Format::Json {
         let listed = both().map(|(sa, child)| Listed { connection: &sa.connection, ike_sa: sa.id, child });
-        return json(out, &Document { child_sas: listed.collect() });
+        return json(out, &Document { child_sas: listed.collect(), wants: &answer.wants });
     }
     let mut table = plain_table(&CHILD_HEADER);
     let mut none = true;
@@ -86,7 +115,12 @@ pub(crate) fn children(out: &mut impl Write, format: Format, answer: &ListSasRes
         none = false;
         table.add_row(child_row(format!("{}/{}", sa.connection, child.name), child));
     }
-    if none { writeln!(out, "no Child SAs") } else { writeln!(out, "{table}") }
+    if none {
+        writeln!(out, "no Child SAs")?;
+    } else {
+        writeln!(out, "{table}")?;
+    }
+    answer.wants.iter().try_for_each(|want| writeln!(out, "{}", describe_want(want)))
 }
 
 const CHILD_HEADER: [&str; 9] = ["CHILD", "ID", "STATE", "SPI IN/OUT", "TRAFFIC", "ESP", "AGE", "IN", "OUT"];
@@ -228,6 +262,77 @@ pub(crate) fn terminated(out: &mut impl Write, format: Format, answer: &Terminat
     }
 }
 
+pub(crate) fn rekeyed(out: &mut impl Write, format: Format, answer: &RekeyResponse) -> io::Result<()> {
+    if format == Format::Json {
+        return json(out, answer);
+    }
+    let all = |what: &str, ids: &[u64]| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        if ids.is_empty() { None } else { Some(format!("{what} {}", ids.join(" "))) }
+    };
+    let new: Vec<String> = [all("IKE SA", &answer.ike_sas), all("Child SA", &answer.child_sas)].into_iter().flatten().collect();
+    writeln!(out, "rekeyed; now {}", new.join(" and "))
+}
+
+pub(crate) fn reloaded(out: &mut impl Write, format: Format, answer: &ReloadResponse) -> io::Result<()> {
+    match format {
+        Format::Json => json(out, answer),
+        Format::Text => {
+            let ReloadResponse { connections, children, policies } = answer;
+            writeln!(out, "in force: {connections} connections, {children} children, {policies} policies")
+        }
+    }
+}
+
+pub(crate) fn explained(out: &mut impl Write, format: Format, asked: &ExplainRequest, answer: &ExplainResponse) -> io::Result<()> {
+    if format == Format::Json {
+        return json(out, answer);
+    }
+    let ports = match asked.protocol {
+        1 | 58 => format!("ICMP type {} code {}", asked.destination_port >> 8, asked.destination_port & 0xff),
+        protocol => format!("protocol {protocol}, ports {} -> {}", asked.source_port, asked.destination_port),
+    };
+    writeln!(out, "{} -> {}, {ports}, arriving on {}", asked.source, asked.destination, or_none(&answer.port))?;
+    let mut line = |name: &str, text: &str| writeln!(out, "  {name:<13}{text}");
+    line("fate", &format!("{}: {} ({})", answer.fate, or_none(&answer.verdict), or_none(&answer.meaning)))?;
+    match &answer.policy {
+        Some(policy) => {
+            let traffic = traffic(&policy.local_selectors, &policy.remote_selectors);
+            line("policy", &format!("{}: {} {traffic}, priority {}", policy.name, policy.action, policy.priority))?;
+        }
+        None => line("policy", "none selects it")?,
+    }
+    if let Some(child) = &answer.child_sa {
+        let spis = format!("SPIs {:08x} in, {:08x} out", child.inbound_spi, child.outbound_spi);
+        let name = if answer.connection.is_empty() { child.name.clone() } else { format!("{}/{}", answer.connection, child.name) };
+        line("SA", &format!("Child SA {} {name}, {spis}, {} {}", child.id, child.proposal, child.encapsulation))?;
+    }
+    if answer.length > 0 {
+        let sent = if answer.sent_length > 0 { format!(", {} as sent", answer.sent_length) } else { String::new() };
+        line("length", &format!("{} octets{sent}", answer.length))?;
+    }
+    if answer.mtu > 0 {
+        line("MTU", &format!("{} octets fit", answer.mtu))?;
+    }
+    if let Some(hop) = &answer.next_hop {
+        let mac = if hop.mac.is_empty() { "whose MAC address is not known yet" } else { &hop.mac };
+        line("next hop", &format!("{} on {}, {mac}", hop.address, hop.port))?;
+    }
+    if answer.acquire > 0 {
+        line("waits for", &format!("the answer to Acquire {}", answer.acquire))?;
+    }
+    if answer.refused_for_ms > 0 {
+        line("refused", &format!("no SA is asked for in the next {}", in_seconds(answer.refused_for_ms)))?;
+    }
+    let Some(want) = &answer.want else { return Ok(()) };
+    line("IKE", &describe_want(want))?;
+    want.last_failure.as_ref().map_or(Ok(()), |failure| explanation(out, failure))
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
 pub(crate) fn event(out: &mut impl Write, format: Format, event: &WatchEvent) -> io::Result<()> {
     if format == Format::Json {
         return json(out, event);
@@ -340,6 +445,18 @@ mod tests {
         let text = describe_ike_sa(&sa);
         assert!(text.starts_with("site-b #7: established, initiator, IKEv2, 0123456789abcdef_i 0000000000000001_r, 1 s old\n"), "{text}");
         assert!(text.contains("remote 'b.example' at 192.0.2.2:500, NAT before the peer\n"), "{text}");
+    }
+
+    #[test]
+    fn the_next_try_is_shown_with_what_failed() {
+        let failure = Failure { summary: "no answer from 192.0.2.2:500".into(), ..Failure::default() };
+        let (connection, child) = ("site-b".to_owned(), "net".to_owned());
+        let want =
+            Want { connection, child, insists: true, next_try_ms: 2100, failures: 4, last_failure: Some(failure), ..Want::default() };
+        assert_eq!(describe_want(&want), "site-b/net: next try in 3 s, 4th failure: no answer from 192.0.2.2:500");
+        assert_eq!([1, 2, 3, 11, 12, 22, 113].map(ordinal), ["1st", "2nd", "3rd", "11th", "12th", "22nd", "113th"]);
+        let waits = describe_want(&Want { negotiating: true, last_failure: None, ..want.clone() });
+        assert_eq!(waits, "site-b/net: is being negotiated");
     }
 
     #[test]

@@ -221,7 +221,7 @@ impl Shared {
 
     /// The negotiation of `policy` has failed.
     pub(crate) fn child_failed(&mut self, now: Instant, policy: PolicyId, failure: &Failure) {
-        let (waiters, retry_after) = self.wants.failed(now, policy);
+        let (waiters, retry_after) = self.wants.failed(now, policy, failure);
         for waiter in waiters {
             self.disappoint(waiter, retry_after, failure);
         }

@@ -10,7 +10,7 @@ use ike_wire::ExchangeType;
 use ipsec_types::{IkeSpi, Instant, PolicyId};
 
 use crate::context::{Context, Shared};
-use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output};
+use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output, WantStatus};
 use crate::policy::ConnectionRef;
 use crate::provider::{Provider, Random};
 use crate::v2::IkeSa;
@@ -102,6 +102,24 @@ impl Endpoint {
     /// One of them; `None` where it is gone.
     pub fn ike_sa(&self, id: IkeSaId, now: Instant) -> Option<IkeSaStatus> {
         self.sas.get(&id)?.status(now)
+    }
+
+    /// Child SAs that somebody wants, or that the last negotiation did not bring.
+    pub fn wants(&self, now: Instant) -> Vec<WantStatus> {
+        let named = self.shared.wants.list(now).filter_map(|wanted| {
+            let (connection, index) = ConnectionRef::of_policy(&self.shared.config, wanted.policy)?;
+            Some(WantStatus {
+                connection: connection.name.clone(),
+                child: connection.child(index)?.name.clone(),
+                policy: wanted.policy,
+                negotiating: wanted.negotiating,
+                insists: wanted.insists,
+                rest: wanted.rest,
+                failures: wanted.failures,
+                last_failure: wanted.last.cloned(),
+            })
+        });
+        named.collect()
     }
 
     /// Counters by name.

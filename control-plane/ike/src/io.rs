@@ -478,6 +478,27 @@ pub struct IkeSaStatus {
     pub children: Vec<ChildSaStatus>,
 }
 
+/// A Child SA that somebody wants, or that the last negotiation did not bring, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantStatus {
+    /// Its connection.
+    pub connection: String,
+    /// Its name in the configuration.
+    pub child: String,
+    /// Its policy.
+    pub policy: PolicyId,
+    /// A negotiation runs or is about to.
+    pub negotiating: bool,
+    /// It is tried again without being asked.
+    pub insists: bool,
+    /// Not before so long.
+    pub rest: Option<Duration>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Why the last one failed.
+    pub last_failure: Option<Failure>,
+}
+
 /// A Child SA as operators see it; its counters are the data plane's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChildSaStatus {

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use ipsec_types::{Instant, PolicyId};
 
+use crate::error::Failure;
 use crate::io::RequestId;
 
 /// Who waits.
@@ -30,6 +31,8 @@ struct Want {
     /// In a row.
     failures: u32,
     phase: Phase,
+    /// Why the last negotiation failed.
+    last: Option<Failure>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,19 @@ enum Phase {
 /// All of them, by policy.
 #[derive(Debug, Default)]
 pub(crate) struct Wants(BTreeMap<PolicyId, Want>);
+
+/// How one of them stands.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) policy: PolicyId,
+    pub(crate) negotiating: bool,
+    /// Somebody waits for it, so that it is tried again without being asked.
+    pub(crate) insists: bool,
+    /// Not before so long.
+    pub(crate) rest: Option<Duration>,
+    pub(crate) failures: u32,
+    pub(crate) last: Option<&'a Failure>,
+}
 
 /// What becomes of an Acquire or request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +83,7 @@ const LONGEST_REST: Duration = Duration::from_secs(64);
 impl Wants {
     /// Somebody wants the Child SA of `policy`. Operators do not have to wait for the end of a rest.
     pub(crate) fn add(&mut self, now: Instant, policy: PolicyId, waiter: Waiter) -> Admission {
-        let want = self.0.entry(policy).or_insert_with(|| Want { waiters: Vec::new(), failures: 0, phase: Phase::Idle });
+        let want = self.0.entry(policy).or_insert_with(|| Want { waiters: Vec::new(), failures: 0, phase: Phase::Idle, last: None });
         match (want.phase, waiter) {
             (Phase::Resting(until), Waiter::Acquire(_)) if until > now => return Admission::Refused(until.since(now)),
             (Phase::Resting(until), _) if until <= now => want.phase = Phase::Idle,
@@ -111,11 +127,12 @@ impl Wants {
     }
 
     /// Failed; gives back who waited, and for how long not to ask again. The configuration goes on waiting.
-    pub(crate) fn failed(&mut self, now: Instant, policy: PolicyId) -> (Vec<Waiter>, Duration) {
+    pub(crate) fn failed(&mut self, now: Instant, policy: PolicyId, failure: &Failure) -> (Vec<Waiter>, Duration) {
         let Some(want) = self.0.get_mut(&policy) else { return (Vec::new(), FIRST_REST) };
         let rest = FIRST_REST.saturating_mul(1 << want.failures.min(6)).min(LONGEST_REST);
         want.failures = want.failures.saturating_add(1);
         want.phase = Phase::Resting(now + rest);
+        want.last = Some(failure.clone());
         let stays = |waiter: &Waiter| match waiter {
             Waiter::Start => true,
             Waiter::Heir => want.failures < MOST_HEIR_FAILURES,
@@ -124,6 +141,19 @@ impl Wants {
         let (stay, leave) = core::mem::take(&mut want.waiters).into_iter().partition(stays);
         want.waiters = stay;
         (leave, rest)
+    }
+
+    /// What is being negotiated, and what has failed and not come about since.
+    pub(crate) fn list(&self, now: Instant) -> impl Iterator<Item = Wanted<'_>> {
+        let shown = self.0.iter().filter(|(_, want)| want.phase != Phase::Idle || want.last.is_some());
+        shown.map(move |(policy, want)| Wanted {
+            policy: *policy,
+            negotiating: matches!(want.phase, Phase::Ready | Phase::Running),
+            insists: !want.waiters.is_empty(),
+            rest: if let Phase::Resting(until) = want.phase { Some(until.since(now)) } else { None },
+            failures: want.failures,
+            last: want.last.as_ref(),
+        })
     }
 
     /// Whether a negotiation of `policy` runs or is about to.
@@ -170,6 +200,25 @@ mod tests {
 
     const POLICY: PolicyId = PolicyId(1);
 
+    fn failure() -> Failure {
+        Failure::Local("no".into())
+    }
+
+    #[test]
+    fn what_has_failed_is_listed_with_its_next_try_until_it_succeeds() {
+        let mut wants = Wants::default();
+        wants.add(Instant::ZERO, POLICY, Waiter::Start);
+        wants.begun(POLICY);
+        assert!(wants.list(Instant::ZERO).all(|wanted| wanted.negotiating && wanted.last.is_none()));
+        wants.failed(Instant::ZERO, POLICY, &failure());
+        let wanted = wants.list(Instant::ZERO).next().unwrap();
+        assert_eq!((wanted.insists, wanted.rest, wanted.failures, wanted.last), (true, Some(FIRST_REST), 1, Some(&failure())));
+        wants.wake(Instant::ZERO + FIRST_REST);
+        wants.begun(POLICY);
+        wants.succeeded(POLICY);
+        assert_eq!(wants.list(Instant::ZERO).count(), 0);
+    }
+
     #[test]
     fn many_acquires_are_one_negotiation() {
         let mut wants = Wants::default();
@@ -189,7 +238,7 @@ mod tests {
         for seconds in [1, 2, 4, 8, 16, 32, 64, 64, 64] {
             wants.add(now, POLICY, Waiter::Acquire(seconds));
             wants.begun(POLICY);
-            assert_eq!(wants.failed(now, POLICY), (alloc::vec![Waiter::Acquire(seconds)], Duration::from_secs(seconds)));
+            assert_eq!(wants.failed(now, POLICY, &failure()), (alloc::vec![Waiter::Acquire(seconds)], Duration::from_secs(seconds)));
             assert_eq!(wants.add(now, POLICY, Waiter::Acquire(0)), Admission::Refused(Duration::from_secs(seconds)));
             now = now + Duration::from_secs(seconds);
             wants.wake(now);
@@ -201,7 +250,7 @@ mod tests {
         let mut wants = Wants::default();
         wants.add(Instant::ZERO, POLICY, Waiter::Start);
         wants.begun(POLICY);
-        assert_eq!(wants.failed(Instant::ZERO, POLICY).0, []);
+        assert_eq!(wants.failed(Instant::ZERO, POLICY, &failure()).0, []);
         assert_eq!(wants.deadline(), Some(Instant::ZERO + Duration::from_secs(1)));
         assert!(wants.ready().is_empty());
         wants.add(Instant::ZERO, POLICY, Waiter::Request(RequestId(1)));

@@ -1,16 +1,19 @@
 //! The calls of `culvert.control.v1`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
 use culvert_proto::control::v1::control_server::Control;
 use culvert_proto::control::v1::terminate_request::Target as Named;
 use culvert_proto::control::v1::{
-    InitiateRequest, InitiateResponse, ListSasRequest, ListSasResponse, PoliciesRequest, PoliciesResponse, PortsRequest, PortsResponse,
-    StatsRequest, StatsResponse, TerminateRequest, TerminateResponse, TraceRecord, TraceRequest, VersionRequest, VersionResponse,
-    WatchEvent, WatchRequest, WorkersRequest, WorkersResponse,
+    ExplainRequest, ExplainResponse, InitiateRequest, InitiateResponse, ListSasRequest, ListSasResponse, PoliciesRequest, PoliciesResponse,
+    PortsRequest, PortsResponse, RekeyRequest, RekeyResponse, ReloadRequest, ReloadResponse, StatsRequest, StatsResponse, TerminateRequest,
+    TerminateResponse, TraceRecord, TraceRequest, VersionRequest, VersionResponse, WatchEvent, WatchRequest, WorkersRequest,
+    WorkersResponse, rekey_request,
 };
+use culvert_proto::convert::address_octets;
 use culvert_proto::dataplane::v1 as dataplane;
 use ike::error::Failure;
 use ike::io::{Answer, IkeSaId, Target};
@@ -25,7 +28,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::names::{Children, Names};
 use super::view;
-use crate::driver::Request;
+use crate::driver::{Reloaded, Request};
 use crate::telemetry::{explain, happening, step};
 
 /// Turns calls into requests to the driver.
@@ -88,7 +91,28 @@ impl Service {
         Ok(terminated)
     }
 
-    /// What is to be deleted. A name must be one of the configuration: a typing error is no success.
+    /// Replaces the SAs of all targets at once.
+    async fn rekey_all(&self, targets: Vec<Target>) -> Result<RekeyResponse, Status> {
+        let mut answers = Vec::new();
+        for target in targets {
+            let (reply, answer) = oneshot::channel();
+            self.requests.send(Request::Rekey(target, reply)).await.map_err(|_| ending())?;
+            answers.push(answer);
+        }
+        let mut rekeyed = RekeyResponse::default();
+        for answer in answers {
+            match answer.await.map_err(|_| ending())?.map_err(status)? {
+                Answer::Rekeyed { ike_sas, child_sas } => {
+                    rekeyed.ike_sas.extend(ike_sas.iter().map(|id| id.0));
+                    rekeyed.child_sas.extend(child_sas.iter().map(|id| id.0));
+                }
+                Answer::Initiated { .. } | Answer::Terminated(_) => return Err(Status::internal("the core answered another command")),
+            }
+        }
+        Ok(rekeyed)
+    }
+
+    /// What is to be deleted or rekeyed. A name must be one of the configuration: a typing error is no success.
     async fn targets(&self, named: Named) -> Result<Vec<Target>, Status> {
         Ok(match named {
             Named::Connection(name) => {
@@ -125,7 +149,8 @@ impl Control for Service {
             Some(mut client) => in_time(client.list_child_sas(dataplane::ListChildSasRequest {})).await?.child_sas,
             None => Vec::new(),
         };
-        Ok(Response::new(view::list(&sas, &counted)))
+        let wants = self.ask(Request::Wants).await?;
+        Ok(Response::new(view::list(&sas, &counted, &wants)))
     }
 
     async fn stats(&self, _: tonic::Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
@@ -162,10 +187,48 @@ impl Control for Service {
 
     async fn terminate(&self, request: tonic::Request<TerminateRequest>) -> Result<Response<TerminateResponse>, Status> {
         let TerminateRequest { target, timeout_ms } = request.into_inner();
-        let none = || Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA");
-        let targets = self.targets(target.ok_or_else(none)?).await?;
+        let targets = self.targets(target.ok_or_else(no_target)?).await?;
         let terminated = in_wait(wait(timeout_ms, DEFAULT_TERMINATE), self.terminate_all(targets)).await?;
         Ok(Response::new(TerminateResponse { terminated }))
+    }
+
+    async fn rekey(&self, request: tonic::Request<RekeyRequest>) -> Result<Response<RekeyResponse>, Status> {
+        let RekeyRequest { target, timeout_ms } = request.into_inner();
+        let named = target.map(|target| match target {
+            rekey_request::Target::Connection(name) => Named::Connection(name),
+            rekey_request::Target::Child(name) => Named::Child(name),
+            rekey_request::Target::IkeSaId(id) => Named::IkeSaId(id),
+            rekey_request::Target::ChildSaId(id) => Named::ChildSaId(id),
+        });
+        let targets = self.targets(named.ok_or_else(no_target)?).await?;
+        if targets.is_empty() {
+            return Err(Status::failed_precondition("there is no such SA"));
+        }
+        let rekeyed = in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.rekey_all(targets)).await?;
+        Ok(Response::new(rekeyed))
+    }
+
+    async fn reload(&self, _: tonic::Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        match self.ask(Request::Reload).await? {
+            Ok(Reloaded { connections, children, policies }) => {
+                Ok(Response::new(ReloadResponse { connections: count(connections), children: count(children), policies: count(policies) }))
+            }
+            Err(faults) => {
+                let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+                let details = ErrorDetails::with_error_info("CONFIGURATION", DOMAIN, HashMap::<String, String>::new());
+                Err(Status::with_error_details(Code::InvalidArgument, text, details))
+            }
+        }
+    }
+
+    async fn explain(&self, request: tonic::Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
+        let request = question(request.into_inner())?;
+        let (sas, client) = self.ask(Request::Sas).await?;
+        let mut client = client.ok_or_else(|| Status::failed_precondition("no data plane is attached"))?;
+        let answer = in_time(client.explain(request)).await?;
+        let wants = self.ask(Request::Wants).await?;
+        Ok(Response::new(view::explained(answer, &sas, &wants)))
     }
 
     type WatchStream = Answers<WatchEvent>;
@@ -199,6 +262,27 @@ impl Control for Service {
         });
         Ok(Response::new(Box::pin(recent.chain(later))))
     }
+}
+
+/// The question in the words of the data plane, which checks the rest.
+fn question(request: ExplainRequest) -> Result<dataplane::ExplainRequest, Status> {
+    let address = |field: &str, text: &str| {
+        let parsed: Result<IpAddr, _> = text.parse();
+        parsed.map(address_octets).map_err(|_| Status::invalid_argument(format!("{field}: '{text}' is no IP address")))
+    };
+    let flow = dataplane::Flow {
+        source: address("source", &request.source)?,
+        destination: address("destination", &request.destination)?,
+        protocol: request.protocol,
+        source_port: request.source_port,
+        destination_port: request.destination_port,
+    };
+    let ExplainRequest { length, dont_fragment, from_unprotected, port, .. } = request;
+    Ok(dataplane::ExplainRequest { flow: Some(flow), length, dont_fragment, from_unprotected, port })
+}
+
+fn no_target() -> Status {
+    Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA")
 }
 
 fn lost(BroadcastStreamRecvError::Lagged(count): &BroadcastStreamRecvError) -> String {

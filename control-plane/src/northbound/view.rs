@@ -2,16 +2,85 @@
 
 use std::collections::HashMap;
 
-use culvert_proto::control::v1::{ChildSa, Counter, IkeSa, ListSasResponse, Policy, Port, StatsResponse, Worker};
-use culvert_proto::convert::milliseconds;
+use culvert_proto::control::v1::{
+    ChildSa, Counter, ExplainResponse, IkeSa, ListSasResponse, NextHop, Policy, Port, StatsResponse, Want, Worker,
+};
+use culvert_proto::convert::{address, milliseconds};
 use culvert_proto::dataplane::v1 as dataplane;
-use ike::io::{ChildSaStatus, IkeSaStatus, SaState};
+use ike::io::{ChildSaStatus, IkeSaStatus, SaState, WantStatus};
 use ipsec_types::{Identity, IkeSpi, TrafficSelector};
 
+use crate::telemetry::explain;
+
 /// IKE SAs with their Child SAs, these with the counters of the data plane.
-pub(super) fn list(sas: &[IkeSaStatus], counted: &[dataplane::ChildSaStatus]) -> ListSasResponse {
+pub(super) fn list(sas: &[IkeSaStatus], counted: &[dataplane::ChildSaStatus], wants: &[WantStatus]) -> ListSasResponse {
     let counted: HashMap<u64, &dataplane::ChildSaStatus> = counted.iter().map(|status| (status.child_sa, status)).collect();
-    ListSasResponse { ike_sas: sas.iter().map(|sa| ike_sa(sa, &counted)).collect() }
+    ListSasResponse { ike_sas: sas.iter().map(|sa| ike_sa(sa, &counted)).collect(), wants: wants.iter().map(want).collect() }
+}
+
+fn want(want: &WantStatus) -> Want {
+    Want {
+        connection: want.connection.clone(),
+        child: want.child.clone(),
+        negotiating: want.negotiating,
+        insists: want.insists,
+        next_try_ms: want.rest.map_or(0, milliseconds),
+        failures: want.failures,
+        last_failure: want.last_failure.as_ref().map(explain),
+    }
+}
+
+/// What would become of a packet, in the words of both planes.
+pub(super) fn explained(answer: dataplane::ExplainResponse, sas: &[IkeSaStatus], wants: &[WantStatus]) -> ExplainResponse {
+    use dataplane::explain_response::Fate;
+    let fate = match answer.fate() {
+        Fate::Forwarded => "forwarded",
+        Fate::Waits => "waits",
+        Fate::Delivered => "delivered",
+        Fate::Dropped => "dropped",
+        Fate::Unspecified => "unknown",
+    };
+    let policy = answer.policy.map(policy);
+    let missing = wants.iter().filter(|_| answer.child_sa.is_none());
+    let want = policy.as_ref().and_then(|policy| missing.clone().find(|want| want.policy.0 == policy.id));
+    let crossed = answer.child_sa.as_ref();
+    let known =
+        crossed.and_then(|crossed| sas.iter().find_map(|sa| Some((sa, sa.children.iter().find(|child| child.id.0 == crossed.child_sa)?))));
+    let child_sa = match known {
+        Some((_, child)) => Some(child_sa(child, crossed)),
+        // One that outlived its IKE SA.
+        None => crossed.map(|crossed| ChildSa {
+            name: policy.as_ref().map(|policy| policy.name.clone()).unwrap_or_default(),
+            id: crossed.child_sa,
+            state: "installed".to_owned(),
+            inbound_spi: crossed.inbound_spi,
+            outbound_spi: crossed.outbound_spi,
+            ..ChildSa::default()
+        }),
+    };
+    let connection = known.map(|(sa, _)| &sa.connection).or_else(|| want.map(|want| &want.connection)).cloned().unwrap_or_default();
+    let no_sa = answer.no_sa.unwrap_or_default();
+    ExplainResponse {
+        fate: fate.to_owned(),
+        verdict: answer.verdict,
+        meaning: answer.meaning,
+        port: answer.port,
+        policy,
+        child_sa,
+        connection,
+        length: answer.length,
+        sent_length: answer.sent_length,
+        mtu: answer.mtu,
+        next_hop: answer.next_hop.map(next_hop),
+        acquire: no_sa.acquire,
+        refused_for_ms: no_sa.refused_for_ms,
+        want: want.map(self::want),
+    }
+}
+
+fn next_hop(hop: dataplane::NextHop) -> NextHop {
+    let address = address("next_hop.address", &hop.address).map_or_else(|error| error.to_string(), |address| address.to_string());
+    NextHop { port: hop.port, address, mac: hop.mac }
 }
 
 fn ike_sa(sa: &IkeSaStatus, counted: &HashMap<u64, &dataplane::ChildSaStatus>) -> IkeSa {

@@ -14,8 +14,8 @@ use culvert_proto::dataplane::v1::operation::Operation as Kind;
 use culvert_proto::dataplane::v1::outcome::Outcome as Result_;
 use culvert_proto::dataplane::v1::{
     Acquire, AttachRequest, AttachResponse, ChildSaStatus, Counter, Datagram, Done, Event, EventsRequest, ExplainRequest, ExplainResponse,
-    Failure, ListChildSasRequest, ListChildSasResponse, Operation, Outcome, Policy as Wire, PolicyStatus, PortStatus, ProgramRequest,
-    ProgramResponse, PuntRequest, PuntResponse, SpiLease, StatsRequest, StatsResponse, WorkerStatus, event, failure,
+    Failure, ListChildSasRequest, ListChildSasResponse, NextHop, NoSa, Operation, Outcome, Policy as Wire, PolicyStatus, PortStatus,
+    ProgramRequest, ProgramResponse, PuntRequest, PuntResponse, SpiLease, StatsRequest, StatsResponse, WorkerStatus, event, failure,
 };
 use ipsec_types::{ChildSa, Flow, Policy};
 use tokio::net::UnixListener;
@@ -188,6 +188,12 @@ impl Drop for FakeDataPlane {
     }
 }
 
+/// A policy with counters that tell which is which.
+fn policy_status(policy: Policy) -> PolicyStatus {
+    let Wire { id, name, priority, action, local, remote, .. } = policy.into();
+    PolicyStatus { id, name, action, packets: 9, octets: 10, priority, local, remote, child_sas: 1 }
+}
+
 struct Service {
     state: Arc<Mutex<State>>,
 }
@@ -303,23 +309,39 @@ impl DataPlane for Service {
         let workers =
             vec![WorkerStatus { core: 3, packets: 7, load_permille: 125, thread: 4242, punt_drops: 8, ..WorkerStatus::default() }];
         let policies = self.state.lock().unwrap().policies.clone().unwrap_or_default();
-        let policies = policies.into_iter().map(Wire::from).map(|policy| PolicyStatus {
-            id: policy.id,
-            action: policy.action,
-            priority: policy.priority,
-            packets: 9,
-            octets: 10,
-            child_sas: 1,
-            name: policy.name,
-            local: policy.local,
-            remote: policy.remote,
-        });
+        let policies = policies.into_iter().map(policy_status);
         Ok(Response::new(StatsResponse { counters, ports, workers, policies: policies.collect(), ..StatsResponse::default() }))
     }
 
-    /// There are no SAs: every packet waits.
+    /// Every packet matches the first policy, and crosses in the first SA or waits for one.
     async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         let length = request.into_inner().length;
-        Ok(Response::new(ExplainResponse { fate: Fate::Waits.into(), length, ..ExplainResponse::default() }))
+        let state = self.state.lock().unwrap();
+        let policy = state.policies.iter().flatten().next().cloned().map(policy_status);
+        let Some(sa) = state.sas.values().next() else {
+            let (no_sa, verdict) = (Some(NoSa { acquire: 0, refused_for_ms: 2500 }), "no_sa".into());
+            return Ok(Response::new(ExplainResponse {
+                fate: Fate::Waits.into(),
+                policy,
+                no_sa,
+                verdict,
+                length,
+                ..ExplainResponse::default()
+            }));
+        };
+        let next_hop = NextHop { port: "wan0".into(), address: address_octets(sa.remote), mac: String::new() };
+        Ok(Response::new(ExplainResponse {
+            port: "net0".into(),
+            fate: Fate::Forwarded.into(),
+            verdict: "protected".into(),
+            meaning: "RFC 4303 section 3.3".into(),
+            policy,
+            child_sa: Some(sa.into()),
+            length,
+            sent_length: length + 56,
+            mtu: 1438,
+            next_hop: Some(next_hop),
+            no_sa: None,
+        }))
     }
 }

@@ -141,6 +141,10 @@ impl Side {
         self.folder.path().join("data.sock")
     }
 
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.folder.path().join("culvert.toml")
+    }
+
     pub(crate) fn control_socket(&self) -> PathBuf {
         self.folder.path().join("control.sock")
     }

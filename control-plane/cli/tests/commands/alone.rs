@@ -30,7 +30,7 @@ fn a_reader_that_has_seen_enough_ends_the_command_quietly() {
 
 #[test]
 fn a_control_plane_that_is_not_there_is_another_exit_status_than_wrong_usage() {
-    for verb in ["sas", "children", "policies", "ports", "workers", "stats", "watch", "trace"] {
+    for verb in ["sas", "children", "policies", "ports", "workers", "stats", "watch", "trace", "reload"] {
         let output = culvert(&[verb]);
         assert_eq!(output.status.code(), Some(3), "{verb}");
         assert!(err(&output).starts_with("culvert: cannot reach the control plane at /nowhere/control.sock: "), "{verb}");
@@ -50,9 +50,23 @@ fn completion_scripts_know_every_command() {
         let output = culvert(&["completion", shell]);
         assert!(output.status.success() && output.stderr.is_empty(), "{shell}");
         let script = out(&output);
-        for verb in
-            ["sas", "children", "policies", "ports", "workers", "stats", "initiate", "terminate", "watch", "trace", "check", "version"]
-        {
+        for verb in [
+            "sas",
+            "children",
+            "policies",
+            "ports",
+            "workers",
+            "stats",
+            "initiate",
+            "terminate",
+            "rekey",
+            "watch",
+            "trace",
+            "explain",
+            "reload",
+            "check",
+            "version",
+        ] {
             assert!(script.contains(verb), "{shell} does not know {verb}");
         }
     }

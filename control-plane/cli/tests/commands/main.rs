@@ -79,6 +79,69 @@ async fn sas_are_listed_with_and_without_their_ike_sas() {
 }
 
 #[tokio::test]
+async fn a_rekeyed_child_sa_has_another_number() {
+    let pair = Pair::start(Setup::default()).await;
+    for child in ["net", "peer/net"] {
+        let nothing = culvert(&pair, &["rekey", "--child", child]).await;
+        assert!(nothing.code == 1 && nothing.err.starts_with("culvert: there is no such SA"), "{nothing:?}");
+    }
+    let first = culvert(&pair, &["initiate", "net", "--json"]).await.done().json()["child_sa"].clone();
+    let rekeyed = culvert(&pair, &["rekey", "--child-sa", &first.to_string(), "--json"]).await.done().json();
+    assert!(rekeyed["child_sas"][0].is_u64() && rekeyed["child_sas"][0] != first, "{rekeyed}");
+    let again = culvert(&pair, &["rekey", "--child", "peer/net"]).await.done().out;
+    assert!(again.starts_with("rekeyed; now Child SA "), "{again}");
+    let unknown = culvert(&pair, &["rekey", "--child", "nut"]).await;
+    assert!(unknown.code == 1 && unknown.err.contains("there are: peer/net"), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_reload_tells_what_is_in_force_or_what_is_wrong() {
+    let pair = Pair::start(Setup::default()).await;
+    assert_eq!(culvert(&pair, &["reload"]).await.done().out, "in force: 1 connections, 1 children, 0 policies\n");
+    let reloaded = culvert(&pair, &["reload", "--json"]).await.done().json();
+    assert_eq!((&reloaded["connections"], &reloaded["children"]), (&1.into(), &1.into()));
+    let file = pair.a.configuration();
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace("esp_proposals", "esp_proposal")).unwrap();
+    let refused = culvert(&pair, &["reload"]).await;
+    assert!(refused.code == 1 && refused.err.contains("culvert.toml:") && refused.err.contains("esp_proposal"), "{refused:?}");
+    let refused = culvert(&pair, &["reload", "--json"]).await;
+    assert!(refused.code == 1 && refused.err.contains("\"reason\":\"CONFIGURATION\""), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_explanation_has_policy_sa_next_hop_and_the_failure_behind_it() {
+    let pair = Pair::start(Setup { b_proposals: "aes256gcm16-prfsha384-ecp256", ..Setup::default() }).await;
+    let refused = culvert(&pair, &["initiate", "net"]).await;
+    assert_eq!(refused.code, 1);
+    let explain = ["explain", "10.1.0.5", "10.2.0.9", "tcp", "443", "--length", "84"];
+    let text = culvert(&pair, &explain).await.done().out;
+    for part in [
+        "10.1.0.5 -> 10.2.0.9, protocol 6, ports 0 -> 443",
+        "fate         waits: no_sa",
+        "policy       net: protect 10.1.0.0/24 === 10.2.0.0/24",
+        "refused      no SA is asked for in the next 3 s",
+        "1st failure: the peer answered NO_PROPOSAL_CHOSEN",
+        "ours         proposals offered: aes128gcm16-prfsha256-x25519",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let json = culvert(&pair, &[&explain[..], &["--json"]].concat()).await.done().json();
+    assert_eq!((&json["fate"], &json["want"]["last_failure"]["reason"]), (&"waits".into(), &"NO_PROPOSAL_CHOSEN".into()));
+    let wants = culvert(&pair, &["sas"]).await.done().out;
+    assert!(wants.contains("peer/net: ") && wants.contains("1st failure: the peer answered NO_PROPOSAL_CHOSEN"), "{wants}");
+    let mixed = culvert(&pair, &["explain", "10.1.0.5", "2001:db8::1", "tcp", "443"]).await;
+    assert!(mixed.code == 2 && mixed.err.contains("different address families"), "{mixed:?}");
+
+    let pair = Pair::start(Setup::default()).await;
+    culvert(&pair, &["initiate", "net"]).await.done();
+    let text = culvert(&pair, &explain).await.done().out;
+    for part in ["fate         forwarded: protected", "peer/net, SPIs ", "84 octets, 140 as sent", "1438 octets fit", "192.0.2.2 on wan0"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[tokio::test]
 async fn the_data_plane_is_shown_as_it_says_it_is() {
     let pair = Pair::start(Setup::default()).await;
     let policies = culvert(&pair, &["policies"]).await.done().out;
@@ -181,13 +244,14 @@ async fn a_page_shows_a_whole_life() {
     const HOSTILE: &str = "\"><img/src=x/onerror=document.title=1>";
     let pair = Pair::start(Setup { b_id: HOSTILE, ..Setup::default() }).await;
     culvert(&pair, &["initiate", "net"]).await.done();
-    culvert(&pair, &["terminate", "--child", "net"]).await.done();
+    culvert(&pair, &["rekey", "--child", "net"]).await.done();
     culvert(&pair, &["terminate", "--connection", "peer"]).await.done();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trace.html");
     assert_eq!(culvert(&pair, &["trace", "--html", file.to_str().unwrap()]).await.done().out, "");
     let page = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(page.matches("class=\"msg ").count(), 8);
+    // IKE_SA_INIT, IKE_AUTH, the rekey, the deletion of the old Child SA and of the IKE SA.
+    assert_eq!(page.matches("class=\"msg ").count(), 10);
     assert!(page.contains("&quot;&gt;&lt;img/src=x/onerror=document.title=1&gt;") && !page.contains("<img"), "{page}");
     if let Some(wanted) = env::var_os("CULVERT_TRACE_PAGE") {
         std::fs::copy(&file, wanted).unwrap();
@@ -216,6 +280,8 @@ async fn no_command_prints_a_shared_key() {
         &["workers"],
         &["stats", "--all"],
         &["version"],
+        &["explain", "10.1.0.5", "10.2.0.9", "icmp", "-"],
+        &["reload"],
         &["trace"],
         &["trace", "--fields"],
         &["trace", "--json"],
