@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,6 +14,7 @@ use packet::ethernet::MacAddress;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::command::PortId;
 use crate::table::sad::MAX_GENERATION;
 
 /// Limits of what can be configured.
@@ -26,6 +27,8 @@ mod limits {
     pub(super) const NEIGHBORS: usize = 256;
     /// The smallest datagram every host takes (RFC 791), and the largest frame that is common.
     pub(super) const MTU: std::ops::RangeInclusive<u16> = 576..=9000;
+    /// The smallest MTU of a link that carries IPv6 (RFC 8200 section 5).
+    pub(super) const IPV6_MTU: u16 = 1280;
     /// An SPI names a slot with 20 of its bits.
     pub(super) const SLOTS: u32 = 1 << 20;
 }
@@ -92,7 +95,7 @@ pub struct Port {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InterfaceAddress {
     /// The gateway's own address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Bits of the subnet's prefix.
     pub prefix_len: u8,
 }
@@ -101,20 +104,24 @@ pub struct InterfaceAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// Where to; no host bits are set.
-    pub destination: Ipv4Addr,
+    pub destination: IpAddr,
     /// Bits of the prefix.
     pub prefix_len: u8,
-    /// The next hop: a neighbour on one of the ports' subnets.
-    pub via: Ipv4Addr,
+    /// The next hop, of the same address family: a neighbour on the port's subnets.
+    pub via: IpAddr,
+    /// The port it is behind.
+    pub port: PortId,
 }
 
 /// A static neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Neighbor {
-    /// Its address, on one of the ports' subnets.
-    pub address: Ipv4Addr,
+    /// Its address, on the port's subnets.
+    pub address: IpAddr,
     /// Where it is.
     pub mac: MacAddress,
+    /// The port it is behind.
+    pub port: PortId,
 }
 
 /// A configuration that is refused.
@@ -168,15 +175,37 @@ impl Config {
     }
 }
 
-impl InterfaceAddress {
-    /// Whether `address` is in this subnet.
-    pub fn holds(&self, address: Ipv4Addr) -> bool {
-        (u32::from(self.address) ^ u32::from(address)) & mask(self.prefix_len) == 0
+impl Port {
+    /// Whether it carries IPv6: then it has a link-local address, too.
+    pub fn has_ipv6(&self) -> bool {
+        self.addresses.iter().any(|subnet| subnet.address.is_ipv6())
     }
 
-    /// The subnet's broadcast address; `None` where it has none (RFC 3021).
-    pub fn broadcast(&self) -> Option<Ipv4Addr> {
-        (self.prefix_len < 31).then(|| Ipv4Addr::from(u32::from(self.address) | !mask(self.prefix_len)))
+    /// Whether an address is one of its neighbours': on one of its subnets, or link-local.
+    fn reaches(&self, address: IpAddr) -> bool {
+        is_link_local(address) && self.has_ipv6() || self.addresses.iter().any(|subnet| subnet.holds(address))
+    }
+}
+
+impl InterfaceAddress {
+    /// Whether `address` is in this subnet.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        AddressRange::prefix(self.address, self.prefix_len).is_some_and(|range| range.contains(address))
+    }
+
+    /// Whether it is link-local: of use between neighbours alone (RFC 4291 section 2.5.6).
+    pub fn is_link_local(&self) -> bool {
+        is_link_local(self.address)
+    }
+
+    /// Whether it names the subnet itself, or everybody in it: network and broadcast address of IPv4, where there are such (RFC 3021), and the
+    /// anycast address of IPv6's routers (RFC 4291 section 2.6.1, RFC 6164).
+    fn is_nobodys(&self) -> bool {
+        let Some(range) = AddressRange::prefix(self.address, self.prefix_len) else { return true };
+        match self.address {
+            IpAddr::V4(_) => self.prefix_len < 31 && [range.first(), range.last()].contains(&self.address),
+            IpAddr::V6(_) => self.prefix_len < 127 && range.first() == self.address,
+        }
     }
 }
 
@@ -186,8 +215,8 @@ impl fmt::Display for InterfaceAddress {
     }
 }
 
-fn mask(prefix_len: u8) -> u32 {
-    !u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0)
+const fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 #[derive(Deserialize)]
@@ -222,6 +251,7 @@ struct RawPort {
 struct RawRoute {
     prefix: Spanned<String>,
     via: Spanned<String>,
+    port: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -229,6 +259,7 @@ struct RawRoute {
 struct RawNeighbor {
     address: Spanned<String>,
     mac: Spanned<String>,
+    port: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -323,7 +354,7 @@ fn check_ports(raw: &Spanned<Vec<RawPort>>) -> Result<Vec<Port>, Fault> {
     raw.get_ref().iter().enumerate().map(|(i, port)| check_port(i, port, &mut names, &mut addresses)).collect()
 }
 
-fn check_port(i: usize, raw: &RawPort, names: &mut HashSet<String>, seen: &mut HashSet<Ipv4Addr>) -> Result<Port, Fault> {
+fn check_port(i: usize, raw: &RawPort, names: &mut HashSet<String>, seen: &mut HashSet<IpAddr>) -> Result<Port, Fault> {
     let name = raw.name.get_ref();
     if name.is_empty() || name.contains(',') {
         let problem = "must be the name of a device, without arguments: net_af_packet0, or 0000:00:03.0";
@@ -344,7 +375,9 @@ fn check_port(i: usize, raw: &RawPort, names: &mut HashSet<String>, seen: &mut H
     for (j, text) in list.iter().enumerate() {
         let fault = |problem: String| Fault::new(text, format!("port[{i}].addresses[{j}]"), problem);
         let address = interface_address(text.get_ref()).map_err(fault)?;
-        if !seen.insert(address.address) {
+        // Each link has link-local addresses of its own.
+        let elsewhere = !address.is_link_local() && !seen.insert(address.address);
+        if elsewhere || addresses.iter().any(|earlier: &InterfaceAddress| earlier.address == address.address) {
             return Err(fault(format!("{} stands on another port or twice: write each address once", address.address)));
         }
         addresses.push(address);
@@ -354,34 +387,55 @@ fn check_port(i: usize, raw: &RawPort, names: &mut HashSet<String>, seen: &mut H
         let problem = format!("must lie between {} and {}", limits::MTU.start(), limits::MTU.end());
         return Err(Fault::new(mtu, format!("port[{i}].mtu"), problem));
     }
-    Ok(Port { name: name.clone(), role: raw.role, addresses, mtu })
+    let port = Port { name: name.clone(), role: raw.role, addresses, mtu };
+    if let Some(mtu) = raw.mtu.as_ref().filter(|_| port.has_ipv6() && port.mtu < limits::IPV6_MTU) {
+        let problem = format!("IPv6 needs {} at least: write a larger one, or leave the port's IPv6 addresses out", limits::IPV6_MTU);
+        return Err(Fault::new(mtu, format!("port[{i}].mtu"), problem));
+    }
+    if port.role == Role::Unprotected && port.addresses.iter().all(InterfaceAddress::is_link_local) {
+        let problem = "an unprotected port needs an address that is not link-local, where peers reach this gateway";
+        return Err(Fault::new(&raw.addresses, format!("port[{i}].addresses"), problem));
+    }
+    Ok(port)
 }
 
 fn interface_address(text: &str) -> Result<InterfaceAddress, String> {
     let (address, prefix_len) = prefix(text)?;
-    if address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback() {
+    if !is_host(address) {
         return Err(format!("{address} cannot be an address of a port: write one of the port's subnet"));
     }
     if prefix_len == 0 {
         return Err("a subnet of all addresses leaves nothing to route: write the subnet's prefix, such as /24".to_owned());
     }
     let subnet = InterfaceAddress { address, prefix_len };
-    let network = u32::from(address) & !mask(prefix_len) == 0 && prefix_len < 31;
-    if network || subnet.broadcast() == Some(address) {
-        return Err(format!("{address} is the network or broadcast address of its subnet: write a host's"));
+    if subnet.is_nobodys() {
+        let name = if address.is_ipv4() { "network or broadcast" } else { "routers' anycast" };
+        return Err(format!("{address} is the {name} address of its subnet: write a host's"));
+    }
+    if subnet.is_link_local() && prefix_len != LINK_LOCAL_PREFIX {
+        return Err(format!("link-local addresses have prefixes of {LINK_LOCAL_PREFIX}: write {address}/{LINK_LOCAL_PREFIX}"));
     }
     Ok(subnet)
 }
 
-fn prefix(text: &str) -> Result<(Ipv4Addr, u8), String> {
-    let bad = || format!("'{text}' is no address with prefix: write 192.0.2.1/24");
+/// Bits of the prefix that all link-local addresses share with the others of their link (RFC 4291 section 2.5.6).
+pub const LINK_LOCAL_PREFIX: u8 = 64;
+
+/// Whether an address can be a host's.
+fn is_host(address: IpAddr) -> bool {
+    let odd = match address {
+        IpAddr::V4(address) => address.is_broadcast(),
+        IpAddr::V6(address) => address.to_ipv4_mapped().is_some(),
+    };
+    !(odd || address.is_unspecified() || address.is_multicast() || address.is_loopback())
+}
+
+fn prefix(text: &str) -> Result<(IpAddr, u8), String> {
+    let bad = || format!("'{text}' is no address with prefix: write 192.0.2.1/24 or 2001:db8::1/64");
     let (address, length) = text.split_once('/').ok_or_else(bad)?;
-    let length = u8::from_str(length).map_err(|_| bad())?;
-    match IpAddr::from_str(address).map_err(|_| bad())? {
-        IpAddr::V4(address) if length <= 32 => Ok((address, length)),
-        IpAddr::V4(_) => Err(bad()),
-        IpAddr::V6(_) => Err(format!("'{text}' is IPv6, which is not supported yet: write an IPv4 address")),
-    }
+    let (address, length) = (IpAddr::from_str(address).map_err(|_| bad())?, u8::from_str(length).map_err(|_| bad())?);
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    if length <= longest { Ok((address, length)) } else { Err(bad()) }
 }
 
 fn check_routes(raw: &[RawRoute], ports: &[Port]) -> Result<Vec<Route>, Fault> {
@@ -392,31 +446,63 @@ fn check_routes(raw: &[RawRoute], ports: &[Port]) -> Result<Vec<Route>, Fault> {
     raw.iter().enumerate().map(|(i, route)| check_route(i, route, ports, &mut seen)).collect()
 }
 
-fn check_route(i: usize, raw: &RawRoute, ports: &[Port], seen: &mut HashSet<(Ipv4Addr, u8)>) -> Result<Route, Fault> {
+fn check_route(i: usize, raw: &RawRoute, ports: &[Port], seen: &mut HashSet<(IpAddr, u8)>) -> Result<Route, Fault> {
     let fault = |problem: String| Fault::new(&raw.prefix, format!("route[{i}].prefix"), problem);
     let (destination, prefix_len) = prefix(raw.prefix.get_ref()).map_err(fault)?;
-    if let Some(range) = AddressRange::prefix(destination.into(), prefix_len).filter(|range| range.first() != IpAddr::V4(destination)) {
+    if let Some(range) = AddressRange::prefix(destination, prefix_len).filter(|range| range.first() != destination) {
         return Err(fault(format!("host bits are set: write {range}")));
+    }
+    if is_link_local(destination) || destination.is_multicast() {
+        return Err(fault("neither link-local nor multicast packets are routed: leave it out".to_owned()));
     }
     if !seen.insert((destination, prefix_len)) {
         return Err(fault("this prefix has a route already: write each once".to_owned()));
     }
-    let fault = |problem: String| Fault::new(&raw.via, format!("route[{i}].via"), problem);
-    let via = neighbor_address(raw.via.get_ref(), ports).map_err(fault)?;
-    Ok(Route { destination, prefix_len, via })
+    let place = format!("route[{i}]");
+    let (via, port) = neighbor_address(&place, "via", &raw.via, raw.port.as_ref(), ports)?;
+    if via.is_ipv4() != destination.is_ipv4() {
+        let problem = format!("{via} is of the other address family than {destination}/{prefix_len}: name a neighbour of the same");
+        return Err(Fault::new(&raw.via, format!("{place}.via"), problem));
+    }
+    Ok(Route { destination, prefix_len, via, port })
 }
 
-/// An address that packets can be sent to: on a port's subnet and not the gateway's own.
-fn neighbor_address(text: &str, ports: &[Port]) -> Result<Ipv4Addr, String> {
-    let address = Ipv4Addr::from_str(text).map_err(|_| format!("'{text}' is no IPv4 address"))?;
-    let mut subnets = ports.iter().flat_map(|port| &port.addresses);
-    if !subnets.clone().any(|subnet| subnet.holds(address)) {
-        return Err(format!("{address} is on no port's subnet: name a neighbour, or give a port an address there"));
+/// An address that packets can be sent to, on a port's subnet and not the gateway's own; and that port. A link-local one says nothing of its
+/// port, which must be named.
+fn neighbor_address(
+    place: &str,
+    key: &str,
+    text: &Spanned<String>,
+    port: Option<&Spanned<String>>,
+    ports: &[Port],
+) -> Result<(IpAddr, PortId), Fault> {
+    let fault = |problem: String| Fault::new(text, format!("{place}.{key}"), problem);
+    let address = IpAddr::from_str(text.get_ref()).map_err(|_| fault(format!("'{}' is no IP address", text.get_ref())))?;
+    let mut numbered = (0..=u8::MAX).map(PortId).zip(ports);
+    let found = match port {
+        Some(name) => {
+            let named = numbered.find(|(_, port)| port.name == *name.get_ref());
+            let unknown = || Fault::new(name, format!("{place}.port"), format!("no port is called '{}': write its name", name.get_ref()));
+            let (id, port) = named.ok_or_else(unknown)?;
+            Some((id, port)).filter(|_| port.reaches(address))
+        }
+        None if is_link_local(address) => {
+            let example = ports.iter().find(|port| port.has_ipv6()).map_or("net_af_packet0", |port| port.name.as_str());
+            return Err(fault(format!("{address} is link-local, and may be behind any port: add port = \"{example}\"")));
+        }
+        None => numbered.find(|(_, port)| port.reaches(address)),
+    };
+    let Some((id, _)) = found else {
+        let which = if port.is_some() { "not on that port's subnets" } else { "on no port's subnet" };
+        return Err(fault(format!("{address} is {which}: name a neighbour, or give a port an address there")));
+    };
+    if !is_host(address) {
+        return Err(fault(format!("{address} is no host's address: name a neighbour")));
     }
-    if subnets.any(|subnet| subnet.address == address) {
-        return Err(format!("{address} is this gateway itself: name a neighbour"));
+    if ports.iter().flat_map(|port| &port.addresses).any(|subnet| subnet.address == address && !subnet.is_link_local()) {
+        return Err(fault(format!("{address} is this gateway itself: name a neighbour")));
     }
-    Ok(address)
+    Ok((address, id))
 }
 
 fn check_neighbors(raw: &[RawNeighbor], ports: &[Port]) -> Result<Vec<Neighbor>, Fault> {
@@ -426,13 +512,13 @@ fn check_neighbors(raw: &[RawNeighbor], ports: &[Port]) -> Result<Vec<Neighbor>,
     let mut seen = HashSet::new();
     let check = |(i, raw): (usize, &RawNeighbor)| {
         let fault = |problem: String| Fault::new(&raw.address, format!("neighbor[{i}].address"), problem);
-        let address = neighbor_address(raw.address.get_ref(), ports).map_err(fault)?;
-        if !seen.insert(address) {
+        let (address, port) = neighbor_address(&format!("neighbor[{i}]"), "address", &raw.address, raw.port.as_ref(), ports)?;
+        if !seen.insert((address, port)) {
             return Err(fault("this neighbour stands here already: write each once".to_owned()));
         }
         let bad = || format!("'{}' is no MAC address of one host: write 02:00:00:00:00:01", raw.mac.get_ref());
         let mac = mac_address(raw.mac.get_ref()).ok_or_else(|| Fault::new(&raw.mac, format!("neighbor[{i}].mac"), bad()))?;
-        Ok(Neighbor { address, mac })
+        Ok(Neighbor { address, mac, port })
     };
     raw.iter().enumerate().map(check).collect()
 }
@@ -445,113 +531,4 @@ fn mac_address(text: &str) -> Option<MacAddress> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"socket = "/run/culvert/data.sock"
-workers = [0, 1]
-idle = "spin"
-
-[[port]]
-name = "net_af_packet0"
-role = "protected"
-addresses = ["10.1.0.1/24"]
-
-[[port]]
-name = "net_af_packet1"
-role = "unprotected"
-addresses = ["192.0.2.1/24"]
-mtu = 1400
-
-[[route]]
-prefix = "0.0.0.0/0"
-via = "192.0.2.254"
-
-[[neighbor]]
-address = "10.1.0.9"
-mac = "02:00:00:00:00:0a"
-
-[sad]
-slots = 1024
-first_generation = 4095
-"#;
-
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(Path::new("data.toml"), text)
-    }
-
-    #[test]
-    fn a_good_file_is_read_whole() {
-        let config = parse(GOOD).unwrap();
-        assert_eq!((config.workers.as_slice(), config.idle, config.sad_slots), (&[0, 1][..], Idle::Spin, 1024));
-        assert_eq!((config.ports[0].mtu, config.ports[1].mtu), (1500, 1400));
-        assert_eq!(config.ports[1].role, Role::Unprotected);
-        let default = Route { destination: Ipv4Addr::UNSPECIFIED, prefix_len: 0, via: "192.0.2.254".parse().unwrap() };
-        assert_eq!(config.routes, [default]);
-        assert_eq!(config.neighbors, [Neighbor { address: "10.1.0.9".parse().unwrap(), mac: MacAddress([2, 0, 0, 0, 0, 10]) }]);
-        assert_eq!(config.first_generation, Some(4095));
-    }
-
-    #[test]
-    fn the_example_is_valid() {
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("culvert-data.example.toml");
-        let config = Config::load(&example).unwrap();
-        assert_eq!(config.ports.len(), 2);
-        assert_eq!(config.routes.len(), 1);
-    }
-
-    #[test]
-    fn each_fault_is_named_with_line_and_remedy() {
-        let cases = [
-            ("\"/run/culvert/data.sock\"", "\"data.sock\"", "data.toml:1: socket: must be an absolute path"),
-            ("[0, 1]", "[]", "data.toml:2: workers: name 1 to 64 cores"),
-            ("[0, 1]", "[0, 0]", "data.toml:2: workers[1]: this core has a worker already"),
-            ("[0, 1]", "[0, 4096]", "data.toml:2: workers[1]: no core"),
-            ("\"spin\"", "\"fast\"", "data.toml:3: idle: unknown variant `fast`, expected `spin` or `adaptive`"),
-            ("idle", "idel", "data.toml:3: idel: unknown field `idel`, expected one of"),
-            ("net_af_packet0", "net_af_packet0,iface=v0", "data.toml:6: port[0].name: must be the name of a device, without arguments"),
-            ("net_af_packet1", "net_af_packet0", "data.toml:11: port[1].name: this device has a port already"),
-            ("\"protected\"", "\"inside\"", "data.toml:7: role: unknown variant `inside`"),
-            ("10.1.0.1/24", "10.1.0.1", "data.toml:8: port[0].addresses[0]: '10.1.0.1' is no address with prefix: write 192.0.2.1/24"),
-            ("10.1.0.1/24", "10.1.0.255/24", "data.toml:8: port[0].addresses[0]: 10.1.0.255 is the network or broadcast"),
-            ("10.1.0.1/24", "fd00::1/64", "data.toml:8: port[0].addresses[0]: 'fd00::1/64' is IPv6"),
-            ("192.0.2.1/24", "10.1.0.1/8", "data.toml:13: port[1].addresses[0]: 10.1.0.1 stands on another port"),
-            ("addresses = [\"192.0.2.1/24\"]\n", "", "data.toml:11: port[1].addresses: an unprotected port needs an address"),
-            ("1400", "575", "data.toml:14: port[1].mtu: must lie between 576 and 9000"),
-            ("1400", "9001", "data.toml:14: port[1].mtu: must lie between 576 and 9000"),
-            ("0.0.0.0/0", "10.9.9.9/8", "data.toml:17: route[0].prefix: host bits are set: write 10.0.0.0/8"),
-            ("192.0.2.254", "198.51.100.1", "data.toml:18: route[0].via: 198.51.100.1 is on no port's subnet"),
-            ("192.0.2.254", "192.0.2.1", "data.toml:18: route[0].via: 192.0.2.1 is this gateway itself"),
-            ("1024", "0", "data.toml:25: sad.slots: must lie between 1 and 1048576"),
-            ("1024", "\"many\"", "data.toml:25: slots: invalid type"),
-            ("10.1.0.9", "10.2.0.9", "data.toml:21: neighbor[0].address: 10.2.0.9 is on no port's subnet"),
-            ("10.1.0.9", "10.1.0.1", "data.toml:21: neighbor[0].address: 10.1.0.1 is this gateway itself"),
-            ("02:00:00:00:00:0a", "03:00:00:00:00:0a", "data.toml:22: neighbor[0].mac: '03:00:00:00:00:0a' is no MAC address of one host"),
-            ("02:00:00:00:00:0a", "2:00:00:00:00:0a", "data.toml:22: neighbor[0].mac:"),
-            ("02:00:00:00:00:0a", "02:00:00:00:00", "data.toml:22: neighbor[0].mac:"),
-            ("4095", "4096", "data.toml:26: sad.first_generation: must lie between 1 and 4095"),
-            ("4095", "0", "data.toml:26: sad.first_generation: must lie between 1 and 4095"),
-            ("[sad]", "[sad", "data.toml:24:"),
-        ];
-        for (good, bad, message) in cases {
-            let text = GOOD.replacen(good, bad, 1);
-            assert_ne!(text, GOOD, "{good}");
-            let error = parse(&text).unwrap_err().to_string();
-            assert!(error.starts_with(message), "{error}\nexpected {message}");
-        }
-    }
-
-    #[test]
-    fn the_limits_themselves_are_legal() {
-        assert!(parse(&GOOD.replace("1400", "576")).is_ok());
-        assert!(parse(&GOOD.replace("1400", "9000")).is_ok());
-        assert!(parse(&GOOD.replace("1024", "1048576")).is_ok());
-        assert!(parse(&GOOD.replace("10.1.0.1/24", "10.1.0.8/31")).is_ok());
-    }
-
-    #[test]
-    fn a_file_that_is_not_there_is_named() {
-        let error = Config::load(Path::new("/nonexistent/data.toml")).unwrap_err().to_string();
-        assert!(error.starts_with("/nonexistent/data.toml: "), "{error}");
-    }
-}
+mod tests;

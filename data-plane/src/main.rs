@@ -10,12 +10,13 @@ use std::thread::JoinHandle;
 use clap::Parser;
 use culvert_data::clock::Clock;
 use culvert_data::command::{self, QueueSizes, WorkerHandle, WorkerId};
-use culvert_data::config::{Config, Idle, Role};
+use culvert_data::config::{self, Config, Idle, InterfaceAddress, Role};
 use culvert_data::pipeline::Limits;
 use culvert_data::server::core::{self, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
 use culvert_data::server::service::Shared;
 use culvert_data::server::socket::Socket;
 use culvert_data::server::workers::Workers;
+use culvert_data::slow_path;
 use culvert_data::table::{PortInfo, PortRole, Snapshot};
 use culvert_data::worker::{self, IdlePolicy, WorkerConfig, WorkerParts, WorkerPort, hand_off};
 use dpdk::{Eal, HEADROOM, Pool, PoolConfig, Port, PortConfig, Queues};
@@ -142,17 +143,31 @@ fn start_ports(eal: &Eal, pool: &Pool, config: &Config) -> Result<(Vec<ServedPor
             Role::Protected => PortRole::Protected,
             Role::Unprotected => PortRole::Unprotected,
         };
-        let addresses = wanted.addresses.iter().map(|subnet| subnet.address.into()).collect();
         let mac = packet::ethernet::MacAddress(port.mac_address()?);
+        let subnets = with_link_local(wanted, mac);
+        if wanted.has_ipv6()
+            && let Err(error) = port.receive_all_multicast()
+        {
+            tracing::debug!(port = port.name(), %error, "the device has no switch for multicast: it must receive it as it is");
+        }
         tracing::info!(port = %wanted.name, %mac, rx_queues = workers.min(max_rx), "started");
         served.push(ServedPort {
             name: wanted.name.clone(),
-            info: PortInfo { role, mac, mtu: mtu.into(), addresses },
-            subnets: wanted.addresses.clone(),
+            info: PortInfo { role, mac, mtu: mtu.into(), addresses: subnets.iter().map(|subnet| subnet.address).collect() },
+            subnets,
             read: Box::new(move || read(&port)),
         });
     }
     Ok((served, queues))
+}
+
+/// The addresses of a port, with a link-local one where IPv6 needs it and none is configured (RFC 4291 section 2.1).
+fn with_link_local(port: &config::Port, mac: packet::ethernet::MacAddress) -> Vec<InterfaceAddress> {
+    let mut addresses = port.addresses.clone();
+    if port.has_ipv6() && !addresses.iter().any(InterfaceAddress::is_link_local) {
+        addresses.push(InterfaceAddress { address: slow_path::link_local(mac).into(), prefix_len: config::LINK_LOCAL_PREFIX });
+    }
+    addresses
 }
 
 /// Sets the device's MTU where it can be set, and answers what it is, at most what is wanted.

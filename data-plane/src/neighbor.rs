@@ -1,4 +1,4 @@
-//! Who is where: address resolution for next hops (RFC 826, RFC 1122 section 2.3.2).
+//! Who is where: address resolution for next hops (RFC 826, RFC 1122 section 2.3.2; RFC 4861 section 7).
 //!
 //! A pure table: it is told what happened and when, and says which requests to send. An entry appears when a packet needs it, or when a
 //! neighbour asks for one of our addresses; announcements nobody asked for only change entries that are there. Whoever is on one port's
@@ -14,8 +14,10 @@ use crate::table::{Neighbors, NextHop};
 
 /// Neighbours the table holds at most on each port.
 pub const CAPACITY: usize = 1024;
-/// Milliseconds until each next request, and until giving up after the last: a lost first request costs little.
-const RETRY_MS: [u64; 4] = [200, 1000, 1000, 1000];
+/// Milliseconds until each next ARP request, and until giving up after the last: a lost first request costs little.
+const ARP_RETRY_MS: &[u64] = &[200, 1000, 1000, 1000];
+/// The same for solicitations: MAX_MULTICAST_SOLICIT of them, and one in a second at most (RFC 4861 sections 7.2.2 and 10).
+const ND_RETRY_MS: &[u64] = &[1000, 1000, 1000];
 /// How long an answer is believed; then it is asked for again while it stays in use.
 const REACHABLE_MS: u64 = 300_000;
 
@@ -100,6 +102,23 @@ impl NeighborCache {
         *entry = Entry { mac: Some(mac), requests: 0, due_ms: now_ms.saturating_add(REACHABLE_MS), wanted: entry.wanted };
     }
 
+    /// A neighbour sent an advertisement (RFC 4861 section 7.2.5). Without `mac` it confirms what is known, where it was `solicited`. One that
+    /// does not override replaces nothing that is known: the neighbour is asked instead.
+    pub fn advertised(&mut self, hop: NextHop, mac: Option<MacAddress>, overrides: bool, solicited: bool, now_ms: u64) {
+        let Some(entry) = self.ports.get_mut(&hop.port).and_then(|entries| entries.get_mut(&hop.address)) else { return };
+        match (entry.mac, mac) {
+            (Some(known), Some(other)) if known != other && !overrides => {
+                // Only where no question is under way: nobody can make the gateway ask more often than its schedule says.
+                if entry.due_ms != NEVER && entry.requests == 0 {
+                    entry.due_ms = now_ms;
+                }
+            }
+            (_, Some(mac)) => self.learn(hop, mac, false, now_ms),
+            (Some(known), None) if solicited => self.learn(hop, known, false, now_ms),
+            (_, None) => {}
+        }
+    }
+
     /// Calls `request` for each neighbour that is to be asked now. A neighbour that never answers is forgotten.
     pub fn poll(&mut self, now_ms: u64, mut request: impl FnMut(NextHop)) {
         let changed = &mut self.changed;
@@ -108,7 +127,8 @@ impl NeighborCache {
                 if entry.due_ms > now_ms {
                     return true;
                 }
-                let Some(wait) = RETRY_MS.get(entry.requests) else {
+                let schedule = if address.is_ipv4() { ARP_RETRY_MS } else { ND_RETRY_MS };
+                let Some(wait) = schedule.get(entry.requests) else {
                     *changed |= entry.mac.is_some();
                     return false;
                 };
@@ -197,6 +217,41 @@ mod tests {
         assert_eq!(cache.resolve(hop(1), 0), Resolution::Known(OTHER));
         cache.learn(hop(1), MacAddress([0xff; 6]), false, 0);
         assert_eq!(cache.resolve(hop(1), 0), Resolution::Known(OTHER), "a group address is nobody's");
+    }
+
+    #[test]
+    fn an_advertisement_replaces_only_what_it_may() {
+        let hop = NextHop { port: PortId(0), address: std::net::Ipv6Addr::from(0x20_u128).into() };
+        let mut cache = NeighborCache::default();
+        cache.advertised(hop, Some(MAC), true, true, 0);
+        assert!(cache.entries().next().is_none(), "nobody asked");
+        cache.resolve(hop, 0);
+        assert_eq!(requests(&mut cache, 0), 1);
+        cache.advertised(hop, None, true, true, 10);
+        assert_eq!(cache.resolve(hop, 10), Resolution::Pending, "it does not say where");
+        cache.advertised(hop, Some(MAC), false, false, 10);
+        assert_eq!(cache.resolve(hop, 10), Resolution::Known(MAC), "there was nothing to replace");
+        cache.advertised(hop, Some(OTHER), false, true, 20);
+        assert_eq!(cache.resolve(hop, 20), Resolution::Known(MAC));
+        assert_eq!(requests(&mut cache, 20), 1, "asked, since somebody says otherwise");
+        cache.advertised(hop, Some(OTHER), false, true, 30);
+        assert_eq!(requests(&mut cache, 30), 0, "but no more than once");
+        cache.advertised(hop, None, false, false, 40);
+        assert_eq!(requests(&mut cache, 1020), 1, "unasked, it confirms nothing");
+        cache.advertised(hop, None, false, true, 1030);
+        assert_eq!((requests(&mut cache, 301_029), requests(&mut cache, 301_030)), (0, 1), "confirmed for five minutes");
+        cache.advertised(hop, Some(OTHER), true, false, 301_040);
+        assert_eq!(cache.resolve(hop, 301_040), Resolution::Known(OTHER));
+    }
+
+    #[test]
+    fn solicitations_are_a_second_apart() {
+        let mut cache = NeighborCache::default();
+        let hop = NextHop { port: PortId(0), address: std::net::Ipv6Addr::from(0x20_u128).into() };
+        cache.resolve(hop, 1000);
+        let asked: Vec<u64> = (1000..9000).filter(|&now| requests(&mut cache, now) == 1).collect();
+        assert_eq!(asked, [1000, 2000, 3000]);
+        assert!(cache.entries().next().is_none());
     }
 
     #[test]

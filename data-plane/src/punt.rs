@@ -1,12 +1,13 @@
 //! IKE datagrams between packets and the contract: what workers punted becomes a [`v1::Datagram`], and the control plane's replies become
-//! IPv4 packets.
+//! IP packets.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use culvert_proto::convert::{self, ConvertError};
 use culvert_proto::dataplane::v1;
+use packet::ip::Ip;
 use packet::udp::{self, NatTraversal, Udp};
-use packet::{ethernet, ipv4};
+use packet::{ethernet, ipv4, ipv6};
 
 use crate::command::{FRAME_CAPACITY, Origin};
 
@@ -16,12 +17,12 @@ pub enum SendError {
     /// A field is illegal.
     #[error(transparent)]
     Field(#[from] ConvertError),
-    /// An IPv6 address.
-    #[error("IPv6 is not supported yet")]
-    Ipv6,
+    /// Local and remote address are of different families.
+    #[error("{0} and {1} are of different address families")]
+    MixedFamilies(IpAddr, IpAddr),
     /// The local address is none of the gateway's.
     #[error("{0} is no address of this gateway")]
-    NotOwn(Ipv4Addr),
+    NotOwn(IpAddr),
     /// Longer than the gateway can send in one packet.
     #[error("a packet of {0} octets is too long: at most {FRAME_CAPACITY}")]
     TooLong(usize),
@@ -46,11 +47,11 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
         Origin::Port(_) => bytes.get(ethernet::HEADER_LEN..).unwrap_or_default(),
         Origin::Tunnel(_) => bytes,
     };
-    let Ok(ip) = ipv4::Ipv4::parse(packet) else { return Punted::Other };
+    let Ok(ip) = Ip::parse(packet) else { return Punted::Other };
     if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {
         return Punted::Other;
     }
-    let Some(datagram) = Udp::parse(ip.payload()).filter(|udp| udp.checksum_ok(ip.source().into(), ip.destination().into())) else {
+    let Some(datagram) = Udp::parse(ip.upper()).filter(|udp| udp.checksum_ok(ip.source(), ip.destination())) else {
         return Punted::MalformedIke;
     };
     let message = match datagram.destination_port {
@@ -63,21 +64,21 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
         _ => return Punted::MalformedIke,
     };
     Punted::Ike(v1::Datagram {
-        local_address: ip.destination().octets().to_vec().into(),
+        local_address: convert::address_octets(ip.destination()).into(),
         local_port: datagram.destination_port.into(),
-        remote_address: ip.source().octets().to_vec().into(),
+        remote_address: convert::address_octets(ip.source()).into(),
         remote_port: datagram.source_port.into(),
         payload: message.to_vec().into(),
     })
 }
 
-/// Builds the IPv4 packet of a datagram, UDP checksum included; from port 4500 with the non-ESP marker.
+/// Builds the IP packet of a datagram, UDP checksum included; from port 4500 with the non-ESP marker.
 ///
 /// # Errors
 /// [`SendError`].
-pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(Ipv4Addr) -> bool, identification: u16) -> Result<Vec<u8>, SendError> {
-    let source = ipv4_address("local_address", &datagram.local_address)?;
-    let destination = ipv4_address("remote_address", &datagram.remote_address)?;
+pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(IpAddr) -> bool, identification: u16) -> Result<Vec<u8>, SendError> {
+    let source = convert::address("local_address", &datagram.local_address)?;
+    let destination = convert::address("remote_address", &datagram.remote_address)?;
     let source_port = convert::port("local_port", datagram.local_port)?;
     let destination_port = convert::port("remote_port", datagram.remote_port)?;
     if !is_own(source) {
@@ -85,33 +86,30 @@ pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(Ipv4Addr) -> bool, ide
     }
     let marker: &[u8] = if source_port == udp::PORT_NAT_T { &udp::NON_ESP_MARKER } else { &[] };
     let payload_len = marker.len() + datagram.payload.len();
-    let too_long = || SendError::TooLong(payload_len.saturating_add(ipv4::HEADER_LEN + udp::HEADER_LEN));
-    let segment_len = udp::HEADER_LEN + payload_len;
-    if ipv4::HEADER_LEN + segment_len > FRAME_CAPACITY {
-        return Err(too_long());
-    }
-    let header = ipv4::Ipv4Header {
-        traffic_class: 0,
-        identification,
-        dont_fragment: false,
-        ttl: 64,
-        protocol: ipv4::PROTOCOL_UDP,
-        source,
-        destination,
-    };
-    let ip = header.to_octets(segment_len).ok_or_else(too_long)?;
-    let udp = udp::header_without_checksum(source_port, destination_port, payload_len).ok_or_else(too_long)?;
+    let udp = udp::header_without_checksum(source_port, destination_port, payload_len);
+    let ip = ip_header(source, destination, udp::HEADER_LEN + payload_len, identification)?;
+    let too_long = || SendError::TooLong(ip.len().saturating_add(udp::HEADER_LEN + payload_len));
+    let udp = udp.filter(|udp| ip.len() + udp.len() + payload_len <= FRAME_CAPACITY).ok_or_else(too_long)?;
     let mut packet = [&ip[..], &udp[..], marker, &datagram.payload[..]].concat();
-    let (_, segment) = packet.split_at_mut(ip.len());
-    udp::fill_checksum(source.into(), destination.into(), segment);
+    udp::fill_checksum(source, destination, packet.get_mut(ip.len()..).unwrap_or_default());
     Ok(packet)
 }
 
-fn ipv4_address(field: &str, octets: &[u8]) -> Result<Ipv4Addr, SendError> {
-    match convert::address(field, octets)? {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(SendError::Ipv6),
-    }
+fn ip_header(source: IpAddr, destination: IpAddr, segment_len: usize, identification: u16) -> Result<Vec<u8>, SendError> {
+    const HOP_LIMIT: u8 = 64;
+    let header = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let (protocol, ttl) = (ipv4::PROTOCOL_UDP, HOP_LIMIT);
+            let header = ipv4::Ipv4Header { traffic_class: 0, identification, dont_fragment: false, ttl, protocol, source, destination };
+            header.to_octets(segment_len).map(Vec::from)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let (next_header, hop_limit) = (ipv4::PROTOCOL_UDP, HOP_LIMIT);
+            ipv6::Ipv6Header { traffic_class: 0, next_header, hop_limit, source, destination }.to_octets(segment_len).map(Vec::from)
+        }
+        _ => return Err(SendError::MixedFamilies(source, destination)),
+    };
+    header.ok_or(SendError::TooLong(segment_len))
 }
 
 #[cfg(test)]
@@ -154,8 +152,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sent_can_be_received(payload in vec(any::<u8>(), 1..1500), local in any::<u16>(), id: u16) {
+        fn what_is_sent_can_be_received(payload in vec(any::<u8>(), 1..1500), local in any::<u16>(), id: u16, ipv6: bool) {
             let mut sent = datagram(local.into(), &payload);
+            if ipv6 {
+                sent.local_address = vec![1; 16].into();
+                sent.remote_address = vec![2; 16].into();
+            }
             // Both ends of a NAT-T conversation use port 4500 here; otherwise the receiver would not look for the marker.
             if local == 4500 { sent.remote_port = 4500; }
             let packet = to_packet(&sent, |_| true, id).unwrap();
@@ -187,6 +189,20 @@ mod tests {
     }
     const SCAPY: &str = "45000020123400004011e495c0000201c000020201f401f4000ca95d696b6521";
 
+    /// The same between 2001:db8::1 and 2001:db8::2.
+    #[test]
+    fn the_ipv6_packet_is_the_one_scapy_builds() {
+        let address = |last: u8| [&[0x20, 1, 0xd, 0xb8][..], &[0; 11], &[last]].concat();
+        let sent = v1::Datagram { local_address: address(1).into(), remote_address: address(2).into(), ..datagram(500, b"ike!") };
+        let packet = to_packet(&sent, |_| true, 0x1234).unwrap();
+        let hex: String = packet.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, SCAPY_IPV6);
+        let mut without_checksum = packet;
+        without_checksum[46..48].fill(0);
+        assert_eq!(sort(Origin::Tunnel(ChildSaId(1)), &without_checksum), Punted::MalformedIke, "IPv6 demands one");
+    }
+    const SCAPY_IPV6: &str = "60000000000c114020010db800000000000000000000000120010db800000000000000000000000201f401f4000cd1ec696b6521";
+
     #[test]
     fn a_wrong_checksum_is_no_datagram() {
         let mut packet = to_packet(&datagram(500, b"ike!"), |_| true, 1).unwrap();
@@ -199,6 +215,8 @@ mod tests {
         assert_eq!(to_packet(&datagram(500, b""), |_| false, 0), Err(SendError::NotOwn([192, 0, 2, 1].into())));
         assert!(to_packet(&datagram(500, &[0; FRAME_CAPACITY - 28]), |_| true, 0).is_ok());
         assert_eq!(to_packet(&datagram(500, &[0; FRAME_CAPACITY - 27]), |_| true, 0), Err(SendError::TooLong(FRAME_CAPACITY + 1)));
+        let mixed = v1::Datagram { remote_address: vec![2; 16].into(), ..datagram(500, b"") };
+        assert!(matches!(to_packet(&mixed, |_| true, 0), Err(SendError::MixedFamilies(..))));
         assert!(matches!(to_packet(&datagram(65536, b""), |_| true, 0), Err(SendError::Field(e)) if e.field == "local_port"));
     }
 }

@@ -1,6 +1,8 @@
-//! What the gateway answers itself: ARP (RFC 826) and ICMP echo (RFC 792) for its own addresses.
+//! What the gateway answers itself: ARP (RFC 826), Neighbor Discovery (RFC 4861) and echo requests (RFC 792, RFC 4443) for its own addresses.
 
-use std::net::Ipv4Addr;
+mod icmpv6;
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use packet::ethernet::MacAddress;
 use smoltcp::phy::ChecksumCapabilities;
@@ -11,8 +13,10 @@ use smoltcp::wire::{
 
 use crate::table::PortInfo;
 
+pub use icmpv6::{link_local, solicitation};
+
 /// Time to live of the gateway's own packets.
-const TTL: u8 = 64;
+const HOP_LIMIT: u8 = 64;
 
 /// What a frame for the slow path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,41 +24,73 @@ pub enum Meaning {
     /// A neighbour said where it is.
     Neighbor {
         /// Its address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Where it is.
         mac: MacAddress,
-        /// The reply, where it asked for an address of ours.
+        /// The reply, where it asked for an address of ours: a frame to be sent back.
         reply: Option<Vec<u8>>,
+    },
+    /// A neighbour said where it is in an advertisement (RFC 4861 section 4.4).
+    Advertised {
+        /// Its address.
+        address: IpAddr,
+        /// Where it is; a neighbour that was asked at its known address need not say.
+        mac: Option<MacAddress>,
+        /// Whether this replaces what is known.
+        overrides: bool,
+        /// Whether this answers a question of ours.
+        solicited: bool,
     },
     /// The reply to an ARP probe (RFC 5227), whose sender has no address yet: a frame to be sent back.
     ArpReply(Vec<u8>),
-    /// The reply to an ICMP echo request: a frame to be sent back.
+    /// An advertisement for somebody of whom there is nothing to learn, such as a host that asks whether an address of ours is free (RFC 4862
+    /// section 5.4): a frame to be sent.
+    Advertisement(Vec<u8>),
+    /// The reply to an echo request: a frame to be sent back.
     EchoReply(Vec<u8>),
+    /// A router offers itself; but routes are configured.
+    RouterAdvertisement,
     /// Nothing for us.
     Nothing,
 }
 
-/// Reads a frame that arrived on `port`. `is_own` knows every address of the gateway.
-pub fn on_frame(frame: &[u8], port: &PortInfo, is_own: impl Fn(Ipv4Addr) -> bool) -> Meaning {
+/// Reads a frame that arrived on `port`. `is_own` knows every address of the gateway, but for link-local ones.
+pub fn on_frame(frame: &[u8], port: &PortInfo, is_own: impl Fn(IpAddr) -> bool) -> Meaning {
     let Ok(ethernet) = EthernetFrame::new_checked(frame) else { return Meaning::Nothing };
     match ethernet.ethertype() {
         EthernetProtocol::Arp => on_arp(ethernet.payload(), port),
-        EthernetProtocol::Ipv4 => echo_reply(ethernet.payload(), is_own).map_or(Meaning::Nothing, |packet| {
+        EthernetProtocol::Ipv4 => icmpv4_echo_reply(ethernet.payload(), is_own).map_or(Meaning::Nothing, |packet| {
             Meaning::EchoReply(ethernet_frame(EthernetAddress(port.mac.0), ethernet.src_addr(), EthernetProtocol::Ipv4, &packet))
         }),
+        EthernetProtocol::Ipv6 => icmpv6::on_packet(ethernet.src_addr(), ethernet.payload(), port, is_own),
         _ => Meaning::Nothing,
     }
 }
 
-/// The reply to an ICMP echo request to an own address, both IPv4 packets.
-pub fn echo_reply(packet: &[u8], is_own: impl Fn(Ipv4Addr) -> bool) -> Option<Vec<u8>> {
+/// The same for a frame that was put together from fragments, in which Neighbor Discovery has no place (RFC 6980).
+pub fn on_reassembled(frame: &[u8], port: &PortInfo, is_own: impl Fn(IpAddr) -> bool) -> Meaning {
+    match on_frame(frame, port, is_own) {
+        reply @ Meaning::EchoReply(_) => reply,
+        _ => Meaning::Nothing,
+    }
+}
+
+/// The reply to an echo request to an own address, both IP packets.
+pub fn echo_reply(packet: &[u8], is_own: impl Fn(IpAddr) -> bool) -> Option<Vec<u8>> {
+    match packet.first()? >> 4 {
+        6 => icmpv6::echo_reply(packet, is_own),
+        _ => icmpv4_echo_reply(packet, is_own),
+    }
+}
+
+fn icmpv4_echo_reply(packet: &[u8], is_own: impl Fn(IpAddr) -> bool) -> Option<Vec<u8>> {
     let checksums = ChecksumCapabilities::default();
     let ip_packet = Ipv4Packet::new_checked(packet).ok()?;
     if ip_packet.more_frags() || ip_packet.frag_offset() != 0 {
         return None;
     }
     let ip = Ipv4Repr::parse(&ip_packet, &checksums).ok()?;
-    if ip.next_header != IpProtocol::Icmp || !is_own(ip.dst_addr) || !is_host(ip.src_addr) {
+    if ip.next_header != IpProtocol::Icmp || !is_own(ip.dst_addr.into()) || !is_host(ip.src_addr) {
         return None;
     }
     let icmp = Icmpv4Packet::new_checked(ip_packet.payload()).ok()?;
@@ -65,7 +101,7 @@ pub fn echo_reply(packet: &[u8], is_own: impl Fn(Ipv4Addr) -> bool) -> Option<Ve
         dst_addr: ip.src_addr,
         next_header: IpProtocol::Icmp,
         payload_len: reply.buffer_len(),
-        hop_limit: TTL,
+        hop_limit: HOP_LIMIT,
     };
     let mut out = vec![0; header.buffer_len() + reply.buffer_len()];
     let mut ip_out = Ipv4Packet::new_unchecked(&mut out);
@@ -109,7 +145,7 @@ fn on_arp(packet: &[u8], port: &PortInfo) -> Meaning {
     if !is_host(source_protocol_addr) || port.addresses.contains(&source_protocol_addr.into()) || !source_hardware_addr.is_unicast() {
         return reply.map_or(Meaning::Nothing, Meaning::ArpReply);
     }
-    Meaning::Neighbor { address: source_protocol_addr, mac: MacAddress(source_hardware_addr.0), reply }
+    Meaning::Neighbor { address: source_protocol_addr.into(), mac: MacAddress(source_hardware_addr.0), reply }
 }
 
 fn is_host(address: Ipv4Addr) -> bool {
@@ -161,13 +197,13 @@ mod tests {
     const OWN_ARP_REQUEST: &str = "ffffffffffff02000000000108060001080006040001020000000001c0000201000000000000c0000202";
 
     fn on(frame: &str) -> Meaning {
-        on_frame(&hex(frame), &port(), |a| a == Ipv4Addr::new(192, 0, 2, 1))
+        on_frame(&hex(frame), &port(), |a| a == IpAddr::from([192, 0, 2, 1]))
     }
 
     #[test]
     fn a_request_for_our_address_is_answered_and_learnt() {
         let Meaning::Neighbor { address, mac, reply } = on(ARP_REQUEST) else { panic!("no neighbour") };
-        assert_eq!((address, mac), ([192, 0, 2, 2].into(), MacAddress([2, 0, 0, 0, 0, 2])));
+        assert_eq!((address, mac), (IpAddr::from([192, 0, 2, 2]), MacAddress([2, 0, 0, 0, 0, 2])));
         assert_eq!(reply, Some(hex(ARP_REPLY)));
     }
 

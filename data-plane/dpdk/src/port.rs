@@ -127,6 +127,18 @@ impl Port {
         Error::check("rte_eth_dev_set_mtu", result).map(drop)
     }
 
+    /// Has the device receive the frames of every multicast group, after [`Port::start`]: Neighbor Discovery of IPv6 needs them. Virtual devices
+    /// mostly receive whatever comes and have no such switch (`ENOTSUP`).
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub fn receive_all_multicast(&self) -> Result<(), Error> {
+        let _control = self.open.eal.control();
+        // SAFETY: an open port.
+        let result = unsafe { sys::rte_eth_allmulticast_enable(self.open.id) };
+        Error::check("rte_eth_allmulticast_enable", result).map(drop)
+    }
+
     /// Whether the link is up, as far as the driver knows without waiting.
     ///
     /// # Errors

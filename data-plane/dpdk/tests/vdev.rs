@@ -214,6 +214,7 @@ fn full_ring_leaves_the_rest(eal: &Eal, pool: &Pool) {
     let port = eal.port("net_ring0").unwrap();
     let mut queues = port.start(&PortConfig::default(), pool).unwrap();
     assert_eq!(port.set_mtu(1400), Err(Error::Call { call: "rte_eth_dev_set_mtu", errno: Errno(95) }));
+    port.receive_all_multicast().unwrap();
     let (rx, tx) = (&mut queues.rx[0], &mut queues.tx[0]);
     let mut burst = Burst::new();
     let mut sent = 0;

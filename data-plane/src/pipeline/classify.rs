@@ -247,6 +247,8 @@ fn for_gateway(role: PortRole, ip: &Ip<'_>, bytes: &[u8]) -> Class {
         return Class::Drop(Verdict::UnwantedByGateway);
     }
     match (role, ip.protocol()) {
+        // Peers are not called by addresses that mean nothing on other links.
+        (_, PROTOCOL_ESP | PROTOCOL_UDP) if is_link_local(ip.destination()) => Class::Drop(Verdict::UnwantedByGateway),
         (PortRole::Unprotected, PROTOCOL_ESP) => esp(bytes),
         (PortRole::Unprotected, PROTOCOL_UDP) => udp(ip, bytes),
         (_, PROTOCOL_ICMP) if matches!(ip, Ip::V4(_)) => Class::Punt(PuntClass::SlowPath),
@@ -264,7 +266,7 @@ fn fragment(role: PortRole, ip: &Ip<'_>) -> Class {
     };
     match (role, ip.protocol()) {
         (PortRole::Unprotected, PROTOCOL_ESP) => Class::Drop(Verdict::EspFragment),
-        (PortRole::Unprotected, PROTOCOL_UDP) => Class::Punt(PuntClass::Fragment),
+        (PortRole::Unprotected, PROTOCOL_UDP) if !is_link_local(ip.destination()) => Class::Punt(PuntClass::Fragment),
         (_, protocol) if protocol == icmp => Class::Punt(PuntClass::Fragment),
         (_, PROTOCOL_DESTINATION_OPTIONS | PROTOCOL_ROUTING) if matches!(ip, Ip::V6(_)) => Class::Punt(PuntClass::Fragment),
         _ => Class::Drop(Verdict::UnwantedByGateway),

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
+use packet::ip::Ip;
 use packet::ipv4::{self, Ipv4};
+use packet::ipv6::{self, Ipv6};
 use packet::{checksum, ethernet};
 
 use super::Dropped;
@@ -43,9 +45,14 @@ pub struct Fragment<'a> {
 impl<'a> Fragment<'a> {
     /// Reads a frame from a port, or a packet out of an SA. `None` where it is no fragment.
     pub fn read(origin: Origin, bytes: &'a [u8]) -> Option<Self> {
-        let link = link_len(origin);
-        let (link, packet) = bytes.split_at_checked(link)?;
-        let ip = Ipv4::parse(packet).ok().filter(Ipv4::is_fragment)?;
+        let (link, packet) = bytes.split_at_checked(link_len(origin))?;
+        match Ip::parse(packet).ok()? {
+            Ip::V4(ip) => Self::read_ipv4(origin, link, packet, &ip),
+            Ip::V6(ip) => Self::read_ipv6(origin, link, packet, &ip),
+        }
+    }
+
+    fn read_ipv4(origin: Origin, link: &[u8], packet: &[u8], ip: &Ipv4<'a>) -> Option<Self> {
         let key = Key {
             origin,
             source: ip.source().into(),
@@ -55,7 +62,26 @@ impl<'a> Fragment<'a> {
         };
         let offset = usize::from(ip.fragment_offset());
         let header = if offset == 0 { [link, packet.get(..ip.header_len())?].concat() } else { Vec::new() };
-        Some(Self { key, offset, more: ip.more_fragments(), header, payload: ip.payload() })
+        ip.is_fragment().then_some(Self { key, offset, more: ip.more_fragments(), header, payload: ip.payload() })
+    }
+
+    fn read_ipv6(origin: Origin, link: &[u8], packet: &[u8], ip: &Ipv6<'a>) -> Option<Self> {
+        // The gateway is no place to be routed through by the sender (RFC 5095).
+        let fragment = ip.fragment().filter(|_| !ip.has_segments_left())?;
+        let key = Key {
+            origin,
+            source: ip.source().into(),
+            destination: ip.destination().into(),
+            identification: fragment.identification,
+            protocol: None,
+        };
+        let mut header = Vec::new();
+        if fragment.offset == 0 {
+            header = [link, packet.get(..ipv6::HEADER_LEN + fragment.at)?].concat();
+            skip_fragment_header(header.get_mut(link.len()..)?, fragment.next_header)?;
+        }
+        let payload = ip.payload().get(fragment.at + ipv6::Fragment::LEN..)?;
+        Some(Self { key, offset: fragment.offset.into(), more: fragment.more, header, payload })
     }
 
     pub(super) const fn check(&self) -> Result<(), Dropped> {
@@ -78,9 +104,33 @@ pub(super) fn whole<'a>(origin: Origin, header: &[u8], parts: impl IntoIterator<
     parts.into_iter().for_each(|part| packet.extend_from_slice(part));
     let link = link_len(origin);
     if let Some((header, payload)) = packet.get_mut(link..).and_then(|ip| ip.split_at_mut_checked(header.len().saturating_sub(link))) {
-        mend_ipv4(header, payload.len());
+        match header.first().map(|first| first >> 4) {
+            Some(6) => mend_ipv6(header, payload.len()),
+            _ => mend_ipv4(header, payload.len()),
+        }
     }
     packet
+}
+
+/// Lets the header that pointed at the fragment header name what comes behind that (RFC 8200 section 4.5). `headers` end where it stood.
+fn skip_fragment_header(headers: &mut [u8], next_header: u8) -> Option<()> {
+    const NEXT_HEADER: usize = 6;
+    let (mut field, mut end) = (NEXT_HEADER, ipv6::HEADER_LEN);
+    while end < headers.len() {
+        let units = usize::from(*headers.get(end + 1)?);
+        (field, end) = (end, end + (units + 1) * 8);
+    }
+    *headers.get_mut(field)? = next_header;
+    Some(())
+}
+
+/// Makes the headers of a first fragment those of the whole packet.
+fn mend_ipv6(headers: &mut [u8], payload_len: usize) {
+    let extensions = headers.len().saturating_sub(ipv6::HEADER_LEN);
+    let payload_len = u16::try_from(extensions + payload_len).unwrap_or(u16::MAX);
+    if let Some(field) = headers.get_mut(4..6) {
+        field.copy_from_slice(&payload_len.to_be_bytes());
+    }
 }
 
 /// Makes the header of a first fragment that of the whole packet.

@@ -178,6 +178,42 @@ fn the_first_header_is_mended() {
     assert_eq!((ip.is_fragment(), ip.payload(), ip.identification()), (false, &payload[..], 7));
 }
 
+/// Made by scapy 2.5: UDP behind destination options, those behind hop-by-hop options, cut in two.
+#[test]
+fn ipv6_extension_headers_stay_in_front_and_the_fragment_header_goes() {
+    let mut table = Reassembler::default();
+    let origin = Origin::Tunnel(ipsec_types::ChildSaId(1));
+    let [first, last, whole] =
+        SCAPY_IPV6.map(|text| (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect::<Vec<_>>());
+    let read = |packet| Fragment::read(origin, packet).unwrap();
+    assert_eq!(
+        read(&first).key,
+        Key {
+            origin,
+            source: "2001:db8::2".parse().unwrap(),
+            destination: "2001:db8::1".parse().unwrap(),
+            identification: 0x1234_5678,
+            protocol: None
+        }
+    );
+    assert_eq!(table.accept(&read(&last), 0), Ok(None));
+    assert_eq!(table.accept(&read(&first), 0), Ok(Some(whole.clone())));
+    assert!(Fragment::read(origin, &whole).is_none());
+    // First and last at a time: whole by itself, and nothing is kept (RFC 6946).
+    let mut atomic = whole.clone();
+    atomic[40] = 44;
+    atomic.splice(48..48, [60, 0, 0, 0, 1, 2, 3, 4]);
+    let length = u16::try_from(atomic.len() - 40).unwrap().to_be_bytes();
+    atomic[4..6].copy_from_slice(&length);
+    assert_eq!(table.accept(&read(&atomic), 0), Ok(Some(whole)));
+    assert_eq!(table.usage(), (0, 0, 0));
+}
+const SCAPY_IPV6: [&str; 3] = [
+    "600000000040004020010db800000000000000000000000220010db80000000000000000000000012c000104000000003c00000112345678110001040000000001f401f400587ce1696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521",
+    "600000000040004020010db800000000000000000000000220010db80000000000000000000000012c000104000000003c00003012345678696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521",
+    "600000000068004020010db800000000000000000000000220010db80000000000000000000000013c00010400000000110001040000000001f401f400587ce1696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521696b6521",
+];
+
 #[test]
 fn fragments_of_one_name_that_came_different_ways_do_not_mix() {
     let mut table = Reassembler::default();

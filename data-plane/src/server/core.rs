@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use culvert_proto::convert;
@@ -140,9 +140,9 @@ impl Core {
     pub fn new(setup: Setup) -> Self {
         let [a, b, ..] = setup.boot_id;
         let generation = setup.first_generation.map_or_else(|| u16::from_be_bytes([a, b]), |first| first.saturating_sub(1));
-        let neighbors = NeighborCache::with_static(setup.neighbors.iter().filter_map(|neighbor| {
-            let (port, _) = behind(&setup.ports, neighbor.address)?;
-            Some((NextHop { port, address: neighbor.address.into() }, neighbor.mac))
+        let neighbors = NeighborCache::with_static(setup.neighbors.iter().map(|neighbor| {
+            let hop = NextHop { port: neighbor.port, address: neighbor.address };
+            (hop, neighbor.mac)
         }));
         Self {
             boot_id: setup.boot_id,
@@ -208,7 +208,7 @@ impl Core {
             boot_id: self.boot_id.to_vec(),
             epoch: self.epoch,
             child_sas: self.list().child_sas,
-            local_addresses: unprotected.flat_map(|port| &port.info.addresses).map(|a| convert::address_octets(*a)).collect(),
+            local_addresses: unprotected.flat_map(|port| port.info.global_addresses()).map(|a| convert::address_octets(*a)).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -311,21 +311,16 @@ pub fn first_snapshot(ports: &[ServedPort], fixed: &[Route]) -> Arc<Snapshot> {
     })
 }
 
-/// Routes to the ports' own subnets, and the static ones through the port whose subnet holds the next hop.
+/// Routes to the ports' own subnets, and the static ones.
 fn routes(ports: &[ServedPort], fixed: &[Route]) -> Routes {
     let connected = (0..=u8::MAX).map(PortId).zip(ports).flat_map(|(id, port)| {
-        let route =
-            move |s: &InterfaceAddress| table::Route { destination: s.address.into(), prefix: s.prefix_len, gateway: None, port: id };
-        port.subnets.iter().map(route)
+        let route = move |s: &InterfaceAddress| table::Route { destination: s.address, prefix: s.prefix_len, gateway: None, port: id };
+        // Link-local addresses are the same on every link.
+        port.subnets.iter().filter(|subnet| !subnet.is_link_local()).map(route)
     });
-    let fixed = fixed.iter().filter_map(|route| {
-        let (id, _) = behind(ports, route.via)?;
-        Some(table::Route { destination: route.destination.into(), prefix: route.prefix_len, gateway: Some(route.via.into()), port: id })
+    let fixed = fixed.iter().map(|route| {
+        let gateway = Some(route.via);
+        table::Route { destination: route.destination, prefix: route.prefix_len, gateway, port: route.port }
     });
     Routes::new(connected.chain(fixed).collect())
-}
-
-/// The port whose subnet holds an address.
-fn behind(ports: &[ServedPort], address: Ipv4Addr) -> Option<(PortId, &ServedPort)> {
-    (0..=u8::MAX).map(PortId).zip(ports).find(|(_, port)| port.subnets.iter().any(|subnet| subnet.holds(address)))
 }

@@ -87,11 +87,7 @@ impl Core {
             let unknown = || ConvertError::new("port", Problem::UnknownName(request.port.clone()));
             return ports.find(|(_, port)| port.name == request.port).ok_or_else(unknown);
         }
-        let holds = |port: &ServedPort| {
-            port.subnets
-                .iter()
-                .any(|subnet| IpAddr::from(subnet.address) == source || matches!(source, IpAddr::V4(source) if subnet.holds(source)))
-        };
+        let holds = |port: &ServedPort| port.subnets.iter().any(|subnet| subnet.holds(source));
         ports.clone().find(|(_, port)| holds(port)).or_else(|| ports.next()).ok_or_else(|| ConvertError::new("port", Problem::Missing))
     }
 

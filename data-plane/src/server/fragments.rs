@@ -37,7 +37,7 @@ impl Core {
                 (Origin::Port(_), Punted::Ike(datagram)) => datagrams.push(datagram),
                 (Origin::Port(_), Punted::Esp) => self.counters.reassembly_esp += 1,
                 (Origin::Port(_), Punted::MalformedIke) => self.counters.ike_malformed += 1,
-                (_, Punted::Other) => self.on_slow_path(origin, &packet),
+                (_, Punted::Other) => self.on_reassembled(origin, &packet),
                 // Neither IKE nor ESP is taken out of an SA.
                 (Origin::Tunnel(_), Punted::Ike(_) | Punted::Esp | Punted::MalformedIke) => self.counters.slow_path_ignored += 1,
             }

@@ -8,9 +8,10 @@ use packet::ethernet;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::command::{FRAME_CAPACITY, Frame, Notice, Origin, PortId, PuntClass, Via};
+use crate::config::InterfaceAddress;
 use crate::neighbor::Resolution;
 use crate::punt::{self, Punted};
-use crate::server::core::Core;
+use crate::server::core::{Core, ServedPort};
 use crate::slow_path::{self, Meaning};
 use crate::table::NextHop;
 
@@ -27,7 +28,7 @@ impl Core {
         for datagram in datagrams {
             self.identification = self.identification.wrapping_add(1);
             let ports = &self.snapshot.ports;
-            match punt::to_packet(datagram, |address| ports.is_own(address.into()), self.identification) {
+            match punt::to_packet(datagram, |address| ports.is_own(address), self.identification) {
                 Ok(packet) => {
                     self.counters.ike_sent += u64::from(self.transmit(Via::Route, &packet));
                 }
@@ -167,33 +168,53 @@ impl Core {
     pub(super) fn on_slow_path(&mut self, origin: Origin, bytes: &[u8]) {
         let ports = std::sync::Arc::clone(&self.snapshot.ports);
         match origin {
-            Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address.into())) {
+            Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address)) {
                 Some(reply) => self.send_echo_reply(Via::Policy, &reply, FRAME_CAPACITY),
                 None => self.counters.slow_path_ignored += 1,
             },
             Origin::Port(port) => {
                 let Some(info) = ports.port(port) else { return };
-                self.on_frame(port, slow_path::on_frame(bytes, info, |address| ports.is_own(address.into())));
+                self.on_frame(port, slow_path::on_frame(bytes, info, |address| ports.is_own(address)));
             }
         }
     }
 
+    /// The same for what was put together from fragments.
+    pub(super) fn on_reassembled(&mut self, origin: Origin, bytes: &[u8]) {
+        let Origin::Port(port) = origin else { return self.on_slow_path(origin, bytes) };
+        let ports = std::sync::Arc::clone(&self.snapshot.ports);
+        let Some(info) = ports.port(port) else { return };
+        self.on_frame(port, slow_path::on_reassembled(bytes, info, |address| ports.is_own(address)));
+    }
+
     fn on_frame(&mut self, port: PortId, meaning: Meaning) {
+        // Nobody else is ever a next hop.
+        let is_neighbor = |ports: &[ServedPort], address: IpAddr| {
+            ports.get(usize::from(port.0)).is_some_and(|port| port.subnets.iter().any(|subnet| subnet.holds(address)))
+        };
         match meaning {
             Meaning::Neighbor { address, mac, reply } => {
-                // Nobody else is ever a next hop.
-                if self.ports.get(usize::from(port.0)).is_some_and(|port| port.subnets.iter().any(|subnet| subnet.holds(address))) {
-                    self.neighbors.learn(NextHop { port, address: address.into() }, mac, reply.is_some(), self.now_ms);
+                if is_neighbor(&self.ports, address) {
+                    self.neighbors.learn(NextHop { port, address }, mac, reply.is_some(), self.now_ms);
                 }
                 if let Some(reply) = reply {
-                    self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &reply));
+                    let sent = u64::from(self.transmit(Via::Port(port), &reply));
+                    let counters = &mut self.counters;
+                    *if address.is_ipv4() { &mut counters.arp_replies } else { &mut counters.neighbor_advertisements } += sent;
                 }
             }
+            Meaning::Advertised { address, mac, overrides, solicited } => {
+                self.neighbors.advertised(NextHop { port, address }, mac, overrides, solicited, self.now_ms);
+            }
             Meaning::ArpReply(frame) => self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &frame)),
+            Meaning::Advertisement(frame) => {
+                self.counters.neighbor_advertisements += u64::from(self.transmit(Via::Port(port), &frame));
+            }
             Meaning::EchoReply(frame) => {
                 let mtu = self.ports.get(usize::from(port.0)).map_or(0, |port| port.info.mtu);
                 self.send_echo_reply(Via::Port(port), &frame, FRAME_CAPACITY.min(mtu + ethernet::HEADER_LEN));
             }
+            Meaning::RouterAdvertisement => self.counters.router_advertisements += 1,
             Meaning::Nothing => self.counters.slow_path_ignored += 1,
         }
     }
@@ -207,13 +228,20 @@ impl Core {
     }
 
     fn request(&mut self, hop: NextHop) {
-        let IpAddr::V4(target) = hop.address else { return };
         let Some(port) = self.ports.get(usize::from(hop.port.0)) else { return };
-        // The sender's address lies in the subnet of the target where there is one; none at all makes it a probe (RFC 5227).
-        let subnet = port.subnets.iter().find(|subnet| subnet.holds(target)).or_else(|| port.subnets.first());
-        let source = subnet.map_or(Ipv4Addr::UNSPECIFIED, |subnet| subnet.address);
-        let frame = slow_path::arp_request(port.info.mac, source, target);
-        self.counters.arp_requests += u64::from(self.transmit(Via::Port(hop.port), &frame));
+        let mac = port.info.mac;
+        match hop.address {
+            IpAddr::V4(target) => {
+                let source = arp_source(&port.subnets, hop.address);
+                let frame = slow_path::arp_request(mac, source, target);
+                self.counters.arp_requests += u64::from(self.transmit(Via::Port(hop.port), &frame));
+            }
+            IpAddr::V6(target) => {
+                let Some(source) = port.info.link_local() else { return };
+                let frame = slow_path::solicitation(mac, source, target);
+                self.counters.neighbor_solicitations += u64::from(self.transmit(Via::Port(hop.port), &frame));
+            }
+        }
     }
 
     fn transmit(&mut self, via: Via, bytes: &[u8]) -> bool {
@@ -222,4 +250,14 @@ impl Core {
         self.counters.own_overflow += u64::from(!sent);
         sent
     }
+}
+
+/// Who asks for `target`: the port's address in its subnet where there is one; none at all makes it a probe (RFC 5227).
+fn arp_source(subnets: &[InterfaceAddress], target: IpAddr) -> Ipv4Addr {
+    let ipv4 = |subnet: &InterfaceAddress| match subnet.address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    };
+    let near = subnets.iter().filter(|subnet| subnet.holds(target)).find_map(ipv4);
+    near.or_else(|| subnets.iter().find_map(ipv4)).unwrap_or(Ipv4Addr::UNSPECIFIED)
 }

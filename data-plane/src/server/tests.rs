@@ -44,7 +44,7 @@ fn port(name: &str, role: PortRole, mac: u8, address: Ipv4Addr) -> ServedPort {
     ServedPort {
         name: name.to_owned(),
         info: PortInfo { role, mac: MacAddress([2, 0, 0, 0, 0, mac]), mtu: 1500, addresses: vec![address.into()] },
-        subnets: vec![InterfaceAddress { address, prefix_len: 24 }],
+        subnets: vec![InterfaceAddress { address: address.into(), prefix_len: 24 }],
         read: Box::new(|| PortReading { link_up: true, ..PortReading::default() }),
     }
 }

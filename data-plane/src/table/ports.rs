@@ -30,6 +30,19 @@ pub struct PortInfo {
 }
 
 impl PortInfo {
+    /// Its addresses that say which gateway is meant wherever they are seen: all but the link-local ones.
+    pub fn global_addresses(&self) -> impl Iterator<Item = &IpAddr> {
+        self.addresses.iter().filter(|address| !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()))
+    }
+
+    /// Its first link-local address: every port that speaks IPv6 has one.
+    pub fn link_local(&self) -> Option<Ipv6Addr> {
+        self.addresses.iter().find_map(|address| match address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => Some(*address),
+            _ => None,
+        })
+    }
+
     /// Whether the gateway listens to this multicast address on the port: that of all nodes, or the solicited-node address of one of its own (RFC 4291
     /// section 2.8).
     pub fn listens_to(&self, group: Ipv6Addr) -> bool {
@@ -51,9 +64,8 @@ pub struct Ports {
 impl Ports {
     /// The ports; the first one is `PortId(0)`.
     pub fn new(ports: Vec<PortInfo>) -> Self {
-        let own = ports.iter().flat_map(|port| port.addresses.iter().copied()).collect();
-        let outer =
-            ports.iter().filter(|port| port.role == PortRole::Unprotected).flat_map(|port| port.addresses.iter().copied()).collect();
+        let own = ports.iter().flat_map(PortInfo::global_addresses).copied().collect();
+        let outer = ports.iter().filter(|port| port.role == PortRole::Unprotected).flat_map(PortInfo::global_addresses).copied().collect();
         Self { ports: ports.into_boxed_slice(), own, outer }
     }
 

@@ -25,6 +25,7 @@ pub(crate) use controller::{Controller, Counters};
 pub(crate) use guardian::Guardian;
 use namespace::Network;
 pub(crate) use process::Process;
+use process::in_namespace;
 pub(crate) use scapy::{Scapy, hex, unhex};
 pub(crate) use wire::{Frame, Side, Wire};
 
@@ -37,6 +38,12 @@ pub(crate) const GATEWAY_LAN: &str = "10.1.0.1";
 pub(crate) const GATEWAY_WAN: &str = "192.0.2.1";
 pub(crate) const PEER: &str = "192.0.2.2";
 pub(crate) const PEER_MAC: &str = "02:00:00:00:02:02";
+
+/// The same in IPv6, with [`Options::ipv6`]; host and peer are the kernel's there.
+pub(crate) const GATEWAY_LAN6: &str = "fd00:1::1";
+pub(crate) const HOST6: &str = "fd00:1::10";
+pub(crate) const GATEWAY_WAN6: &str = "2001:db8::1";
+pub(crate) const PEER6: &str = "2001:db8::2";
 
 /// The policies of [`Gateway::set_policies`], and a host behind the peer under each.
 pub(crate) const PROTECTED: &str = "10.2.0.10";
@@ -52,12 +59,42 @@ pub(crate) struct Options {
     pub(crate) workers: Vec<usize>,
     /// Where packets live: EAL arguments.
     pub(crate) memory: &'static [&'static str],
+    /// DPDK's driver.
+    pub(crate) driver: Driver,
+    /// Whether the ports have IPv6 addresses, too, and the kernel outside is a host on both cables.
+    pub(crate) ipv6: bool,
+}
+
+/// How the daemon reaches its two cables.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Driver {
+    /// net_af_packet: the kernel puts IPv4 fragments together before the daemon sees them.
+    AfPacket,
+    /// net_pcap: it does not. One queue.
+    Pcap,
+}
+
+impl Driver {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::AfPacket => "net_af_packet",
+            Self::Pcap => "net_pcap",
+        }
+    }
+
+    fn device(self, place: usize, interface: &str, queues: usize) -> String {
+        let name = self.name();
+        match self {
+            Self::AfPacket => format!("{name}{place},iface={interface},qpairs={queues}"),
+            Self::Pcap => format!("{name}{place},rx_iface_in={interface},tx_iface={interface}"),
+        }
+    }
 }
 
 impl Default for Options {
     /// One worker, without huge pages.
     fn default() -> Self {
-        Self { workers: vec![0], memory: &["--no-huge", "-m", "256"] }
+        Self { workers: vec![0], memory: &["--no-huge", "-m", "256"], driver: Driver::AfPacket, ipv6: false }
     }
 }
 
@@ -72,7 +109,7 @@ pub(crate) struct Gateway {
     pub(crate) wan_mac: String,
     pub(crate) process: Process,
     pub(crate) folder: TempDir,
-    _network: Network,
+    network: Network,
 }
 
 impl Gateway {
@@ -83,21 +120,21 @@ impl Gateway {
 
     pub(crate) fn start_with(options: &Options) -> Self {
         let folder = tempfile::Builder::new().prefix("culvert-data-").tempdir().unwrap();
-        let network = Network::new(folder.path());
-        let pairs = options.workers.len();
-        let (lan, wan) = (format!("net_af_packet0,iface=lan,qpairs={pairs}"), format!("net_af_packet1,iface=wan,qpairs={pairs}"));
+        let network = Network::new(folder.path(), options.ipv6);
+        let device = |place, interface| options.driver.device(place, interface, options.workers.len());
+        let (lan, wan) = (device(0, "lan"), device(1, "wan"));
         let common = ["--no-shconf", "--no-pci", "--no-telemetry", "--vdev", &lan, "--vdev", &wan];
         let eal: Vec<&str> = options.memory.iter().copied().chain(common).collect();
         // scapy takes its time to load: it does so while the daemon starts.
         let scapy = Scapy::new();
         let mut wire = Wire::new(&network.outside);
-        let process = Process::start(&network.gateway, folder.path(), &config(&folder, &options.workers), &eal);
+        let process = Process::start(&network.gateway, folder.path(), &config(&folder, options), &eal);
         let (mut controller, attached) = Controller::attach(&folder.path().join("data.sock"));
         let ports = controller.stats().ports;
         wire.add_host(Side::Lan, HOST.parse().unwrap(), HOST_MAC);
         wire.add_host(Side::Wan, PEER.parse().unwrap(), PEER_MAC);
         let (lan_mac, wan_mac) = (ports[0].mac.clone(), ports[1].mac.clone());
-        Self { controller, attached, wire, scapy, lan_mac, wan_mac, process, folder, _network: network }
+        Self { controller, attached, wire, scapy, lan_mac, wan_mac, process, folder, network }
     }
 
     /// Sets policies for the gateway's subnet, as seen from there: protect 10.2.0.0/16, discard 10.3.0.0/24, bypass 10.4.0.0/24.
@@ -125,6 +162,14 @@ impl Gateway {
         };
         let frame = [&mac(destination)[..], &mac(source), &[0x08, 0x00], packet].concat();
         self.wire.send(side, &frame);
+    }
+
+    /// What a command says on a host outside. Panics where it fails.
+    pub(crate) fn outside(&self, command: &str) -> String {
+        let output = in_namespace(&self.network.outside).args(["sh", "-c", command]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{command}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        said
     }
 
     /// Has scapy build a packet or frame, and sends it.
@@ -163,7 +208,7 @@ pub(crate) fn selector(first: &str, last: &str) -> v1::TrafficSelector {
 
 /// The octets of an address.
 pub(crate) fn address(text: &str) -> Vec<u8> {
-    text.parse::<std::net::Ipv4Addr>().unwrap().octets().to_vec()
+    culvert_proto::convert::address_octets(text.parse().unwrap())
 }
 
 /// Asks again and again until there is an answer.
@@ -187,10 +232,12 @@ fn python(name: &str) -> String {
     format!("{}/tests/python/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn config(folder: &TempDir, workers: &[usize]) -> String {
+fn config(folder: &TempDir, options: &Options) -> String {
+    let Options { workers, driver, ipv6, .. } = options;
     let mut text = format!("socket = '{}/data.sock'\nworkers = {workers:?}\nidle = 'adaptive'\n", folder.path().display());
-    for (place, role, gateway) in [(0, "protected", GATEWAY_LAN), (1, "unprotected", GATEWAY_WAN)] {
-        write!(text, "[[port]]\nname = 'net_af_packet{place}'\nrole = '{role}'\naddresses = ['{gateway}/24']\n").unwrap();
+    for (place, role, gateway, gateway6) in [(0, "protected", GATEWAY_LAN, GATEWAY_LAN6), (1, "unprotected", GATEWAY_WAN, GATEWAY_WAN6)] {
+        let more = if *ipv6 { format!(", '{gateway6}/64'") } else { String::new() };
+        write!(text, "[[port]]\nname = '{}{place}'\nrole = '{role}'\naddresses = ['{gateway}/24'{more}]\n", driver.name()).unwrap();
     }
     write!(text, "[[route]]\nprefix = '10.0.0.0/8'\nvia = '{PEER}'\n").unwrap();
     text

@@ -5,8 +5,10 @@ use std::process::{Command, id};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::guardian::Guardian;
+use super::{HOST6, PEER6};
 
-/// Two namespaces, joined by two cables whose ends are called `lan` and `wan` on both sides. The kernel has no addresses there and is silent.
+/// Two namespaces, joined by two cables whose ends are called `lan` and `wan` on both sides. The kernel has no addresses there and is silent,
+/// but for IPv6 where that is wanted.
 #[derive(Debug)]
 pub(crate) struct Network {
     /// Where the gateway runs.
@@ -17,8 +19,8 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Builds it. What is in `folder` goes away with it.
-    pub(crate) fn new(folder: &Path) -> Self {
+    /// Builds it; with `ipv6`, the kernel outside is a host and a peer. What is in `folder` goes away with it.
+    pub(crate) fn new(folder: &Path, ipv6: bool) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         assert!(rustix::process::geteuid().is_root(), "these tests make network namespaces: run them as root");
         let name = format!("culvert-{}-{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -28,11 +30,11 @@ impl Network {
         };
         let guardian = Guardian::new(&(end(&gateway) + &end(&outside) + &format!("rm -rf '{}'", folder.display())));
         let network = Self { gateway, outside, _guardian: guardian };
-        network.build();
+        network.build(ipv6);
         network
     }
 
-    fn build(&self) {
+    fn build(&self, ipv6: bool) {
         let Self { gateway, outside, .. } = self;
         // Offloads are off: a data plane in user space needs whole packets with checksums.
         let script = format!(
@@ -49,6 +51,13 @@ impl Network {
                 done
             done"
         );
+        let hosts = format!(
+            "
+            nsenter --net=/run/netns/{outside} -- sysctl -qw net.ipv6.conf.all.disable_ipv6=0
+            nsenter --net=/run/netns/{outside} -- ip -6 address add {HOST6}/64 dev lan nodad
+            nsenter --net=/run/netns/{outside} -- ip -6 address add {PEER6}/64 dev wan nodad"
+        );
+        let script = if ipv6 { script + &hosts } else { script };
         let output = Command::new("sh").args(["-c", &script]).output().unwrap();
         assert!(output.status.success(), "no network: {}", String::from_utf8_lossy(&output.stderr));
     }
