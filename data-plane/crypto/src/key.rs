@@ -19,6 +19,7 @@ pub enum KeyLengthError {
 pub struct AeadKey(pub(crate) Algorithm);
 
 /// What a job is done with.
+#[expect(clippy::large_enum_variant, reason = "room for a ChaCha20 key is worth less than one pointer more to follow for each AES packet")]
 pub(crate) enum Algorithm {
     /// With round keys and powers of H.
     AesGcm(portable::Key),
