@@ -7,7 +7,6 @@ use core::net::IpAddr;
 use ipsec_types::{Identity, Instant};
 
 use crate::io::IkeSaId;
-use crate::policy::normalized;
 use crate::v2::Core;
 
 /// An IKE SA that makes way for a newer one between the same identities.
@@ -37,7 +36,7 @@ struct Met {
 impl Peers {
     /// The peer of an IKE SA has proved who it is.
     pub(crate) fn met(&mut self, core: &Core, remote: &Identity, now: Instant) {
-        let key = (normalized(&core.connection.local_identity), normalized(remote));
+        let key = (core.connection.local_identity.canonical(), remote.canonical());
         self.by_identity.entry(key.clone()).or_default().insert(core.id, Met { since: now, remote: core.remote.ip() });
         self.identities.insert(core.id, key);
     }
@@ -56,7 +55,7 @@ impl Peers {
     /// Whether there is an IKE SA with the peer of `core`: by its identity, or, as long as nobody knows that, by its address.
     pub(crate) fn knows(&self, core: &Core, remote: Option<&Identity>) -> bool {
         match remote {
-            Some(remote) => self.by_identity.contains_key(&(normalized(&core.connection.local_identity), normalized(remote))),
+            Some(remote) => self.by_identity.contains_key(&(core.connection.local_identity.canonical(), remote.canonical())),
             None => self.by_identity.values().flat_map(BTreeMap::values).any(|met| met.remote == core.remote.ip()),
         }
     }
@@ -64,7 +63,7 @@ impl Peers {
     /// The IKE SAs between our identity and `remote` that were there before the one of `core` was begun. One that was authenticated since
     /// belongs to the same life of the peer: two that cross do not end each other.
     pub(crate) fn before(&self, core: &Core, remote: &Identity) -> Vec<IkeSaId> {
-        let ike_sas = self.by_identity.get(&(normalized(&core.connection.local_identity), normalized(remote)));
+        let ike_sas = self.by_identity.get(&(core.connection.local_identity.canonical(), remote.canonical()));
         let older = ike_sas.into_iter().flatten().filter(|(id, met)| **id != core.id && met.since < core.created);
         older.map(|(id, _)| *id).collect()
     }

@@ -70,8 +70,8 @@ impl ConnectionRef {
 
     /// Whether the peer may be `remote`, and may have asked for us as `local`.
     pub(crate) fn admits(&self, remote: &Identity, local: Option<&Identity>) -> bool {
-        let named = |wanted: &Identity| same_identity(wanted, &self.local_identity);
-        self.remote_identity.as_ref().is_none_or(|wanted| same_identity(wanted, remote)) && local.is_none_or(named)
+        let named = |wanted: &Identity| wanted.same(&self.local_identity);
+        self.remote_identity.as_ref().is_none_or(|wanted| wanted.same(remote)) && local.is_none_or(named)
     }
 
     /// The secret of [`Self::key`].
@@ -99,9 +99,9 @@ impl ConnectionRef {
     /// The shared key between us and `remote`: one that names both sides before one that names the peer, before one that names nobody but
     /// us, before one that names nobody. A key that names others than us is for them: it must name the peer.
     pub(crate) fn key(&self, remote: &Identity) -> Option<&Psk> {
-        let is_ours = |owner: &Identity| same_identity(owner, &self.local_identity);
+        let is_ours = |owner: &Identity| owner.same(&self.local_identity);
         let score = |owners: &[Identity]| {
-            let names_peer = owners.iter().any(|owner| same_identity(owner, remote));
+            let names_peer = owners.iter().any(|owner| owner.same(remote));
             match (names_peer, owners.iter().any(is_ours)) {
                 (true, true) => Some(3),
                 (true, false) => Some(2),
@@ -122,23 +122,6 @@ impl Deref for ConnectionRef {
         // Private fields, and every constructor takes the index from the list itself, which nobody can change behind the Arc.
         &self.config.connections[self.index]
     }
-}
-
-/// An identity as it is compared: host names without regard to case (RFC 4343), the part of a mailbox before its `@` as it is (RFC 5321
-/// section 2.4).
-pub(crate) fn normalized(identity: &Identity) -> Identity {
-    match identity {
-        Identity::Fqdn(name) => Identity::Fqdn(name.to_ascii_lowercase()),
-        Identity::Rfc822(mailbox) => Identity::Rfc822(match mailbox.rsplit_once('@') {
-            Some((local, domain)) => alloc::format!("{local}@{}", domain.to_ascii_lowercase()),
-            None => mailbox.clone(),
-        }),
-        other => other.clone(),
-    }
-}
-
-fn same_identity(a: &Identity, b: &Identity) -> bool {
-    normalized(a) == normalized(b)
 }
 
 #[cfg(test)]

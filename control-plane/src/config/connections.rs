@@ -119,11 +119,10 @@ pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> O
 /// Notes a connection that no pre-shared key fits.
 pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], secrets: Option<&Path>, report: &Report<'_>) {
     // As the core chooses: a key that names the peer, or this gateway alone, or nobody. One that names this gateway and another peer is
-    // theirs. Case does not distinguish names.
-    let same = |a: &Identity, b: &Identity| a.id_type() == b.id_type() && a.to_string().eq_ignore_ascii_case(&b.to_string());
-    let names = |psk: &Psk, id: &Identity| psk.owners.iter().any(|owner| same(owner, id));
+    // theirs.
+    let names = |psk: &Psk, id: &Identity| psk.owners.iter().any(|owner| owner.same(id));
     let remote = connection.remote_identity.as_ref();
-    let everybodys = |psk: &Psk| psk.owners.iter().all(|owner| same(owner, &connection.local_identity));
+    let everybodys = |psk: &Psk| psk.owners.iter().all(|owner| owner.same(&connection.local_identity));
     let fits = |psk: &Psk| everybodys(psk) || remote.is_none_or(|remote| names(psk, remote));
     if psks.iter().any(fits) {
         return;

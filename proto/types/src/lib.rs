@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+mod distinguished_name;
 mod identity;
 mod lifetime;
 mod proposal;
@@ -16,6 +17,7 @@ mod spi;
 mod time;
 mod transform;
 
+pub use distinguished_name::{DistinguishedName, DistinguishedNameError};
 pub use identity::{Identity, IdentityError};
 pub use lifetime::{Lifetime, LifetimeError, Limits};
 pub use proposal::{EspProposal, IkeProposal, ProposalError};
