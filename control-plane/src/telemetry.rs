@@ -119,6 +119,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "cookies_sent" => "initiators asked for a cookie (RFC 7296 section 2.6)",
         "ike_sas_established" => "IKE SAs whose peers are authenticated",
         "ike_sas_half_open" => "IKE SAs whose peers are not authenticated yet, and those refused in the last 30 s, now",
+        "ike_sas_rekeyed" => "IKE SAs that others have taken the place of",
         "messages_dropped" => "IKE messages not sent, as the data plane took them too slowly",
         "messages_ignored" => "IKE messages without a use: duplicates, late, or for no SA (RFC 7296 section 2.1)",
         "messages_malformed" => "IKE messages that cannot be read",
@@ -176,6 +177,11 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
             let why = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", shortened(&failure.headline())));
             let text = format!("IKE SA {} of {connection}{why}", id.0);
             WatchEvent { failure: failure.as_ref().map(explain), ..happening("ike-sa-deleted", connection, "", text) }
+        }
+        Event::IkeSaRekeyed { old, new } => {
+            let sa = status(*new);
+            let (connection, proposal) = sa.as_ref().map_or(("", ""), |sa| (&sa.connection, &sa.proposal));
+            happening("ike-sa-rekeyed", connection, "", format!("IKE SA {} {connection} in place of {}, {proposal}", new.0, old.0))
         }
         Event::ChildSaInstalled { ike_sa, child } => {
             let sa = status(*ike_sa);

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use ipsec_types::{Activation, ChildSa, ChildSaId, Flow, Instant, Lifetime, Limits, PolicyId, SaKeys, Spi, UdpEncapsulation};
 
+use crate::config::ChildLifetime;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::io::{ChildSaStatus, Output, SaState};
@@ -88,7 +89,7 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         // While the SA it replaces is there, that one carries the packets (section 2.8).
         Role::Responder => Activation::Parked { fallback: agreed.replaces.is_none().then_some(FALLBACK) },
     };
-    let hard = Limits { time: configured.life_time, ..Limits::default() };
+    let lifetime = lifetime(cx, &configured.lifetime)?;
     let sa = ChildSa {
         id,
         policy: configured.policy,
@@ -109,7 +110,7 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         predecessor: agreed
             .replaces
             .or_else(|| cx.shared.orphans.predecessor(configured.policy, agreed.selectors.local(), agreed.selectors.remote())),
-        lifetime: Lifetime::new(Limits::default(), hard).map_err(|error| Failure::Local(error.to_string()))?,
+        lifetime,
     };
     core.step(cx, &format!("install Child SA {}", configured.name), describe(&sa, &agreed.suite));
     cx.shared.output(Output::Install(Box::new(sa)));
@@ -128,6 +129,16 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         predecessor: agreed.replaces,
         parked: activation != Activation::Immediate,
     })
+}
+
+/// The limits of one SA: chance keeps its soft limits away from those of the peer.
+fn lifetime(cx: &mut Context<'_>, configured: &ChildLifetime) -> Result<Lifetime, Failure> {
+    let ChildLifetime { soft, hard, jitter } = configured;
+    // Whole milliseconds are what the data plane counts in; none at all would be no limit.
+    let time = soft.time.map(|time| time.saturating_sub(cx.up_to(jitter.time.unwrap_or_default())).max(Duration::from_millis(1)));
+    let mut earlier = |soft: Option<u64>, jitter: Option<u64>| Some(soft?.saturating_sub(cx.at_most(jitter.unwrap_or(0))).max(1));
+    let soft = Limits { time, octets: earlier(soft.octets, jitter.octets), packets: earlier(soft.packets, jitter.packets) };
+    Lifetime::new(soft, *hard).map_err(|error| Failure::Local(error.to_string()))
 }
 
 /// The one place where directions are named: what the initiator of the exchange sends is inbound for its responder.

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::io::InstalledChildSa;
-use ipsec_types::{EspProposal, Identity, IkeProposal, Policy, PolicyAction, PolicyId, Secret, TrafficSelector};
+use ipsec_types::{EspProposal, Identity, IkeProposal, Limits, Policy, PolicyAction, PolicyId, Secret, TrafficSelector};
 
 /// Everything.
 #[derive(Debug, Default)]
@@ -54,6 +54,8 @@ pub struct Connection {
     pub dpd_delay: Option<Duration>,
     /// When to repeat a request and when to give up.
     pub retransmission: Retransmission,
+    /// How long an IKE SA may live.
+    pub lifetime: IkeLifetime,
     /// Speak as if a NAT stood in between, so that ESP always travels in UDP.
     pub force_encapsulation: bool,
 }
@@ -90,6 +92,28 @@ impl Default for Retransmission {
     }
 }
 
+/// How long an IKE SA may live (RFC 7296 section 2.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IkeLifetime {
+    /// Age at which it is rekeyed at the latest; `None` for never.
+    pub rekey: Option<Duration>,
+    /// Age at which it is deleted; `None` for never.
+    pub hard: Option<Duration>,
+    /// Up to so much earlier it is rekeyed, by chance, so that two peers do not rekey at once.
+    pub jitter: Duration,
+}
+
+/// How long a Child SA may live (RFC 7296 section 2.8, RFC 4301 section 4.4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChildLifetime {
+    /// Where it is rekeyed at the latest.
+    pub soft: Limits,
+    /// Where it ends.
+    pub hard: Limits,
+    /// Up to so much earlier it is rekeyed, by chance.
+    pub jitter: Limits,
+}
+
 /// What a Child SA protects.
 #[derive(Debug)]
 pub struct Child {
@@ -109,8 +133,8 @@ pub struct Child {
     pub start_action: StartAction,
     /// Packets of replay window; 0 for none.
     pub replay_window: u32,
-    /// Time after which the SA ends; `None` for never.
-    pub life_time: Option<Duration>,
+    /// How long an SA may live.
+    pub lifetime: ChildLifetime,
 }
 
 /// When to set a Child SA up.

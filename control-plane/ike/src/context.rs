@@ -16,6 +16,7 @@ use crate::orphan::Orphans;
 use crate::peers::Peers;
 use crate::provider::{Provider, Random};
 use crate::v2::cookie::Cookies;
+use crate::v2::rekey_ike::Succession;
 use crate::want::{Waiter, Wants};
 
 /// Handed to each step.
@@ -47,6 +48,9 @@ pub(crate) struct Shared {
     pub(crate) stats: BTreeMap<&'static str, u64>,
     terminations: BTreeMap<RequestId, Termination>,
     rekeyings: BTreeMap<RequestId, Rekeying>,
+    /// What IKE SAs have decided about their heirs.
+    pub(crate) successions: VecDeque<Succession>,
+    last_ike_sa: u64,
     last_job: u64,
     last_child: u32,
 }
@@ -111,6 +115,8 @@ impl Shared {
             stats: BTreeMap::new(),
             terminations: BTreeMap::new(),
             rekeyings: BTreeMap::new(),
+            successions: VecDeque::new(),
+            last_ike_sa: 0,
             last_job: 0,
             last_child: 0,
         }
@@ -273,6 +279,22 @@ impl Shared {
         self.one_rekeyed(request);
     }
 
+    /// An IKE SA has a successor, or will have none.
+    pub(crate) fn ike_rekeyed(&mut self, request: RequestId, result: Result<IkeSaId, Failure>) {
+        let Some(rekeying) = self.rekeyings.get_mut(&request) else { return };
+        match result {
+            Ok(ike_sa) => rekeying.ike_sas.push(ike_sa),
+            Err(failure) => rekeying.failure = Some(failure),
+        }
+        self.one_rekeyed(request);
+    }
+
+    /// A fresh identifier.
+    pub(crate) fn next_ike_sa(&mut self) -> IkeSaId {
+        self.last_ike_sa += 1;
+        IkeSaId(self.last_ike_sa)
+    }
+
     fn one_rekeyed(&mut self, request: RequestId) {
         let Some(rekeying) = self.rekeyings.get_mut(&request) else { return };
         rekeying.waiting = rekeying.waiting.saturating_sub(1);
@@ -319,10 +341,15 @@ impl Context<'_> {
 
     /// A random time up to `most`.
     pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
+        Duration::from_nanos(self.at_most(u64::try_from(most.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// A random number up to `most`. The tiny bias of the remainder does no harm to jitter.
+    pub(crate) fn at_most(&mut self, most: u64) -> u64 {
         let mut octets = [0; 8];
         self.random.fill(&mut octets);
-        let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(most.checked_add(1).map_or(0, |bound| u64::from_be_bytes(octets) % bound))
+        let number = u64::from_be_bytes(octets);
+        most.checked_add(1).map_or(number, |bound| number % bound)
     }
 
     pub(crate) fn fail(&mut self, connection: Option<&str>, remote: SocketAddr, failure: Failure) {

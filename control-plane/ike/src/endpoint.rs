@@ -21,6 +21,7 @@ mod dataplane;
 mod inbound;
 mod initiate;
 mod recovery;
+mod succession;
 
 /// Every IKE SA of a gateway. See [`crate::io`] for how to drive it.
 pub struct Endpoint {
@@ -34,7 +35,6 @@ pub struct Endpoint {
     half_open: usize,
     /// When each IKE SA needs the clock, in order: with thousands of them, nobody may look at all to find the next.
     deadlines: BTreeSet<(Instant, IkeSaId)>,
-    last_ike_sa: u64,
     detached_since: Option<Instant>,
     last_boot: Option<[u8; 16]>,
     recovery: recovery::Recovery,
@@ -52,7 +52,6 @@ impl Endpoint {
             by_init: BTreeMap::new(),
             half_open: 0,
             deadlines: BTreeSet::new(),
-            last_ike_sa: 0,
             detached_since: None,
             last_boot: None,
             recovery: recovery::Recovery::default(),
@@ -165,6 +164,7 @@ impl Endpoint {
         } else {
             self.put(sa);
         }
+        self.succeed(now, random);
     }
 
     /// Files an IKE SA.

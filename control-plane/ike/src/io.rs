@@ -318,6 +318,13 @@ pub enum Event {
         /// Which.
         child: ChildSaId,
     },
+    /// An IKE SA has taken the place of another, with its Child SAs; the other is deleted next.
+    IkeSaRekeyed {
+        /// The one replaced.
+        old: IkeSaId,
+        /// The new one.
+        new: IkeSaId,
+    },
     /// A Child SA is installed in place of another, which is deleted next.
     ChildSaRekeyed {
         /// Under which IKE SA.

@@ -146,6 +146,7 @@ mod tests {
             unique: crate::config::Unique::default(),
             dpd_delay: None,
             retransmission: crate::config::Retransmission::default(),
+            lifetime: crate::config::IkeLifetime::default(),
             force_encapsulation: false,
         };
         let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });

@@ -12,6 +12,7 @@ use ipsec_types::{
 };
 
 use super::diagnostic::{Report, nearest};
+use super::lifetimes;
 use super::section::{Found, Section};
 
 /// Where a connection stands in the file: octets and path.
@@ -71,6 +72,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
     let retransmission = retransmission(&mut section);
+    let lifetime = lifetimes::ike(&mut section);
 
     let local_identity = peer(&mut section, "local").or_else(|| local_addrs.first().copied().map(address_identity));
     if local_identity.is_none() && !local_faulty {
@@ -97,6 +99,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
         unique,
         dpd_delay,
         retransmission,
+        lifetime,
         force_encapsulation,
     };
     Some((connection, place))
@@ -144,7 +147,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
         section.fault_at(start, "the connection has no remote_addrs to call", "write remote_addrs, or start_action = \"none\"");
     }
     let replay_window = section.integer("replay_window", 0..=MAX_REPLAY_WINDOW).map_or(1024, |found| found.value);
-    let life_time = section.duration("life_time").map(|found| found.value).filter(|life| !life.is_zero());
+    let lifetime = lifetimes::child(&mut section);
     if let Some(mode) = section.text("mode", "\"tunnel\"").filter(|mode| mode.value != "tunnel") {
         section.fault_at(&mode, format!("mode '{}' is not supported", mode.value), "write mode = \"tunnel\"");
     }
@@ -152,7 +155,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
     let policy = spd.enter(&section, priority);
     section.finish();
     let start_action = start.map_or(StartAction::None, |start| start.value);
-    Some(Child { name, policy, priority: 0, proposals, local_selectors, remote_selectors, start_action, replay_window, life_time })
+    Some(Child { name, policy, priority: 0, proposals, local_selectors, remote_selectors, start_action, replay_window, lifetime })
 }
 
 /// The widest window the data plane takes, in packets.

@@ -150,6 +150,21 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// An amount: a number, or text such as `"500k"`, `"20m"` or `"4g"`, each letter 1024 times the one before.
+    pub(super) fn amount(&mut self, key: &'static str) -> Option<Found<u64>> {
+        const EXAMPLE: &str = "a number, \"500m\" or \"4g\"";
+        let (value, found) = self.value(key)?;
+        let number = match value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            DeValue::String(text) => amount(text),
+            other => return self.wrong_type(&found, "an amount", other, EXAMPLE),
+        };
+        if number.is_none() {
+            self.fault_at(&found, "this is no amount", format!("write {EXAMPLE}"));
+        }
+        number.map(|number| found.with(number))
+    }
+
     /// A number with decimals, in hundredths.
     pub(super) fn hundredths(&mut self, key: &'static str, range: RangeInclusive<u32>) -> Option<Found<u32>> {
         let (value, found) = self.value(key)?;
@@ -299,6 +314,19 @@ fn duration(text: &str) -> Option<Duration> {
     }
 }
 
+fn amount(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let unit = match unit.trim() {
+        "" => 1,
+        "k" | "K" => 1 << 10,
+        "m" | "M" => 1 << 20,
+        "g" | "G" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// `1.8` is 180: decimals are read as digits, so that nothing is rounded.
 fn hundredths(text: &str) -> Option<u32> {
     let (whole, decimals) = text.split_once('.')?;
@@ -322,6 +350,14 @@ mod tests {
         assert_eq!(duration("2d"), Some(Duration::from_secs(172_800)));
         for text in ["", "s", "-1s", "1.5s", "1w", "99999999999s"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_have_units() {
+        assert_eq!([amount("7"), amount("2k"), amount("3 M"), amount("4g")], [Some(7), Some(2048), Some(3 << 20), Some(4 << 30)]);
+        for text in ["", "k", "-1", "1.5g", "1t", "99999999999g"] {
+            assert_eq!(amount(text), None, "{text}");
         }
     }
 

@@ -77,6 +77,59 @@ fn a_priority_of_its_own_comes_before_the_order_of_the_file() {
 }
 
 #[test]
+fn lifetimes_are_completed_as_strongswan_completes_them() {
+    use ike::config::{ChildLifetime, IkeLifetime};
+    use ipsec_types::Limits;
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let read = |connection: &str, child: &str| {
+        let text = GOOD.replace("dpd_delay = \"30s\"", connection).replace("start_action = \"trap\"", child);
+        let connection = load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections.remove(0);
+        (connection.lifetime, connection.children[0].lifetime)
+    };
+    let (ike, child) = read("", "");
+    assert_eq!(ike, IkeLifetime { rekey: seconds(14_400), hard: seconds(15_840), jitter: Duration::from_secs(1440) });
+    let time = |of: fn(&ChildLifetime) -> &Limits, child: &ChildLifetime| of(child).time;
+    let times = |child: &ChildLifetime| [time(|c| &c.soft, child), time(|c| &c.hard, child), time(|c| &c.jitter, child)];
+    assert_eq!(times(&child), [seconds(3600), seconds(3960), seconds(360)]);
+    assert_eq!((child.soft.octets, child.hard.packets), (None, None));
+
+    let (ike, child) = read("rekey_time = \"10m\"\nover_time = \"30s\"\nrand_time = \"1m\"", "life_time = \"110s\"");
+    assert_eq!(ike, IkeLifetime { rekey: seconds(600), hard: seconds(630), jitter: Duration::from_secs(60) });
+    assert_eq!(times(&child), [seconds(100), seconds(110), seconds(10)], "from the hard limit down");
+
+    let (ike, child) = read("rekey_time = 0", "rekey_time = 0\nrekey_bytes = \"1g\"\nlife_packets = 1100\nrand_packets = 5");
+    assert_eq!(ike, IkeLifetime::default());
+    assert_eq!(times(&child), [None; 3]);
+    assert_eq!(
+        (child.soft.octets, child.hard.octets, child.jitter.octets),
+        (Some(1 << 30), Some((1 << 30) + (1 << 30) / 10), Some((1 << 30) / 10))
+    );
+    assert_eq!((child.soft.packets, child.hard.packets, child.jitter.packets), (Some(1000), Some(1100), Some(5)));
+
+    let (_, child) = read("", "rekey_time = \"1h\"\nlife_time = 0");
+    assert_eq!(times(&child)[..2], [seconds(3600), None], "0 switches a limit off");
+}
+
+#[test]
+fn lifetimes_that_contradict_each_other_are_faults() {
+    let child = |by: &str| faults("start_action = \"trap\"", by).join("\n");
+    let fault = child("rekey_time = \"1h\"\nlife_time = \"1h\"");
+    assert!(
+        fault.contains("children.net.rekey_time: rekey_time does not lie below life_time")
+            && fault.contains("write a rekey_time below life_time"),
+        "{fault}"
+    );
+    let fault = child("rekey_bytes = \"2k\"\nlife_bytes = 1024");
+    assert!(fault.contains("rekey_bytes does not lie below life_bytes"), "{fault}");
+    let fault = child("rekey_packets = 10\nrand_packets = 10");
+    assert!(fault.contains("children.net.rand_packets: this is not less than rekey_packets"), "{fault}");
+    let fault = child("life_bytes = \"1t\"");
+    assert!(fault.contains("children.net.life_bytes: this is no amount"), "{fault}");
+    let fault = faults("dpd_delay = \"30s\"", "rekey_time = \"1m\"\nrand_time = \"1m\"").join("\n");
+    assert!(fault.contains("site-b.rand_time: this is not less than rekey_time"), "{fault}");
+}
+
+#[test]
 fn the_order_is_that_of_the_file_and_not_of_the_alphabet() {
     let more = GOOD.replace(
         "[policies.ssh]",
@@ -225,7 +278,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "remote_ts = [\"10.2.0.0/24\"]",
         "remote_ts = [\"10.2.0.0/24\", \"fd00:2::/64\"]",
-        "culvert.toml:10:11: connections.site-b.children.net.remote_ts: 'fd00:2::/64' matches no packet: local_ts has nothing of IPv6; add it to local_ts",
+        "culvert.toml:9:30: connections.site-b.children.net.remote_ts: 'fd00:2::/64' matches no packet: local_ts has nothing of IPv6; add it to local_ts",
     ),
     ("action = \"bypass\"", "", "culvert.toml:14:11: policies.ssh.action: this is missing; write action = \"bypass\""),
     ("dpd_delay = \"30s\"", "dpd_delay = 30s", "culvert.toml:6:13: this is no TOML: "),

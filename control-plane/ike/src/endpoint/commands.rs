@@ -72,12 +72,23 @@ impl Endpoint {
             Target::ChildSa(id) => self.installed(|child, _| child == *id),
             Target::Connection(_) | Target::IkeSa(_) => Vec::new(),
         };
-        let count = u32::try_from(children.len()).unwrap_or(u32::MAX);
+        let ike_sas: Vec<IkeSaId> = match target {
+            Target::Connection(name) => self.in_use().filter(|sa| sa.core.connection.name == *name).map(|sa| sa.core.id).collect(),
+            Target::IkeSa(id) => self.in_use().filter(|sa| sa.core.id == *id).map(|sa| sa.core.id).collect(),
+            Target::Child(_) | Target::ChildSa(_) => Vec::new(),
+        };
+        let count = u32::try_from(ike_sas.len() + children.len()).unwrap_or(u32::MAX);
         if count == 0 {
             let result = Err(Failure::Local("there is no such SA, or it is being replaced or deleted".into()));
             return self.shared.event(Event::Answer { request, result });
         }
         self.shared.rekeying(request, count);
+        for id in ike_sas {
+            self.with(now, random, id, |mut sa, cx| {
+                sa.core.tasks.push_back(Task::RekeyIkeSa { request: Some(request) });
+                sa.go_on(cx)
+            });
+        }
         for (id, child) in children {
             self.with(now, random, id, |mut sa, cx| {
                 sa.core.tasks.push_back(Task::RekeyChild { child, request: Some(request) });
@@ -117,6 +128,10 @@ impl Endpoint {
 
     fn live(&self) -> impl Iterator<Item = &IkeSa> {
         self.sas.values().filter(|sa| sa.status(Instant::ZERO).is_some())
+    }
+
+    fn in_use(&self) -> impl Iterator<Item = &IkeSa> {
+        self.sas.values().filter(|sa| matches!(sa.state, crate::v2::State::Established(_)) && sa.state.takes_tasks())
     }
 
     fn installed(&self, is: impl Fn(ChildSaId, &String) -> bool) -> Vec<(IkeSaId, ChildSaId)> {

@@ -101,8 +101,7 @@ impl Endpoint {
     }
 
     pub(super) fn next_ike_sa(&mut self) -> IkeSaId {
-        self.last_ike_sa += 1;
-        IkeSaId(self.last_ike_sa)
+        self.shared.next_ike_sa()
     }
 }
 

@@ -21,7 +21,8 @@ use crate::v2::keys::Role;
 use crate::v2::sk::SkVerified;
 use crate::v2::{Core, Established, Protected, Sk, State, informational};
 
-/// Proof that the peer holds the key of the identity it claims. Only [`verify`] makes one.
+/// Proof that the peer holds the key of the identity it claims. Only [`verify`] makes one; a rekeyed IKE SA inherits it.
+#[derive(Clone)]
 pub(crate) struct PeerAuthenticated {
     identity: Identity,
 }

@@ -73,8 +73,12 @@ pub(crate) enum Task {
     /// Delete what the peer installed and we did not. `unused`: no SA of ours was handed to the data plane with the SPI, which is free
     /// when the peer has answered.
     DeleteSpi { spi: Spi, unused: Option<LeasedSpi> },
+    /// Replace the IKE SA.
+    RekeyIkeSa { request: Option<RequestId> },
     /// Delete the IKE SA.
     DeleteIkeSa,
+    /// Delete the IKE SA because it has come to the end of its life.
+    ExpireIkeSa,
     /// Ask for a sign of life.
     Probe,
 }
@@ -282,6 +286,7 @@ impl Core {
         let later = core::mem::take(&mut self.later).into_iter().map(|(_, task)| task);
         for task in core::mem::take(&mut self.tasks).into_iter().chain(later) {
             match task {
+                Task::RekeyIkeSa { request: Some(request) } => cx.shared.ike_rekeyed(request, Err(failure.clone())),
                 Task::RekeyChild { request: Some(request), .. } => cx.shared.child_rekeyed(request, Err(failure.clone())),
                 Task::DeleteChild { request: Some(request), .. } => cx.shared.terminated(request),
                 Task::DeleteSpi { unused: Some(unused), .. } => cx.shared.return_spi(unused),

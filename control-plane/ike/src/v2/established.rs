@@ -11,13 +11,13 @@ use ipsec_types::ChildSaId;
 use crate::child::{Child, ChildPhase};
 use crate::context::{Context, LeasedSpi};
 use crate::error::{Failure, Fault};
-use crate::io::{Event, JobId, JobResult, Output, RequestId};
+use crate::io::{Event, IkeSaId, JobId, JobResult, Output, RequestId};
 use crate::orphan::Orphan;
 use crate::v2::auth::PeerAuthenticated;
 use crate::v2::create_child::{initiator, responder};
 use crate::v2::init::WantedChild;
 use crate::v2::sk::SkVerified;
-use crate::v2::{Core, Protected, Sk, State, Task, informational, rekey_child};
+use crate::v2::{Core, Protected, Sk, State, Task, informational, rekey_child, rekey_ike};
 
 /// What an authenticated IKE SA has.
 pub(crate) struct Established {
@@ -28,11 +28,14 @@ pub(crate) struct Established {
     pub(crate) active: Option<Active>,
     /// The response that waits for a job or the data plane.
     pub(crate) answering: Option<Answering>,
+    /// The IKE SA that has taken its place: this one only waits for its deletion.
+    pub(crate) heir: Option<IkeSaId>,
 }
 
 /// An operation of ours under way: an exchange, and what goes before and after it.
 pub(crate) enum Active {
     CreateChild(Box<initiator::Creating>),
+    RekeyIkeSa(Box<rekey_ike::Rekeying>),
     DeleteChild {
         child: ChildSaId,
         request: Option<RequestId>,
@@ -49,6 +52,8 @@ pub(crate) enum Answering {
     Agreeing(Box<responder::Agreeing>),
     /// A Child SA is on its way into the data plane.
     Installing(Box<responder::Installing>),
+    /// The key exchange of a new IKE SA is being computed.
+    RekeyIkeSa(Box<rekey_ike::Agreeing>),
 }
 
 impl Answering {
@@ -60,11 +65,19 @@ impl Answering {
 
 impl Established {
     /// The one way to get here: a message that only the peer can have sent, and the proof of who the peer is.
-    pub(crate) fn new(core: &Core, cx: &mut Context<'_>, sk: Sk, _verified: SkVerified, authenticated: PeerAuthenticated) -> Self {
+    pub(crate) fn new(core: &mut Core, cx: &mut Context<'_>, sk: Sk, _verified: SkVerified, authenticated: PeerAuthenticated) -> Self {
         cx.shared.count("ike_sas_established");
         cx.shared.event(Event::IkeSaEstablished(core.id));
         cx.shared.peers.met(core, authenticated.identity(), cx.now);
-        Self { sk, authenticated, children: Vec::new(), active: None, answering: None }
+        core.begin_life(cx);
+        Self { sk, authenticated, children: Vec::new(), active: None, answering: None, heir: None }
+    }
+
+    /// One that takes the place of another, whose peer is authenticated.
+    pub(crate) fn heir(core: &mut Core, cx: &mut Context<'_>, sk: Sk, authenticated: PeerAuthenticated) -> Self {
+        cx.shared.peers.met(core, authenticated.identity(), cx.now);
+        core.begin_life(cx);
+        Self { sk, authenticated, children: Vec::new(), active: None, answering: None, heir: None }
     }
 
     /// Takes a Child SA out of the data plane and forgets it.
@@ -95,6 +108,7 @@ impl Established {
                 }
                 rekey_child::overtaken(self, cx, creating.rekey);
             }
+            Some(Active::RekeyIkeSa(rekeying)) => rekey_ike::abandon(cx, *rekeying),
             Some(Active::DeleteChild { request: Some(request), .. }) => cx.shared.terminated(request),
             Some(Active::DeleteSpi(Some(unused))) => cx.shared.return_spi(unused),
             _ => {}
@@ -129,6 +143,10 @@ impl Established {
         }
     }
 
+    fn is_installing_any(&self) -> bool {
+        self.children.iter().any(|child| matches!(child.phase, ChildPhase::Installing { .. }))
+    }
+
     fn is_installing(&self, id: ChildSaId) -> bool {
         self.children.iter().any(|child| child.id == id && matches!(child.phase, ChildPhase::Installing { .. }))
     }
@@ -145,10 +163,7 @@ impl Established {
 pub(crate) fn on_request(state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
     match message.header.exchange {
         ExchangeType::CREATE_CHILD_SA if message.form == Form::ChildSa => responder::on_request(state, core, cx, message),
-        ExchangeType::CREATE_CHILD_SA => {
-            core.window.accepted();
-            responder::refuse(state, core, cx, &message.header, Fault::NoMoreSas("the peer wants to rekey the IKE SA".into()))
-        }
+        ExchangeType::CREATE_CHILD_SA => rekey_ike::on_request(state, core, cx, message),
         ExchangeType::INFORMATIONAL => informational::on_request(state, core, cx, message),
         other => {
             let failure = Failure::from(Fault::Syntax(alloc::format!("{other} after authentication")));
@@ -167,6 +182,7 @@ pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Cont
                 return State::Established(state).close(core, cx, Some(failure));
             }
         }
+        Some(Active::RekeyIkeSa(rekeying)) => rekey_ike::on_response(&mut state, core, cx, *rekeying, message),
         Some(Active::DeleteChild { child, request }) => {
             state.retire(core, cx, child, Duration::ZERO);
             if let Some(request) = request {
@@ -187,15 +203,23 @@ pub(crate) fn on_job(mut state: Established, core: &mut Core, cx: &mut Context<'
         let JobResult::GeneratedAndAgreed(result) = result else { return State::Established(state) };
         return responder::on_agreed(state, core, cx, *agreeing, result);
     }
-    match state.active.take() {
-        Some(Active::CreateChild(creating)) => match initiator::on_job(&mut state, core, cx, *creating, id, result) {
-            Ok(()) => State::Established(state),
-            Err(failure) => State::Established(state).close(core, cx, Some(failure)),
-        },
+    if let Some(Answering::RekeyIkeSa(agreeing)) =
+        state.answering.take_if(|a| matches!(a, Answering::RekeyIkeSa(agreeing) if agreeing.job == id))
+    {
+        let JobResult::GeneratedAndAgreed(result) = result else { return State::Established(state) };
+        return rekey_ike::on_agreed(state, core, cx, *agreeing, result);
+    }
+    let went_on = match state.active.take() {
+        Some(Active::CreateChild(creating)) => initiator::on_job(&mut state, core, cx, *creating, id, result),
+        Some(Active::RekeyIkeSa(rekeying)) => rekey_ike::on_job(&mut state, core, cx, *rekeying, id, result),
         other => {
             state.active = other;
-            State::Established(state)
+            Ok(())
         }
+    };
+    match went_on {
+        Ok(()) => State::Established(state),
+        Err(failure) => State::Established(state).close(core, cx, Some(failure)),
     }
 }
 
@@ -220,6 +244,19 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
             Task::DeleteChild { child, request } => informational::delete_child(&mut state, core, cx, child, request),
             Task::DeleteSpi { spi, unused } => informational::delete_spi(&mut state, core, cx, spi, unused),
             Task::Probe => informational::probe(&mut state, core, cx),
+            // The peer's Child SA is answered first: it must not come between two IKE SAs.
+            Task::RekeyIkeSa { .. } if state.answering.is_some() || state.is_installing_any() => {
+                core.tasks.push_front(task);
+                break;
+            }
+            Task::RekeyIkeSa { request } => {
+                rekey_ike::begin(&mut state, core, cx, request);
+                Ok(())
+            }
+            Task::ExpireIkeSa => {
+                core.make_way();
+                Ok(())
+            }
             Task::DeleteIkeSa => return informational::delete(State::Established(state), core, cx),
         };
         if let Err(failure) = begun {

@@ -42,6 +42,16 @@ impl Hurdles {
 }
 
 impl Core {
+    /// From now on the IKE SA ages.
+    pub(crate) fn begin_life(&mut self, cx: &mut Context<'_>) {
+        let lifetime = self.connection.lifetime;
+        if let Some(rekey) = lifetime.rekey {
+            let at = cx.now + rekey.saturating_sub(cx.up_to(lifetime.jitter));
+            self.later.push((at, Task::RekeyIkeSa { request: None }));
+        }
+        self.later.extend(lifetime.hard.map(|hard| (cx.now + hard, Task::ExpireIkeSa)));
+    }
+
     /// The peer has answered TEMPORARY_FAILURE.
     pub(crate) fn ask_later(&mut self, cx: &mut Context<'_>, task: Task) {
         let since = *self.hurdles.since.get_or_insert(cx.now);

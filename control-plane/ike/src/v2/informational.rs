@@ -12,7 +12,7 @@ use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
 use crate::io::{Output, RequestId};
 use crate::v2::init::notification;
-use crate::v2::{Active, Core, Established, Protected, Sk, State, rekey_child};
+use crate::v2::{Active, Core, Established, Protected, Sk, State, rekey_child, rekey_ike};
 
 /// The peer has been told that the IKE SA is gone, and has not answered yet.
 pub(crate) struct Deleting {
@@ -45,6 +45,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
     let deletes_ike_sa = payloads.iter().any(|payload| matches!(payload, Payload::Delete(Delete::IkeSa)));
     let fatal = notification(payloads, |kind| matches!(kind, NotifyType::AUTHENTICATION_FAILED | NotifyType::INVALID_SYNTAX));
     if deletes_ike_sa || fatal.is_some() {
+        rekey_ike::on_delete(&mut state, core, cx);
         let failure = fatal.map(|notify| diagnosis::refused(&core.connection, notify.kind, Asked::Nothing));
         let _sent = core.respond(cx, &state.sk, &message.header, &[]);
         return gone(State::Established(state), core, cx, failure);

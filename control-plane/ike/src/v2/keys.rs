@@ -57,14 +57,24 @@ impl IkeKeys {
     /// SKEYSEED = prf(Ni | Nr, g^ir);
     /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+ (SKEYSEED, Ni | Nr | SPIi | SPIr) (section 2.14).
     pub(crate) fn derive(suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret) -> Result<Self, CryptoError> {
+        let nonces = [said.initiator_nonce, said.responder_nonce].concat();
+        Self::grow(suite, said, &suite.prf.compute(&nonces, &[shared.expose()]))
+    }
+
+    /// SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the old PRF; all further keys with the new one (section 2.18).
+    pub(crate) fn rekey(&self, suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret) -> Result<Self, CryptoError> {
+        let skeyseed = self.prf.compute(self.sk_d.expose(), &[shared.expose(), said.initiator_nonce, said.responder_nonce]);
+        Self::grow(suite, said, &skeyseed)
+    }
+
+    fn grow(suite: &IkeSuite, said: &Exchanged<'_>, skeyseed: &Secret) -> Result<Self, CryptoError> {
         let prf = suite.prf;
         let nonces = [said.initiator_nonce, said.responder_nonce].concat();
-        let skeyseed = prf.compute(&nonces, &[shared.expose()]);
         let (spi_i, spi_r) = (said.initiator_spi.value().to_be_bytes(), said.responder_spi.value().to_be_bytes());
         let p = prf.algorithm().output_len();
         let a = suite.integrity.map_or(0, IntegrityAlgorithm::key_len);
         let e = suite.encryption.keymat_len();
-        let keymat = prf_plus(prf, &skeyseed, &[&nonces, &spi_i, &spi_r], 3 * p + 2 * (a + e))?;
+        let keymat = prf_plus(prf, skeyseed, &[&nonces, &spi_i, &spi_r], 3 * p + 2 * (a + e))?;
         let mut cut = Cutter(keymat.expose());
         let sk_d = cut.take(p)?;
         let (sk_ai, sk_ar) = (cut.take(a)?, cut.take(a)?);

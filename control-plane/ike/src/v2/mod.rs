@@ -26,6 +26,7 @@ pub(crate) mod keys;
 pub(crate) mod nat;
 pub(crate) mod receive;
 pub(crate) mod rekey_child;
+pub(crate) mod rekey_ike;
 mod sk;
 
 use core::time::Duration;
@@ -236,6 +237,7 @@ impl IkeSa {
     /// As operators see it; `None` once it is gone.
     pub(crate) fn status(&self, now: Instant) -> Option<IkeSaStatus> {
         let (state, established) = match &self.state {
+            State::Established(established) if established.heir.is_some() => (SaState::Rekeyed, Some(established)),
             State::Established(established) => (SaState::Established, Some(established)),
             State::Deleting(_) => (SaState::Deleting, None),
             State::Gone(_) | State::Closed => return None,
@@ -293,7 +295,10 @@ impl State {
 
     /// Whether Child SAs may be created under it now or soon.
     pub(crate) const fn takes_tasks(&self) -> bool {
-        matches!(self, Self::Generating(_) | Self::AwaitInit(_) | Self::Agreeing(_) | Self::AwaitAuthResponse(_) | Self::Established(_))
+        match self {
+            Self::Established(established) => established.heir.is_none(),
+            state => matches!(state, Self::Generating(_) | Self::AwaitInit(_) | Self::Agreeing(_) | Self::AwaitAuthResponse(_)),
+        }
     }
 
     /// Its Child SAs.

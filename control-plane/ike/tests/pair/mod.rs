@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ike::Endpoint;
-use ike::config::{Child, Config, Connection, Psk, Retransmission, StartAction};
+use ike::config::{Child, ChildLifetime, Config, Connection, IkeLifetime, Psk, Retransmission, StartAction};
 use ike::error::Failure;
 use ike::io::{
     Answer, Command, Datagram, Dataplane, Event, IkeSaStatus, Input, InstalledChildSa, Output, Record, RequestId, SaState, Target, Trace,
@@ -183,7 +183,7 @@ pub fn config(side: Side) -> Config {
         remote_selectors: vec![net(side.other()).parse().unwrap()],
         start_action: StartAction::Trap,
         replay_window: 1024,
-        life_time: None,
+        lifetime: ChildLifetime::default(),
     };
     let connection = Connection {
         name: "lab".into(),
@@ -196,6 +196,7 @@ pub fn config(side: Side) -> Config {
         unique: ike::config::Unique::default(),
         dpd_delay: None,
         retransmission: Retransmission { timeout: Duration::from_secs(4), base_percent: 180, tries: 5 },
+        lifetime: IkeLifetime::default(),
         force_encapsulation: false,
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };

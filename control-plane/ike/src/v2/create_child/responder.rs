@@ -14,7 +14,7 @@ use crate::io::{Job, JobId};
 use crate::negotiate::KeyExchange;
 use crate::provider::CryptoError;
 use crate::v2::established::Answering;
-use crate::v2::{Core, Established, Protected, State, Task, informational, init, rekey_child};
+use crate::v2::{Active, Core, Established, Protected, State, Task, informational, init, rekey_child};
 
 /// A request whose key exchange is being computed.
 pub(crate) struct Agreeing {
@@ -50,8 +50,8 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
 }
 
 fn consider(state: &mut Established, core: &Core, cx: &mut Context<'_>, message: &Protected) -> Result<(), Fault> {
-    if core.tasks.contains(&Task::DeleteIkeSa) {
-        return Err(Fault::Temporary("the IKE SA is about to be deleted".into()));
+    if state.heir.is_some() || core.tasks.contains(&Task::DeleteIkeSa) || matches!(state.active, Some(Active::RekeyIkeSa(_))) {
+        return Err(Fault::Temporary("the IKE SA is being replaced or deleted".into()));
     }
     let payloads = &message.payloads;
     let replaces = rekey_child::replaced(state, payloads)?;
