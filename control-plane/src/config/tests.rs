@@ -427,3 +427,13 @@ fn the_example_files_load() {
     assert_eq!(loaded.ike.cookie_threshold, shown.ike.cookie_threshold);
     assert_eq!((loaded.control_socket, loaded.data_socket), (shown.control_socket, shown.data_socket));
 }
+
+/// What the README tells a new user to write.
+#[test]
+fn the_configuration_of_the_readme_is_good() {
+    const README: &str = include_str!("../../../README.md");
+    let block = README.split("```toml\n").find(|block| block.trim_start().starts_with("secrets =")).unwrap();
+    let (text, _) = block.split_once("```").unwrap();
+    let Loaded { ike, .. } = load_in(&folder(text, "[ike.site-b]\nsecret = \"0x0102\"\n")).unwrap();
+    assert_eq!(ike.connections[0].children[0].name, "net");
+}

@@ -45,6 +45,16 @@ fn a_good_file_is_read_whole() {
     assert_eq!(config.first_generation, Some(4095));
 }
 
+/// What the README tells a new user to write.
+#[test]
+fn the_configuration_of_the_readme_is_good() {
+    const README: &str = include_str!("../../../README.md");
+    let block = README.split("```toml\n").find(|block| block.trim_start().starts_with("socket =")).unwrap();
+    let (text, _) = block.split_once("```").unwrap();
+    let config = parse(text).unwrap();
+    assert_eq!((config.ports.len(), config.idle), (2, Idle::Spin));
+}
+
 #[test]
 fn the_example_is_valid() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("culvert-data.example.toml");
