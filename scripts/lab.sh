@@ -63,6 +63,12 @@ plane_ends() {
   for i in "${!LAB_PIDS[@]}"; do [ "${LAB_PIDS[i]}" != "$pid" ] || LAB_PIDS[i]=0; done
 }
 
+# kill_pid PID: KILL, without a word from the shell.
+kill_pid() {
+  kill -9 "$1"
+  wait "$1" 2>/dev/null || true
+}
+
 # wait_until SECONDS COMMAND...: until the command succeeds.
 wait_until() {
   local tries=$(($1 * 10)) i; shift
@@ -135,7 +141,7 @@ find_binaries() {
 
 # gateway_up NAME DIR: start data and control plane in namespace NAME with DIR/data.toml and DIR/control.toml. The ports are its
 # interfaces lan and wan, which have no addresses in the kernel: the data plane answers for them. Without qdisc_bypass=0
-# the kernel would hide from captures what a gateway sends.
+# the kernel would hide from captures what a gateway sends. LAB_RINGS: more arguments of net_af_packet, for the rings of both ports.
 gateway_up() {
   data_up "$1" "$2"
   control_up "$1" "$2"
@@ -144,7 +150,8 @@ gateway_up() {
 data_up() {
   local name=$1 dir=$2
   spawn "$name" "$dir/data.log" "$BIN/culvert-data" --config "$dir/data.toml" -- \
-    --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev=net_af_packet0,iface=lan --vdev=net_af_packet1,iface=wan,qdisc_bypass=0
+    --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev="net_af_packet0,iface=lan${LAB_RINGS:+,$LAB_RINGS}" \
+    --vdev="net_af_packet1,iface=wan,qdisc_bypass=0${LAB_RINGS:+,$LAB_RINGS}"
   echo "$SPAWNED" >"$dir/data.pid"
   wait_until 20 test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
 }

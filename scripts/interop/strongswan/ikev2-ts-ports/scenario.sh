@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 DESC="selectors with protocols and a range of ports: inside it crosses, outside it does not (RFC 7296 section 3.13.1)"
-if [ "$role" = initiator ]; then LOCAL_TS="$DUT_LAN[tcp] $DUT_LAN[icmp] $DUT_LAN[udp/5000-6000]"; fi
+if [ "$role" = initiator ]; then LOCAL_TS="${DUT_LAN}[tcp] ${DUT_LAN}[icmp] ${DUT_LAN}[udp/5000-6000]"; fi
 # udp_crosses PORT: a datagram from and to this port, from the host behind Culvert to the host behind the peer.
 udp_crosses() {
   in_ns plan python3 -c '
