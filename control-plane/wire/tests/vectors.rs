@@ -128,8 +128,12 @@ fn a_fragment_is_carried_unread() {
 fn scapy_is_read_field_by_field() {
     for vector in messages(include_str!("vectors/scapy.json")) {
         let message = Message::parse(&octets(&vector["datagram"])).expect("a message of scapy");
-        let fields: Vec<_> =
-            message.payloads.iter().flat_map(describe::fields).map(|field| format!("{} {}", field.name, field.value)).collect();
+        let fields = message.payloads.iter().flat_map(|payload| describe::fields(payload, PayloadType::NONE));
+        // Of the generic header only what is unusual; its octets are compared below.
+        let fields: Vec<_> = fields
+            .filter(|field| !["Next Payload", "Payload Length"].contains(&field.name) && (field.name, &*field.value) != ("Critical", "0"))
+            .map(|field| format!("{} {}", field.name, field.value))
+            .collect();
         let expected: Vec<_> = vector["fields"].as_array().expect("fields").iter().map(|f| f.as_str().expect("text")).collect();
         assert_eq!(fields, expected, "{}", vector["name"]);
         let critical = unsupported_critical(&message.payloads).map(|payload_type| u64::from(payload_type.0));
