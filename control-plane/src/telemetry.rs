@@ -132,6 +132,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "requests_refused_for_now" => "requests refused because another exchange stood in the way (RFC 7296 section 2.25)",
         "requests_retransmitted" => "requests sent again",
         "responses_retransmitted" => "responses sent again, as their request came again",
+        "spis_free" => "inbound SPIs leased from the data plane and not yet used, now",
         "soft_expires" => "SAs that reached a soft limit",
         _ => "",
     }

@@ -180,6 +180,11 @@ impl Shared {
         spi.map(|spi| LeasedSpi { spi, epoch })
     }
 
+    /// How many SPIs are leased and not taken.
+    pub(crate) fn free_spis(&self) -> usize {
+        self.spis.free.len()
+    }
+
     /// Whether an SA may still be installed with the SPI.
     pub(crate) fn holds(&self, leased: LeasedSpi) -> bool {
         self.attachment.as_ref().is_some_and(|attachment| attachment.epoch == leased.epoch)

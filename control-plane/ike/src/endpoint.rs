@@ -125,6 +125,7 @@ impl Endpoint {
     pub fn stats(&self) -> Vec<(&'static str, u64)> {
         let mut stats: Vec<_> = self.shared.stats.iter().map(|(name, value)| (*name, *value)).collect();
         stats.push(("ike_sas_half_open", self.half_open as u64));
+        stats.push(("spis_free", self.shared.free_spis() as u64));
         stats
     }
 

@@ -177,3 +177,77 @@ fn initiating_from_both_sides() {
         assert_eq!(pair.assert_mirrored(), 0, "seed {seed}");
     }
 }
+
+/// The new SAs have taken the place of the old ones on both sides, or a peer that was not heard six times in a row has begun anew.
+fn assert_rekeyed(seed: u64, pair: &mut Pair, old: ipsec_types::ChildSaId) {
+    pair.network = Network::GOOD;
+    pair.run(LONG);
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1), "seed {seed}: {:?}", pair.titles());
+    assert_eq!(pair.assert_mirrored(), 1, "seed {seed}: {:?}", pair.titles());
+    assert_ne!(pair.only_child(A), old, "seed {seed}");
+}
+
+fn rekeyed_pair(seed: u64, proposal: &str) -> Pair {
+    let [a, b] = [A, B].map(|side| {
+        let mut config = config(side);
+        config.connections[0].children[0].proposals = vec![proposal.parse().unwrap()];
+        config.connections[0].dpd_delay = Some(Duration::from_secs(30));
+        // Six losses in a row would be another story.
+        config.connections[0].retransmission.tries = 12;
+        config.connections[0].retransmission.base_percent = 110;
+        config
+    });
+    let mut pair = Pair::new(seed, a, b);
+    pair.acquire(A, 1);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.assert_mirrored(), 1);
+    pair.network = Network::BAD;
+    pair
+}
+
+#[test]
+fn rekeying_a_child_sa() {
+    for (seed, proposal) in (0..SEEDS / 2).flat_map(|seed| [(seed, "aes128gcm16"), (seed, "aes128gcm16-x25519")]) {
+        let mut pair = rekeyed_pair(seed, proposal);
+        let old = pair.only_child(A);
+        pair.rekey(if seed & 1 == 0 { A } else { B }, Target::Child("net".into()));
+        pair.run(LONG);
+        assert_rekeyed(seed, &mut pair, old);
+    }
+}
+
+#[test]
+fn rekeying_a_child_sa_from_both_sides() {
+    for seed in 0..SEEDS {
+        let mut pair = rekeyed_pair(seed, if seed & 1 == 0 { "aes128gcm16" } else { "aes128gcm16-x25519" });
+        let old = pair.only_child(A);
+        pair.rekey(A, Target::Child("net".into()));
+        pair.run(Duration::from_millis(seed * 20));
+        let old_of_b = pair.gateway(B).data_plane.installed.keys().next().copied().unwrap();
+        pair.rekey(B, Target::ChildSa(old_of_b));
+        pair.run(LONG);
+        assert_rekeyed(seed, &mut pair, old);
+    }
+}
+
+#[test]
+fn rekeying_the_ike_sa_from_one_side_or_both() {
+    for seed in 0..SEEDS {
+        let mut pair = rekeyed_pair(seed, "aes128gcm16");
+        let child = pair.only_child(A);
+        let sides: &[Side] = [&[A][..], &[B], &[A, B]][usize::try_from(seed % 3).unwrap()];
+        for side in sides {
+            pair.rekey(*side, Target::Connection("lab".into()));
+            pair.run(Duration::from_millis(seed * 10));
+        }
+        pair.run(LONG);
+        pair.network = Network::GOOD;
+        pair.run(LONG);
+        let [a, b] = [A, B].map(|side| pair.ike_sas(side));
+        assert_eq!((a.len(), b.len()), (1, 1), "seed {seed}: {:?}", pair.titles());
+        assert_eq!((a[0].initiator_spi, a[0].responder_spi), (b[0].initiator_spi, b[0].responder_spi), "seed {seed}");
+        assert!(pair.stat(A, "ike_sas_rekeyed") >= 1, "seed {seed}");
+        assert_eq!(pair.assert_mirrored(), 1, "seed {seed}");
+        assert_eq!(pair.only_child(A), child, "seed {seed}: it is inherited as it is");
+    }
+}

@@ -66,7 +66,12 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
 /// The peer has closed the SA it receives on; ours goes with it (section 1.4.1). Gives back the SPI for the answer: none where our own
 /// Delete is under way, which says it already.
 fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, spi: u32) -> Option<u32> {
-    let child = state.children.iter().find(|child| child.outbound.value() == spi)?;
+    let Some(child) = state.children.iter().find(|child| child.outbound.value() == spi) else {
+        if let Some(Active::CreateChild(creating)) = &mut state.active {
+            creating.note_deleted(spi);
+        }
+        return None;
+    };
     let (id, inbound, phase) = (child.id, child.inbound, child.phase);
     state.retire(core, cx, id, LINGER);
     (phase != ChildPhase::Deleting).then_some(inbound.value())

@@ -51,6 +51,14 @@ pub(crate) fn begin(
     request: Option<RequestId>,
     spi: LeasedSpi,
 ) -> Result<(), Failure> {
+    let made_by_peer = state.children.iter().find(|child| child.id == old && child.role == Role::Responder);
+    let predecessor = made_by_peer.and_then(|child| child.predecessor);
+    if predecessor.is_some_and(|old| state.children.iter().any(|child| child.id == old && child.phase == ChildPhase::Replaced)) {
+        // The peer may not have our answer yet, and then it knows nothing of the SA: it will delete the one before when it has.
+        cx.shared.return_spi(spi);
+        core.try_later(cx, Task::RekeyChild { child: old, request });
+        return Ok(());
+    }
     let rekey = Rekey { old, requests: request.into_iter().collect(), theirs: None };
     let there = state.children.iter().any(|child| child.id == old && child.is_replaceable());
     match index(state, core, old).filter(|_| there) {
@@ -73,7 +81,13 @@ pub(crate) fn index(state: &Established, core: &Core, id: ChildSaId) -> Option<u
 pub(crate) fn replaced(state: &Established, payloads: &[Payload]) -> Result<Option<ChildSaId>, Fault> {
     let Some(notify) = notification(payloads, |kind| kind == NotifyType::REKEY_SA) else { return Ok(None) };
     let spi = notify.child_spi().ok_or_else(|| Fault::Syntax("REKEY_SA without a legal SPI".into()))?;
-    let child = state.children.iter().find(|child| child.outbound == spi).ok_or(Fault::NoSuchChild(spi))?;
+    let Some(child) = state.children.iter().find(|child| child.outbound == spi) else {
+        // It may be the one that we are waiting for.
+        return Err(match state.active {
+            Some(Active::CreateChild(_)) => Fault::Temporary("a Child SA is being created".into()),
+            _ => Fault::NoSuchChild(spi),
+        });
+    };
     match child.phase {
         ChildPhase::Installed => Ok(Some(child.id)),
         ChildPhase::Deleting => Err(Fault::Temporary("the Child SA is being deleted".into())),

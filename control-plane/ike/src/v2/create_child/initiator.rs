@@ -28,6 +28,8 @@ pub(crate) struct Creating {
     method: Option<KeyExchangeMethod>,
     /// INVALID_KE_PAYLOAD seen so far.
     detours: u8,
+    /// SPIs that the peer has deleted and we do not know: of its answer, perhaps, which is late.
+    deleted: Vec<u32>,
     stage: Stage,
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct Born {
     pub(crate) lowest: Vec<u8>,
 }
 
+/// Deleted SPIs that are remembered: a peer whose answer is late has little to delete.
+const MOST_DELETED: usize = 16;
 /// INVALID_KE_PAYLOAD that are followed before we give up.
 const MOST_DETOURS: u8 = 3;
 
@@ -58,6 +62,13 @@ impl Creating {
     /// Whether our Child SA is installed, and only the outcome of the peer's rekeying is missing.
     pub(crate) const fn is_installed(&self) -> bool {
         matches!(self.stage, Stage::Installed(_))
+    }
+
+    /// The peer has deleted an SA that is not known here.
+    pub(crate) fn note_deleted(&mut self, spi: u32) {
+        if self.deleted.len() < MOST_DELETED {
+            self.deleted.push(spi);
+        }
     }
 
     /// Whether an inbound SPI is taken that no SA of ours has.
@@ -88,7 +99,8 @@ pub(crate) fn begin(
     let offered = negotiate::offer_esp(proposals, wanted.spi.spi, key_exchange);
     let method = offered.proposals.iter().flat_map(|proposal| &proposal.transforms).find_map(|transform| transform.key_exchange());
     let nothing = offered.proposals.is_empty();
-    let creating = Creating { wanted, rekey, nonce: init::nonce(cx), method, detours: 0, stage: Stage::Requested(None) };
+    let creating =
+        Creating { wanted, rekey, nonce: init::nonce(cx), method, detours: 0, deleted: Vec::new(), stage: Stage::Requested(None) };
     if nothing {
         let failure = Failure::Local("no configured ESP proposal can be offered: the algorithms are not available".into());
         failed(state, core, cx, creating, failure, false);
@@ -260,6 +272,10 @@ fn install(
     responder_nonce: &[u8],
     shared: Option<&Secret>,
 ) {
+    if creating.deleted.contains(&accepted.outbound.value()) {
+        let failure = Failure::Local("the peer has deleted the Child SA already".into());
+        return failed(state, core, cx, creating, failure, false);
+    }
     let seed = Seed { nonces: [&creating.nonce, responder_nonce], shared };
     let rekey = creating.rekey.as_ref();
     let replaces = Replaces { child: rekey.map(|rekey| rekey.old), contested: rekey.is_some_and(|rekey| rekey.theirs.is_some()) };
