@@ -120,6 +120,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "ike_sas_established" => "IKE SAs whose peers are authenticated",
         "ike_sas_half_open" => "IKE SAs whose peers are not authenticated yet, and those refused in the last 30 s, now",
         "ike_sas_rekeyed" => "IKE SAs that others have taken the place of",
+        "initiators_blocked" => "IKE_SA_INIT requests not answered, as their address has too many half-open IKE SAs",
         "messages_dropped" => "IKE messages not sent, as the data plane took them too slowly",
         "messages_ignored" => "IKE messages without a use: duplicates, late, or for no SA (RFC 7296 section 2.1)",
         "messages_malformed" => "IKE messages that cannot be read",

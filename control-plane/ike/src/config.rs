@@ -19,6 +19,8 @@ pub struct Config {
     pub policies: Vec<Policy>,
     /// Half-open IKE SAs from which on a responder asks for a COOKIE (RFC 7296 section 2.6).
     pub cookie_threshold: usize,
+    /// Half-open IKE SAs of one address from which on it has to show a cookie, and of those that have, from which on no more are begun.
+    pub block_threshold: usize,
 }
 
 /// A pre-shared key and the identities it belongs to. Without owners it belongs to everybody; with only our own it serves any peer; one
@@ -131,10 +133,26 @@ pub struct Child {
     pub remote_selectors: Vec<TrafficSelector>,
     /// When to set it up.
     pub start_action: StartAction,
+    /// What becomes of it when the peer is dead.
+    pub dpd_action: DpdAction,
+    /// What becomes of it when the peer deletes it.
+    pub close_action: StartAction,
     /// Packets of replay window; 0 for none.
     pub replay_window: u32,
     /// How long an SA may live.
     pub lifetime: ChildLifetime,
+}
+
+/// What becomes of a Child SA whose peer does not answer any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DpdAction {
+    /// Nothing beyond what its start action says.
+    #[default]
+    Clear,
+    /// It is set up again with the first packet that matches.
+    Trap,
+    /// It is set up again at once.
+    Restart,
 }
 
 /// When to set a Child SA up.

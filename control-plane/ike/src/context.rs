@@ -1,6 +1,6 @@
 //! What every step of every IKE SA may use: the time, randomness, and what the endpoint's IKE SAs have in common.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -41,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) orphans: Orphans,
     /// Who is connected.
     pub(crate) peers: Peers,
+    /// Child SAs that have ended by nobody's wish on this side, and how.
+    pub(crate) ended: Vec<(PolicyId, End)>,
+    /// Policies whose packets may begin a negotiation though the start action of their children is none.
+    pub(crate) trapped: BTreeSet<PolicyId>,
     /// Whose Child SA is it?
     pub(crate) children: BTreeMap<ChildSaId, IkeSaId>,
     /// Whose job is it?
@@ -53,6 +57,21 @@ pub(crate) struct Shared {
     last_ike_sa: u64,
     last_job: u64,
     last_child: u32,
+}
+
+/// How a Child SA has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The peer does not answer any more.
+    Dead,
+    /// The peer has deleted it.
+    ByPeer,
+    /// The peer has begun anew without it (INITIAL_CONTACT).
+    Forgotten,
+    /// Its hard limit is reached.
+    Expired,
+    /// Its IKE SA could not go on.
+    Failed,
 }
 
 /// A data plane.
@@ -110,6 +129,8 @@ impl Shared {
             heard: BTreeMap::new(),
             orphans: Orphans::default(),
             peers: Peers::default(),
+            ended: Vec::new(),
+            trapped: BTreeSet::new(),
             children: BTreeMap::new(),
             jobs: BTreeMap::new(),
             stats: BTreeMap::new(),

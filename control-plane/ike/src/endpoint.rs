@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use ike_wire::ExchangeType;
 use ipsec_types::{IkeSpi, Instant, PolicyId};
@@ -18,6 +18,7 @@ use crate::v2::init::InitKey;
 
 mod commands;
 mod dataplane;
+mod desired;
 mod inbound;
 mod initiate;
 mod recovery;
@@ -33,6 +34,8 @@ pub struct Endpoint {
     by_init: BTreeMap<InitKey, IkeSaId>,
     /// Those of peers that have not proved who they are, the refused included for as long as they are remembered.
     half_open: usize,
+    /// Those of them that may still be authenticated, by the peer's address: without a cookie, and with one.
+    half_open_of: BTreeMap<IpAddr, [usize; 2]>,
     /// When each IKE SA needs the clock, in order: with thousands of them, nobody may look at all to find the next.
     deadlines: BTreeSet<(Instant, IkeSaId)>,
     detached_since: Option<Instant>,
@@ -51,6 +54,7 @@ impl Endpoint {
             by_spi: BTreeMap::new(),
             by_init: BTreeMap::new(),
             half_open: 0,
+            half_open_of: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             detached_since: None,
             last_boot: None,
@@ -61,6 +65,7 @@ impl Endpoint {
 
     /// Takes in what happened; what is to be done about it comes out of [`Self::poll_output`].
     pub fn handle(&mut self, now: Instant, input: Input, random: &mut dyn Random) {
+        self.shared.wants.seed(random);
         match input {
             Input::Datagram(datagram) => self.on_datagram(now, random, datagram),
             Input::Timeout => self.on_timeout(now, random),
@@ -78,6 +83,7 @@ impl Endpoint {
             Input::Dataplane(news) => self.on_dataplane(now, random, news),
         }
         self.recover(now, random);
+        self.reconcile(now);
         self.start_wanted(now, random);
     }
 
@@ -150,9 +156,11 @@ impl Endpoint {
     fn with(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
         let Some(sa) = self.take(id) else { return };
         let was_unproven = sa.state.is_unproven();
+        self.count_half_open(&sa, false);
         let mut cx = Context { now, random, shared: &mut self.shared };
         let sa = step(sa, &mut cx);
         self.half_open = self.half_open.saturating_sub(usize::from(was_unproven)) + usize::from(sa.state.is_unproven());
+        self.count_half_open(&sa, true);
         if sa.state.is_closed() {
             if let Some(spi) = sa.core.own_spi() {
                 self.by_spi.remove(&spi);
@@ -161,11 +169,23 @@ impl Endpoint {
                 self.by_init.remove(key);
             }
             self.shared.jobs.retain(|_, owner| *owner != id);
-            self.restart(&sa, now);
         } else {
             self.put(sa);
         }
         self.succeed(now, random);
+    }
+
+    /// Counts a half-open IKE SA under its peer's address, or counts it no more.
+    fn count_half_open(&mut self, sa: &IkeSa, there: bool) {
+        let Some(key) = sa.core.init_key.as_ref().filter(|_| sa.state.is_half_open()) else { return };
+        let address = key.remote.ip();
+        let counts = self.half_open_of.entry(address).or_default();
+        let [without, with] = counts;
+        let count = if sa.core.cookie { with } else { without };
+        *count = if there { *count + 1 } else { count.saturating_sub(1) };
+        if *counts == [0, 0] {
+            self.half_open_of.remove(&address);
+        }
     }
 
     /// Files an IKE SA.

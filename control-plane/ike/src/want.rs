@@ -10,6 +10,7 @@ use ipsec_types::{Instant, PolicyId};
 
 use crate::error::Failure;
 use crate::io::RequestId;
+use crate::provider::Random;
 
 /// Who waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,11 @@ enum Phase {
 
 /// All of them, by policy.
 #[derive(Debug, Default)]
-pub(crate) struct Wants(BTreeMap<PolicyId, Want>);
+pub(crate) struct Wants {
+    all: BTreeMap<PolicyId, Want>,
+    /// State of a generator that only has to differ from gateway to gateway: what makes rests uneven. 0 for even ones.
+    jitter: u64,
+}
 
 /// How one of them stands.
 #[derive(Debug)]
@@ -83,7 +88,7 @@ const LONGEST_REST: Duration = Duration::from_secs(64);
 impl Wants {
     /// Somebody wants the Child SA of `policy`. Operators do not have to wait for the end of a rest.
     pub(crate) fn add(&mut self, now: Instant, policy: PolicyId, waiter: Waiter) -> Admission {
-        let want = self.0.entry(policy).or_insert_with(|| Want { waiters: Vec::new(), failures: 0, phase: Phase::Idle, last: None });
+        let want = self.all.entry(policy).or_insert_with(|| Want { waiters: Vec::new(), failures: 0, phase: Phase::Idle, last: None });
         match (want.phase, waiter) {
             (Phase::Resting(until), Waiter::Acquire(_)) if until > now => return Admission::Refused(until.since(now)),
             (Phase::Resting(until), _) if until <= now => want.phase = Phase::Idle,
@@ -104,34 +109,37 @@ impl Wants {
 
     /// Policies whose negotiation is to be begun.
     pub(crate) fn ready(&self) -> Vec<PolicyId> {
-        self.0.iter().filter(|(_, want)| want.phase == Phase::Ready).map(|(policy, _)| *policy).collect()
+        self.all.iter().filter(|(_, want)| want.phase == Phase::Ready).map(|(policy, _)| *policy).collect()
     }
 
     /// The negotiation of `policy` has begun.
     pub(crate) fn begun(&mut self, policy: PolicyId) {
-        if let Some(want) = self.0.get_mut(&policy) {
+        if let Some(want) = self.all.get_mut(&policy) {
             want.phase = Phase::Running;
         }
     }
 
     /// The negotiation of `policy` is to begin anew, without a rest.
     pub(crate) fn again(&mut self, policy: PolicyId) {
-        if let Some(want) = self.0.get_mut(&policy).filter(|want| want.phase == Phase::Running) {
+        if let Some(want) = self.all.get_mut(&policy).filter(|want| want.phase == Phase::Running) {
             want.phase = Phase::Ready;
         }
     }
 
     /// Done; gives back who waited.
     pub(crate) fn succeeded(&mut self, policy: PolicyId) -> Vec<Waiter> {
-        self.0.remove(&policy).map(|want| want.waiters).unwrap_or_default()
+        self.all.remove(&policy).map(|want| want.waiters).unwrap_or_default()
     }
 
     /// Failed; gives back who waited, and for how long not to ask again. The configuration goes on waiting.
     pub(crate) fn failed(&mut self, now: Instant, policy: PolicyId, failure: &Failure) -> (Vec<Waiter>, Duration) {
-        let Some(want) = self.0.get_mut(&policy) else { return (Vec::new(), FIRST_REST) };
+        let early = self.next_jitter();
+        let Some(want) = self.all.get_mut(&policy) else { return (Vec::new(), FIRST_REST) };
         let rest = FIRST_REST.saturating_mul(1 << want.failures.min(6)).min(LONGEST_REST);
+        // Gateways that lost the same peer at the same time shall not come back at the same time.
+        let shortened = rest - rest * early / 400;
         want.failures = want.failures.saturating_add(1);
-        want.phase = Phase::Resting(now + rest);
+        want.phase = Phase::Resting(now + shortened);
         want.last = Some(failure.clone());
         let stays = |waiter: &Waiter| match waiter {
             Waiter::Start => true,
@@ -145,7 +153,7 @@ impl Wants {
 
     /// What is being negotiated, and what has failed and not come about since.
     pub(crate) fn list(&self, now: Instant) -> impl Iterator<Item = Wanted<'_>> {
-        let shown = self.0.iter().filter(|(_, want)| want.phase != Phase::Idle || want.last.is_some());
+        let shown = self.all.iter().filter(|(_, want)| want.phase != Phase::Idle || want.last.is_some());
         shown.map(move |(policy, want)| Wanted {
             policy: *policy,
             negotiating: matches!(want.phase, Phase::Ready | Phase::Running),
@@ -156,14 +164,46 @@ impl Wants {
         })
     }
 
+    /// Wants the Child SA of `policy` for the configuration, but not before `at`: it may come by itself.
+    pub(crate) fn add_later(&mut self, now: Instant, policy: PolicyId, at: Instant) {
+        let before = self.all.get(&policy).map(|want| want.phase);
+        self.add(now, policy, Waiter::Start);
+        if let Some(want) = self.all.get_mut(&policy).filter(|want| want.phase == Phase::Ready && before != Some(Phase::Ready)) {
+            want.phase = Phase::Resting(at);
+        }
+    }
+
+    /// Whether nobody but the configuration waits for the Child SA of `policy`.
+    pub(crate) fn is_only_configured(&self, policy: PolicyId) -> bool {
+        self.all.get(&policy).is_some_and(|want| want.waiters.iter().all(|waiter| matches!(waiter, Waiter::Start | Waiter::Heir)))
+    }
+
+    /// Makes rests uneven.
+    pub(crate) fn seed(&mut self, random: &mut dyn Random) {
+        if self.jitter == 0 {
+            let mut octets = [0; 8];
+            random.fill(&mut octets);
+            self.jitter = u64::from_ne_bytes(octets) | 1;
+        }
+    }
+
+    /// 0 to 99.
+    fn next_jitter(&mut self) -> u32 {
+        // Xorshift; it stays at zero.
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        u32::try_from(self.jitter % 100).unwrap_or(0)
+    }
+
     /// Whether a negotiation of `policy` runs or is about to.
     pub(crate) fn is_active(&self, policy: PolicyId) -> bool {
-        self.0.get(&policy).is_some_and(|want| matches!(want.phase, Phase::Ready | Phase::Running))
+        self.all.get(&policy).is_some_and(|want| matches!(want.phase, Phase::Ready | Phase::Running))
     }
 
     /// The rest of some has ended.
     pub(crate) fn wake(&mut self, now: Instant) {
-        for want in self.0.values_mut() {
+        for want in self.all.values_mut() {
             if matches!(want.phase, Phase::Resting(until) if until <= now) {
                 want.phase = if want.waiters.is_empty() { Phase::Idle } else { Phase::Ready };
             }
@@ -172,7 +212,7 @@ impl Wants {
 
     /// When the next rest ends that somebody waits for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let ends = self.0.values().filter(|want| !want.waiters.is_empty()).filter_map(|want| match want.phase {
+        let ends = self.all.values().filter(|want| !want.waiters.is_empty()).filter_map(|want| match want.phase {
             Phase::Resting(until) => Some(until),
             _ => None,
         });
@@ -181,7 +221,7 @@ impl Wants {
 
     /// The clock stood still for `pause`.
     pub(crate) fn shift(&mut self, pause: Duration) {
-        for want in self.0.values_mut() {
+        for want in self.all.values_mut() {
             if let Phase::Resting(until) = &mut want.phase {
                 *until = *until + pause;
             }
@@ -190,7 +230,7 @@ impl Wants {
 
     /// Everybody leaves: the policies mean something else from now on.
     pub(crate) fn clear(&mut self) -> Vec<Waiter> {
-        core::mem::take(&mut self.0).into_values().flat_map(|want| want.waiters).collect()
+        core::mem::take(&mut self.all).into_values().flat_map(|want| want.waiters).collect()
     }
 }
 

@@ -301,6 +301,39 @@ fn a_cookie_serves_only_its_owner() {
     }
 }
 
+/// One address must not have all the state there is; and nobody takes its place from it by sending in its name.
+#[test]
+fn one_address_has_few_half_open_ike_sas() {
+    let mut b = config(B);
+    b.connections[0].remote_addrs.clear();
+    b.block_threshold = 3;
+    let mut pair = Pair::new(6, config(A), b);
+    pair.deaf = Some(A);
+    for spi in 1..=100 {
+        pair.input(B, from_outside(B, init_request(spi, offer(vec![9; 32]))));
+    }
+    assert_eq!((pair.stat(B, "ike_sas_half_open"), pair.stat(B, "cookies_sent")), (3, 97));
+    // Who receives at the address goes on with cookies, but not for ever.
+    for spi in 101..=110 {
+        pair.input(B, from_outside(B, init_request(spi, offer(vec![9; 32]))));
+        let last = pair.sent.last().unwrap().datagram.payload.clone();
+        let Payload::Notify(cookie) = Message::parse(&last).unwrap().payloads.remove(0) else { panic!() };
+        let mut payloads = offer(vec![9; 32]);
+        payloads.insert(0, Payload::Notify(cookie));
+        pair.input(B, from_outside(B, init_request(spi, payloads)));
+    }
+    assert_eq!((pair.stat(B, "ike_sas_half_open"), pair.stat(B, "initiators_blocked")), (6, 7));
+    // Other addresses are as free as before.
+    let remote = "192.0.2.99:500".parse().unwrap();
+    let payload = init_request(200, offer(vec![9; 32]));
+    pair.input(B, Input::Datagram(Datagram { local: SocketAddr::new(B.address(), 500), remote, payload }));
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 7);
+    pair.run(31 * SECOND);
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 0);
+    pair.input(B, from_outside(B, init_request(300, offer(vec![9; 32]))));
+    assert_eq!(pair.stat(B, "ike_sas_half_open"), 1, "everything is forgotten");
+}
+
 #[test]
 fn unusable_requests_are_answered_as_the_rfc_says() {
     let mut pair = Pair::default(4);

@@ -5,7 +5,7 @@ mod pair;
 
 use std::time::Duration;
 
-use ike::config::StartAction;
+use ike::config::{DpdAction, StartAction};
 use ike::error::Failure;
 use ike::io::{Answer, Command, Dataplane, Event, IkeSaId, Input, Target};
 use pair::Side::{A, B};
@@ -279,9 +279,13 @@ fn a_silent_peer_is_called_again_with_growing_rests() {
     let mut pair = Pair::new(29, a, config(B));
     pair.deaf = Some(B);
     pair.run(40 * SECOND);
-    // Each attempt waits 4 s; rests of 1, 2, 4, 8 s follow.
-    let starts: Vec<u64> = pair.sent.iter().map(|sent| sent.at.as_nanos() / 1_000_000_000 - 1).collect();
-    assert_eq!(starts, [0, 5, 11, 19, 31]);
+    // Each attempt waits 4 s; rests of 1, 2, 4, 8 s follow, each up to a quarter shorter.
+    let starts: Vec<u64> = pair.sent.iter().map(|sent| sent.at.as_nanos() / 1_000_000).collect();
+    let rests: Vec<u64> = starts.windows(2).map(|pair| pair[1] - pair[0] - 4000).collect();
+    let longest = [1000, 2000, 4000, 8000];
+    assert_eq!(rests.len(), longest.len(), "{rests:?}");
+    assert!(rests.iter().zip(longest).all(|(rest, longest)| (longest * 3 / 4..=longest).contains(rest)), "{rests:?}");
+    assert!(rests.iter().zip(longest).any(|(rest, longest)| *rest != longest), "no jitter: {rests:?}");
     pair.deaf = None;
     pair.run(30 * SECOND);
     assert_eq!(pair.assert_mirrored(), 1, "the configuration does not give up");
@@ -409,4 +413,105 @@ fn a_hard_limit_deletes_the_child_sa_on_both_sides() {
     pair.run(SECOND);
     assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
     assert_eq!(pair.established(A), 1);
+}
+
+/// One side's child, with what becomes of it.
+fn acting(side: Side, start: StartAction, dpd: DpdAction, close: StartAction) -> ike::config::Config {
+    let mut config = config(side);
+    config.connections[0].dpd_delay = Some(10 * SECOND);
+    config.connections[0].retransmission.tries = 1;
+    let child = &mut config.connections[0].children[0];
+    (child.start_action, child.dpd_action, child.close_action) = (start, dpd, close);
+    config
+}
+
+/// RFC 7296 section 2.4 lets each side decide; these are swanctl's words for it.
+#[test]
+fn what_becomes_of_a_child_whose_peer_is_dead() {
+    for (start, dpd, comes_back, with_a_packet) in [
+        (StartAction::None, DpdAction::Clear, false, false),
+        (StartAction::None, DpdAction::Trap, false, true),
+        (StartAction::None, DpdAction::Restart, true, true),
+        (StartAction::Trap, DpdAction::Clear, false, true),
+        (StartAction::Start, DpdAction::Clear, true, true),
+    ] {
+        let mut pair = Pair::new(62, acting(A, start, dpd, StartAction::None), config(B));
+        let request = pair.initiate(A);
+        pair.run(SECOND);
+        assert!(matches!(pair.answer(A, request), Some(Ok(_))));
+        pair.deaf = Some(B);
+        pair.run(60 * SECOND);
+        assert_eq!(pair.established(A), 0, "{start:?} {dpd:?}");
+        pair.deaf = None;
+        pair.run(70 * SECOND);
+        assert_eq!(pair.established(A) == 1, comes_back, "{start:?} {dpd:?}");
+        pair.acquire(A, 9);
+        pair.run(2 * SECOND);
+        assert_eq!(pair.established(A) == 1, with_a_packet, "{start:?} {dpd:?}");
+    }
+}
+
+#[test]
+fn what_becomes_of_a_child_that_the_peer_deletes() {
+    for target in [Target::Child("net".into()), Target::Connection("lab".into())] {
+        for (start, close, comes_back, with_a_packet) in [
+            (StartAction::None, StartAction::None, false, false),
+            (StartAction::None, StartAction::Trap, false, true),
+            (StartAction::None, StartAction::Start, true, true),
+            (StartAction::Start, StartAction::None, false, true),
+            (StartAction::Start, StartAction::Start, true, true),
+        ] {
+            let mut pair = Pair::new(63, acting(A, start, DpdAction::Clear, close), config(B));
+            pair.initiate(A);
+            pair.run(SECOND);
+            pair.terminate(B, target.clone());
+            pair.run(SECOND);
+            assert_eq!(pair.installed(A) == 1, comes_back, "{target:?} {start:?} {close:?}");
+            pair.acquire(A, 9);
+            pair.run(2 * SECOND);
+            assert_eq!(pair.installed(A) == 1, with_a_packet, "{target:?} {start:?} {close:?}");
+        }
+    }
+}
+
+/// The operator's word counts until something else asks for the Child SA.
+#[test]
+fn what_the_operator_deletes_stays_away() {
+    let mut pair = Pair::new(64, acting(A, StartAction::Start, DpdAction::Restart, StartAction::Start), config(B));
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    pair.terminate(A, Target::Connection("lab".into()));
+    pair.run(300 * SECOND);
+    assert_eq!(pair.established(A), 0);
+}
+
+/// A peer that begins anew with one child still gets the others, which are wanted at once.
+#[test]
+fn what_a_peer_has_forgotten_is_wanted_again_if_it_does_not_bring_it() {
+    let two = |side: Side| {
+        let mut config = config(side);
+        let mut other = self::config(side).connections.remove(0).children.remove(0);
+        other.name = "other".into();
+        other.policy = ipsec_types::PolicyId(2);
+        let net = |side| if side == A { "10.11.0.0/16" } else { "10.12.0.0/16" };
+        other.local_selectors = vec![net(side).parse().unwrap()];
+        other.remote_selectors = vec![net(side.other()).parse().unwrap()];
+        if side == B {
+            other.start_action = StartAction::Start;
+        }
+        config.connections[0].children.push(other);
+        config
+    };
+    let mut pair = Pair::new(65, two(A), two(B));
+    pair.acquire(A, 1);
+    pair.run(2 * SECOND);
+    assert_eq!(pair.assert_mirrored(), 2);
+    // Nothing is left on A, as after a power cut.
+    pair.kill_control(A);
+    pair.gateway(A).data_plane.installed.clear();
+    pair.start_control(A, two(A), 2);
+    pair.acquire(A, 2);
+    pair.run(10 * SECOND);
+    assert_eq!(pair.assert_mirrored(), 2);
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1));
 }

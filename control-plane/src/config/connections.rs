@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ike::config::{Child, Connection, Psk, Retransmission, StartAction, Unique};
+use ike::config::{Child, Connection, DpdAction, Psk, Retransmission, StartAction, Unique};
 use ipsec_types::{
     EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction, PolicyId,
     PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
@@ -140,12 +140,22 @@ pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], se
 
 fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote: bool) -> Option<Child> {
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
+    const DPD_ACTIONS: &[(&str, DpdAction)] = &[("clear", DpdAction::Clear), ("trap", DpdAction::Trap), ("restart", DpdAction::Restart)];
     let (local_selectors, remote_selectors) = selector_pair(&mut section);
     let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP, other_than_aead);
-    let start = section.choice("start_action", ACTIONS);
-    if let Some(start) = start.as_ref().filter(|start| any_remote && start.value != StartAction::None) {
-        section.fault_at(start, "the connection has no remote_addrs to call", "write remote_addrs, or start_action = \"none\"");
+    let mut action = |key| {
+        let found = section.choice(key, ACTIONS);
+        if let Some(found) = found.as_ref().filter(|found| any_remote && found.value != StartAction::None) {
+            section.fault_at(found, "the connection has no remote_addrs to call", format!("write remote_addrs, or {key} = \"none\""));
+        }
+        found.map_or(StartAction::None, |found| found.value)
+    };
+    let (start_action, close_action) = (action("start_action"), action("close_action"));
+    let dpd_action = section.choice("dpd_action", DPD_ACTIONS);
+    if let Some(found) = dpd_action.as_ref().filter(|found| any_remote && found.value != DpdAction::Clear) {
+        section.fault_at(found, "the connection has no remote_addrs to call", "write remote_addrs, or dpd_action = \"clear\"");
     }
+    let dpd_action = dpd_action.map(|found| found.value).unwrap_or_default();
     let replay_window = section.integer("replay_window", 0..=MAX_REPLAY_WINDOW).map_or(1024, |found| found.value);
     let lifetime = lifetimes::child(&mut section);
     if let Some(mode) = section.text("mode", "\"tunnel\"").filter(|mode| mode.value != "tunnel") {
@@ -154,8 +164,19 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
     let priority = priority(&mut section);
     let policy = spd.enter(&section, priority);
     section.finish();
-    let start_action = start.map_or(StartAction::None, |start| start.value);
-    Some(Child { name, policy, priority: 0, proposals, local_selectors, remote_selectors, start_action, replay_window, lifetime })
+    Some(Child {
+        name,
+        policy,
+        priority: 0,
+        proposals,
+        local_selectors,
+        remote_selectors,
+        start_action,
+        dpd_action,
+        close_action,
+        replay_window,
+        lifetime,
+    })
 }
 
 /// The widest window the data plane takes, in packets.

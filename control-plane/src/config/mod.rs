@@ -91,7 +91,7 @@ fn parse<'t>(text: &'t str, report: &Report<'_>) -> DeTable<'t> {
 fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loaded, Vec<Diagnostic>) {
     let mut root = Section::root(table, report);
     let secrets_file = root.text("secrets", "\"secrets.toml\"");
-    let (control_socket, cookie_threshold) = control(&mut root);
+    let (control_socket, [cookie_threshold, block_threshold]) = control(&mut root);
     let data_socket = dataplane(&mut root);
 
     let mut spd = Spd::default();
@@ -114,20 +114,23 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     }
     let mut connections: Vec<_> = connections.into_iter().map(|(connection, _)| connection).collect();
     spd.assign_priorities(&mut connections, &mut policies);
-    let ike = Config { connections, psks, policies, cookie_threshold };
+    let ike = Config { connections, psks, policies, cookie_threshold, block_threshold };
     (Loaded { file: file.to_path_buf(), control_socket, data_socket, ike }, faults)
 }
 
-fn control(root: &mut Section<'_>) -> (PathBuf, usize) {
+/// The socket, and the thresholds of half-open IKE SAs: for a cookie, and for one address.
+fn control(root: &mut Section<'_>) -> (PathBuf, [usize; 2]) {
     const DEFAULT_SOCKET: &str = "/run/culvert/control.sock";
-    /// strongSwan's default.
-    const DEFAULT_COOKIE_THRESHOLD: usize = 30;
+    /// strongSwan's.
+    const DEFAULT_THRESHOLDS: [usize; 2] = [30, 5];
 
-    let Some(mut section) = root.section("control") else { return (DEFAULT_SOCKET.into(), DEFAULT_COOKIE_THRESHOLD) };
+    let Some(mut section) = root.section("control") else { return (DEFAULT_SOCKET.into(), DEFAULT_THRESHOLDS) };
     let socket = section.text("socket", "\"/run/culvert/control.sock\"").map_or(DEFAULT_SOCKET, |found| found.value).into();
-    let threshold = section.integer("cookie_threshold", 0..=1_000_000);
+    let thresholds = [section.integer("cookie_threshold", 0..=1_000_000), section.integer("block_threshold", 1..=1_000_000)];
     section.finish();
-    (socket, threshold.and_then(|found| usize::try_from(found.value).ok()).unwrap_or(DEFAULT_COOKIE_THRESHOLD))
+    let [cookie, block] = thresholds.map(|found| found.and_then(|found| usize::try_from(found.value).ok()));
+    let [default_cookie, default_block] = DEFAULT_THRESHOLDS;
+    (socket, [cookie.unwrap_or(default_cookie), block.unwrap_or(default_block)])
 }
 
 fn dataplane(root: &mut Section<'_>) -> PathBuf {

@@ -425,6 +425,7 @@ fn the_example_files_load() {
     let loaded = load_in(&folder(&all, secrets)).unwrap();
     assert_eq!(loaded.ike.connections[0].retransmission, shown.ike.connections[0].retransmission);
     assert_eq!(loaded.ike.cookie_threshold, shown.ike.cookie_threshold);
+    assert_eq!(loaded.ike.block_threshold, shown.ike.block_threshold);
     assert_eq!((loaded.control_socket, loaded.data_socket), (shown.control_socket, shown.data_socket));
 }
 

@@ -33,6 +33,7 @@ impl Endpoint {
             self.shared.disappoint(waiter, Duration::ZERO, &failure);
         }
         self.shared.config = Arc::from(config);
+        self.shared.trapped.clear();
         if self.shared.attachment.is_some() {
             self.shared.output(Output::SetPolicies(self.shared.config.spd()));
             self.want_starts(now);

@@ -8,7 +8,7 @@ use ipsec_types::{ChildSaId, Flow};
 use super::*;
 use crate::child::ChildPhase;
 use crate::config::StartAction;
-use crate::context::Attachment;
+use crate::context::{Attachment, End};
 use crate::io::{Dataplane, Event, InstalledChildSa};
 use crate::v2::State;
 use crate::v2::common::Task;
@@ -59,12 +59,7 @@ impl Endpoint {
             sa.core.tasks.push_back(Task::DeleteChild { child, request: None });
             sa.go_on(cx)
         });
-        for policy in policies {
-            let found = ConnectionRef::of_policy(&self.shared.config, policy);
-            if found.is_some_and(|(connection, index)| connection.child(index).is_some_and(|c| c.start_action == StartAction::Start)) {
-                self.shared.wants.add(now, policy, Waiter::Start);
-            }
-        }
+        self.shared.ended.extend(policies.into_iter().map(|policy| (policy, End::Expired)));
     }
 
     fn for_child(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
@@ -154,7 +149,8 @@ impl Endpoint {
             return;
         }
         drop(installed);
-        if connection.child_of(policy).is_none_or(|child| child.start_action == StartAction::None) {
+        let trapped = self.shared.trapped.contains(&policy);
+        if connection.child_of(policy).is_none_or(|child| child.start_action == StartAction::None && !trapped) {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         }
         self.shared.event(Event::Acquire { connection: connection.name.clone(), child, flow });

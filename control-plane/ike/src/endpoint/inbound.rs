@@ -1,5 +1,7 @@
 //! Messages from the network: which IKE SA, or a new one (RFC 7296 sections 2.1, 2.4 to 2.6).
 
+use alloc::sync::Arc;
+
 use ike_wire::{Flags, Header, Message, Notify, NotifyType, ParseError, Payload, Version, rules, unsupported_critical};
 
 use super::*;
@@ -64,13 +66,19 @@ impl Endpoint {
         if self.closing || self.shared.attachment.is_none() || self.half_open >= MOST_HALF_OPEN {
             return self.shared.count("messages_ignored");
         }
-        let half_open = self.half_open;
+        let config = Arc::clone(&self.shared.config);
+        let [without_cookie, with_cookie] = self.half_open_of.get(&incoming.datagram.remote.ip()).copied().unwrap_or_default();
+        // Others can send in the name of an address: what it has to show for itself then is a cookie.
+        let must_show = self.half_open >= config.cookie_threshold || without_cookie >= config.block_threshold;
         let mut cx = Context { now, random, shared: &mut self.shared };
-        if !passes_cookie(&mut cx, half_open, &incoming) {
+        if must_show && !shows_cookie(&mut cx, &incoming) {
             return;
         }
+        if must_show && with_cookie >= config.block_threshold {
+            return cx.shared.count("initiators_blocked");
+        }
         match admit(&mut cx, &incoming) {
-            Ok((connection, admitted)) => self.begin_responder(now, random, key, connection, admitted, &incoming),
+            Ok((connection, admitted)) => self.begin_responder(now, random, key, connection, (admitted, must_show), &incoming),
             Err((connection, fault)) => refuse(&mut cx, connection.as_ref(), fault, &incoming),
         }
     }
@@ -81,7 +89,7 @@ impl Endpoint {
         random: &mut dyn Random,
         key: InitKey,
         connection: ConnectionRef,
-        admitted: init::Admitted,
+        (admitted, cookie): (init::Admitted, bool),
         incoming: &Incoming,
     ) {
         let Some(initiator_spi) = incoming.header().initiator() else { return };
@@ -93,11 +101,14 @@ impl Endpoint {
         let mut core = Core::new(id, Role::Responder, connection, initiator_spi, (local, remote), now);
         core.responder_spi = Some(responder_spi);
         core.init_key = Some(key.clone());
+        core.cookie = cookie;
         let state = init::respond(&mut core, &mut cx, admitted, incoming);
         self.by_spi.insert(responder_spi, id);
         self.by_init.insert(key, id);
         self.half_open += 1;
-        self.put(IkeSa { core, state });
+        let sa = IkeSa { core, state };
+        self.count_half_open(&sa, true);
+        self.put(sa);
     }
 
     pub(super) fn next_ike_sa(&mut self) -> IkeSaId {
@@ -114,7 +125,7 @@ fn admit(cx: &mut Context<'_>, incoming: &Incoming) -> Result<(ConnectionRef, in
     if let Err(violation) = rules::check(&incoming.header(), payloads) {
         return Err((None, Fault::Syntax(violation.to_string())));
     }
-    let config: alloc::sync::Arc<Config> = alloc::sync::Arc::clone(&cx.shared.config);
+    let config: Arc<Config> = Arc::clone(&cx.shared.config);
     let mut first = None;
     for connection in ConnectionRef::between(&config, incoming.datagram.local.ip(), incoming.datagram.remote.ip()) {
         match init::admit(cx, &connection.proposals, incoming) {
@@ -128,12 +139,8 @@ fn admit(cx: &mut Context<'_>, incoming: &Incoming) -> Result<(ConnectionRef, in
 }
 
 /// Section 2.6: with many half-open IKE SAs, an initiator must show that it receives at its address before any state is kept.
-fn passes_cookie(cx: &mut Context<'_>, half_open: usize, incoming: &Incoming) -> bool {
-    let threshold = cx.shared.config.cookie_threshold;
+fn shows_cookie(cx: &mut Context<'_>, incoming: &Incoming) -> bool {
     let Some((_, _, nonce)) = init::offer(&incoming.message.payloads) else { return false };
-    if half_open < threshold {
-        return true;
-    }
     let header = incoming.header();
     let claim = Claim { nonce: nonce.octets(), address: incoming.datagram.remote.ip(), initiator_spi: header.initiator_spi };
     let sent = init::notification(&incoming.message.payloads, |kind| kind == NotifyType::COOKIE);

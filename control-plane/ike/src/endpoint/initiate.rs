@@ -1,15 +1,11 @@
 //! Beginning negotiations: what is wanted, and which IKE SA can give it.
 
-use alloc::sync::Arc;
-
 use super::*;
-use crate::config::StartAction;
 use crate::error::Failure;
 use crate::v2::common::{Core, Task};
 use crate::v2::init::{self, WantedChild};
 use crate::v2::keys::Role;
 use crate::v2::nat::IKE_PORT;
-use crate::want::Waiter;
 
 impl Endpoint {
     /// Begins what is wanted and not yet under way.
@@ -18,6 +14,11 @@ impl Endpoint {
             return;
         }
         for policy in self.shared.wants.ready() {
+            if self.shared.wants.is_only_configured(policy) && self.has_child(policy) {
+                // It has come by itself.
+                self.shared.wants.succeeded(policy);
+                continue;
+            }
             self.begin(now, random, policy);
         }
     }
@@ -84,33 +85,10 @@ impl Endpoint {
             return Err(Failure::Local("the peer's address is not configured".into()));
         };
         // Both of one family.
-        let local_for = |remote: &core::net::IpAddr| ours.iter().copied().find(|local| local.is_ipv4() == remote.is_ipv4());
+        let local_for = |remote: &IpAddr| ours.iter().copied().find(|local| local.is_ipv4() == remote.is_ipv4());
         let pair = remotes.iter().find_map(|remote| Some((local_for(remote)?, *remote)));
         let (local, remote) = pair.ok_or_else(|| Failure::Local(alloc::format!("no local address to call {first} from")))?;
         Ok((SocketAddr::new(local, IKE_PORT), SocketAddr::new(remote, IKE_PORT)))
-    }
-
-    /// Wants every Child SA that the configuration wants at once, where it is not there already.
-    pub(super) fn want_starts(&mut self, now: Instant) {
-        let config = Arc::clone(&self.shared.config);
-        for child in config.connections.iter().flat_map(|connection| &connection.children) {
-            if child.start_action == StartAction::Start && !self.has_child(child.policy) {
-                self.shared.wants.add(now, child.policy, Waiter::Start);
-            }
-        }
-    }
-
-    /// An IKE SA has ended by failure: what the configuration wants at once is wanted again.
-    pub(super) fn restart(&mut self, sa: &IkeSa, now: Instant) {
-        if !sa.core.failed {
-            return;
-        }
-        for child in &sa.core.connection.children {
-            let current = ConnectionRef::of_policy(&self.shared.config, child.policy).is_some_and(|(c, _)| c.is(&sa.core.connection));
-            if current && child.start_action == StartAction::Start && !self.has_child(child.policy) {
-                self.shared.wants.add(now, child.policy, Waiter::Start);
-            }
-        }
     }
 
     /// Whether an IKE SA has a Child SA of the policy.

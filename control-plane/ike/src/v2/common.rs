@@ -9,7 +9,7 @@ use core::time::Duration;
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Version};
 use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
 
-use crate::context::{Context, LeasedSpi};
+use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Silence};
 use crate::error::Failure;
 use crate::io::{IkeSaId, RequestId};
@@ -51,10 +51,12 @@ pub(crate) struct Core {
     pub(crate) terminating: Vec<RequestId>,
     /// The IKE_SA_INIT request a responder answered, to know it again.
     pub(crate) init_request: Vec<u8>,
+    /// The peer has shown, as an initiator, that it receives at its address.
+    pub(crate) cookie: bool,
     /// Where the endpoint files it, as a responder.
     pub(crate) init_key: Option<InitKey>,
-    /// It did not end by anybody's wish.
-    pub(crate) failed: bool,
+    /// How its Child SAs end with it, where this side does not wish it.
+    pub(crate) end: Option<End>,
     /// What did not come about lately.
     pub(crate) hurdles: Hurdles,
     /// Operations for which the time has not come.
@@ -112,8 +114,9 @@ impl Core {
             wanted: Vec::new(),
             terminating: Vec::new(),
             init_request: Vec::new(),
+            cookie: false,
             init_key: None,
-            failed: false,
+            end: None,
             hurdles: Hurdles::default(),
             later: Vec::new(),
         }

@@ -9,7 +9,7 @@ use ike_wire::rules::Form;
 use ipsec_types::ChildSaId;
 
 use crate::child::{Child, ChildPhase};
-use crate::context::{Context, LeasedSpi};
+use crate::context::{Context, End, LeasedSpi};
 use crate::error::{Failure, Fault};
 use crate::io::{Event, IkeSaId, JobId, JobResult, Output, RequestId};
 use crate::orphan::Orphan;
@@ -118,6 +118,9 @@ impl Established {
     /// Its Child SAs go on without it for up to `time`, until others take their traffic over.
     pub(crate) fn orphan_all(&mut self, core: &mut Core, cx: &mut Context<'_>, time: Duration) {
         for child in core::mem::take(&mut self.children) {
+            if child.is_live() {
+                cx.shared.ended.push((child.policy, End::Forgotten));
+            }
             // One that was being rekeyed may still be what the peer's data plane sends with.
             if matches!(child.phase, ChildPhase::Installed | ChildPhase::Replaced) {
                 cx.shared.orphans.adopt(Orphan {

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use ipsec_types::Instant;
 
-use crate::context::Context;
+use crate::context::{Context, End};
 use crate::v2::{Core, Task};
 
 /// Operations of one IKE SA that did not come about: tried again not at once, but one or more times over several minutes.
@@ -69,7 +69,7 @@ impl Core {
 
     /// The IKE SA cannot do what is needed of it: it makes way for a new one.
     pub(crate) fn make_way(&mut self) {
-        self.failed = true;
+        self.end = Some(End::Failed);
         if !self.tasks.contains(&Task::DeleteIkeSa) {
             self.tasks.push_front(Task::DeleteIkeSa);
         }

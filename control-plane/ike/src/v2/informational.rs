@@ -7,7 +7,7 @@ use ike_wire::{Delete, ExchangeType, Notify, NotifyType, Payload, Protocol};
 use ipsec_types::{ChildSaId, Instant, Spi};
 
 use crate::child::{ChildPhase, LINGER};
-use crate::context::{Context, LeasedSpi};
+use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
 use crate::io::{Output, RequestId};
@@ -48,6 +48,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
         rekey_ike::on_delete(&mut state, core, cx);
         let failure = fatal.map(|notify| diagnosis::refused(&core.connection, notify.kind, Asked::Nothing));
         let _sent = core.respond(cx, &state.sk, &message.header, &[]);
+        core.end = Some(End::ByPeer);
         return gone(State::Established(state), core, cx, failure);
     }
     let mut ours = Vec::new();
@@ -73,7 +74,11 @@ fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>
         return None;
     };
     let (id, inbound, phase) = (child.id, child.inbound, child.phase);
+    let policy = child.policy;
     state.retire(core, cx, id, LINGER);
+    if phase == ChildPhase::Installed {
+        cx.shared.ended.push((policy, End::ByPeer));
+    }
     (phase != ChildPhase::Deleting).then_some(inbound.value())
 }
 

@@ -37,7 +37,7 @@ pub(crate) use self::common::{Core, Task};
 pub(crate) use self::established::{Active, Established};
 pub(crate) use self::receive::{Incoming, Protected};
 use crate::child::{Child, ChildPhase};
-use crate::context::Context;
+use crate::context::{Context, End};
 use crate::diagnosis;
 use crate::error::Failure;
 use crate::io::{Event, IkeSaStatus, JobId, JobResult, Output, RequestId, SaState};
@@ -328,7 +328,6 @@ impl State {
             Self::Deleting(state) if state.was_established => Some(state.failure.clone()),
             _ => None,
         };
-        core.failed |= matches!(failure, Some(Failure::TimedOut(_))) && matches!(self, Self::Established(_));
         let sk = self.wind_up(core, cx, failure.as_ref());
         if let Some(failure) = seen {
             cx.shared.event(Event::IkeSaClosed { id: core.id, connection: core.connection.name.clone(), failure });
@@ -372,6 +371,13 @@ impl State {
             }
             Self::Established(mut state) => {
                 cx.shared.peers.left(core.id);
+                let end = match failure {
+                    Some(Failure::TimedOut(_)) => Some(End::Dead),
+                    Some(_) => Some(End::Failed),
+                    None => core.end,
+                };
+                let live = state.children.iter().filter(|child| child.is_live());
+                cx.shared.ended.extend(end.into_iter().flat_map(|end| live.clone().map(move |child| (child.policy, end))));
                 state.retire_all(core, cx);
                 Some(state.sk)
             }

@@ -182,6 +182,8 @@ pub fn config(side: Side) -> Config {
         local_selectors: vec![net(side).parse().unwrap()],
         remote_selectors: vec![net(side.other()).parse().unwrap()],
         start_action: StartAction::Trap,
+        dpd_action: ike::config::DpdAction::Clear,
+        close_action: StartAction::None,
         replay_window: 1024,
         lifetime: ChildLifetime::default(),
     };
@@ -200,7 +202,7 @@ pub fn config(side: Side) -> Config {
         force_encapsulation: false,
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
-    Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100 }
+    Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100 }
 }
 
 pub const FLOW: Flow = Flow {

@@ -324,7 +324,7 @@ fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, creati
     cx.fail(Some(&core.connection.name), core.remote, failure.clone());
     match failure {
         Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::NO_ADDITIONAL_SAS, _) => {
-            state.cannot_create(core, cx, index, &failure)
+            state.cannot_create(core, cx, index, &failure);
         }
         failure => core.wanted_child_failed(cx, index, &failure),
     }
