@@ -195,8 +195,8 @@ impl TryFrom<v1::Flow> for Flow {
             source: address("source", &message.source)?,
             destination: address("destination", &message.destination)?,
             protocol: octet("protocol", message.protocol)?,
-            source_port: port("source_port", message.source_port)?,
-            destination_port: port("destination_port", message.destination_port)?,
+            source_port: Some(port("source_port", message.source_port)?),
+            destination_port: Some(port("destination_port", message.destination_port)?),
         })
     }
 }
@@ -207,8 +207,8 @@ impl From<Flow> for v1::Flow {
             source: address_octets(flow.source),
             destination: address_octets(flow.destination),
             protocol: flow.protocol.into(),
-            source_port: flow.source_port.into(),
-            destination_port: flow.destination_port.into(),
+            source_port: flow.source_port.unwrap_or(0).into(),
+            destination_port: flow.destination_port.unwrap_or(0).into(),
         }
     }
 }

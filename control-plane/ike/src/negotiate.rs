@@ -383,7 +383,7 @@ mod tests {
             let theirs: Vec<_> = theirs.iter().map(selector).collect();
             let wire: TrafficSelectors = theirs.iter().copied().collect();
             let address = core::net::IpAddr::from([10, 0, 0, probe]);
-            let selects = |selectors: &[TrafficSelector]| selectors.iter().any(|selector| selector.matches(address, 0, 0));
+            let selects = |selectors: &[TrafficSelector]| selectors.iter().any(|selector| selector.matches(address, 0, None));
             let narrowed = narrow((&ours, &ours), (&wire, &wire));
             let both = selects(&ours) && selects(&theirs);
             prop_assert_eq!(both, narrowed.as_ref().is_some_and(|narrowed| selects(narrowed.local())));

@@ -189,8 +189,8 @@ pub(crate) fn flow(source: &str, destination: &str) -> ipsec_types::Flow {
         source: address(source),
         destination: address(destination),
         protocol: 1,
-        source_port: 0x800,
-        destination_port: 0x800,
+        source_port: Some(0x800),
+        destination_port: Some(0x800),
     }
 }
 

@@ -89,16 +89,22 @@ mod tests {
             selectors(&["10.0.0.0/24[udp/1000]", "10.0.1.0/24[udp/1000]"]),
             selectors(&["10.0.2.0/24[udp/53]", "10.0.3.0/24[udp/53]"]),
         );
-        let good =
-            Flow { source: [10, 0, 1, 9].into(), destination: [10, 0, 2, 9].into(), protocol: 17, source_port: 1000, destination_port: 53 };
+        let good = Flow {
+            source: [10, 0, 1, 9].into(),
+            destination: [10, 0, 2, 9].into(),
+            protocol: 17,
+            source_port: Some(1000),
+            destination_port: Some(53),
+        };
         assert!(permitted.permits(&good));
         let wrong = [
             Flow { source: [10, 0, 2, 9].into(), ..good },
             Flow { destination: [10, 0, 1, 9].into(), ..good },
             Flow { protocol: 6, ..good },
-            Flow { source_port: 53, ..good },
-            Flow { destination_port: 1000, ..good },
-            Flow { source_port: 0, destination_port: 0, ..good },
+            Flow { source_port: Some(53), ..good },
+            Flow { destination_port: Some(1000), ..good },
+            Flow { source_port: Some(0), destination_port: Some(0), ..good },
+            Flow { source_port: None, destination_port: None, ..good },
         ];
         assert!(wrong.iter().all(|flow| !permitted.permits(flow)));
         assert!(!Selectors::new(vec![], selectors(&["0.0.0.0/0"])).permits(&good));

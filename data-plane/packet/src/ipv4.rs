@@ -173,11 +173,12 @@ impl<'a> Ipv4<'a> {
         self.payload
     }
 
-    /// The selector fields (RFC 4301 section 4.4.1.1). Ports are 0 in fragments after the first, in other protocols, and where a packet ends before
-    /// them.
+    /// The selector fields (RFC 4301 section 4.4.1.1). There are no ports in fragments after the first (section 7), in other protocols, and where a packet
+    /// ends before them.
     #[inline]
     pub fn flow(&self) -> Flow {
-        let (source_port, destination_port) = if self.fragment_offset() == 0 { ports(self.protocol(), self.payload) } else { (0, 0) };
+        let (source_port, destination_port) =
+            if self.fragment_offset() == 0 { ports(self.protocol(), self.payload).unzip() } else { (None, None) };
         Flow {
             source: self.source().into(),
             destination: self.destination().into(),
@@ -354,18 +355,18 @@ mod tests {
             bytes[6..8].copy_from_slice(&fragment);
             resum(&mut bytes);
             let flow = Ipv4::parse(&bytes).unwrap().flow();
-            (flow.source_port, flow.destination_port)
+            flow.source_port.zip(flow.destination_port)
         };
         for protocol in [6, 17, 33, 132, 136] {
-            assert_eq!(ports_of(protocol, [0x40, 0], &payload), (80, 443));
+            assert_eq!(ports_of(protocol, [0x40, 0], &payload), Some((80, 443)));
         }
-        assert_eq!(ports_of(17, [0x20, 0], &payload), (80, 443));
-        assert_eq!(ports_of(17, [0x20, 1], &payload), (0, 0));
-        assert_eq!(ports_of(17, [0x00, 1], &payload), (0, 0));
-        assert_eq!(ports_of(17, [0, 0], &payload[..3]), (0, 0));
-        assert_eq!(ports_of(1, [0, 0], &[8, 3]), (0x0803, 0x0803));
-        assert_eq!(ports_of(1, [0, 0], &[8]), (0, 0));
-        assert_eq!(ports_of(50, [0, 0], &payload), (0, 0));
+        assert_eq!(ports_of(17, [0x20, 0], &payload), Some((80, 443)));
+        assert_eq!(ports_of(17, [0x20, 1], &payload), None);
+        assert_eq!(ports_of(17, [0x00, 1], &payload), None);
+        assert_eq!(ports_of(17, [0, 0], &payload[..3]), None);
+        assert_eq!(ports_of(1, [0, 0], &[8, 3]), Some((0x0803, 0x0803)));
+        assert_eq!(ports_of(1, [0, 0], &[8]), None);
+        assert_eq!(ports_of(50, [0, 0], &payload), None);
     }
 
     #[test]

@@ -175,12 +175,12 @@ impl<'a> Ipv6<'a> {
         self.chain.segments_left
     }
 
-    /// The selector fields (RFC 4301 section 4.4.1.1). Ports are 0 in fragments after the first, in other protocols, and where a packet ends before
-    /// them.
+    /// The selector fields (RFC 4301 section 4.4.1.1). There are no ports in fragments after the first (section 7), in other protocols, and where a packet
+    /// ends before them.
     #[inline]
     pub fn flow(&self) -> Flow {
         let later = matches!(self.chain.fragment, Some(fragment) if fragment.offset != 0);
-        let (source_port, destination_port) = if later { (0, 0) } else { ports(self.protocol(), self.upper()) };
+        let (source_port, destination_port) = if later { (None, None) } else { ports(self.protocol(), self.upper()).unzip() };
         Flow {
             source: self.source().into(),
             destination: self.destination().into(),

@@ -37,16 +37,16 @@ fn be16(bytes: &[u8], at: usize) -> Option<u16> {
 /// Ports where the protocol has them. ICMP has type * 256 + code on both sides, the Mobility Header (RFC 6275) its type * 256 (RFC 4301
 /// section 4.4.1.1, RFC 7296 section 3.13.1).
 #[inline]
-fn ports(protocol: u8, upper: &[u8]) -> (u16, u16) {
+fn ports(protocol: u8, upper: &[u8]) -> Option<(u16, u16)> {
     const DCCP: u8 = 33;
     const SCTP: u8 = 132;
     const MOBILITY: u8 = 135;
     const UDP_LITE: u8 = 136;
     match protocol {
-        ipv4::PROTOCOL_TCP | ipv4::PROTOCOL_UDP | DCCP | SCTP | UDP_LITE => be16(upper, 0).zip(be16(upper, 2)).unwrap_or((0, 0)),
-        ipv4::PROTOCOL_ICMP | ipv6::PROTOCOL_ICMPV6 => be16(upper, 0).map_or((0, 0), |type_and_code| (type_and_code, type_and_code)),
-        MOBILITY => be16(upper, 2).map_or((0, 0), |word| (word & 0xff00, word & 0xff00)),
-        _ => (0, 0),
+        ipv4::PROTOCOL_TCP | ipv4::PROTOCOL_UDP | DCCP | SCTP | UDP_LITE => be16(upper, 0).zip(be16(upper, 2)),
+        ipv4::PROTOCOL_ICMP | ipv6::PROTOCOL_ICMPV6 => be16(upper, 0).map(|type_and_code| (type_and_code, type_and_code)),
+        MOBILITY => be16(upper, 2).map(|word| (word & 0xff00, word & 0xff00)),
+        _ => None,
     }
 }
 

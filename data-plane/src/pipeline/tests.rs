@@ -3,6 +3,7 @@
 mod clear;
 mod explain;
 mod inbound;
+mod ipv6;
 mod outbound;
 mod waiting;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{ChildSaId, EncryptionAlgorithm, Policy, PolicyAction, PolicyId, Secret, SequenceNumbers, Spi, TrafficSelector};
-use packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, HEADER_LEN, MacAddress};
+use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ipv4::Ipv4Header;
 use packet::{Buffer, VecBuffer};
 
@@ -285,15 +286,20 @@ fn resum(packet: &mut [u8]) {
 /// In a frame to the gateway's port.
 fn frame(port: PortId, packet: &[u8]) -> Vec<u8> {
     let (destination, source) = (PORT_MACS[usize::from(port.0)], if port == PROTECTED { HOST_MAC } else { PEER_MAC });
-    [&EthernetHeader { destination, source, ethertype: ETHERTYPE_IPV4 }.to_octets()[..], packet].concat()
+    [&EthernetHeader { destination, source, ethertype: ethertype(packet) }.to_octets()[..], packet].concat()
 }
 
 /// The packet in a frame that left, given its header is as it should be.
 fn packet_of(sent: &(PortId, Vec<u8>)) -> &[u8] {
     let header = EthernetHeader::parse(&sent.1).unwrap();
     let neighbor = if sent.0 == PROTECTED { HOST_MAC } else { PEER_MAC };
-    assert_eq!((header.destination, header.source, header.ethertype), (neighbor, PORT_MACS[usize::from(sent.0.0)], ETHERTYPE_IPV4));
-    &sent.1[HEADER_LEN..]
+    let packet = &sent.1[HEADER_LEN..];
+    assert_eq!((header.destination, header.source, header.ethertype), (neighbor, PORT_MACS[usize::from(sent.0.0)], ethertype(packet)));
+    packet
+}
+
+fn ethertype(packet: &[u8]) -> u16 {
+    if packet.first().is_some_and(|first| first >> 4 == 6) { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 }
 }
 
 const A: [u8; 4] = [10, 1, 0, 2];

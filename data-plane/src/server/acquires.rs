@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn flow() -> Flow {
-        Flow { source: [10, 0, 0, 1].into(), destination: [10, 0, 1, 1].into(), protocol: 1, source_port: 0, destination_port: 0 }
+        Flow { source: [10, 0, 0, 1].into(), destination: [10, 0, 1, 1].into(), protocol: 1, source_port: None, destination_port: None }
     }
 
     fn sent(acquires: &mut Acquires, now_ms: u64) -> Vec<(u64, u32)> {

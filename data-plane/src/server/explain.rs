@@ -169,15 +169,16 @@ fn packet_of(flow: &Flow, dont_fragment: bool) -> Result<Vec<u8>, ConvertError> 
 fn upper(flow: &Flow) -> Vec<u8> {
     /// Non-ESP marker and IKE header.
     const IKE: [u8; 32] = [0; 32];
+    let (source_port, destination_port) = (flow.source_port.unwrap_or(0), flow.destination_port.unwrap_or(0));
     match flow.protocol {
         PROTOCOL_UDP => {
-            let header = udp::header_without_checksum(flow.source_port, flow.destination_port, IKE.len()).unwrap_or_default();
+            let header = udp::header_without_checksum(source_port, destination_port, IKE.len()).unwrap_or_default();
             let mut segment = [&header[..], &IKE].concat();
             udp::fill_checksum(flow.source, flow.destination, &mut segment);
             segment
         }
-        PROTOCOL_ICMP | PROTOCOL_ICMPV6 => [&flow.destination_port.to_be_bytes()[..], &[0; 6]].concat(),
-        _ => [&flow.source_port.to_be_bytes()[..], &flow.destination_port.to_be_bytes(), &[0; 16]].concat(),
+        PROTOCOL_ICMP | PROTOCOL_ICMPV6 => [&destination_port.to_be_bytes()[..], &[0; 6]].concat(),
+        _ => [&source_port.to_be_bytes()[..], &destination_port.to_be_bytes(), &[0; 16]].concat(),
     }
 }
 

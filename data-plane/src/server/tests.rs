@@ -218,7 +218,13 @@ pub(super) fn install(child_sa: u64, spi: u32) -> v1::Install {
 }
 
 fn flow() -> Flow {
-    Flow { source: [10, 1, 0, 9].into(), destination: [10, 2, 0, 9].into(), protocol: 1, source_port: 0x800, destination_port: 0x800 }
+    Flow {
+        source: [10, 1, 0, 9].into(),
+        destination: [10, 2, 0, 9].into(),
+        protocol: 1,
+        source_port: Some(0x800),
+        destination_port: Some(0x800),
+    }
 }
 
 fn news(events: &mut mpsc::Receiver<Result<v1::Event, Status>>) -> Vec<event::Event> {

@@ -217,7 +217,7 @@ mod tests {
 
     fn flow() -> Flow {
         let address = Ipv4Addr::new(10, 0, 0, 1).into();
-        Flow { source: address, destination: address, protocol: 17, source_port: 1, destination_port: 1 }
+        Flow { source: address, destination: address, protocol: 17, source_port: Some(1), destination_port: Some(1) }
     }
 
     #[derive(Debug, Clone)]

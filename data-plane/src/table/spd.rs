@@ -130,8 +130,8 @@ mod tests {
                     (*priority == wanted && selected).then_some(PolicySlot(n))
                 })
             });
-            let out = Flow { source: address(local), destination: address(remote), protocol, source_port: local_port, destination_port: remote_port };
-            let into = Flow { source: address(remote), destination: address(local), protocol, source_port: remote_port, destination_port: local_port };
+            let out = Flow { source: address(local), destination: address(remote), protocol, source_port: Some(local_port), destination_port: Some(remote_port) };
+            let into = Flow { source: address(remote), destination: address(local), protocol, source_port: Some(remote_port), destination_port: Some(local_port) };
             prop_assert_eq!(spd.outbound(&out).map(|entry| entry.slot), naive);
             prop_assert_eq!(spd.inbound(&into).map(|entry| entry.slot), naive);
         }

@@ -225,9 +225,11 @@ impl TrafficSelector {
         self.ports
     }
 
-    /// Whether a packet with this address, protocol and port is selected.
-    pub fn matches(&self, address: IpAddr, protocol: u8, port: u16) -> bool {
-        self.addresses.contains(address) && (self.protocol == 0 || self.protocol == protocol) && self.ports.contains(port)
+    /// Whether a packet with this address, protocol and port is selected. A packet without port is selected by every port only (OPAQUE is part of
+    /// ANY, RFC 4301 sections 4.4.1.1 and 7).
+    pub fn matches(&self, address: IpAddr, protocol: u8, port: Option<u16>) -> bool {
+        let port = port.map_or(self.ports == PortRange::ANY, |port| self.ports.contains(port));
+        port && (self.protocol == 0 || self.protocol == protocol) && self.addresses.contains(address)
     }
 
     /// What both selectors select; the narrowing of RFC 7296 section 2.9.
@@ -298,7 +300,7 @@ impl FromStr for TrafficSelector {
     }
 }
 
-/// The selector fields of one packet. Where the packet has no ports (other protocols, later fragments) they are 0.
+/// The selector fields of one packet. A packet of another protocol has no ports, nor has a fragment after the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Source address.
@@ -308,14 +310,22 @@ pub struct Flow {
     /// IP protocol number.
     pub protocol: u8,
     /// Source port, or for ICMP type * 256 + code.
-    pub source_port: u16,
+    pub source_port: Option<u16>,
     /// Destination port, or for ICMP type * 256 + code.
-    pub destination_port: u16,
+    pub destination_port: Option<u16>,
 }
 
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} -> {}:{} protocol {}", self.source, self.source_port, self.destination, self.destination_port, self.protocol)
+        let end = |f: &mut fmt::Formatter<'_>, address: IpAddr, port: Option<u16>| match (address, port) {
+            (IpAddr::V4(address), Some(port)) => write!(f, "{address}:{port}"),
+            (IpAddr::V6(address), Some(port)) => write!(f, "[{address}]:{port}"),
+            (address, None) => write!(f, "{address}"),
+        };
+        end(f, self.source, self.source_port)?;
+        f.write_str(" -> ")?;
+        end(f, self.destination, self.destination_port)?;
+        write!(f, " protocol {}", self.protocol)
     }
 }
 
@@ -365,7 +375,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_intersection_selects_what_both_select(
-            a in any::<(u32, u32, u8, u16, u16)>(), b in any::<(u32, u32, u8, u16, u16)>(), address in any::<u32>(), port in any::<u16>(), protocol in 0..3u8,
+            a in any::<(u32, u32, u8, u16, u16)>(), b in any::<(u32, u32, u8, u16, u16)>(), address in any::<u32>(), port in any::<Option<u16>>(), protocol in 0..3u8,
         ) {
             let make = |(x, y, p, s, t): (u32, u32, u8, u16, u16)| {
                 let addresses = AddressRange::new(Ipv4Addr::from(x.min(y)).into(), Ipv4Addr::from(x.max(y)).into()).unwrap();

@@ -209,8 +209,8 @@ pub const FLOW: Flow = Flow {
     source: IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1)),
     destination: IpAddr::V4(std::net::Ipv4Addr::new(10, 2, 0, 1)),
     protocol: 1,
-    source_port: 0x0800,
-    destination_port: 0x0800,
+    source_port: Some(0x0800),
+    destination_port: Some(0x0800),
 };
 
 /// The answer to it.

@@ -54,7 +54,7 @@ fn a_packet_of_scapy_is_read_and_written_back() {
     assert_eq!((ip.traffic_class(), ip.flow_label(), ip.hop_limit(), ip.next_header()), (0xb9, 0x12345, 63, 17));
     assert_eq!((ip.source(), ip.destination(), ip.total_len(), ip.header_len()), (A, B, bytes.len(), 40));
     let flow = ip.flow();
-    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (17, 1000, 53));
+    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (17, Some(1000), Some(53)));
     let mut without_label = bytes.clone();
     without_label[1] &= 0xf0;
     without_label[2..4].fill(0);
@@ -79,7 +79,7 @@ fn the_chain_is_followed_to_the_ports() {
     let bytes = hex(CHAIN);
     let ip = Ipv6::parse(&bytes).unwrap();
     let flow = ip.flow();
-    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (6, 80, 443));
+    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (6, Some(80), Some(443)));
     assert_eq!((ip.header_len(), ip.upper().len(), ip.next_header()), (40 + 8 + 16 + 24 + 8, 20, 0));
     assert!(!ip.is_fragment() && !ip.has_segments_left());
     let mut on_its_way = bytes;
@@ -94,13 +94,13 @@ fn fragments_of_scapy_are_told_apart() {
     let expected = Fragment { identification: 0x0102_0304, offset: 0, more: true, next_header: 60, at: 8 };
     assert_eq!((ip.fragment(), ip.is_fragment()), (Some(expected), true));
     let flow = ip.flow();
-    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (17, 1000, 53));
+    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (17, Some(1000), Some(53)));
     for (text, offset, more) in [(LATER[0], 88, true), (LATER[1], 176, false)] {
         let bytes = hex(text);
         let ip = Ipv6::parse(&bytes).unwrap();
         assert_eq!((ip.fragment(), ip.is_fragment()), (Some(Fragment { offset, more, ..expected }), true));
         let flow = ip.flow();
-        assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (60, 0, 0), "what follows is not guessed at");
+        assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (60, None, None), "what follows is not guessed at");
         assert_eq!((ip.header_len(), ip.upper()), (56, &b"xxxxxxxx"[..]));
     }
 }
@@ -110,17 +110,17 @@ fn a_fragment_that_is_first_and_last_is_whole() {
     let bytes = packet(44, &[&fragment(17, 0, false)[..], &[0, 80, 1, 187, 0, 8, 0, 0]].concat());
     let ip = Ipv6::parse(&bytes).unwrap();
     assert!(ip.fragment().is_some() && !ip.is_fragment());
-    assert_eq!(ip.flow().destination_port, 443);
+    assert_eq!(ip.flow().destination_port, Some(443));
 }
 
 #[test]
 fn icmp_has_type_and_code_and_mobility_its_type() {
     let flow = Ipv6::parse(&hex(ECHO)).unwrap().flow();
-    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (58, 0x8000, 0x8000));
+    assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (58, Some(0x8000), Some(0x8000)));
     let flow = Ipv6::parse(&packet(135, &[59, 0, 5, 0, 0, 0, 0, 0])).unwrap().flow();
-    assert_eq!((flow.protocol, flow.source_port), (135, 0x0500));
+    assert_eq!((flow.protocol, flow.source_port), (135, Some(0x0500)));
     let flow = Ipv6::parse(&packet(139, &[0xff; 8])).unwrap().flow();
-    assert_eq!((flow.protocol, flow.source_port), (139, 0), "an unknown header is an upper layer without ports");
+    assert_eq!((flow.protocol, flow.source_port), (139, None), "an unknown header is an upper layer without ports");
 }
 
 #[test]
