@@ -373,6 +373,9 @@ fn consider(state: &Established, core: &Core, cx: &mut Context<'_>, message: &Pr
     if state.heir.is_some() || core.tasks.contains(&Task::DeleteIkeSa) {
         return temporary("the IKE SA is being replaced or deleted");
     }
+    if matches!(&state.active, Some(Active::RekeyIkeSa(rekeying)) if rekeying.theirs.is_some()) {
+        return temporary("the IKE SA has been rekeyed already");
+    }
     // Section 2.25.1.
     let installing = |child: &Child| matches!(child.phase, ChildPhase::Installing { .. });
     if matches!(state.active, Some(Active::CreateChild(_) | Active::DeleteChild { .. } | Active::DeleteSpi(_)))

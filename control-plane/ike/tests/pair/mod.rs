@@ -153,6 +153,8 @@ pub struct Pair {
     order: u64,
     /// Nothing arrives at this side.
     pub deaf: Option<Side>,
+    /// Jobs of this side are not done.
+    pub idle: Option<Side>,
     /// The address a NAT gives to A's datagrams; a multiple of 10000 as its port.
     pub nat: Option<SocketAddr>,
     /// Somebody on the path who changes what he sees.
@@ -242,6 +244,7 @@ impl Pair {
             wire: BTreeMap::new(),
             order: 0,
             deaf: None,
+            idle: None,
             nat: None,
             tamper: None,
             provider: ike_crypto::provider(),
@@ -342,6 +345,7 @@ impl Pair {
             Output::SetPolicies(policies) => data_plane.policies = policies,
             Output::Claim(claim) => data_plane.claims.push(claim),
             Output::RefuseAcquire { id, retry_after } => data_plane.refused.push((id, retry_after)),
+            Output::Job { .. } if self.idle == Some(side) => {}
             Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&self.provider) }),
             Output::Event(event) => gateway.events.push(event),
             Output::Trace(trace) => gateway.traces.push(*trace),

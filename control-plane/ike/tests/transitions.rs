@@ -1,0 +1,509 @@
+//! The state machine as a table: every state, every message, the answer and what is left afterwards. `transitions.snap` is the table;
+//! `UPDATE_SNAPSHOTS=1 cargo test -p ike --test transitions` writes it anew, and what has changed is to be read before it is kept.
+//!
+//! Messages are protected with a suite that encrypts nothing and whose ICV is always the same, so that the peer's part can be written by hand.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod pair;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ike::io::{Command, Datagram, Input, Record, Target};
+use ike::provider::{CryptoError, IvKind, KeyExchange as KeyExchangeMethods, PrivateKey, Provider, SkKey, SkSuite};
+use ike_wire::{
+    Delete, Encrypted, ExchangeType, Flags, Header, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, Proposal, Protocol, Sa,
+    TrafficSelectors, Version, emit_payloads, parse_payloads,
+};
+use ipsec_types::{EncryptionAlgorithm, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Secret, Spi};
+use pair::Side::{A, B};
+use pair::{Pair, Side, config};
+
+const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions.snap");
+const SECOND: Duration = Duration::from_secs(1);
+const ICV: [u8; 4] = *b"ICV!";
+/// Half of the way from one side to the other, which takes 10 ms.
+const HALF: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
+struct Clear;
+
+impl SkSuite for Clear {
+    fn encryption(&self) -> EncryptionAlgorithm {
+        EncryptionAlgorithm::AesGcm128
+    }
+
+    fn integrity(&self) -> Option<IntegrityAlgorithm> {
+        None
+    }
+
+    fn iv_len(&self) -> usize {
+        0
+    }
+
+    fn iv_kind(&self) -> IvKind {
+        IvKind::Unique
+    }
+
+    fn icv_len(&self) -> usize {
+        ICV.len()
+    }
+
+    fn block_len(&self) -> usize {
+        1
+    }
+
+    fn key(&self, _encryption: &[u8], _integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl SkKey for Clear {
+    fn seal(&self, _aad: &[u8], _iv: &[u8], _text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
+        icv.copy_from_slice(&ICV);
+        Ok(())
+    }
+
+    fn open(&self, _aad: &[u8], _iv: &[u8], _text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
+        if icv == ICV { Ok(()) } else { Err(CryptoError::Unauthentic) }
+    }
+}
+
+/// Everybody agrees on the same secret.
+#[derive(Debug)]
+struct Agreed;
+
+impl KeyExchangeMethods for Agreed {
+    fn method(&self) -> KeyExchangeMethod {
+        KeyExchangeMethod::X25519
+    }
+
+    fn public_len(&self) -> usize {
+        32
+    }
+
+    fn generate(&self) -> Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError> {
+        Ok((Box::new(Self), vec![9; 32]))
+    }
+}
+
+impl PrivateKey for Agreed {
+    fn agree(self: Box<Self>, _peer_public: &[u8]) -> Result<Secret, CryptoError> {
+        Ok(Secret::new(vec![7; 32]))
+    }
+}
+
+/// Attached and configured, nothing else; the children may do a key exchange of their own.
+fn fresh() -> Pair {
+    fresh_with(None)
+}
+
+fn fresh_with(dpd_delay: Option<Duration>) -> Pair {
+    static SUITES: &[&dyn SkSuite] = &[&Clear];
+    static KEY_EXCHANGES: &[&dyn KeyExchangeMethods] = &[&Agreed];
+    let provider = Provider { suites: SUITES, key_exchanges: KEY_EXCHANGES, ..ike_crypto::provider() };
+    let mut pair = Pair::default(7);
+    pair.provider = provider;
+    for side in [A, B] {
+        let mut config = config(side);
+        config.connections[0].dpd_delay = dpd_delay;
+        config.connections[0].children[0].proposals = vec!["aes128gcm16".parse().unwrap(), "aes128gcm16-x25519".parse().unwrap()];
+        pair.gateway(side).endpoint = ike::Endpoint::new(provider);
+        pair.attach(side, [2; 16], 1);
+        pair.input(side, Input::Command(Command::Configure(Box::new(config))));
+    }
+    pair
+}
+
+fn connected() -> Pair {
+    let mut pair = fresh();
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    pair
+}
+
+fn then(mut pair: Pair, steps: impl FnOnce(&mut Pair)) -> Pair {
+    steps(&mut pair);
+    pair
+}
+
+const NET: fn() -> Target = || Target::Child("net".into());
+const LAB: fn() -> Target = || Target::Connection("lab".into());
+
+type State = (&'static str, Side, fn() -> Pair);
+
+/// What the side under test is in the middle of.
+const STATES: &[State] = &[
+    ("initiator, makes its key pair", A, || {
+        then(fresh(), |pair| {
+            pair.idle = Some(A);
+            pair.acquire(A, 1);
+        })
+    }),
+    ("initiator, waits for IKE_SA_INIT", A, || then(fresh(), |pair| pair.acquire(A, 1))),
+    ("initiator, computes the shared secret", A, || {
+        then(fresh(), |pair| {
+            pair.acquire(A, 1);
+            pair.idle = Some(A);
+            pair.run(5 * HALF);
+        })
+    }),
+    ("initiator, waits for IKE_AUTH", A, || {
+        then(fresh(), |pair| {
+            pair.acquire(A, 1);
+            pair.run(5 * HALF);
+        })
+    }),
+    ("responder, computes the shared secret", B, || {
+        then(fresh(), |pair| {
+            pair.idle = Some(B);
+            pair.acquire(A, 1);
+            pair.run(3 * HALF);
+        })
+    }),
+    ("responder, waits for IKE_AUTH", B, || {
+        then(fresh(), |pair| {
+            pair.acquire(A, 1);
+            pair.run(3 * HALF);
+        })
+    }),
+    ("responder, installs the first Child SA", B, || {
+        then(fresh(), |pair| {
+            pair.gateway(B).data_plane.silent = true;
+            pair.acquire(A, 1);
+            pair.run(SECOND);
+        })
+    }),
+    ("established, as initiator", A, connected),
+    ("established, as responder", B, connected),
+    ("asks for a sign of life", A, || {
+        then(fresh_with(Some(10 * SECOND)), |pair| {
+            pair.acquire(A, 1);
+            pair.run(10 * SECOND + 8 * HALF);
+        })
+    }),
+    ("creates a Child SA", A, || {
+        then(connected(), |pair| {
+            pair.initiate(A);
+            pair.run(HALF);
+        })
+    }),
+    ("rekeys the Child SA, waits for the answer", A, || {
+        then(connected(), |pair| {
+            pair.rekey(A, NET());
+            pair.run(HALF);
+        })
+    }),
+    ("rekeys the Child SA, waits for the data plane", A, || {
+        then(connected(), |pair| {
+            pair.gateway(A).data_plane.silent = true;
+            pair.rekey(A, NET());
+            pair.run(SECOND);
+        })
+    }),
+    ("rekeys the Child SA, as the peer does", A, || {
+        then(connected(), |pair| {
+            pair.rekey(B, NET());
+            pair.run(HALF);
+            pair.rekey(A, NET());
+            pair.run(2 * HALF);
+        })
+    }),
+    ("the peer rekeys the Child SA, the data plane has not answered", B, || {
+        then(connected(), |pair| {
+            pair.gateway(B).data_plane.silent = true;
+            pair.rekey(A, NET());
+            pair.run(SECOND);
+        })
+    }),
+    ("the peer has rekeyed the Child SA, and will delete the old one", B, || {
+        then(connected(), |pair| {
+            pair.rekey(A, NET());
+            pair.run(3 * HALF);
+        })
+    }),
+    ("deletes the Child SA", A, || {
+        then(connected(), |pair| {
+            pair.terminate(A, NET());
+            pair.run(HALF);
+        })
+    }),
+    ("rekeys the IKE SA, makes its key pair", A, || {
+        then(connected(), |pair| {
+            pair.idle = Some(A);
+            pair.rekey(A, LAB());
+        })
+    }),
+    ("rekeys the IKE SA, waits for the answer", A, || {
+        then(connected(), |pair| {
+            pair.rekey(A, LAB());
+            pair.run(HALF);
+        })
+    }),
+    ("rekeys the IKE SA, computes the shared secret", A, || {
+        then(connected(), |pair| {
+            pair.rekey(A, LAB());
+            pair.idle = Some(A);
+            pair.run(5 * HALF);
+        })
+    }),
+    ("rekeys the IKE SA, as the peer does", A, || {
+        then(connected(), |pair| {
+            pair.rekey(B, LAB());
+            pair.run(HALF);
+            pair.rekey(A, LAB());
+            pair.run(2 * HALF);
+        })
+    }),
+    ("the peer rekeys the IKE SA, the shared secret is being computed", B, || {
+        then(connected(), |pair| {
+            pair.idle = Some(B);
+            pair.rekey(A, LAB());
+            pair.run(3 * HALF);
+        })
+    }),
+    ("the peer has rekeyed the IKE SA, and will delete the old one", B, || {
+        then(connected(), |pair| {
+            pair.rekey(A, LAB());
+            pair.run(3 * HALF);
+        })
+    }),
+    ("deletes the IKE SA", A, || {
+        then(connected(), |pair| {
+            pair.terminate(A, LAB());
+            pair.run(HALF);
+        })
+    }),
+    ("the IKE SA is gone", B, || {
+        then(connected(), |pair| {
+            pair.terminate(A, LAB());
+            pair.run(3 * HALF);
+        })
+    }),
+];
+
+/// What arrives.
+#[derive(Clone, Copy)]
+enum Kind {
+    Init,
+    Auth,
+    NewChild,
+    RekeyChild,
+    RekeyUnknownChild,
+    RekeyIkeSa,
+    Refusal(NotifyType),
+    Empty,
+    DeleteChild,
+    DeleteIkeSa,
+    OtherNotify,
+    UnknownExchange,
+}
+
+const KINDS: &[(&str, Kind)] = &[
+    ("IKE_SA_INIT", Kind::Init),
+    ("IKE_AUTH", Kind::Auth),
+    ("CREATE_CHILD_SA new", Kind::NewChild),
+    ("CREATE_CHILD_SA rekey child", Kind::RekeyChild),
+    ("CREATE_CHILD_SA rekey unknown child", Kind::RekeyUnknownChild),
+    ("CREATE_CHILD_SA rekey IKE SA", Kind::RekeyIkeSa),
+    ("CREATE_CHILD_SA TEMPORARY_FAILURE", Kind::Refusal(NotifyType::TEMPORARY_FAILURE)),
+    ("CREATE_CHILD_SA NO_ADDITIONAL_SAS", Kind::Refusal(NotifyType::NO_ADDITIONAL_SAS)),
+    ("CREATE_CHILD_SA NO_PROPOSAL_CHOSEN", Kind::Refusal(NotifyType::NO_PROPOSAL_CHOSEN)),
+    ("CREATE_CHILD_SA CHILD_SA_NOT_FOUND", Kind::Refusal(NotifyType::CHILD_SA_NOT_FOUND)),
+    ("CREATE_CHILD_SA INVALID_KE_PAYLOAD", Kind::Refusal(NotifyType::INVALID_KE_PAYLOAD)),
+    ("INFORMATIONAL empty", Kind::Empty),
+    ("INFORMATIONAL delete child", Kind::DeleteChild),
+    ("INFORMATIONAL delete IKE SA", Kind::DeleteIkeSa),
+    ("INFORMATIONAL other notify", Kind::OtherNotify),
+    ("unknown exchange", Kind::UnknownExchange),
+];
+
+/// How it arrives.
+const MANNERS: &[&str] = &["request", "response", "request, wrong Message ID", "request, unprotected", "request, corrupted"];
+
+/// The first IKE SA of the side under test, as its messages name it.
+struct Names {
+    spis: (u64, u64),
+    from_initiator: bool,
+    next_request: u32,
+    outstanding: u32,
+    outbound: Spi,
+    inbound: Spi,
+}
+
+impl Names {
+    fn of(pair: &mut Pair, side: Side) -> Self {
+        let spis = pair.sent.iter().map(|sent| Header::peek(&sent.datagram.payload).unwrap()).find(|header| header.responder_spi != 0);
+        let first = pair.sent.first().map(|sent| Header::peek(&sent.datagram.payload).unwrap().initiator_spi);
+        let spis = (first.unwrap_or(1), spis.map_or(0, |header| header.responder_spi));
+        let from_initiator = side == B;
+        let of_sa = IkeSpi::new(spis.0);
+        let ids = |wanted_outbound: bool| {
+            let messages = pair.gateways[side as usize].traces.iter().filter(|trace| trace.initiator_spi == of_sa);
+            let ids = messages.filter_map(|trace| match &trace.record {
+                Record::Message { outbound, title, .. } if *outbound == wanted_outbound && title.contains(" request ") => {
+                    title.rsplit(' ').next()?.parse::<u32>().ok()
+                }
+                _ => None,
+            });
+            ids.max()
+        };
+        let (next_request, outstanding) = (ids(false).map_or(0, |id| id + 1), ids(true).unwrap_or(0));
+        let first = pair.ike_sas(side).into_iter().flat_map(|sa| sa.children).next();
+        let unknown = [0xeeee_0001, 0xeeee_0002].map(|spi| Spi::new(spi).unwrap());
+        let [outbound, inbound] = first.map_or(unknown, |child| [child.outbound_spi, child.inbound_spi]);
+        Self { spis, from_initiator, next_request, outstanding, outbound, inbound }
+    }
+}
+
+fn child_offer(spi: Spi, answer: bool, side: Side) -> Vec<Payload> {
+    let nets = ["10.1.0.0/16", "10.2.0.0/16"].map(|net| -> TrafficSelectors { [net.parse().unwrap()].into_iter().collect() });
+    // The initiator of the exchange is the peer in requests, the side under test in responses.
+    let initiator = if answer { side } else { side.other() };
+    vec![
+        Payload::Sa(Sa::offer([Proposal::esp(&"aes128gcm16".parse().unwrap(), spi)])),
+        Payload::Nonce(Nonce::new(vec![0x40; 32]).unwrap()),
+        Payload::TsInitiator(nets[initiator as usize].clone()),
+        Payload::TsResponder(nets[initiator.other() as usize].clone()),
+    ]
+}
+
+fn payloads(kind: Kind, names: &Names, answer: bool, side: Side) -> (ExchangeType, Vec<Payload>) {
+    let new_spi = Spi::new(0xcccc_0001).unwrap();
+    let notify = |kind, data: &[u8]| Payload::Notify(Notify::new(kind, data.to_vec()));
+    let rekey = |spi| Payload::Notify(Notify::about(Protocol::ESP, spi, NotifyType::REKEY_SA));
+    let ike = |spi| {
+        vec![
+            Payload::Sa(Sa::offer([Proposal::ike(&"aes128gcm16-prfsha256-x25519".parse().unwrap(), spi)])),
+            Payload::KeyExchange(KeyExchange::new(KeyExchangeMethod::X25519, vec![9; 32])),
+            Payload::Nonce(Nonce::new(vec![0x40; 32]).unwrap()),
+        ]
+    };
+    let esp = |spis: Vec<u32>| Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis });
+    match kind {
+        Kind::Init => (ExchangeType::IKE_SA_INIT, ike(None)),
+        Kind::Auth => (ExchangeType::IKE_AUTH, child_offer(new_spi, answer, side)),
+        Kind::NewChild => (ExchangeType::CREATE_CHILD_SA, child_offer(new_spi, answer, side)),
+        Kind::RekeyChild | Kind::RekeyUnknownChild => {
+            let old = if matches!(kind, Kind::RekeyChild) { names.outbound } else { Spi::new(0xdddd_0001).unwrap() };
+            let mut payloads = child_offer(new_spi, answer, side);
+            payloads.insert(0, rekey(old));
+            (ExchangeType::CREATE_CHILD_SA, payloads)
+        }
+        Kind::RekeyIkeSa => (ExchangeType::CREATE_CHILD_SA, ike(IkeSpi::new(0xcccc_cccc_0000_0001))),
+        Kind::Refusal(NotifyType::INVALID_KE_PAYLOAD) => {
+            (ExchangeType::CREATE_CHILD_SA, vec![notify(NotifyType::INVALID_KE_PAYLOAD, &[0, 19])])
+        }
+        Kind::Refusal(kind) => (ExchangeType::CREATE_CHILD_SA, vec![notify(kind, &[])]),
+        Kind::Empty => (ExchangeType::INFORMATIONAL, vec![]),
+        Kind::DeleteChild => (ExchangeType::INFORMATIONAL, vec![esp(vec![if answer { names.inbound } else { names.outbound }.value()])]),
+        Kind::DeleteIkeSa => (ExchangeType::INFORMATIONAL, vec![Payload::Delete(Delete::IkeSa)]),
+        Kind::OtherNotify => (ExchangeType::INFORMATIONAL, vec![notify(NotifyType(40_000), &[1])]),
+        Kind::UnknownExchange => (ExchangeType(77), vec![]),
+    }
+}
+
+/// The message, or `None` for an IKE_SA_INIT that is to be protected.
+fn message(kind: Kind, manner: &str, names: &Names, side: Side) -> Vec<u8> {
+    let answer = manner == "response";
+    let (exchange, payloads) = payloads(kind, names, answer, side);
+    let message_id = match manner {
+        "response" => names.outstanding,
+        "request, wrong Message ID" => names.next_request + 7,
+        _ => names.next_request,
+    };
+    let flags = Flags { initiator: names.from_initiator, response: answer, version: false };
+    let (initiator_spi, responder_spi) = names.spis;
+    let header = Header { initiator_spi, responder_spi, version: Version::V2, exchange, flags, message_id };
+    if manner == "request, unprotected" || exchange == ExchangeType::IKE_SA_INIT {
+        return Message { header, payloads }.emit().unwrap();
+    }
+    let chain = emit_payloads(&payloads).unwrap();
+    let mut octets = Encrypted::frame(&header, chain.first, chain.octets.len() + 1 + ICV.len()).unwrap();
+    octets.extend_from_slice(&chain.octets);
+    octets.push(0);
+    octets.extend_from_slice(&ICV);
+    if manner == "request, corrupted" {
+        *octets.last_mut().unwrap() ^= 1;
+    }
+    octets
+}
+
+/// Names of payloads.
+fn contents(payload: &[u8]) -> String {
+    let message = Message::parse(payload).unwrap();
+    let inner = message.encrypted().map(|encrypted| {
+        let text = &encrypted.body[..encrypted.body.len() - ICV.len() - 1];
+        parse_payloads(encrypted.first, text).unwrap()
+    });
+    let payloads = inner.unwrap_or(message.payloads);
+    payloads.iter().map(ike_wire::describe::short_name).collect::<Vec<_>>().join(" ")
+}
+
+/// The SAs of a side.
+fn picture(pair: &mut Pair, side: Side) -> String {
+    let mut sas = Vec::new();
+    for sa in pair.ike_sas(side) {
+        let children: Vec<String> = sa.children.iter().map(|child| format!("{:?}", child.state)).collect();
+        sas.push(format!("{:?}[{}]", sa.state, children.join(" ")));
+    }
+    let text = if sas.is_empty() { "none".to_owned() } else { sas.join(" ") };
+    format!("{text}, {} installed", pair.installed(side))
+}
+
+fn table() -> String {
+    let mut table = String::from("# state: SAs\n#   manner: messages -> what is sent; SAs afterwards, where they change\n");
+    for (name, side, build) in STATES {
+        let before = picture(&mut build(), *side);
+        write!(table, "\n{name}: {before}\n").unwrap();
+        for manner in MANNERS {
+            // Messages with the same outcome share a line, in the order of the first.
+            let mut outcomes: Vec<(String, Vec<&str>)> = Vec::new();
+            for (kind_name, kind) in KINDS {
+                let mut pair = build();
+                let names = Names::of(&mut pair, *side);
+                let payload = message(*kind, manner, &names, *side);
+                let already = pair.sent.len();
+                let port = if already > 2 { 4500 } else { 500 };
+                let [local, remote] = [*side, side.other()].map(|side| SocketAddr::new(side.address(), port));
+                pair.input(*side, Input::Datagram(Datagram { local, remote, payload }));
+                let sent: Vec<String> = pair.sent[already..]
+                    .iter()
+                    .map(|sent| {
+                        format!("{}: {}", pair::title(&sent.datagram), contents(&sent.datagram.payload))
+                            .trim_end_matches([' ', ':'])
+                            .to_owned()
+                    })
+                    .collect();
+                let after = picture(&mut pair, *side);
+                let change = if after == before { String::new() } else { format!("; {after}") };
+                let answer = if sent.is_empty() { "nothing".to_owned() } else { sent.join(", ") };
+                let outcome = format!("{answer}{change}");
+                match outcomes.iter_mut().find(|(found, _)| *found == outcome) {
+                    Some((_, kinds)) => kinds.push(kind_name),
+                    None => outcomes.push((outcome, vec![kind_name])),
+                }
+            }
+            for (outcome, kinds) in outcomes {
+                let kinds = if kinds.len() == KINDS.len() { "anything".to_owned() } else { kinds.join(" | ") };
+                writeln!(table, "  {manner}: {kinds} -> {outcome}").unwrap();
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn every_message_in_every_state_has_a_defined_answer() {
+    let table = table();
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(SNAPSHOT, &table).unwrap();
+    }
+    let kept = std::fs::read_to_string(SNAPSHOT).unwrap();
+    for (line, (now, kept)) in table.lines().zip(kept.lines()).enumerate() {
+        assert_eq!(now, kept, "transitions.snap line {}", line + 1);
+    }
+    assert_eq!(table.lines().count(), kept.lines().count());
+}
