@@ -425,6 +425,7 @@ impl WorkerHandle {
     }
 
     /// The next packet of a class. Give it back with [`WorkerHandle::recycle`].
+    #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
     pub fn punted(&self, class: PuntClass) -> Option<Box<Frame>> {
         self.channel.punts[class as usize].pop()
     }
@@ -485,6 +486,7 @@ impl WorkerEnd {
     }
 
     /// Copies a packet to the server; false where there is no free frame, the queue of the class is full, or the packet too long.
+    #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
     pub(crate) fn punt(&self, class: PuntClass, origin: Origin, bytes: &[u8]) -> bool {
         let queue = &self.channel.punts[class as usize];
         if queue.is_full() {

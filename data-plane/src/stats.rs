@@ -93,11 +93,13 @@ impl WorkerStats {
     }
 
     /// Packets that ended in this verdict.
+    #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
     pub fn verdict(&self, verdict: Verdict) -> u64 {
         self.verdicts[verdict.index()].load(Ordering::Relaxed)
     }
 
     /// A counter that is no verdict.
+    #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
     pub fn tally(&self, tally: Tally) -> u64 {
         self.tallies[tally as usize].load(Ordering::Relaxed)
     }
@@ -117,11 +119,13 @@ impl WorkerStats {
 
     /// Counts a packet. Only the worker's own thread may.
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
     pub fn count(&self, verdict: Verdict) {
         add(&self.verdicts[verdict.index()], 1);
     }
 
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
     pub(crate) fn add(&self, tally: Tally, n: usize) {
         add(&self.tallies[tally as usize], n as u64);
     }

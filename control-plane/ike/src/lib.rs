@@ -3,6 +3,11 @@
 //! [`Endpoint::handle`] takes an [`io::Input`] with the time, [`Endpoint::poll_output`] gives back what is to be done, in order, and
 //! [`Endpoint::next_timeout`] says when to come again. Nothing in here reads a clock, a socket or a random number generator.
 #![no_std]
+// A packet from the network never panics: what could is not compiled.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 extern crate alloc;
 #[cfg(test)]

@@ -118,6 +118,7 @@ impl ConnectionRef {
 impl Deref for ConnectionRef {
     type Target = Connection;
 
+    #[expect(clippy::indexing_slicing, reason = "the index is one of this list")]
     fn deref(&self) -> &Connection {
         // Private fields, and every constructor takes the index from the list itself, which nobody can change behind the Arc.
         &self.config.connections[self.index]

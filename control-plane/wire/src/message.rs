@@ -51,7 +51,7 @@ impl Message {
         let first = emit_chain(&self.payloads, Place::Outer, &mut body)?;
         let body = body.finish();
         let mut writer = Writer::new();
-        self.header.emit(first, Header::LEN + body.len(), &mut writer)?;
+        self.header.emit(first, Header::LEN.saturating_add(body.len()), &mut writer)?;
         writer.slice(&body);
         Ok(writer.finish())
     }
@@ -135,7 +135,7 @@ const fn ends_the_chain(payload_type: PayloadType) -> bool {
 
 fn emit_chain(payloads: &[Payload], place: Place, writer: &mut Writer) -> Result<PayloadType, EmitError> {
     for (i, payload) in payloads.iter().enumerate() {
-        let following = payloads.get(i + 1).map(Payload::payload_type);
+        let following = payloads.get(i.saturating_add(1)).map(Payload::payload_type);
         let next = match payload {
             _ if !ends_the_chain(payload.payload_type()) => following.unwrap_or(PayloadType::NONE),
             _ if place == Place::Inner || following.is_some() => return Err(EmitError::EncryptedNotLast),

@@ -57,9 +57,10 @@ impl Writer {
         self.slice(&lead);
         self.u16(0);
         body(self)?;
-        let len = u16::try_from(self.octets.len() - start).map_err(|_| EmitError::Oversize(part))?;
-        if let Some(field) = self.octets.get_mut(start + 2..start + 4) {
-            field.copy_from_slice(&len.to_be_bytes());
+        let framed = self.octets.get_mut(start..).unwrap_or_default();
+        let len = u16::try_from(framed.len()).map_err(|_| EmitError::Oversize(part))?;
+        if let Some([_, _, field @ ..]) = framed.first_chunk_mut::<4>() {
+            *field = len.to_be_bytes();
         }
         Ok(())
     }

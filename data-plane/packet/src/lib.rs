@@ -5,6 +5,11 @@
 //!
 //! Multi-octet fields are in host byte order on the Rust side and big-endian on the wire.
 #![no_std]
+// A packet from the network never panics: what could is not compiled.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 extern crate alloc;
 

@@ -13,6 +13,7 @@ pub struct VecBuffer {
     end: usize,
 }
 
+#[expect(clippy::indexing_slicing, reason = "start <= end <= the length of the storage: nothing outside sets them")]
 impl VecBuffer {
     /// A packet of `bytes` with `headroom` octets in front and `tailroom` behind.
     pub fn new(bytes: &[u8], headroom: usize, tailroom: usize) -> Self {
@@ -28,6 +29,7 @@ impl VecBuffer {
     }
 }
 
+#[expect(clippy::indexing_slicing, reason = "start <= end <= the length of the storage: nothing outside sets them")]
 impl Buffer for VecBuffer {
     fn bytes(&self) -> &[u8] {
         &self.storage[self.start..self.end]

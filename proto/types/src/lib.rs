@@ -3,6 +3,11 @@
 //! Both planes and the contract between them speak in these types. A value that exists is legal: a [`Spi`] is never reserved, an
 //! [`AddressRange`] never runs backwards, an [`EspProposal`] never mixes AEAD with separate integrity. Secrets print their length only.
 #![no_std]
+// A packet from the network never panics: what could is not compiled.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
+)]
 
 extern crate alloc;
 
