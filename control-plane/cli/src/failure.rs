@@ -13,7 +13,7 @@ use crate::output::{self, Format};
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The control plane refused, or what was asked of it failed.
-    Refused(v1::Failure),
+    Refused(Box<v1::Failure>),
     /// The command line makes no sense.
     Usage(String),
     /// Nobody answers there.
@@ -31,7 +31,7 @@ struct Document<'a> {
 impl Failure {
     /// Something on this side of the socket.
     pub(crate) fn local(summary: String) -> Self {
-        Self::Refused(v1::Failure { reason: "LOCAL".to_owned(), summary, ..v1::Failure::default() })
+        Self::Refused(Box::new(v1::Failure { reason: "LOCAL".to_owned(), summary, ..v1::Failure::default() }))
     }
 
     pub(crate) const fn usage(summary: String) -> Self {
@@ -61,7 +61,7 @@ impl Failure {
 
     fn to_message(&self) -> v1::Failure {
         let (reason, summary) = match self {
-            Self::Refused(failure) => return failure.clone(),
+            Self::Refused(failure) => return v1::Failure::clone(failure),
             Self::Usage(text) => ("USAGE", text.clone()),
             Self::Unreachable(text) => ("UNREACHABLE", text.clone()),
             Self::Output(error) => ("OUTPUT", format!("cannot print: {error}")),
@@ -88,11 +88,11 @@ impl From<tonic::Status> for Failure {
         }
         let summary = status.message().to_owned();
         let Some(mut info) = status.get_details_error_info() else {
-            return Self::Refused(v1::Failure { reason: name(status.code()).to_owned(), summary, ..v1::Failure::default() });
+            return Self::Refused(Box::new(v1::Failure { reason: name(status.code()).to_owned(), summary, ..v1::Failure::default() }));
         };
         let mut part = |name: &str| info.metadata.remove(name).unwrap_or_default();
         let (ours, theirs, would_match, remedy) = (part("ours"), part("theirs"), part("would_match"), part("remedy"));
-        Self::Refused(v1::Failure { reason: info.reason, summary, ours, theirs, would_match, remedy })
+        Self::Refused(Box::new(v1::Failure { reason: info.reason, summary, ours, theirs, would_match, remedy }))
     }
 }
 

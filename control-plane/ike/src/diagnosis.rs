@@ -98,7 +98,7 @@ impl core::fmt::Display for Difference {
 fn remedy<T: Configured>(differences: &[Difference]) -> String {
     let all = |of: fn(&Difference) -> &[Transform]| differences.iter().map(|difference| names(of(difference), " or ")).collect::<Vec<_>>();
     let (here, there) = (all(|difference| &difference.theirs).join(", "), all(|difference| &difference.ours).join(", "));
-    format!("let one proposal of {} here have {here}, or one at the peer {there}", T::KEY)
+    format!("let one of {} here have {here}, or one at the peer {there}", T::KEY)
 }
 
 fn differences(own: &[Transform], offered: &[Transform], compared: &[TransformType]) -> Vec<Difference> {

@@ -352,7 +352,7 @@ fn child_proposals_that_do_not_meet_leave_an_ike_sa_without_child() {
     let Failure::Incompatible(NotifyType::NO_PROPOSAL_CHOSEN, detail) = failure(&mut pair, B) else { panic!() };
     assert_eq!((&*detail.ours, &*detail.theirs), ("aes256gcm16-noesn", "aes128gcm16-noesn"));
     assert_eq!(detail.would_match, "they differ in ENCR (ours aes256gcm16, theirs aes128gcm16)");
-    assert_eq!(detail.remedy, "let one proposal of esp_proposals here have aes128gcm16, or one at the peer aes256gcm16");
+    assert_eq!(detail.remedy, "let one of esp_proposals here have aes128gcm16, or one at the peer aes256gcm16");
 }
 
 #[test]

@@ -141,6 +141,7 @@ impl Side {
         self.folder.path().join("data.sock")
     }
 
+    #[allow(dead_code, reason = "what the command's tests change, the daemon's leave alone")]
     pub(crate) fn configuration(&self) -> PathBuf {
         self.folder.path().join("culvert.toml")
     }

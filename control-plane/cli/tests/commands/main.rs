@@ -182,6 +182,41 @@ async fn a_refusal_shows_ours_theirs_and_what_to_do() {
     assert!(unknown.code == 1 && unknown.err.contains("\"reason\":\"NOT_FOUND\""), "{unknown:?}");
 }
 
+/// Selectors, keys and silence, each after the configuration was changed and read again.
+#[tokio::test]
+async fn every_kind_of_failure_shows_what_to_compare() {
+    let mut pair = Pair::start(Setup::default()).await;
+    let file = pair.a.configuration();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let configured = async |pair: &Pair, text: String| {
+        std::fs::write(pair.a.configuration(), text).unwrap();
+        culvert(pair, &["reload"]).await.done();
+    };
+    let refused = async |pair: &Pair| {
+        let refused = culvert(pair, &["initiate", "net", "--json"]).await;
+        assert_eq!(refused.code, 1);
+        let error: Value = serde_json::from_str(&refused.err).unwrap();
+        let part = |name: &str| error["error"][name].as_str().unwrap().to_owned();
+        (part("reason"), part("ours"), part("theirs"), part("remedy"))
+    };
+    configured(&pair, good.replace("10.2.0.0/24", "10.9.0.0/24")).await;
+    let (reason, ours, _, remedy) = refused(&pair).await;
+    assert_eq!((&*reason, &*ours), ("TS_UNACCEPTABLE", "offered for net: 10.1.0.0/24 === 10.9.0.0/24"));
+    assert!(remedy.contains("its remote_ts must overlap our local_ts"), "{remedy}");
+    culvert(&pair, &["terminate", "--connection", "peer"]).await.done();
+
+    configured(&pair, good.replace("gw-1.example", "gw-3.example")).await;
+    let (reason, ours, ..) = refused(&pair).await;
+    let looked = "this gateway is gw-3.example; the key was looked for by gw-3.example and gw-2.example: it belongs to everybody";
+    assert_eq!((&*reason, &*ours), ("AUTHENTICATION_FAILED", looked));
+
+    configured(&pair, good.replace("local.id", "retransmit_timeout = \"100ms\"\nretransmit_tries = 1\nlocal.id")).await;
+    drop(pair.b.data_plane.take());
+    let (reason, ours, theirs, remedy) = refused(&pair).await;
+    assert_eq!((&*reason, &*ours), ("TIMED_OUT", "IKE_SA_INIT request 0 from 192.0.2.1:500 to 192.0.2.2:500, 2 times"));
+    assert!(theirs.starts_with("the last message from 192.0.2.2 came") && remedy.contains("500 and 4500"), "{theirs}; {remedy}");
+}
+
 /// A process that watches the second gateway, and what it has printed so far.
 fn watch(pair: &Pair, arguments: &[&str]) -> (Child, Arc<Mutex<String>>) {
     let mut child = command(&pair.b.control_socket()).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
@@ -241,7 +276,7 @@ async fn a_trace_is_filtered_and_has_every_field() {
 /// What `scripts/check-trace-html` looks at in a browser, saved where CULVERT_TRACE_PAGE says.
 #[tokio::test]
 async fn a_page_shows_a_whole_life() {
-    const HOSTILE: &str = "\"><img/src=x/onerror=document.title=1>";
+    const HOSTILE: &str = "fqdn:\"><img/src=x/onerror=document.title=1>";
     let pair = Pair::start(Setup { b_id: HOSTILE, ..Setup::default() }).await;
     culvert(&pair, &["initiate", "net"]).await.done();
     culvert(&pair, &["rekey", "--child", "net"]).await.done();

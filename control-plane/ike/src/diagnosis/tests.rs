@@ -21,7 +21,7 @@ fn the_closest_pair_is_named_with_the_one_transform_that_differs() {
         "closest are ours aes128-sha256-prfsha256-ecp256-x25519 and theirs aes128-sha384-prfsha256-x25519: \
          they differ in INTEG (ours sha256, theirs sha384)"
     );
-    assert_eq!(detail.remedy, "let one proposal of proposals here have sha384, or one at the peer sha256");
+    assert_eq!(detail.remedy, "let one of proposals here have sha384, or one at the peer sha256");
 }
 
 #[test]
