@@ -239,6 +239,7 @@ impl Driver {
             tracing::error!("{file} has faults, and what was in force stays so");
             faults.iter().for_each(|fault| tracing::error!("{fault}"));
         })?;
+        loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let connections = &loaded.ike.connections;
         let children = connections.iter().map(|connection| connection.children.len()).sum();
         let reloaded = Reloaded { connections: connections.len(), children, policies: loaded.ike.policies.len() };

@@ -31,7 +31,8 @@ const CLOSING: Duration = Duration::from_millis(500);
 /// # Errors
 /// Where the operators' socket cannot be opened.
 pub async fn run(loaded: Loaded, hangups: mpsc::Receiver<()>, shutdown: oneshot::Receiver<()>) -> Result<(), BindError> {
-    let Loaded { file, control_socket, data_socket, ike } = loaded;
+    let Loaded { file, control_socket, data_socket, ike, warnings } = loaded;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let socket = northbound::bind(&control_socket).await?;
     let (requests, asked) = mpsc::channel(QUEUE);
     let (reports, reported) = mpsc::channel(QUEUE);

@@ -41,8 +41,12 @@ fn main() -> ExitCode {
 fn check(file: &Path, json: bool) -> ExitCode {
     let loaded = config::load(file);
     match &loaded {
-        Ok(loaded) if json => say(&summary(file, loaded)),
+        Ok(loaded) if json => {
+            loaded.warnings.iter().for_each(|warning| say(&finding(warning, "warning")));
+            say(&summary(file, loaded));
+        }
         Ok(loaded) => {
+            loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             let summary = summary(file, loaded);
             say(&format_args!(
                 "{}: {} connections, {} children, {} policies",
@@ -52,7 +56,7 @@ fn check(file: &Path, json: bool) -> ExitCode {
                 summary["policies"]
             ));
         }
-        Err(faults) if json => faults.iter().for_each(|fault| say(&finding(fault))),
+        Err(faults) if json => faults.iter().for_each(|fault| say(&finding(fault, "error"))),
         Err(faults) => print_faults(faults),
     }
     if loaded.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -72,9 +76,10 @@ fn summary(file: &Path, loaded: &Loaded) -> serde_json::Value {
 }
 
 /// A fault for other programs: one object a line. Line and column are null where the whole file is at fault.
-fn finding(fault: &Diagnostic) -> serde_json::Value {
+fn finding(fault: &Diagnostic, severity: &str) -> serde_json::Value {
     let (line, column) = fault.position.unzip();
     serde_json::json!({
+        "severity": severity,
         "file": fault.file.display().to_string(),
         "line": line,
         "column": column,

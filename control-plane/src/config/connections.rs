@@ -7,50 +7,20 @@ use std::time::Duration;
 
 use ike::config::{Child, Connection, DpdAction, Psk, Retransmission, StartAction, Unique};
 use ipsec_types::{
-    EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction, PolicyId,
-    PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
+    EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction, PrfAlgorithm,
+    ProposalError, SequenceNumbers, TrafficSelector,
 };
 
 use super::diagnostic::{Report, nearest};
 use super::lifetimes;
 use super::section::{Found, Section};
+use super::spd::Spd;
 
 /// Where a connection stands in the file: octets and path.
 pub(super) type Place = Found<()>;
 
-/// Numbers the entries of the SPD as they are read.
-#[derive(Debug, Default)]
-pub(super) struct Spd {
-    /// Where each entry stands, and the priority it was given.
-    entries: Vec<(usize, Option<u32>)>,
-}
-
-impl Spd {
-    fn enter(&mut self, section: &Section<'_>, priority: Option<u32>) -> PolicyId {
-        self.entries.push((section.span().start, priority));
-        PolicyId(u32::try_from(self.entries.len()).unwrap_or(u32::MAX))
-    }
-
-    /// Entries without a priority are looked at in the order of the file: 1000, 1010, and so on.
-    pub(super) fn assign_priorities(&self, connections: &mut [Connection], policies: &mut [Policy]) {
-        let priority_of = |PolicyId(id): PolicyId| {
-            let own = usize::try_from(id).ok().and_then(|id| self.entries.get(id.checked_sub(1)?));
-            own.map_or(u32::MAX, |&(start, given)| {
-                let before = self.entries.iter().filter(|&&(other, _)| other < start).count();
-                given.unwrap_or_else(|| u32::try_from(1000 + 10 * before).unwrap_or(u32::MAX))
-            })
-        };
-        for child in connections.iter_mut().flat_map(|connection| &mut connection.children) {
-            child.priority = priority_of(child.policy);
-        }
-        for policy in policies {
-            policy.priority = priority_of(policy.id);
-        }
-    }
-}
-
-/// One connection. `None` where a fault leaves nothing to go on with.
-pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Option<(Connection, Place)> {
+/// One connection, `None` where a fault leaves nothing to go on with or no child needs a peer; and what its children let pass or drop.
+pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
     const IKE_EXAMPLE: &str = "aes128gcm16-prfsha256-x25519";
     let place = Found { value: (), span: section.span(), path: section.path("local") };
@@ -74,26 +44,31 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
     let retransmission = retransmission(&mut section);
     let lifetime = lifetimes::ike(&mut section);
 
+    let (mut children, mut shunts) = (Vec::new(), Vec::new());
+    for (child, inner) in section.sections("children") {
+        match read_child(child, inner, spd, remote_addrs.is_empty() && !remote_faulty) {
+            Entry::Child(child) => children.push(child),
+            Entry::Shunt(policy) => shunts.extend(policy),
+        }
+    }
+    if children.is_empty() && shunts.is_empty() {
+        section.fault("children", "this connection protects nothing", format!("add [connections.{name}.children.NAME]"));
+    }
+    let needs_peer = shunts.is_empty() || !children.is_empty();
+
     let local_identity = peer(&mut section, "local").or_else(|| local_addrs.first().copied().map(address_identity));
-    if local_identity.is_none() && !local_faulty {
+    if local_identity.is_none() && !local_faulty && needs_peer {
         section.fault("local.id", "this gateway has no identity", "write local.id = \"gw.example.org\", or local_addrs");
     }
     let remote_identity = peer(&mut section, "remote");
-
-    let mut children = Vec::new();
-    for (child, inner) in section.sections("children") {
-        children.extend(read_child(child, inner, spd, remote_addrs.is_empty() && !remote_faulty));
-    }
-    if children.is_empty() {
-        section.fault("children", "this connection protects nothing", format!("add [connections.{name}.children.NAME]"));
-    }
     section.finish();
+    let Some(local_identity) = local_identity.filter(|_| needs_peer) else { return (None, shunts) };
     let connection = Connection {
         name,
         local_addrs,
         remote_addrs,
         proposals,
-        local_identity: local_identity?,
+        local_identity,
         remote_identity,
         children,
         unique,
@@ -102,16 +77,23 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> Opt
         lifetime,
         force_encapsulation,
     };
-    Some((connection, place))
+    (Some((connection, place)), shunts)
 }
 
-/// A bypass or discard entry of the SPD.
+/// An entry of the SPD that needs no peer: swanctl's words for it, or RFC 4301's.
 pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> Option<Policy> {
+    const MODES: &[(&str, PolicyAction)] = &[("pass", PolicyAction::Bypass), ("drop", PolicyAction::Discard)];
     const ACTIONS: &[(&str, PolicyAction)] = &[("bypass", PolicyAction::Bypass), ("discard", PolicyAction::Discard)];
-    let action = section.choice("action", ACTIONS);
-    if action.is_none() {
-        missing(&section, "action", "action = \"bypass\"");
+    let (mode, action) = (section.choice("mode", MODES), section.choice("action", ACTIONS));
+    if let (Some(mode), Some(action)) = (&mode, &action)
+        && mode.value != action.value
+    {
+        section.fault_at(action, "this contradicts mode", "leave action out");
     }
+    if mode.is_none() && action.is_none() && !section.has("action") {
+        section.missing("mode", "write mode = \"pass\" or mode = \"drop\"");
+    }
+    let action = mode.or(action);
     let (local, remote) = selector_pair(&mut section);
     let priority = priority(&mut section);
     let id = spd.enter(&section, priority);
@@ -138,7 +120,38 @@ pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], se
     report.add(&place.span, &place.path, format!("no pre-shared key for '{}' and {remote}", connection.local_identity), remedy);
 }
 
-fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote: bool) -> Option<Child> {
+/// What a section of children holds.
+enum Entry {
+    /// What a Child SA protects.
+    Child(Child),
+    /// What needs none: swanctl's modes `pass` and `drop`. `None` where it is faulty.
+    Shunt(Option<Policy>),
+}
+
+/// What becomes of the traffic of a child, in swanctl's words.
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    Tunnel,
+    Transport,
+    Shunt(PolicyAction),
+}
+
+fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote: bool) -> Entry {
+    const MODES: &[(&str, Mode)] = &[
+        ("tunnel", Mode::Tunnel),
+        ("transport", Mode::Transport),
+        ("pass", Mode::Shunt(PolicyAction::Bypass)),
+        ("drop", Mode::Shunt(PolicyAction::Discard)),
+    ];
+    let mode = section.choice("mode", MODES);
+    match mode.as_ref().map(|mode| mode.value) {
+        Some(Mode::Shunt(action)) => return Entry::Shunt(read_shunt(name, section, spd, action)),
+        Some(Mode::Transport) => {
+            let remedy = "write mode = \"tunnel\", \"pass\" or \"drop\"";
+            mode.iter().for_each(|mode| section.fault_at(mode, "transport mode is not built yet", remedy));
+        }
+        Some(Mode::Tunnel) | None => {}
+    }
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
     const DPD_ACTIONS: &[(&str, DpdAction)] = &[("clear", DpdAction::Clear), ("trap", DpdAction::Trap), ("restart", DpdAction::Restart)];
     let (local_selectors, remote_selectors) = selector_pair(&mut section);
@@ -158,13 +171,10 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
     let dpd_action = dpd_action.map(|found| found.value).unwrap_or_default();
     let replay_window = section.integer("replay_window", 0..=MAX_REPLAY_WINDOW).map_or(1024, |found| found.value);
     let lifetime = lifetimes::child(&mut section);
-    if let Some(mode) = section.text("mode", "\"tunnel\"").filter(|mode| mode.value != "tunnel") {
-        section.fault_at(&mode, format!("mode '{}' is not supported", mode.value), "write mode = \"tunnel\"");
-    }
     let priority = priority(&mut section);
     let policy = spd.enter(&section, priority);
     section.finish();
-    Some(Child {
+    Entry::Child(Child {
         name,
         policy,
         priority: 0,
@@ -177,6 +187,18 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
         replay_window,
         lifetime,
     })
+}
+
+/// A child without a Child SA. It is in force from the start; `start_action`, which strongSwan wants to be `trap` for that, changes nothing.
+fn read_shunt(name: String, mut section: Section<'_>, spd: &mut Spd, action: PolicyAction) -> Option<Policy> {
+    let before = section.faults();
+    let (local, remote) = selector_pair(&mut section);
+    section.choice("start_action", &[("none", ()), ("trap", ()), ("start", ())]);
+    let priority = priority(&mut section);
+    let id = spd.enter(&section, priority);
+    let sound = section.faults() == before;
+    section.finish();
+    sound.then_some(Policy { id, name, priority: 0, action, local, remote })
 }
 
 /// The widest window the data plane takes, in packets.
@@ -350,7 +372,7 @@ fn retransmission(section: &mut Section<'_>) -> Retransmission {
 const MIN_RETRANSMIT_TIMEOUT: Duration = Duration::from_millis(100);
 
 fn priority(section: &mut Section<'_>) -> Option<u32> {
-    section.integer("priority", 1..=u32::MAX).map(|found| found.value)
+    section.integer("priority", 0..=u32::MAX).map(|found| found.value).filter(|priority| *priority != 0)
 }
 
 fn missing(section: &Section<'_>, key: &str, example: &str) {

@@ -39,22 +39,41 @@ pub(super) struct Report<'t> {
     file: &'t Path,
     text: &'t str,
     faults: RefCell<Vec<Diagnostic>>,
+    warnings: RefCell<Vec<Diagnostic>>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(file: &'t Path, text: &'t str) -> Self {
-        Self { file, text, faults: RefCell::default() }
+        Self { file, text, faults: RefCell::default(), warnings: RefCell::default() }
     }
 
     /// Adds a fault at the octets `span`.
     pub(super) fn add(&self, span: &Range<usize>, field: &str, problem: impl Into<String>, remedy: impl Into<String>) {
-        self.faults.borrow_mut().push(Diagnostic {
+        let fault = self.diagnostic(span, field, problem.into(), remedy.into());
+        self.faults.borrow_mut().push(fault);
+    }
+
+    /// Adds what is no fault, but hardly meant.
+    pub(super) fn warn(&self, span: &Range<usize>, field: &str, problem: String, remedy: String) {
+        let warning = self.diagnostic(span, field, problem, remedy);
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    fn diagnostic(&self, span: &Range<usize>, field: &str, problem: String, remedy: String) -> Diagnostic {
+        Diagnostic {
             file: self.file.to_path_buf(),
             position: Some(position(self.text, span.start)),
             field: field.to_owned(),
-            problem: problem.into(),
-            remedy: remedy.into(),
-        });
+            problem,
+            remedy,
+        }
+    }
+
+    /// The warnings so far, in the order of the file.
+    pub(super) fn take_warnings(&self) -> Vec<Diagnostic> {
+        let mut warnings = self.warnings.take();
+        warnings.sort_by_key(|warning| warning.position);
+        warnings
     }
 
     /// How many there are.

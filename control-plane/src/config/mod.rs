@@ -27,6 +27,7 @@ mod diagnostic;
 mod lifetimes;
 mod secrets;
 mod section;
+mod spd;
 
 #[cfg(test)]
 mod tests;
@@ -41,9 +42,9 @@ use toml::de::DeTable;
 
 pub use diagnostic::Diagnostic;
 
-use connections::Spd;
 use diagnostic::Report;
 use section::Section;
+use spd::Spd;
 
 /// A configuration without faults.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct Loaded {
     pub data_socket: PathBuf,
     /// What the protocol core needs.
     pub ike: Config,
+    /// What is no fault, but hardly meant.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Reads and checks `file` and the secrets it names.
@@ -95,11 +98,12 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let data_socket = dataplane(&mut root);
 
     let mut spd = Spd::default();
-    let mut connections = Vec::new();
+    let (mut connections, mut policies) = (Vec::new(), Vec::new());
     for (name, section) in root.sections("connections") {
-        connections.extend(connections::read(name, section, &mut spd));
+        let (connection, shunts) = connections::read(name, section, &mut spd);
+        connections.extend(connection);
+        policies.extend(shunts);
     }
-    let mut policies = Vec::new();
     for (name, section) in root.sections("policies") {
         policies.extend(connections::policy(name, section, &mut spd));
     }
@@ -115,7 +119,9 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let mut connections: Vec<_> = connections.into_iter().map(|(connection, _)| connection).collect();
     spd.assign_priorities(&mut connections, &mut policies);
     let ike = Config { connections, psks, policies, cookie_threshold, block_threshold };
-    (Loaded { file: file.to_path_buf(), control_socket, data_socket, ike }, faults)
+    spd.warn_of_hidden(&ike.spd(), report);
+    let warnings = report.take_warnings();
+    (Loaded { file: file.to_path_buf(), control_socket, data_socket, ike, warnings }, faults)
 }
 
 /// The socket, and the thresholds of half-open IKE SAs: for a cookie, and for one address.

@@ -38,6 +38,11 @@ impl<'d> Section<'d> {
         self.span.clone()
     }
 
+    /// Path of the section itself.
+    pub(super) fn own_path(&self) -> &str {
+        &self.path
+    }
+
     /// Path of a field of this section.
     pub(super) fn path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
@@ -56,6 +61,11 @@ impl<'d> Section<'d> {
     /// Notes a fault of a value that was read.
     pub(super) fn fault_at<T>(&self, found: &Found<T>, problem: impl Into<String>, remedy: impl Into<String>) {
         self.report.add(&found.span, &found.path, problem, remedy);
+    }
+
+    /// Whether a field is there, whatever it holds.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// Notes that a field is not there, unless it is there with a fault of its own.

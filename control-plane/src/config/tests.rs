@@ -258,7 +258,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     (
         "start_action = \"trap\"",
         "mode = \"transport\"",
-        "culvert.toml:13:8: connections.site-b.children.net.mode: mode 'transport' is not supported; write mode = \"tunnel\"",
+        "culvert.toml:13:8: connections.site-b.children.net.mode: transport mode is not built yet; write mode = \"tunnel\", \"pass\" or \"drop\"",
     ),
     (
         "\"192.0.2.2\"",
@@ -280,7 +280,18 @@ const TABLE: &[(&str, &str, &str)] = &[
         "remote_ts = [\"10.2.0.0/24\", \"fd00:2::/64\"]",
         "culvert.toml:9:30: connections.site-b.children.net.remote_ts: 'fd00:2::/64' matches no packet: local_ts has nothing of IPv6; add it to local_ts",
     ),
-    ("action = \"bypass\"", "", "culvert.toml:14:11: policies.ssh.action: this is missing; write action = \"bypass\""),
+    ("action = \"bypass\"", "", "culvert.toml:14:11: policies.ssh.mode: this is missing; write mode = \"pass\" or mode = \"drop\""),
+    (
+        "action = \"bypass\"",
+        "action = \"bypass\"\nmode = \"drop\"",
+        "culvert.toml:15:10: policies.ssh.action: this contradicts mode; leave action out",
+    ),
+    (
+        "action = \"bypass\"",
+        "mode = \"tunnel\"",
+        "culvert.toml:15:8: policies.ssh.mode: 'tunnel' is not known here; write \"pass\" or \"drop\"",
+    ),
+    ("start_action = \"trap\"", "mode = \"pass\"", "culvert.toml:12:1: connections.site-b.children.net.esp_proposals: unknown key; "),
     ("dpd_delay = \"30s\"", "dpd_delay = 30s", "culvert.toml:6:13: this is no TOML: "),
 ];
 
@@ -412,6 +423,35 @@ fn defaults_are_algorithms_that_exist() {
     let said = load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections.remove(0);
     assert_eq!(said.proposals[0], "aes256-sha384-modp3072".parse().unwrap());
     assert_eq!((&said.proposals[1..], &said.children[0].proposals), (&proposals[..], &children[0].proposals));
+}
+
+/// As in swanctl.conf: a connection whose children all pass or drop needs no peer, no identity and no key.
+#[test]
+fn children_that_pass_or_drop_need_no_peer() {
+    let text = "[connections.shunts.children.lan]\nmode = \"pass\"\nstart_action = \"trap\"\nlocal_ts = [\"10.1.0.0/24\"]\n\
+                remote_ts = [\"10.1.0.0/24\"]\n[connections.shunts.children.telnet]\nmode = \"drop\"\npriority = 7\n\
+                local_ts = [\"10.1.0.0/24[tcp/23]\"]\nremote_ts = [\"0.0.0.0/0\"]\n";
+    let loaded = load_in(&folder(text, GOOD_SECRETS)).unwrap();
+    assert!(loaded.ike.connections.is_empty() && loaded.warnings.is_empty());
+    let entries: Vec<_> = loaded.ike.spd().into_iter().map(|policy| (policy.name, policy.action, policy.priority)).collect();
+    assert_eq!(entries, [("lan".to_owned(), PolicyAction::Bypass, 1000), ("telnet".to_owned(), PolicyAction::Discard, 7)]);
+    // Beside a tunnel they are entries of the same SPD, and the other words for the same are kept.
+    let both = GOOD.replace("[policies.ssh]\naction = \"bypass\"", &format!("{text}[policies.ssh]\nmode = \"pass\"\naction = \"bypass\""));
+    let ike = load_in(&folder(&both, GOOD_SECRETS)).unwrap().ike;
+    assert_eq!((ike.connections.len(), ike.policies.len(), ike.spd().len()), (1, 3, 4));
+}
+
+#[test]
+fn an_entry_that_no_packet_reaches_is_warned_of_with_what_hides_it() {
+    let hidden = "[policies.late]\nmode = \"drop\"\nlocal_ts = [\"10.1.0.9\"]\nremote_ts = [\"10.2.0.0/25[udp/53]\"]\n";
+    let folder = folder(&format!("{GOOD}{hidden}"), GOOD_SECRETS);
+    let warnings = load_in(&folder).unwrap().warnings;
+    let said: Vec<_> = warnings.iter().map(|warning| warning.to_string().replace(&format!("{}/", folder.path().display()), "")).collect();
+    let expected = "culvert.toml:18:11: policies.late: no packet reaches this entry: connections.site-b.children.net selects all of its \
+                    traffic before it; narrow what hides it, or give it a priority below 1000";
+    assert_eq!(said, [expected]);
+    fs::write(folder.path().join("culvert.toml"), format!("{GOOD}{}", hidden.replace("mode", "priority = 999\nmode"))).unwrap();
+    assert!(load_in(&folder).unwrap().warnings.is_empty());
 }
 
 /// The example files say that they show every key: with every comment's default switched on they must load as well.

@@ -59,8 +59,30 @@ impl Core {
         }
     }
 
+    /// The outbound half of an SA is about to end: those that wait to replace it do so at once, so that no packet finds neither. Where it
+    /// was parked itself, they wait for what it waited for.
+    pub(super) fn hand_over(&mut self, id: ChildSaId) {
+        let Some(entry) = self.sad.entry_mut(id) else { return };
+        let (active, predecessor) = (entry.sa.state.is_active(), entry.predecessor);
+        for successor in std::mem::take(&mut entry.successors) {
+            if active {
+                if self.sad.entry(successor).is_some_and(|entry| entry.remove_ms.is_none()) {
+                    self.activate(successor);
+                }
+                continue;
+            }
+            if let Some(successor) = self.sad.entry_mut(successor) {
+                successor.predecessor = predecessor;
+            }
+            if let Some(predecessor) = predecessor.and_then(|id| self.sad.entry_mut(id)) {
+                predecessor.successors.push(successor);
+            }
+        }
+    }
+
     /// Takes an SA out of all tables.
     pub(super) fn remove(&mut self, id: ChildSaId) {
+        self.hand_over(id);
         if let Some(entry) = self.sad.remove(id, self.now_ms) {
             let slot = entry.sa.slot;
             let _removed = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Remove(slot));
@@ -109,12 +131,13 @@ impl Entry {
             return Some(Due::Remove);
         }
         if self.reached(self.lifetime.hard(), now_ms) {
-            return Some(Due::HardExpire);
+            // Its end is no news to a controller that has retired it.
+            return Some(if self.remove_ms.is_some() { Due::Remove } else { Due::HardExpire });
         }
         if passed(self.fallback_ms) {
             return Some(Due::Fallback);
         }
-        if !self.soft_reported && (self.reached(self.lifetime.soft(), now_ms) || self.runs_out_of_numbers()) {
+        if !self.soft_reported && self.remove_ms.is_none() && (self.reached(self.lifetime.soft(), now_ms) || self.runs_out_of_numbers()) {
             return Some(Due::SoftExpire);
         }
         let last = self.sa.state.last_inbound_ms();

@@ -121,12 +121,9 @@ impl Core {
             }
             Notice::NeighborMiss { port, address } => self.on_neighbor_miss(NextHop { port, address }),
             Notice::Activated(id) => {
-                let policy = self.sad.entry_mut(id).map(|entry| {
-                    entry.fallback_ms = None;
-                    entry.policy
-                });
-                if let Some(policy) = policy {
-                    self.acquires.served(policy);
+                // The outbound half of one that is retired is in no table any more.
+                if self.sad.entry(id).is_some_and(|entry| entry.remove_ms.is_none()) {
+                    self.activate(id);
                 }
             }
             Notice::PeerMoved { child_sa, address, port } => self.emit(v1::event::Event::PeerMoved(v1::PeerMoved {

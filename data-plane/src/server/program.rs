@@ -336,6 +336,8 @@ impl Core {
             epoch: self.epoch,
             installed_ms: self.now_ms,
             lifetime: sa.lifetime,
+            predecessor: sa.predecessor,
+            successors: Vec::new(),
             fallback_ms: fallback.map(|wait: Duration| self.now_ms.saturating_add(clock::millis(wait))),
             remove_ms: None,
             soft_reported: false,
@@ -361,6 +363,7 @@ impl Core {
             return Ok(Step::Sent(self.workers.barrier()));
         }
         let remove_ms = self.now_ms.saturating_add(retire.linger_ms);
+        self.hand_over(id);
         let Some(entry) = self.sad.entry_mut(id) else { return Ok(DONE) };
         entry.remove_ms = Some(remove_ms);
         entry.fallback_ms = None;

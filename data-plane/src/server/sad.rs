@@ -55,6 +55,10 @@ pub(super) struct Entry {
     pub(super) installed_ms: u64,
     /// Its limits.
     pub(super) lifetime: Lifetime,
+    /// The SA that this one replaces.
+    pub(super) predecessor: Option<ChildSaId>,
+    /// The SAs that replace this one.
+    pub(super) successors: Vec<ChildSaId>,
     /// When a parked outbound half starts by itself.
     pub(super) fallback_ms: Option<u64>,
     /// When the inbound half goes, too.
@@ -131,6 +135,9 @@ impl Sad {
     /// Puts an SA into its leased slot.
     pub(super) fn insert(&mut self, entry: Entry) {
         let (id, slot) = (entry.sa.id, entry.sa.slot);
+        if let Some(predecessor) = entry.predecessor.and_then(|id| self.entry_mut(id)) {
+            predecessor.successors.push(id);
+        }
         if let Some(place) = self.slots.get_mut(slot.index()) {
             place.content = Content::Installed(Box::new(entry));
             self.by_id.insert(id, slot);

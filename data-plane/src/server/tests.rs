@@ -2,6 +2,7 @@
 
 mod fragments;
 mod over_socket;
+mod rekey;
 
 use std::net::Ipv4Addr;
 

@@ -141,7 +141,7 @@ impl ChildSa {
 
     fn json(&self, spi: u32, key: &[u8], (source, destination): (&str, &str)) -> Value {
         let udp = if self.suite.udp { json!([4500, 4500]) } else { Value::Null };
-        json!({"spi": spi, "key": hex(key), "esn": self.suite.esn, "source": source, "destination": destination, "udp": udp})
+        json!({"spi": spi, "cipher": "AES-GCM", "key": hex(key), "esn": self.suite.esn, "source": source, "destination": destination, "udp": udp})
     }
 
     /// The gateway sends a packet through this SA; scapy opens it. Panics unless the sequence number is `number`.
