@@ -132,7 +132,6 @@ fn both_families_on_one_port() {
 #[test]
 fn the_limits_themselves_are_legal() {
     assert!(parse(&GOOD.replace("10.1.0.1/24\"", "10.1.0.1/24\", \"fd00::/127\"")).is_ok());
-
     assert!(parse(&GOOD.replace("1400", "576")).is_ok());
     assert!(parse(&GOOD.replace("1400", "9000")).is_ok());
     assert!(parse(&GOOD.replace("1024", "1048576")).is_ok());

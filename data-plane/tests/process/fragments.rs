@@ -7,15 +7,23 @@ use crate::harness::{
     Driver, Frame, GATEWAY_LAN, GATEWAY_WAN, GATEWAY_WAN6, Gateway, HOST, Options, PEER, PEER_MAC, PEER6, Side, address, unhex,
 };
 
-/// An IKE message longer than any frame, as with certificates it will be.
+/// The IKE header of a message longer than any frame, as with certificates it will be: 3000 octets.
+const HEADER: &str = "0102030405060708a1a2a3a4a5a6a7a82e2023080000000100000bb8";
+
+/// The message, as an expression for scapy.
 fn message() -> String {
-    let header = "0102030405060708a1a2a3a4a5a6a7a82e20230800000001";
-    format!("{header}{:08x}{}", 3000, "5a".repeat(3000 - 28))
+    format!("(bytes.fromhex('{HEADER}') + b'Z' * 2972)")
 }
 
 fn datagram(local: &str, remote: &str) -> v1::Datagram {
     let (local_address, remote_address) = (address(local).into(), address(remote).into());
-    v1::Datagram { local_address, local_port: 500, remote_address, remote_port: 61_000, payload: unhex(&message()).into() }
+    v1::Datagram {
+        local_address,
+        local_port: 500,
+        remote_address,
+        remote_port: 61_000,
+        payload: [unhex(HEADER), vec![b'Z'; 2972]].concat().into(),
+    }
 }
 
 /// Sends each packet that scapy makes of an expression for a list of them, in the given order.
@@ -37,7 +45,7 @@ fn an_ike_message_in_ipv4_fragments_arrives_whole_in_any_order() {
     for (id, order) in (1..).zip(orders) {
         let before = gateway.counters();
         let ip = format!("IP(src='{PEER}', dst='{GATEWAY_WAN}', id={id})");
-        let list = format!("fragment({ip}/UDP(sport=61000, dport=500)/bytes.fromhex('{}'), 1200)", message());
+        let list = format!("fragment({ip}/UDP(sport=61000, dport=500)/{}, 1200)", message());
         send(&mut gateway, [8, 0], &list, order);
         assert_eq!(gateway.controller.expect_datagram(&mut punt), datagram(GATEWAY_WAN, PEER));
         let copies = u64::try_from(order.len() - 3).unwrap();
@@ -54,7 +62,7 @@ fn an_ike_message_in_ipv6_fragments_arrives_whole_in_any_order() {
     let orders: [&[usize]; 3] = [&[0, 1, 2], &[2, 1, 0], &[1, 1, 0, 2]];
     for (id, order) in (1..).zip(orders) {
         let ip = format!("IPv6(src='{PEER6}', dst='{GATEWAY_WAN6}')/IPv6ExtHdrFragment(id={id})");
-        let list = format!("fragment6({ip}/UDP(sport=61000, dport=500)/bytes.fromhex('{}'), 1280)", message());
+        let list = format!("fragment6({ip}/UDP(sport=61000, dport=500)/{}, 1280)", message());
         send(&mut gateway, [0x86, 0xdd], &list, order);
         assert_eq!(gateway.controller.expect_datagram(&mut punt), datagram(GATEWAY_WAN6, PEER6));
     }
@@ -68,7 +76,7 @@ fn fragments_that_overlap_spoil_their_datagram() {
     let mut punt = gateway.controller.open_punt();
     let before = gateway.counters();
     let head = format!("IPv6(src='{PEER6}', dst='{GATEWAY_WAN6}')");
-    let whole = format!("{head}/IPv6ExtHdrFragment(id=9)/UDP(sport=61000, dport=500)/bytes.fromhex('{}')", message());
+    let whole = format!("{head}/IPv6ExtHdrFragment(id=9)/UDP(sport=61000, dport=500)/{}", message());
     let evil = format!("{head}/IPv6ExtHdrFragment(id=9, offset=1, m=1, nh=17)/(b'evil' * 4)");
     let list = format!("fragment6({whole}, 1280) + [{evil}]");
     send(&mut gateway, [0x86, 0xdd], &list, &[0, 3, 1, 2, 0]);

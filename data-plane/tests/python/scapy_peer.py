@@ -12,11 +12,13 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../esp/tests/scapy"))
 import esp_peer  # noqa: E402
-from scapy.layers.inet import ICMP, IP, UDP  # noqa: E402
+from scapy.layers import inet, inet6  # noqa: E402
 from scapy.layers.l2 import ARP, Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
+from scapy.utils6 import in6_mactoifaceid, in6_ptop  # noqa: E402
 
-NAMES = {"ARP": ARP, "Ether": Ether, "ICMP": ICMP, "IP": IP, "Raw": Raw, "UDP": UDP, "bytes": bytes}
+OURS = [ARP, Ether, Raw, bytes, in6_mactoifaceid, in6_ptop, inet.ICMP, inet.IP, inet.TCP, inet.UDP, inet.fragment, inet6.fragment6]
+NAMES = {thing.__name__: thing for thing in OURS} | {name: layer for name, layer in vars(inet6).items() if name.startswith(("IPv6", "ICMPv6"))}
 
 
 def build(request):
@@ -31,7 +33,8 @@ def read(request):
 def checksums(request):
     octets = bytes.fromhex(request["octets"])
     frame = Ether(octets)
-    for layer, fields in (IP, ("len", "chksum")), (UDP, ("len", "chksum")), (ICMP, ("chksum",)):
+    computed = [(inet.IP, ("len", "chksum")), (inet6.IPv6, ("plen",)), (inet.UDP, ("len", "chksum")), (inet.ICMP, ("chksum",))]
+    for layer, fields in computed:
         if layer in frame:
             for field in fields:
                 frame[layer].delfieldval(field)
