@@ -4,7 +4,8 @@ use culvert_proto::dataplane::v1;
 use serde_json::json;
 
 use crate::harness::{
-    Driver, Frame, GATEWAY_LAN, GATEWAY_WAN, GATEWAY_WAN6, Gateway, HOST, Options, PEER, PEER_MAC, PEER6, Side, address, unhex,
+    Driver, Frame, GATEWAY_LAN, GATEWAY_WAN, GATEWAY_WAN6, Gateway, HOST, Options, PATIENCE, PEER, PEER_MAC, PEER6, Side, address, unhex,
+    within,
 };
 
 /// The IKE header of a message longer than any frame, as with certificates it will be: 3000 octets.
@@ -80,8 +81,13 @@ fn fragments_that_overlap_spoil_their_datagram() {
     let evil = format!("{head}/IPv6ExtHdrFragment(id=9, offset=1, m=1, nh=17)/(b'evil' * 4)");
     let list = format!("fragment6({whole}, 1280) + [{evil}]");
     send(&mut gateway, [0x86, 0xdd], &list, &[0, 3, 1, 2, 0]);
-    let rises = [("punted_fragment", 5), ("reassembly_overlap", 1), ("fragments_given_up", 3), ("reassembled", 0)];
-    gateway.expect_counters(&before, &rises);
+    // Not exactly these alone: the kernel tells its link which groups it listens to.
+    within(PATIENCE, "one overlap, and nothing of the datagram used", || {
+        let now = gateway.counters();
+        let rise = |name: &str| now.of(name) - before.of(name);
+        let seen = ["punted_fragment", "reassembly_overlap", "fragments_given_up", "reassembled"].map(rise);
+        (seen == [5, 1, 3, 0]).then_some(())
+    });
     // The next message is not harmed.
     let list = format!("fragment6({}, 1280)", whole.replace("id=9", "id=10"));
     send(&mut gateway, [0x86, 0xdd], &list, &[2, 0, 1]);
@@ -102,8 +108,8 @@ fn esp_is_dropped_and_echo_answered() {
         |id: u32, len: usize| format!("fragment(IP(src='{PEER}', dst='{GATEWAY_WAN}', id={id})/ICMP(id=7, seq={id})/(b'x' * {len}), 800)");
     send(&mut gateway, [8, 0], &echo(2, 1472), &[1, 0]);
     let reply = gateway.wire.expect(Side::Wan, "echo reply", |frame| frame.ipv4().map(|_| frame.to_vec()));
-    let read = gateway.scapy.read(&reply, "[p[IP].src, p[ICMP].type, p[ICMP].seq, len(p[Raw].load), p[IP].flags.value]");
-    assert_eq!(read, json!([GATEWAY_WAN, 0, 2, 1472, 0]));
+    let read = gateway.scapy.read(&reply, "[p[IP].src, p[ICMP].type, p[ICMP].seq, len(p[Raw].load), p[IP].flags.MF]");
+    assert_eq!(read, json!([GATEWAY_WAN, 0, 2, 1472, false]));
     assert!(gateway.scapy.approves(&reply));
     send(&mut gateway, [8, 0], &echo(3, 1473), &[0, 1]);
     gateway.expect_counters(&before, &[("reassembled", 2), ("icmp_echo_replies", 1), ("icmp_too_big", 1), ("punted_fragment", 4)]);

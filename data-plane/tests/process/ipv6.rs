@@ -21,15 +21,15 @@ fn the_kernel_finds_and_pings_the_gateway() {
     let (lan_mac, wan_mac) = (gateway.lan_mac.clone(), gateway.wan_mac.clone());
     let on_link = link_local(&mut gateway, &lan_mac);
     for (target, link, mac) in [(GATEWAY_LAN6, "lan", &lan_mac), (GATEWAY_WAN6, "wan", &wan_mac), (&on_link, "lan", &lan_mac)] {
-        let said = gateway.outside(&format!("ping -6 -n -c 3 -i 0.2 -W 5 -I {link} {target}"));
+        let said = gateway.outside(&format!("ping -6 -n -c 1 -W 20 -I {link} {target}"));
         assert!(said.contains(" 0% packet loss"), "{said}");
         let entry = gateway.outside(&format!("ip -6 neigh show {target} dev {link}"));
         assert!(entry.contains(&format!("lladdr {mac} router")) && entry.contains("REACHABLE"), "{entry}");
     }
     // Everybody on the link, and as much as the MTU carries; more is counted.
-    let said = gateway.outside("ping -6 -n -c 1 -W 5 -I lan ff02::1");
+    let said = gateway.outside("ping -6 -n -c 1 -W 20 -I lan ff02::1");
     assert!(said.contains(&on_link), "{said}");
-    gateway.outside(&format!("ping -6 -n -c 1 -W 5 -s {} {GATEWAY_WAN6}", 1500 - 40 - 8));
+    gateway.outside(&format!("ping -6 -n -c 1 -W 20 -s {} {GATEWAY_WAN6}", 1500 - 40 - 8));
     let before = gateway.counters();
     gateway.outside(&format!("ping -6 -n -c 1 -W 1 -s 3000 {GATEWAY_WAN6} || true"));
     gateway.controller.await_counter(&before, "reassembled");
@@ -52,7 +52,7 @@ fn the_gateway_finds_the_kernel() {
     let expected = json!(["33:33:ff:00:00:02", on_link, "ff02::1:ff00:2", 255, PEER6, wan_mac]);
     assert_eq!(gateway.scapy.read(&solicitation, read), expected);
     let message = gateway.wire.expect(Side::Wan, "IKE message", |frame| is_ipv6(frame, 17));
-    let mac = gateway.outside("cat /sys/class/net/wan/address");
+    let mac = gateway.outside("ip -o link show dev wan | grep -o 'link/ether [0-9a-f:]*' | cut -d' ' -f2");
     assert_eq!(gateway.scapy.read(&message, "[p.dst, p[UDP].dport, p[UDP].chksum != 0]"), json!([mac.trim(), 500, true]));
     assert!(gateway.scapy.approves(&message));
     let stats = gateway.counters();
