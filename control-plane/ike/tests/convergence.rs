@@ -74,6 +74,7 @@ fn act(pair: &mut Pair, numbers: &mut Numbers, side: Side) -> &'static str {
         9 => {
             let child = pair.gateway(side).data_plane.installed.keys().next_back().copied();
             if let Some(child) = child {
+                pair.gateway(side).data_plane.installed.remove(&child);
                 pair.input(side, Input::Dataplane(Dataplane::HardExpire(child)));
             }
             "hard limit"

@@ -409,6 +409,7 @@ fn a_hard_limit_deletes_the_child_sa_on_both_sides() {
     pair.acquire(A, 1);
     pair.run(SECOND);
     let child = *pair.gateway(B).data_plane.installed.keys().next().unwrap();
+    pair.gateway(B).data_plane.installed.remove(&child);
     pair.input(B, Input::Dataplane(Dataplane::HardExpire(child)));
     pair.run(SECOND);
     assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));

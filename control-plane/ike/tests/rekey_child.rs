@@ -5,8 +5,9 @@ mod pair;
 
 use std::time::Duration;
 
+use ike::config::StartAction;
 use ike::error::Failure;
-use ike::io::{Answer, Event, SaState, Target};
+use ike::io::{Answer, Dataplane, Event, Input, SaState, Target};
 use ike_wire::NotifyType;
 use ipsec_types::{Activation, ChildSaId};
 use pair::Side::{A, B};
@@ -368,6 +369,35 @@ fn a_refused_install_leaves_the_old_child_sa() {
             pair.soft_expire(rekeyer);
             pair.run(60 * SECOND);
             assert_replaced(&mut pair, old);
+        }
+    }
+}
+
+/// A hard limit without a soft one, or one that the rekeying did not beat: the peer is told, and what the configuration wants comes back.
+#[test]
+fn a_child_sa_that_reaches_a_hard_limit_is_deleted_at_the_peer_and_made_anew_where_it_is_wanted() {
+    for action in [StartAction::Start, StartAction::Trap] {
+        for rekeying in [None, Some(0), Some(5), Some(15), Some(25)] {
+            let [mut a, b] = [A, B].map(config);
+            a.connections[0].children[0].start_action = action;
+            let mut pair = Pair::new(15, a, b);
+            pair.acquire(A, 1);
+            pair.run(SECOND);
+            let old = [A, B].map(|side| pair.only_child(side));
+            if let Some(millis) = rekeying {
+                pair.rekey(A, net());
+                pair.run(Duration::from_millis(millis));
+            }
+            // The data plane reports what it has not been told to end.
+            let there = pair.gateway(A).data_plane.installed.remove(&old[0]).is_some();
+            if there {
+                pair.input(A, Input::Dataplane(Dataplane::HardExpire(old[0])));
+            }
+            pair.run(SECOND);
+            let comes_back = action == StartAction::Start || rekeying.is_some();
+            assert_eq!(pair.assert_mirrored(), usize::from(comes_back), "{action:?} {rekeying:?}: {:?}", pair.titles());
+            assert!(!pair.gateway(B).data_plane.installed.contains_key(&old[1]));
+            assert!(!there || !pair.gateway(A).data_plane.retired.contains(&old[0]), "the data plane has ended it by itself");
         }
     }
 }

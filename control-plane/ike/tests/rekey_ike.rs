@@ -88,7 +88,7 @@ fn the_ike_sa_is_rekeyed_with_four_messages_from_either_side() {
             ]
         );
         assert_replaced(&mut pair, IkeSaId(1), children);
-        assert_eq!(pair.ike_sas(side)[0].initiator, true, "who rekeys is the new original initiator");
+        assert!(pair.ike_sas(side)[0].initiator, "who rekeys is the new original initiator");
         let new = pair.ike_sas(side)[0].id;
         assert_eq!(pair.answer(side, request), Some(Ok(Answer::Rekeyed { ike_sas: vec![new], child_sas: vec![] })));
         for side in [A, B] {

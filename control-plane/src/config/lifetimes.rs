@@ -19,8 +19,8 @@ pub(super) fn ike(section: &mut Section<'_>) -> IkeLifetime {
     if rekey_time.is_zero() {
         return IkeLifetime::default();
     }
-    let over_time = over.map_or(rekey_time / 10, |found| found.value);
-    let rand_time = rand.as_ref().map_or(over_time.min(rekey_time / 2), |found| found.value);
+    let over_time = over.map_or_else(|| rekey_time / 10, |found| found.value);
+    let rand_time = rand.as_ref().map_or_else(|| over_time.min(rekey_time / 2), |found| found.value);
     check_jitter(section, rand.as_ref(), "rekey_time", rekey_time);
     IkeLifetime { rekey: Some(rekey_time), hard: Some(rekey_time.saturating_add(over_time)), jitter: rand_time }
 }
@@ -68,7 +68,7 @@ fn limits(section: &Section<'_>, keys: [&'static str; 3], given: [Option<Found<u
         );
         return Set { soft: None, hard: None, jitter: None };
     }
-    let jitter = rand.as_ref().map_or(hard.saturating_sub(soft).min(soft / 2), |found| found.value);
+    let jitter = rand.as_ref().map_or_else(|| hard.saturating_sub(soft).min(soft / 2), |found| found.value);
     check_jitter(section, rand.as_ref(), keys[0], soft);
     let on = |value: u64| (value > 0).then_some(value);
     Set { soft: on(soft), hard: on(hard), jitter: on(jitter) }

@@ -8,7 +8,7 @@ use ipsec_types::{ChildSaId, Flow};
 use super::*;
 use crate::child::ChildPhase;
 use crate::config::StartAction;
-use crate::context::{Attachment, End};
+use crate::context::Attachment;
 use crate::io::{Dataplane, Event, InstalledChildSa};
 use crate::v2::State;
 use crate::v2::common::Task;
@@ -53,13 +53,7 @@ impl Endpoint {
 
     /// The SA carries nothing any more: the peer is told, and what the configuration wants at once is wanted again.
     fn on_hard_expire(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId) {
-        let policies = self.sas.values().flat_map(|sa| sa.state.children()).filter(|own| own.id == child).map(|own| own.policy);
-        let policies: Vec<PolicyId> = policies.collect();
-        self.for_child(now, random, child, |mut sa, cx| {
-            sa.core.tasks.push_back(Task::DeleteChild { child, request: None });
-            sa.go_on(cx)
-        });
-        self.shared.ended.extend(policies.into_iter().map(|policy| (policy, End::Expired)));
+        self.for_child(now, random, child, |sa, cx| sa.on_hard_expire(cx, child));
     }
 
     fn for_child(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {

@@ -10,13 +10,13 @@ use ike_wire::{NotifyType, Payload};
 use ipsec_types::ChildSaId;
 
 use crate::child::{Child, ChildPhase, LINGER};
-use crate::context::{Context, LeasedSpi};
+use crate::context::{Context, End, LeasedSpi};
 use crate::error::{Failure, Fault};
 use crate::io::{Output, RequestId};
 use crate::v2::create_child::initiator::{self, Born};
 use crate::v2::init::{WantedChild, notification};
 use crate::v2::keys::Role;
-use crate::v2::{Active, Core, Established, Task};
+use crate::v2::{Active, Core, Established, IkeSa, State, Task};
 
 /// Our replacing of a Child SA.
 pub(crate) struct Rekey {
@@ -184,6 +184,10 @@ pub(crate) fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<
 pub(crate) fn overtaken(state: &Established, cx: &mut Context<'_>, rekey: Option<Rekey>) {
     let Some(rekey) = rekey else { return };
     let successor = state.children.iter().find(|child| child.predecessor == Some(rekey.old) && child.phase == ChildPhase::Installed);
+    let lost = state.children.iter().find(|child| child.id == rekey.old && child.phase == ChildPhase::Lost);
+    if let (Some(lost), None) = (lost, successor) {
+        cx.shared.ended.push((lost.policy, End::Expired));
+    }
     let result = successor.map(|child| child.id).ok_or_else(|| Failure::Local("the Child SA was deleted".to_string()));
     for request in rekey.requests {
         cx.shared.child_rekeyed(request, result.clone());
@@ -233,6 +237,23 @@ pub(crate) fn reinstate(state: &mut Established, core: &mut Core, cx: &mut Conte
     if let Some(child) = child.filter(|_| !replaced_again) {
         child.phase = ChildPhase::Installed;
         core.try_later(cx, Task::RekeyChild { child: old, request: None });
+    }
+}
+
+impl IkeSa {
+    /// A Child SA has reached a hard limit: the data plane has it no more. The peer is told, and if there is no successor on its way, what
+    /// the configuration wants is wanted again.
+    pub(crate) fn on_hard_expire(mut self, cx: &mut Context<'_>, id: ChildSaId) -> Self {
+        let State::Established(state) = &mut self.state else { return self };
+        let Some(child) = state.children.iter_mut().find(|child| child.id == id && child.is_live()) else { return self };
+        child.phase = ChildPhase::Lost;
+        let policy = child.policy;
+        activate_successor(state, cx, id);
+        if ours(state, id).is_none() {
+            cx.shared.ended.push((policy, End::Expired));
+        }
+        self.core.tasks.push_back(Task::DeleteChild { child: id, request: None });
+        self.go_on(cx)
     }
 }
 
