@@ -23,6 +23,7 @@ struct Lane {
     /// Commands accepted from the server, and how many of them are in force.
     accepted: u64,
     applied: u64,
+    #[expect(clippy::vec_box, reason = "an inquiry is large, and comes and goes in the box it was sent in")]
     explained: Vec<Box<Inquiry>>,
 }
 
