@@ -2,6 +2,7 @@
 
 mod eal;
 mod error;
+mod flow;
 mod gateway;
 mod measure;
 mod pipeline;
@@ -26,6 +27,7 @@ struct Arguments {
 enum Command {
     /// Packets per second of worker CPU time through the gateway, outbound and inbound, without a NIC.
     Pipeline(pipeline::Arguments),
+    Flow(flow::Arguments),
     /// What `pipeline` starts as a child process.
     #[command(hide = true)]
     SourceToSink(source_sink::Arguments),
@@ -34,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Pipeline(arguments) => pipeline::run(&arguments),
+        Command::Flow(arguments) => flow::run(&arguments),
         Command::SourceToSink(arguments) => source_sink::run(&arguments),
     };
     match result {
