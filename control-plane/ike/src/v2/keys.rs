@@ -301,6 +301,21 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_a_rekeyed_ike_sa() {
+        for_each_case(|name, case| {
+            let (suite, new) = (suite(case), &case["rekeyed_ike_sa"]);
+            let old = keys(case, &suite);
+            let (initiator_nonce, responder_nonce) = (&octets(&new["ni"]), &octets(&new["nr"]));
+            let said = Exchanged { initiator_nonce, responder_nonce, initiator_spi: spi(&new["spi_i"]), responder_spi: spi(&new["spi_r"]) };
+            TAKEN.with_borrow_mut(Vec::clear);
+            let rekeyed = old.rekey(&suite, &said, &Secret::new(octets(&new["g_ir_new"]))).unwrap();
+            assert_eq!(rekeyed.sk_d.expose(), octets(&new["sk_d"]), "{name}");
+            let expected = [("sk_ei", "sk_ai"), ("sk_er", "sk_ar")].map(|(e, a)| (octets(&new[e]), octets(&new[a])));
+            assert_eq!(TAKEN.with_borrow(Clone::clone), expected, "{name}");
+        });
+    }
+
+    #[test]
     fn auth_of_both_sides() {
         for_each_case(|name, case| {
             let keys = keys(case, &suite(case));
