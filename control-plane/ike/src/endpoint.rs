@@ -22,6 +22,7 @@ mod desired;
 mod inbound;
 mod initiate;
 mod recovery;
+mod reload;
 mod succession;
 
 /// Every IKE SA of a gateway. See [`crate::io`] for how to drive it.
@@ -38,6 +39,8 @@ pub struct Endpoint {
     half_open_of: BTreeMap<IpAddr, [usize; 2]>,
     /// When each IKE SA needs the clock, in order: with thousands of them, nobody may look at all to find the next.
     deadlines: BTreeSet<(Instant, IkeSaId)>,
+    /// The highest identifier a policy has had.
+    last_policy: u32,
     detached_since: Option<Instant>,
     last_boot: Option<[u8; 16]>,
     recovery: recovery::Recovery,
@@ -56,6 +59,7 @@ impl Endpoint {
             half_open: 0,
             half_open_of: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            last_policy: 0,
             detached_since: None,
             last_boot: None,
             recovery: recovery::Recovery::default(),

@@ -58,6 +58,11 @@ impl ConnectionRef {
         Arc::ptr_eq(&self.config, &other.config) && self.index == other.index
     }
 
+    /// Whether it is one of this configuration.
+    pub(crate) fn is_of(&self, config: &Arc<Config>) -> bool {
+        Arc::ptr_eq(&self.config, config)
+    }
+
     /// Its child that serves a policy.
     pub(crate) fn child_of(&self, policy: PolicyId) -> Option<&Child> {
         self.children.iter().find(|child| child.policy == policy)

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use ipsec_types::{Instant, PolicyId};
 
+use crate::config::{Config, StartAction};
 use crate::error::Failure;
 use crate::io::RequestId;
 use crate::provider::Random;
@@ -228,7 +229,24 @@ impl Wants {
         }
     }
 
-    /// Everybody leaves: the policies mean something else from now on.
+    /// Keeps what a new configuration still has; gives back who waited for the rest.
+    pub(crate) fn retain(&mut self, config: &Config) -> Vec<Waiter> {
+        let children: BTreeMap<PolicyId, StartAction> =
+            config.connections.iter().flat_map(|connection| &connection.children).map(|child| (child.policy, child.start_action)).collect();
+        let gone = self.all.extract_if(.., |policy, _| !children.contains_key(policy)).flat_map(|(_, want)| want.waiters).collect();
+        for (policy, want) in &mut self.all {
+            if children.get(policy) != Some(&StartAction::Start) {
+                want.waiters.retain(|waiter| *waiter != Waiter::Start);
+            }
+            // What stood in the way may be gone with the old configuration.
+            if matches!(want.phase, Phase::Resting(_)) {
+                want.phase = if want.waiters.is_empty() { Phase::Idle } else { Phase::Ready };
+            }
+        }
+        gone
+    }
+
+    /// Everybody leaves.
     pub(crate) fn clear(&mut self) -> Vec<Waiter> {
         core::mem::take(&mut self.all).into_values().flat_map(|want| want.waiters).collect()
     }

@@ -1,15 +1,12 @@
 //! What operators ask for.
 
-use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
 use core::time::Duration;
 
 use ipsec_types::ChildSaId;
 
 use super::*;
 use crate::child::ChildPhase;
-use crate::config::Config;
 use crate::error::Failure;
 use crate::io::{Answer, Command, Event, RequestId, Target};
 use crate::v2::common::Task;
@@ -18,25 +15,11 @@ use crate::want::{Admission, Waiter};
 impl Endpoint {
     pub(super) fn on_command(&mut self, now: Instant, random: &mut dyn Random, command: Command) {
         match command {
-            Command::Configure(config) => self.configure(now, config),
+            Command::Configure(config) => self.configure(now, random, config),
             Command::Initiate { request, child } => self.initiate(now, request, &child),
             Command::Shutdown => self.shutdown(now, random),
             Command::Rekey { request, target } => self.rekey(now, random, request, &target),
             Command::Terminate { request, target } => self.terminate(now, random, request, &target),
-        }
-    }
-
-    /// IKE SAs that exist keep the configuration they were negotiated under; what waits for new ones must ask again.
-    fn configure(&mut self, now: Instant, config: Box<Config>) {
-        let failure = Failure::Local("the configuration was replaced".into());
-        for waiter in self.shared.wants.clear() {
-            self.shared.disappoint(waiter, Duration::ZERO, &failure);
-        }
-        self.shared.config = Arc::from(config);
-        self.shared.trapped.clear();
-        if self.shared.attachment.is_some() {
-            self.shared.output(Output::SetPolicies(self.shared.config.spd()));
-            self.want_starts(now);
         }
     }
 

@@ -41,6 +41,7 @@ use crate::context::{Context, End};
 use crate::diagnosis;
 use crate::error::Failure;
 use crate::io::{Event, IkeSaStatus, JobId, JobResult, Output, RequestId, SaState};
+use crate::policy::ConnectionRef;
 use crate::v2::keys::{IkeKeys, Role};
 use crate::want::Waiter;
 use crate::window::Due;
@@ -206,6 +207,38 @@ impl IkeSa {
                 self.core.wanted.push(lost.policy);
                 self.core.tasks.push_back(Task::RekeyChild { child: lost.id, request: None });
             }
+        }
+        self.go_on(cx)
+    }
+
+    /// The connection is the same in a new configuration. Child SAs of children that are not are deleted.
+    pub(crate) fn reconfigure(mut self, cx: &mut Context<'_>, connection: ConnectionRef) -> Self {
+        let old = core::mem::replace(&mut self.core.connection, connection);
+        let new = self.core.connection.clone();
+        // A child that is gone is found by no index.
+        let moved = |index: usize| {
+            let policy = old.child(index).map(|child| child.policy);
+            new.children.iter().position(|child| Some(child.policy) == policy).unwrap_or(usize::MAX)
+        };
+        let tasks = self.core.tasks.iter_mut().chain(self.core.later.iter_mut().map(|(_, task)| task));
+        for task in tasks {
+            if let Task::CreateChild(index) = task {
+                *index = moved(*index);
+            }
+        }
+        match &mut self.state {
+            State::Generating(init::Generating { attempt, .. })
+            | State::AwaitInit(init::AwaitInit { attempt, .. })
+            | State::Agreeing(init::Agreeing { attempt, .. }) => attempt.child.index = moved(attempt.child.index),
+            State::AwaitAuthResponse(state) => state.child.index = moved(state.child.index),
+            State::Established(state) => {
+                if let Some(Active::CreateChild(creating)) = &mut state.active {
+                    creating.wanted.index = moved(creating.wanted.index);
+                }
+                let gone = state.children.iter().filter(|child| new.child_of(child.policy).is_none());
+                self.core.tasks.extend(gone.map(|child| Task::DeleteChild { child: child.id, request: None }));
+            }
+            _ => {}
         }
         self.go_on(cx)
     }
