@@ -29,8 +29,8 @@ pub(crate) fn outbound(numbers: SequenceNumbers, tunnel: Tunnel) -> OutboundSa {
 }
 
 pub(crate) fn inbound(numbers: SequenceNumbers, window: u32) -> (InboundSa, ReplayWindow) {
-    let selectors = |text: &str| -> Vec<TrafficSelector> { vec![text.parse().unwrap()] };
-    let selectors = Selectors::new(selectors("10.77.1.0/24"), selectors("10.77.2.0/24"));
+    let selectors = |text: &str| -> Vec<TrafficSelector> { text.split(' ').map(|text| text.parse().unwrap()).collect() };
+    let selectors = Selectors::new(selectors("10.77.1.0/24 fd77:1::/64"), selectors("10.77.2.0/24 fd77:2::/64"));
     let size = WindowSize::new(window).unwrap();
     (InboundSa::new(Spi::new(SPI).unwrap(), key(), numbers, size, selectors), ReplayWindow::new(size))
 }

@@ -10,6 +10,7 @@ use esp::open::{self, EspPacket, OpenError};
 use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
 use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
 use packet::ipv4::Ipv4Header;
+use packet::ipv6::Ipv6Header;
 use packet::{Buffer, VecBuffer};
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ fn scapy_opens_what_we_seal() {
                 let mut buffer = VecBuffer::from_packet(&inner);
                 let plan = seal::prepare(sa.take_one().unwrap(), &mut buffer).unwrap();
                 esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+                seal::finish(&sa, &mut buffer);
                 let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": number >> 32, "wire": hex(buffer.bytes())}));
                 assert_eq!(answer, json!({"inner": hex(&inner), "spi": SPI, "sequence": number & 0xffff_ffff}), "{suite:?} {number}");
             }
@@ -49,6 +51,33 @@ fn we_open_what_scapy_seals() {
                 let inner = inner(20 + usize::try_from(number % 97).unwrap() * 15);
                 let wire = peer.seal(&suite, number, &inner, None);
                 assert_eq!(receiver.open(&wire), Ok(inner), "{suite:?} {number}");
+            }
+        }
+    }
+}
+
+/// Both IP versions in both, with several traffic classes, DF set and clear: scapy opens what we seal, holds the outer header against its own, and seals the
+/// same for us.
+#[test]
+fn all_four_mixes_of_ip_versions_are_understood_both_ways() {
+    let mut peer = Peer::start();
+    for outer in [OUTER4, OUTER6] {
+        for udp in [false, true] {
+            let suite = Suite { algorithm: EncryptionAlgorithm::AesGcm128, esn: false, udp, outer };
+            let (sa, mut receiver) = (suite.outbound(), suite.receiver());
+            // Every bit of a class set and clear, and every ECN field.
+            for class in (0..=255).step_by(37) {
+                for inner in [inner_with(class, true, 60), inner_with(class, false, 61), inner6(class, 67)] {
+                    let number = sa.last_taken() + 1;
+                    let mut buffer = VecBuffer::from_packet(&inner);
+                    let plan = seal::prepare(sa.take_one().unwrap(), &mut buffer).unwrap();
+                    esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+                    seal::finish(&sa, &mut buffer);
+                    let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": 0, "wire": hex(buffer.bytes())}));
+                    assert_eq!(answer, json!({"inner": hex(&inner), "spi": SPI, "sequence": number}), "{suite:?} {class}");
+                    let wire = peer.seal(&suite, number, &inner, None);
+                    assert_eq!(receiver.open(&wire), Ok(inner), "{suite:?} {class}");
+                }
             }
         }
     }
@@ -103,7 +132,11 @@ struct Suite {
     algorithm: EncryptionAlgorithm,
     esn: bool,
     udp: bool,
+    outer: (&'static str, &'static str),
 }
+
+const OUTER4: (&str, &str) = ("192.0.2.1", "192.0.2.2");
+const OUTER6: (&str, &str) = ("2001:db8::1", "2001:db8::2");
 
 impl Suite {
     fn all() -> Vec<Self> {
@@ -111,7 +144,7 @@ impl Suite {
         for algorithm in [EncryptionAlgorithm::AesGcm128, EncryptionAlgorithm::AesGcm256, EncryptionAlgorithm::ChaCha20Poly1305] {
             for esn in [false, true] {
                 for udp in [false, true] {
-                    all.push(Self { algorithm, esn, udp });
+                    all.push(Self { algorithm, esn, udp, outer: OUTER4 });
                 }
             }
         }
@@ -137,15 +170,15 @@ impl Suite {
 
     fn outbound(&self) -> OutboundSa {
         let udp = self.udp.then_some(UdpPorts { source: 4500, destination: 61_234 });
-        let ends = Ends::V4 { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into() };
+        let ends = Ends::new(self.outer.0.parse().unwrap(), self.outer.1.parse().unwrap()).unwrap();
         let tunnel = Tunnel { ends, udp, dont_fragment: DontFragment::Copy, copy_dscp: true };
         OutboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), tunnel)
     }
 
     fn receiver(&self) -> Receiver {
-        let selector = |text: &str| vec![text.parse().unwrap()];
+        let selector = |text: &str| text.split(' ').map(|text| text.parse().unwrap()).collect();
         let size = WindowSize::new(u32::try_from(WINDOW).unwrap()).unwrap();
-        let selectors = Selectors::new(selector("10.77.1.0/24"), selector("10.77.2.0/24"));
+        let selectors = Selectors::new(selector("10.77.1.0/24 fd77:1::/64"), selector("10.77.2.0/24 fd77:2::/64"));
         let sa = InboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), size, selectors);
         Receiver { window: ReplayWindow::new(sa.window_size()), sa }
     }
@@ -153,7 +186,7 @@ impl Suite {
     fn json(&self) -> Value {
         let udp = if self.udp { json!([4500, 61_234]) } else { Value::Null };
         let cipher = if self.algorithm == EncryptionAlgorithm::ChaCha20Poly1305 { "CHACHA20-POLY1305" } else { "AES-GCM" };
-        let ends = ("192.0.2.1", "192.0.2.2");
+        let ends = self.outer;
         json!({"spi": SPI, "cipher": cipher, "key": hex(&self.keymat()), "esn": self.esn, "source": ends.0, "destination": ends.1, "udp": udp})
     }
 }
@@ -218,10 +251,14 @@ impl Drop for Peer {
 
 /// A UDP packet of `len` octets; cut short below 28.
 fn inner(len: usize) -> Vec<u8> {
+    inner_with(0xb8, true, len)
+}
+
+fn inner_with(traffic_class: u8, dont_fragment: bool, len: usize) -> Vec<u8> {
     let header = Ipv4Header {
-        traffic_class: 0xb8,
+        traffic_class,
         identification: 7,
-        dont_fragment: true,
+        dont_fragment,
         ttl: 63,
         protocol: 17,
         source: [10, 77, 1, 10].into(),
@@ -231,6 +268,15 @@ fn inner(len: usize) -> Vec<u8> {
     let udp_len = u16::try_from(len - 20).unwrap().to_be_bytes();
     packet.extend([0x03, 0xe8, 0x07, 0xd0, udp_len[0], udp_len[1], 0, 0].into_iter().chain((0..=250).cycle()).take(len - 20));
     packet
+}
+
+/// The same in IPv6; `len` is 48 at least.
+fn inner6(traffic_class: u8, len: usize) -> Vec<u8> {
+    let (source, destination) = ("fd77:1::10".parse().unwrap(), "fd77:2::10".parse().unwrap());
+    let header = Ipv6Header { traffic_class, next_header: 17, hop_limit: 63, source, destination };
+    let udp_len = u16::try_from(len - 40).unwrap().to_be_bytes();
+    let segment = [&[0x03, 0xe8, 0x07, 0xd0, udp_len[0], udp_len[1], 0, 0][..], &vec![0x5a; len - 48]].concat();
+    [&header.to_octets(segment.len()).unwrap()[..], &segment].concat()
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::fixtures::{INNER, UDP, forge, inbound, inner, open_one, outbound, seal_one, tunnel};
-use crate::seal;
+use crate::{Ends, Tunnel, seal};
 
 #[test]
 fn every_inner_length_makes_the_round_trip() {
@@ -237,6 +237,44 @@ fn congestion_is_passed_on() {
     assert_eq!(ecn(0xb8 | 2, 3), Ok(0xb8 | 3));
     assert_eq!(ecn(0xb8, 0x20), Ok(0xb8), "the outer DSCP does not come in");
     assert_eq!(ecn(0, 3), Err(OpenError::Congestion));
+}
+
+/// RFC 6040 figure 4 with both IP versions in both: a row for each ECN field of the inner packet (Not-ECT, ECT(1), ECT(0), CE), a column for each of the
+/// outer one in the same order. DSCP and all else stay as they are.
+#[test]
+fn congestion_is_passed_on_between_all_mixes_of_ip_versions() {
+    const FIGURE_4: [[Option<u8>; 4]; 4] = [
+        [Some(0), Some(0), Some(0), None],
+        [Some(1), Some(1), Some(1), Some(3)],
+        [Some(2), Some(1), Some(2), Some(3)],
+        [Some(3), Some(3), Some(3), Some(3)],
+    ];
+    let addresses6 = ("fd77:1::10".parse().unwrap(), "fd77:2::10".parse().unwrap());
+    let six = |traffic_class| {
+        let header =
+            packet::ipv6::Ipv6Header { traffic_class, next_header: 17, hop_limit: 63, source: addresses6.0, destination: addresses6.1 };
+        [&header.to_octets(20).unwrap()[..], &[0x5a; 20]].concat()
+    };
+    let four = |traffic_class| inner(Ipv4Header { traffic_class, ..INNER }, 40);
+    let outer6 = Tunnel { ends: Ends::V6 { source: addresses6.0, destination: addresses6.1 }, ..tunnel(None) };
+    for tunnel in [tunnel(None), outer6] {
+        let sa = outbound(Standard, tunnel);
+        let (inbound, mut window) = inbound(Standard, 64);
+        for (ecn, row) in (0..).zip(FIGURE_4) {
+            for (outer_ecn, expected) in (0..).zip(row) {
+                for packet in [&four as &dyn Fn(u8) -> Vec<u8>, &six] {
+                    let mut buffer = seal_one(&sa, &packet(0xb8 | ecn)).unwrap();
+                    assert_eq!(Ip::parse(buffer.bytes()).unwrap().traffic_class(), 0xb8 | ecn, "normal mode");
+                    ip::replace_traffic_class(buffer.bytes_mut(), 0x28 | outer_ecn);
+                    match (open_one(&inbound, &mut window, &mut buffer), expected) {
+                        (Ok(_), Some(ecn)) => assert_eq!(buffer.bytes(), packet(0xb8 | ecn)),
+                        (Err(error), None) => assert_eq!(error, OpenError::Congestion),
+                        (result, _) => panic!("{ecn} in {outer_ecn}: {result:?}"),
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,8 +5,9 @@
     {"op": "seal", "sa": SA, "number": N, "inner": HEX, "fault": FAULT}   -> {"wire": HEX}, with one thing wrong
     {"op": "open", "sa": SA, "high": H, "wire": HEX}                      -> {"inner": HEX, "spi": S, "sequence": N}, or {"error": TEXT}
 
-SA: {"spi": S, "cipher": "AES-GCM" or "CHACHA20-POLY1305", "key": HEX (cipher key and salt), "esn": BOOL, "source": IP, "destination": IP, "udp": null or [SPORT, DPORT]}, seen from the sender.
-N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer IPv4 packet, "inner" the inner one.
+SA: {"spi": S, "cipher": "AES-GCM" or "CHACHA20-POLY1305", "key": HEX (cipher key and salt), "esn": BOOL, "source": IP, "destination": IP (both IPv4 or both IPv6), "udp": null or [SPORT, DPORT]}, seen from the sender.
+N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer packet, "inner" the inner one, each of
+either IP version. "open" also holds the outer header against the one that scapy builds: DSCP, ECN and DF of the inner packet, TTL or hop limit 64.
 
 FAULT: "icv" (last octet flipped), "payload" (a ciphertext octet flipped), "runt" (33 octets of ESP, one less than the shortest packet), "spi" (another
 SPI, authenticated as such), "padding" (pattern wrong, ICV right), "next_header" (6 for TCP, ICV right), "dummy" (59, ICV right).
@@ -22,6 +23,7 @@ import warnings
 
 warnings.filterwarnings("ignore")
 from scapy.layers.inet import IP, UDP  # noqa: E402
+from scapy.layers.inet6 import IPv6  # noqa: E402
 from scapy.layers.ipsec import CRYPT_ALGOS, ESP, IPSecIntegrityError, SecurityAssociation  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 
@@ -60,11 +62,37 @@ def next_header(value):
 SPOIL = {"padding": wrong_padding, "next_header": next_header(6), "dummy": next_header(59)}
 
 
+def version(sa):
+    return IPv6 if ":" in sa["source"] else IP
+
+
+def parse(packet):
+    return IPv6(packet) if packet[0] >> 4 == 6 else IP(packet)
+
+
+def outer_header(sa, inner):
+    """What a tunnel puts in front by default: RFC 4301 section 5.1.2, RFC 6040 section 4.1."""
+    ends = {"src": sa["source"], "dst": sa["destination"]}
+    six = inner.version == 6
+    traffic_class = inner.tc if six else inner.tos
+    if version(sa) is IPv6:
+        return IPv6(tc=traffic_class, fl=0, hlim=64, nh=17 if sa["udp"] else ESP_PROTOCOL, **ends)
+    return IP(tos=traffic_class, flags=2 if six else inner.flags.value & 2, ttl=64, proto=17 if sa["udp"] else ESP_PROTOCOL, **ends)
+
+
+def encapsulate(sa, inner, esp):
+    """The outer packet. Over IPv4 the UDP checksum is zero (RFC 3948 section 2.1), over IPv6 it is computed (RFC 8200 section 8.1)."""
+    if not sa["udp"]:
+        return outer_header(sa, inner) / Raw(esp)
+    sport, dport = sa["udp"]
+    return outer_header(sa, inner) / UDP(sport=sport, dport=dport, chksum=None if version(sa) is IPv6 else 0) / Raw(esp)
+
+
 def association(sa, high, fault=None):
     spi = sa["spi"] ^ 0x00f00000 if fault == "spi" else sa["spi"]
     result = SecurityAssociation(
         ESP, spi=spi, crypt_algo=sa["cipher"], crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=16,
-        tunnel_header=IP(src=sa["source"], dst=sa["destination"], ttl=64), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
+        tunnel_header=version(sa)(src=sa["source"], dst=sa["destination"]), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
     if fault in SPOIL:
         result.crypt_algo = Faulty(CRYPT_ALGOS[sa["cipher"]], SPOIL[fault])
     return result
@@ -80,7 +108,7 @@ def seal(request):
     sa, number, fault = request["sa"], request["number"], request.get("fault")
     if fault not in (None, "icv", "payload", "runt", "spi", *SPOIL):
         raise ValueError("unknown fault %s" % fault)
-    inner = IP(bytes.fromhex(request["inner"]))
+    inner = parse(bytes.fromhex(request["inner"]))
     sender = association(sa, number >> 32, fault)
     # scapy takes a sequence number of 0, which an extended one may have as its low half, for "none given" and then uses this one.
     sender.seq_num = number & 0xffffffff
@@ -92,38 +120,25 @@ def seal(request):
         esp = flip(esp, 16)
     elif fault == "runt":
         esp = esp[:SHORTEST - 1]
-    outer = IP(src=sa["source"], dst=sa["destination"], ttl=64, tos=inner.tos, flags=inner.flags.value & 2)
-    if sa["udp"]:
-        sport, dport = sa["udp"]
-        return {"wire": bytes(outer / UDP(sport=sport, dport=dport, chksum=0) / Raw(esp)).hex()}
-    outer.proto = ESP_PROTOCOL
-    return {"wire": bytes(outer / Raw(esp)).hex()}
+    return {"wire": bytes(encapsulate(sa, inner, esp)).hex()}
 
 
 def open_(request):
     sa, wire = request["sa"], bytes.fromhex(request["wire"])
-    outer = IP(wire)
-    if outer.len != len(wire):
-        return {"error": "IPv4 length %d of %d octets" % (outer.len, len(wire))}
-    checksum = outer.chksum
-    del outer.chksum
-    if IP(bytes(outer)).chksum != checksum:
-        return {"error": "IPv4 checksum"}
-    if (outer.src, outer.dst) != (sa["source"], sa["destination"]):
-        return {"error": "addresses"}
-    body = wire[outer.ihl * 4:]
-    if sa["udp"]:
-        udp = UDP(body)
-        if (outer.proto, [udp.sport, udp.dport], udp.chksum, udp.len) != (17, sa["udp"], 0, len(body)):
-            return {"error": "UDP header"}
-        body = body[8:]
-    elif outer.proto != ESP_PROTOCOL:
-        return {"error": "protocol %d" % outer.proto}
-    plain = IP(src=outer.src, dst=outer.dst, proto=ESP_PROTOCOL) / ESP(body)
+    outer = parse(wire)
+    if type(outer) is not version(sa):
+        return {"error": "IP version %d" % outer.version}
+    esp = wire[(40 if version(sa) is IPv6 else 20) + (8 if sa["udp"] else 0):]
+    plain = version(sa)(src=sa["source"], dst=sa["destination"], **{"nh" if version(sa) is IPv6 else "proto": ESP_PROTOCOL}) / ESP(esp)
     try:
-        inner = association(sa, request["high"]).decrypt(IP(bytes(plain)))
+        inner = association(sa, request["high"]).decrypt(parse(bytes(plain)))
     except IPSecIntegrityError:
         return {"error": "integrity"}
+    expected = encapsulate(sa, parse(bytes(inner)), esp)
+    if outer.version == 4:
+        expected.id = 0 if expected.flags.value & 2 else outer.id
+    if bytes(expected) != wire:
+        return {"error": "outer packet %s, not %s" % (wire.hex(), bytes(expected).hex())}
     return {"inner": bytes(inner).hex(), "spi": plain[ESP].spi, "sequence": plain[ESP].seq}
 
 
