@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod ipv6;
 mod lifecycle;
+mod mixes;
 mod neighbors;
 mod policy;
 mod punt;

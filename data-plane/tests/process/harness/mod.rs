@@ -47,6 +47,7 @@ pub(crate) const PEER6: &str = "2001:db8::2";
 
 /// The policies of [`Gateway::set_policies`], and a host behind the peer under each.
 pub(crate) const PROTECTED: &str = "10.2.0.10";
+pub(crate) const PROTECTED6: &str = "fd00:2::10";
 pub(crate) const DISCARDED: &str = "10.3.0.10";
 pub(crate) const BYPASSED: &str = "10.4.0.10";
 pub(crate) const UNKNOWN: &str = "10.5.0.10";
@@ -154,13 +155,14 @@ impl Gateway {
         self.controller.expect_counters(before, rises);
     }
 
-    /// Sends an IPv4 packet to the gateway.
+    /// Sends an IPv4 or IPv6 packet to the gateway.
     pub(crate) fn send_packet(&mut self, side: Side, packet: &[u8]) {
         let (source, destination) = match side {
             Side::Lan => (HOST_MAC, &self.lan_mac),
             Side::Wan => (PEER_MAC, &self.wan_mac),
         };
-        let frame = [&mac(destination)[..], &mac(source), &[0x08, 0x00], packet].concat();
+        let ethertype: &[u8] = if packet.first().is_some_and(|first| first >> 4 == 6) { &[0x86, 0xdd] } else { &[0x08, 0x00] };
+        let frame = [&mac(destination)[..], &mac(source), ethertype, packet].concat();
         self.wire.send(side, &frame);
     }
 
@@ -240,5 +242,8 @@ fn config(folder: &TempDir, options: &Options) -> String {
         write!(text, "[[port]]\nname = '{}{place}'\nrole = '{role}'\naddresses = ['{gateway}/24'{more}]\n", driver.name()).unwrap();
     }
     write!(text, "[[route]]\nprefix = '10.0.0.0/8'\nvia = '{PEER}'\n").unwrap();
+    if *ipv6 {
+        write!(text, "[[route]]\nprefix = 'fd00::/8'\nvia = '{PEER6}'\n").unwrap();
+    }
     text
 }
