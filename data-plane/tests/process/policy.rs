@@ -78,7 +78,8 @@ fn frames_that_cannot_be_forwarded_have_their_counters() {
     let mac = gateway.lan_mac.clone();
     let frames = [
         (format!("Ether(src='02:00:00:00:00:09', dst='02:00:00:00:00:08')/{}", outbound(BYPASSED, "x")), "drop_not_for_us"),
-        (format!("Ether(src='02:00:00:00:00:09', dst='{mac}', type=0x86dd)/b'six'"), "drop_unknown_ethertype"),
+        (format!("Ether(src='02:00:00:00:00:09', dst='{mac}', type=0x8847)/b'mpls'"), "drop_unknown_ethertype"),
+        (format!("Ether(src='02:00:00:00:00:09', dst='{mac}', type=0x86dd)/b'six'"), "drop_malformed_ip"),
         (format!("Ether(src='02:00:00:00:00:09', dst='{mac}', type=0x0800)/b'short'"), "drop_malformed_ip"),
         (format!("Ether(src='02:00:00:00:00:09', dst='{mac}')/IP(src='{HOST}', dst='{BYPASSED}', chksum=1)/b'x'"), "drop_malformed_ip"),
     ];
