@@ -1,7 +1,8 @@
 //! Numbered datagrams in both directions between two hosts: what is sent, what arrives, and how often.
 //!
-//! Each host runs one of these. Once it has heard from the other it sends at an even rate until its standard input ends, and counts what
-//! comes from the other for a while longer. Whoever compares what one sent with what the other received knows what the network in between lost or doubled.
+//! Each host runs one of these. Once it has heard from the other it sends at an even rate until its standard input ends, and counts
+//! what comes from the other for a while longer. Whoever compares what one sent with what the other received knows what the network in
+//! between lost or doubled.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
