@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod access_list;
 mod acquire;
 mod contract;
 mod esp;
