@@ -10,14 +10,15 @@ use crate::error::{Context, Failure};
 pub(crate) fn seal(packets: &[Vec<u8>], spi: u32, keymat: &[u8], tunnel: Tunnel) -> Result<Vec<Vec<u8>>, Failure> {
     let spi = Spi::new(spi).context("SPI")?;
     let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(keymat.to_vec())).context("key")?;
-    let sa = OutboundSa::new(spi, key, SequenceNumbers::Standard, tunnel);
-    packets.iter().map(|packet| seal_one(packet, &sa)).collect()
+    let sa = OutboundSa::new(spi, key, SequenceNumbers::Standard);
+    packets.iter().map(|packet| seal_one(packet, &sa, &tunnel)).collect()
 }
 
-fn seal_one(packet: &[u8], sa: &OutboundSa) -> Result<Vec<u8>, Failure> {
+fn seal_one(packet: &[u8], sa: &OutboundSa, tunnel: &Tunnel) -> Result<Vec<u8>, Failure> {
     let mut buffer = VecBuffer::from_packet(packet);
-    let plan = seal::prepare(sa.take_one().context("sequence number")?, &mut buffer).context("ESP")?;
+    let plan = seal::prepare(sa.take_one().context("sequence number")?, tunnel, &mut buffer).context("ESP")?;
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).context("ESP: the packet changed under its plan")?]);
+    seal::finish(tunnel, &mut buffer);
     Ok(buffer.bytes().to_vec())
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
-use esp::{InboundSa, OutboundSa, ReplayWindow, Selectors};
+use esp::{InboundSa, OutboundSa, ReplayWindow, Selectors, Tunnel};
 use ipsec_types::{ChildSaId, Flow, PolicyId};
 
 use crate::pipeline::Inquiry;
@@ -43,8 +43,17 @@ pub enum Command {
     Install {
         /// Both halves of the SA.
         sa: Arc<InstalledSa>,
+        /// Where the outbound half leads.
+        tunnel: Tunnel,
         /// The replay window, to the worker that owns the SA; `None` to the others.
         window: Option<ReplayWindow>,
+    },
+    /// The outbound half leads elsewhere from now on. Key and sequence numbers go on: packets under way are the last ones to the former peer.
+    Retarget {
+        /// The slot of the SA.
+        slot: SaSlot,
+        /// Where it leads.
+        tunnel: Tunnel,
     },
     /// The outbound half carries no more packets. The inbound half stays.
     RetireOutbound(SaSlot),
@@ -216,7 +225,7 @@ impl std::fmt::Debug for Frame {
     }
 }
 
-/// A Child SA in the tables of the workers: made by the server, shared by all.
+/// A Child SA in the tables of the workers: made by the server, shared by all. Its outer addresses may change, so each table keeps them beside it.
 #[derive(Debug)]
 pub struct InstalledSa {
     /// Its identifier.

@@ -24,8 +24,8 @@ pub(crate) fn key() -> SaKey {
     SaKey::from_keymat(EncryptionAlgorithm::AesGcm256, &Secret::new(vec![0x5a; 36])).unwrap()
 }
 
-pub(crate) fn outbound(numbers: SequenceNumbers, tunnel: Tunnel) -> OutboundSa {
-    OutboundSa::new(Spi::new(SPI).unwrap(), key(), numbers, tunnel)
+pub(crate) fn outbound(numbers: SequenceNumbers) -> OutboundSa {
+    OutboundSa::new(Spi::new(SPI).unwrap(), key(), numbers)
 }
 
 pub(crate) fn inbound(numbers: SequenceNumbers, window: u32) -> (InboundSa, ReplayWindow) {
@@ -52,11 +52,11 @@ pub(crate) fn inner(header: Ipv4Header, len: usize) -> Vec<u8> {
     packet
 }
 
-pub(crate) fn seal_one(sa: &OutboundSa, inner: &[u8]) -> Result<VecBuffer, SealError> {
+pub(crate) fn seal_one(sa: &OutboundSa, tunnel: &Tunnel, inner: &[u8]) -> Result<VecBuffer, SealError> {
     let mut buffer = VecBuffer::from_packet(inner);
-    let plan = seal::prepare(sa.take_one().unwrap(), &mut buffer)?;
+    let plan = seal::prepare(sa.take_one().unwrap(), tunnel, &mut buffer)?;
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-    seal::finish(sa, &mut buffer);
+    seal::finish(tunnel, &mut buffer);
     Ok(buffer)
 }
 

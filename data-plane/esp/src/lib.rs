@@ -34,7 +34,7 @@
 //!     copy_dscp: true,
 //! };
 //! let any = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
-//! let outbound = OutboundSa::new(Spi::new(0x1000)?, key()?, SequenceNumbers::Extended, tunnel);
+//! let outbound = OutboundSa::new(Spi::new(0x1000)?, key()?, SequenceNumbers::Extended);
 //! let inbound = InboundSa::new(
 //!     Spi::new(0x1000)?,
 //!     key()?,
@@ -56,9 +56,9 @@
 //! let mut buffer = VecBuffer::from_packet(&[&header.to_octets(8).unwrap()[..], &[8, 0, 0, 0, 0, 0, 0, 0]].concat());
 //! let inner = buffer.bytes().to_vec();
 //!
-//! let plan = seal::prepare(outbound.take_one()?, &mut buffer)?;
+//! let plan = seal::prepare(outbound.take_one()?, &tunnel, &mut buffer)?;
 //! esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-//! seal::finish(&outbound, &mut buffer);
+//! seal::finish(&tunnel, &mut buffer);
 //!
 //! let packet = open::EspPacket::parse(buffer.bytes())?;
 //! let plan = open::prepare(&inbound, &window, &packet, &buffer)?;

@@ -7,20 +7,20 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use esp_crypto::{Aad, NONCE_LEN};
 use ipsec_types::{SequenceNumbers, Spi};
 
-use crate::{SaKey, Tunnel};
+use crate::SaKey;
 
 /// The SA may send no more: its sequence numbers are used up (RFC 4303 section 3.3.3). A new SA must take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("sequence numbers are exhausted")]
 pub struct SequenceExhausted;
 
-/// What it takes to seal. Shared by any number of workers in an `Arc`: all draw from one counter.
+/// What it takes to seal, but for the outer header: that is a [`crate::Tunnel`]'s, which may change while the SA lives. Shared by any number of workers
+/// in an `Arc`: all draw from one counter.
 #[derive(Debug)]
 pub struct OutboundSa {
     spi: Spi,
     key: SaKey,
     numbers: SequenceNumbers,
-    tunnel: Tunnel,
     next: Counter,
 }
 
@@ -31,8 +31,8 @@ struct Counter(AtomicU64);
 
 impl OutboundSa {
     /// An SA whose first packet has number 1. The key must be new: giving the same keying material to two SAs repeats nonces.
-    pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, tunnel: Tunnel) -> Self {
-        Self { spi, key, numbers, tunnel, next: Counter(AtomicU64::new(1)) }
+    pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers) -> Self {
+        Self { spi, key, numbers, next: Counter(AtomicU64::new(1)) }
     }
 
     /// The peer's SPI.
@@ -45,12 +45,6 @@ impl OutboundSa {
     #[inline]
     pub const fn sequence_numbers(&self) -> SequenceNumbers {
         self.numbers
-    }
-
-    /// The outer header.
-    #[inline]
-    pub const fn tunnel(&self) -> &Tunnel {
-        &self.tunnel
     }
 
     /// Takes the next `n` numbers, or as many as there are left. Numbers that are not used are lost, which the peer does not mind.
@@ -137,11 +131,11 @@ impl FusedIterator for SequenceRange<'_> {}
 /// One number of one SA: the right to seal one packet. Neither `Clone` nor `Copy`; [`crate::seal::prepare`] consumes it, so that this does not compile:
 ///
 /// ```compile_fail,E0382
-/// use esp::{SequenceNumber, seal};
+/// use esp::{SequenceNumber, Tunnel, seal};
 ///
-/// fn one_nonce_for_two_packets<B: packet::Buffer>(number: SequenceNumber<'_>, first: &mut B, second: &mut B) {
-///     let _ = seal::prepare(number, first);
-///     let _ = seal::prepare(number, second);
+/// fn one_nonce_for_two_packets<B: packet::Buffer>(number: SequenceNumber<'_>, tunnel: &Tunnel, first: &mut B, second: &mut B) {
+///     let _ = seal::prepare(number, tunnel, first);
+///     let _ = seal::prepare(number, tunnel, second);
 /// }
 /// ```
 ///
@@ -216,7 +210,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::fixtures::{outbound, tunnel};
+    use crate::fixtures::outbound;
 
     fn values(range: SequenceRange<'_>) -> Vec<u64> {
         range.map(|n| n.value()).collect()
@@ -224,7 +218,7 @@ mod tests {
 
     #[test]
     fn numbers_begin_with_one_and_follow_each_other() {
-        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        let sa = outbound(SequenceNumbers::Standard);
         assert_eq!(sa.last_taken(), 0);
         assert_eq!(values(sa.take(3).unwrap()), [1, 2, 3]);
         assert_eq!(sa.take_one().map(|n| n.value()), Ok(4));
@@ -237,7 +231,7 @@ mod tests {
     fn the_last_range_is_short_and_then_there_is_none() {
         let ends = [(SequenceNumbers::Standard, 1_u64 << 32), (SequenceNumbers::Extended, u64::MAX)];
         for (numbers, end) in ends {
-            let sa = outbound(numbers, tunnel(None));
+            let sa = outbound(numbers);
             sa.skip_to(end - 3);
             assert!(!sa.is_exhausted());
             assert_eq!(values(sa.take(32).unwrap()), [end - 3, end - 2, end - 1]);
@@ -249,7 +243,7 @@ mod tests {
 
     #[test]
     fn skipping_goes_forward_only() {
-        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        let sa = outbound(SequenceNumbers::Standard);
         sa.skip_to(10);
         sa.skip_to(5);
         assert_eq!(values(sa.take(1).unwrap()), [10]);
@@ -257,7 +251,7 @@ mod tests {
 
     #[test]
     fn no_two_workers_get_the_same_number() {
-        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+        let sa = outbound(SequenceNumbers::Standard);
         let all = thread::scope(|scope| {
             let worker = |n: u32| move |sa: &OutboundSa| (0..2000).flat_map(|_| values(sa.take(n).unwrap())).collect::<Vec<_>>();
             let workers: Vec<_> = [1, 7, 32]

@@ -49,14 +49,12 @@ pub struct SealPlan<'sa> {
 }
 
 /// Puts outer header, ESP header and IV in front of the inner packet that starts the buffer, and padding, trailer and room for the ICV behind. Octets
-/// beyond the inner packet's total length are cut off.
+/// beyond the inner packet's total length are cut off. The tunnel is where the SA leads now: it may be another one for the next packet.
 ///
 /// # Errors
 /// [`SealError`].
 #[inline]
-pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
-    let sa = number.sa();
-    let tunnel = sa.tunnel();
+pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
     let inner = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
     let inner_len = inner.total_len();
     let surplus = buffer.len().saturating_sub(inner_len);
@@ -66,7 +64,7 @@ pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, buffer: &mut B) -> R
         Ip::V4(_) => PROTOCOL_IPV4,
         Ip::V6(_) => PROTOCOL_IPV6,
     };
-    let headers = Headers::new(&number, &inner, IV_LEN + data_len + ICV_LEN).ok_or(SealError::TooLong)?;
+    let headers = Headers::new(&number, tunnel, &inner, IV_LEN + data_len + ICV_LEN).ok_or(SealError::TooLong)?;
 
     if buffer.headroom() < tunnel.header_len() {
         return Err(SealError::NoHeadroom);
@@ -79,7 +77,7 @@ pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, buffer: &mut B) -> R
     write_trailer(trailer, padding, next_header);
     let front = buffer.prepend(tunnel.header_len()).ok_or(SealError::NoHeadroom)?;
     headers.write(front);
-    Ok(SealPlan { sa, nonce: number.nonce(), aad: number.aad(), data_at: tunnel.header_len(), data_len })
+    Ok(SealPlan { sa: number.sa(), nonce: number.nonce(), aad: number.aad(), data_at: tunnel.header_len(), data_len })
 }
 
 impl<'sa> SealPlan<'sa> {
@@ -98,11 +96,10 @@ impl<'sa> SealPlan<'sa> {
     }
 }
 
-/// What follows the cipher: UDP over IPv6 gets its checksum (RFC 8200 section 8.1). RFC 6935 would permit tunnels a checksum of zero, but Linux drops such
+/// What follows the cipher, with the tunnel that the packet was prepared for: UDP over IPv6 gets its checksum (RFC 8200 section 8.1). RFC 6935 would permit tunnels a checksum of zero, but Linux drops such
 /// packets unless told otherwise, and computes one for those it sends. Over IPv4 it is zero (RFC 3948 section 2.1), and the packet is ready as it is.
 #[inline]
-pub fn finish<B: Buffer>(sa: &OutboundSa, buffer: &mut B) {
-    let tunnel = sa.tunnel();
+pub fn finish<B: Buffer>(tunnel: &Tunnel, buffer: &mut B) {
     if let (Ends::V6 { source, destination }, Some(_)) = (tunnel.ends, tunnel.udp)
         && let Some(segment) = buffer.bytes_mut().get_mut(ipv6::HEADER_LEN..)
     {
@@ -126,8 +123,7 @@ enum OuterHeader {
 impl Headers {
     /// `None` where the packet would be too long. `after_esp` counts the octets behind the ESP header.
     #[inline]
-    fn new(number: &SequenceNumber<'_>, inner: &Ip<'_>, after_esp: usize) -> Option<Self> {
-        let tunnel = number.sa().tunnel();
+    fn new(number: &SequenceNumber<'_>, tunnel: &Tunnel, inner: &Ip<'_>, after_esp: usize) -> Option<Self> {
         let esp_len = packet::esp::HEADER_LEN + after_esp;
         let (udp, payload_len, protocol) = match tunnel.udp {
             Some(ports) => {
@@ -136,7 +132,7 @@ impl Headers {
             }
             None => (None, esp_len, PROTOCOL_ESP),
         };
-        let ip = OuterHeader::new(tunnel, number, inner, protocol, payload_len)?;
+        let ip = OuterHeader::new(number, tunnel, inner, protocol, payload_len)?;
         let esp = EspHeader { spi: number.sa().spi().value(), sequence: number.low() }.to_octets();
         Some(Self { ip, udp, esp, iv: number.iv() })
     }
@@ -161,7 +157,7 @@ impl OuterHeader {
     /// RFC 4301 section 5.1.2: DSCP as the SA says, options and extension headers are not copied, nor is the flow label. ECN is copied (RFC 6040 section 4.1,
     /// normal mode).
     #[inline]
-    fn new(tunnel: &Tunnel, number: &SequenceNumber<'_>, inner: &Ip<'_>, protocol: u8, payload_len: usize) -> Option<Self> {
+    fn new(number: &SequenceNumber<'_>, tunnel: &Tunnel, inner: &Ip<'_>, protocol: u8, payload_len: usize) -> Option<Self> {
         let traffic_class = if tunnel.copy_dscp { inner.traffic_class() } else { inner.traffic_class() & ECN };
         match tunnel.ends {
             Ends::V4 { source, destination } => {

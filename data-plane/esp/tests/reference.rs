@@ -106,14 +106,17 @@ impl Reference {
         if self.esn { SequenceNumbers::Extended } else { SequenceNumbers::Standard }
     }
 
-    fn outbound(&self, first: u64) -> OutboundSa {
-        let tunnel = Tunnel {
+    fn tunnel(&self) -> Tunnel {
+        Tunnel {
             ends: Ends::V4 { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into() },
             udp: self.udp.map(|(source, destination)| UdpPorts { source, destination }),
             dont_fragment: DontFragment::Copy,
             copy_dscp: true,
-        };
-        let sa = OutboundSa::new(Spi::new(self.spi).unwrap(), self.key(), self.numbers(), tunnel);
+        }
+    }
+
+    fn outbound(&self, first: u64) -> OutboundSa {
+        let sa = OutboundSa::new(Spi::new(self.spi).unwrap(), self.key(), self.numbers());
         sa.skip_to(first);
         sa
     }
@@ -184,7 +187,7 @@ proptest! {
             let mut buffer = VecBuffer::new(&inner, esp::MAX_HEADROOM + shift, esp::MAX_TAILROOM);
             let number: SequenceNumber<'_> = outbound[sa].take_one().unwrap();
             expected.push(references[sa].seal(number.value(), &inner));
-            plans.push(seal::prepare(number, &mut buffer).unwrap());
+            plans.push(seal::prepare(number, &references[sa].tunnel(), &mut buffer).unwrap());
             buffers.push(buffer);
         }
         let mut jobs: Vec<_> = plans.into_iter().zip(&mut buffers).map(|(plan, buffer)| plan.job(buffer).unwrap()).collect();

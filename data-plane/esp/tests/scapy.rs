@@ -26,11 +26,8 @@ fn scapy_opens_what_we_seal() {
             sa.skip_to(start);
             for number in start..start + 8 {
                 let inner = inner(20 + usize::try_from(number % 97).unwrap() * 15);
-                let mut buffer = VecBuffer::from_packet(&inner);
-                let plan = seal::prepare(sa.take_one().unwrap(), &mut buffer).unwrap();
-                esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-                seal::finish(&sa, &mut buffer);
-                let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": number >> 32, "wire": hex(buffer.bytes())}));
+                let wire = suite.seal(&sa, &inner);
+                let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": number >> 32, "wire": hex(&wire)}));
                 assert_eq!(answer, json!({"inner": hex(&inner), "spi": SPI, "sequence": number & 0xffff_ffff}), "{suite:?} {number}");
             }
         }
@@ -69,11 +66,8 @@ fn all_four_mixes_of_ip_versions_are_understood_both_ways() {
             for class in (0..=255).step_by(37) {
                 for inner in [inner_with(class, true, 60), inner_with(class, false, 61), inner6(class, 67)] {
                     let number = sa.last_taken() + 1;
-                    let mut buffer = VecBuffer::from_packet(&inner);
-                    let plan = seal::prepare(sa.take_one().unwrap(), &mut buffer).unwrap();
-                    esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-                    seal::finish(&sa, &mut buffer);
-                    let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": 0, "wire": hex(buffer.bytes())}));
+                    let wire = suite.seal(&sa, &inner);
+                    let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": 0, "wire": hex(&wire)}));
                     assert_eq!(answer, json!({"inner": hex(&inner), "spi": SPI, "sequence": number}), "{suite:?} {class}");
                     let wire = peer.seal(&suite, number, &inner, None);
                     assert_eq!(receiver.open(&wire), Ok(inner), "{suite:?} {class}");
@@ -169,10 +163,22 @@ impl Suite {
     }
 
     fn outbound(&self) -> OutboundSa {
+        OutboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers())
+    }
+
+    fn tunnel(&self) -> Tunnel {
         let udp = self.udp.then_some(UdpPorts { source: 4500, destination: 61_234 });
         let ends = Ends::new(self.outer.0.parse().unwrap(), self.outer.1.parse().unwrap()).unwrap();
-        let tunnel = Tunnel { ends, udp, dont_fragment: DontFragment::Copy, copy_dscp: true };
-        OutboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), tunnel)
+        Tunnel { ends, udp, dont_fragment: DontFragment::Copy, copy_dscp: true }
+    }
+
+    /// Our ESP packet around this one, under the next number.
+    fn seal(&self, sa: &OutboundSa, inner: &[u8]) -> Vec<u8> {
+        let (tunnel, mut buffer) = (self.tunnel(), VecBuffer::from_packet(inner));
+        let plan = seal::prepare(sa.take_one().unwrap(), &tunnel, &mut buffer).unwrap();
+        esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+        seal::finish(&tunnel, &mut buffer);
+        buffer.bytes().to_vec()
     }
 
     fn receiver(&self) -> Receiver {

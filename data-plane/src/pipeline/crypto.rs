@@ -7,14 +7,14 @@ use packet::Buffer;
 use super::inbound::Opening;
 use super::outbound::Sealing;
 use super::{BURST, Burst};
-use crate::command::InstalledSa;
 use crate::table::NextHop;
+use crate::table::sad::SadEntry;
 
 /// A packet that has been through the cipher, unless `done` denies it.
 #[derive(Debug)]
 pub(super) struct SealedPacket<'a> {
     pub(super) index: usize,
-    pub(super) sa: &'a InstalledSa,
+    pub(super) through: &'a SadEntry,
     pub(super) hop: NextHop,
     pub(super) inner_len: usize,
     pub(super) done: bool,
@@ -34,9 +34,9 @@ pub(super) fn seal<'a, B: Buffer>(seals: ArrayVec<Sealing<'a>, BURST>, burst: &m
     let mut seals = seals.into_iter().peekable();
     for (index, packet) in burst.packets.iter_mut().enumerate() {
         let Some(sealing) = seals.next_if(|sealing| sealing.index == index) else { continue };
-        let Sealing { index, sa, plan, hop, inner_len } = sealing;
+        let Sealing { index, through, plan, hop, inner_len } = sealing;
         let job = packet.as_mut().and_then(|packet| plan.job(packet));
-        sealed.push(SealedPacket { index, sa, hop, inner_len, done: job.is_some() });
+        sealed.push(SealedPacket { index, through, hop, inner_len, done: job.is_some() });
         jobs.extend(job);
     }
     seal_burst(&mut jobs);

@@ -10,8 +10,8 @@ use super::acquire::{Acquires, Outlook};
 use super::classify::{self, Class};
 use super::egress;
 use super::outbound::{self, Outgoing, Ruling};
-use crate::command::{InstalledSa, PortId};
-use crate::table::sad::Sas;
+use crate::command::PortId;
+use crate::table::sad::{SadEntry, Sas};
 use crate::table::{NextHop, PortRole, SpdEntry};
 use crate::verdict::Verdict;
 
@@ -94,21 +94,21 @@ fn outgoing<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires: &Acquire
     let ruling = outbound::rule(cx, sas, entry, packet);
     let fate = match &ruling {
         Ok(Ruling::Acquire) => Fate::NoSa(acquires.outlook(entry, cx.now_ms)),
-        Ok(Ruling::Protect(sa, _)) if sa.outbound.is_exhausted() => Fate::Verdict(Verdict::SequenceExhausted),
+        Ok(Ruling::Protect(through, _)) if through.sa.outbound.is_exhausted() => Fate::Verdict(Verdict::SequenceExhausted),
         Ok(Ruling::Protect(..)) => Fate::Verdict(Verdict::Sealed),
         Ok(Ruling::Bypass(_)) => Fate::Verdict(Verdict::BypassedOutbound),
         Err(verdict) => Fate::Verdict(*verdict),
     };
     // Also where the ruling is that it does not fit.
-    let (sa, way) = match entry.action {
+    let (through, way) = match entry.action {
         ipsec_types::PolicyAction::Protect => {
-            let sa = sas.outbound(entry.slot, &packet.flow);
-            (sa, sa.and_then(|sa| through(cx, sa, packet)))
+            let through = sas.outbound(entry.slot, &packet.flow);
+            (through, through.and_then(|through| in_tunnel(cx, through, packet)))
         }
         ipsec_types::PolicyAction::Bypass => (None, in_the_clear(cx, packet)),
         ipsec_types::PolicyAction::Discard => (None, None),
     };
-    Explanation { fate, len: packet.len, policy: Some(entry.id), child_sa: sa.map(|sa| sa.id), way }
+    Explanation { fate, len: packet.len, policy: Some(entry.id), child_sa: through.map(|through| through.sa.id), way }
 }
 
 /// In the clear from the unprotected side.
@@ -131,8 +131,8 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
 }
 
 /// The way through an SA.
-fn through(cx: Context<'_>, sa: &InstalledSa, packet: &Outgoing) -> Option<Way> {
-    let tunnel = sa.outbound.tunnel();
+fn in_tunnel(cx: Context<'_>, through: &SadEntry, packet: &Outgoing) -> Option<Way> {
+    let tunnel = &through.tunnel;
     let exit = egress::route(cx, tunnel.ends.destination(), 0, false).ok()?;
     let port = cx.snapshot.ports.port(exit.hop.port)?;
     // The overhead grows with the length: the first that fits from above is the longest.

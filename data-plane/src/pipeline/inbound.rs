@@ -13,7 +13,7 @@ use super::egress::{self, Leaving};
 use super::outbound::{Outgoing, Source};
 use super::{BURST, Burst, Context, Io, classify};
 use crate::command::{InstalledSa, Notice, Origin, PuntClass};
-use crate::table::sad::{Sas, Windows};
+use crate::table::sad::{SadEntry, Sas, Windows};
 use crate::verdict::Verdict;
 
 /// An ESP packet for the gateway.
@@ -27,7 +27,7 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct Opening<'a> {
     pub(super) index: usize,
-    pub(super) sa: &'a InstalledSa,
+    pub(super) entry: &'a SadEntry,
     pub(super) esp: EspPacket,
     pub(super) plan: OpenPlan<'a>,
 }
@@ -71,11 +71,12 @@ pub(super) fn stage<'a, B: Buffer>(
     let mut opens = ArrayVec::new();
     for &Received { index, esp } in received {
         let Some(packet) = burst.get(index) else { continue };
-        let Some(sa) = sas.inbound(esp.spi) else {
+        let Some(entry) = sas.inbound(esp.spi) else {
             misses.report(cx, &esp);
             cx.drop(burst, index, Verdict::SpiUnknown);
             continue;
         };
+        let sa = &entry.sa;
         let Some(window) = windows.of(sa.slot) else {
             match hand_off {
                 HandOff::ToOwner if sa.owner != cx.end.id() => {
@@ -88,7 +89,7 @@ pub(super) fn stage<'a, B: Buffer>(
             continue;
         };
         match open::prepare(&sa.inbound, window, &esp, packet) {
-            Ok(plan) => opens.push(Opening { index, sa, esp, plan }),
+            Ok(plan) => opens.push(Opening { index, entry, esp, plan }),
             Err(error) => cx.drop(burst, index, verdict(error)),
         }
     }
@@ -105,13 +106,14 @@ pub(super) fn post<B: Buffer>(
     burst: &mut Burst<B>,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) {
-    for (place, Opening { index, sa, esp, plan }) in opens.into_iter().enumerate() {
+    for (place, Opening { index, entry, esp, plan }) in opens.into_iter().enumerate() {
+        let sa = &entry.sa;
         let (Some(packet), Some(window)) = (burst.get_mut(index), windows.of_mut(sa.slot)) else { continue };
         match plan.finish(authentic.contains(place), window, packet) {
             Ok(opened) => {
                 alive(cx, sa, opened.inner_len);
                 if opened.accepted == Accepted::Newest {
-                    watch_peer(cx, sa, &esp);
+                    watch_peer(cx, entry, &esp);
                 }
                 deliver(cx, sa, index, &opened, burst, leaving);
             }
@@ -135,12 +137,14 @@ fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) {
     }
 }
 
-/// Only the newest packet tells where the peer is: an old one may have been held back by anybody.
+/// Only the newest packet tells where the peer is: an old one may have been held back by anybody. Nor does one tell that came without UDP where the
+/// SA has it, or with it where it has none: a peer may send either (RFC 7296 section 2.23), but what a NAT maps is the port we know.
 #[inline]
-fn watch_peer(cx: Context<'_>, sa: &InstalledSa, esp: &EspPacket) {
-    let tunnel = sa.outbound.tunnel();
+fn watch_peer(cx: Context<'_>, entry: &SadEntry, esp: &EspPacket) {
+    let SadEntry { sa, tunnel, .. } = entry;
     let port = esp.udp.map(|ports| ports.source);
-    let moved = esp.source != tunnel.ends.destination() || port.is_some_and(|port| tunnel.udp.is_some_and(|udp| udp.destination != port));
+    let ours = tunnel.udp.map(|ports| ports.destination);
+    let moved = port.is_some() == ours.is_some() && (esp.source, port) != (tunnel.ends.destination(), ours);
     if moved && sa.state.may_report_move(cx.now_ms) {
         cx.notify(Notice::PeerMoved { child_sa: sa.id, address: esp.source, port });
     }

@@ -292,13 +292,14 @@ impl<B: Buffer> Pipeline<B> {
                 }
                 self.end.discard(Garbage::Snapshot(former));
             }
-            Command::Install { sa, window } => {
+            Command::Install { sa, tunnel, window } => {
                 let policy = sa.policy;
-                match self.sad.install(sa, window) {
+                match self.sad.install(sa, tunnel, window) {
                     Ok(()) => self.acquires.installed(policy),
                     Err((sa, window)) => self.end.discard(Garbage::Sa { sa, window }),
                 }
             }
+            Command::Retarget { slot, tunnel } => self.sad.retarget(slot, tunnel),
             Command::RetireOutbound(slot) => self.sad.retire_outbound(slot),
             Command::Remove(slot) => {
                 if let Some((sa, window)) = self.sad.remove(slot) {

@@ -10,8 +10,8 @@ use super::acquire::Acquires;
 use super::crypto::SealedPackets;
 use super::egress::{self, Leaving};
 use super::{BURST, Burst, Context};
-use crate::command::{InstalledSa, Notice};
-use crate::table::sad::Sas;
+use crate::command::Notice;
+use crate::table::sad::{SadEntry, Sas};
 use crate::table::{NextHop, PortRole, SpdEntry};
 use crate::verdict::Verdict;
 
@@ -46,7 +46,7 @@ impl Outgoing {
 #[derive(Debug)]
 pub(super) struct Sealing<'a> {
     pub(super) index: usize,
-    pub(super) sa: &'a InstalledSa,
+    pub(super) through: &'a SadEntry,
     pub(super) plan: SealPlan<'a>,
     pub(super) hop: NextHop,
     pub(super) inner_len: usize,
@@ -56,7 +56,7 @@ pub(super) struct Sealing<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ruling<'a> {
     /// It crosses in this SA.
-    Protect(&'a InstalledSa, NextHop),
+    Protect(&'a SadEntry, NextHop),
     /// It crosses in the clear.
     Bypass(NextHop),
     /// It waits for an SA.
@@ -65,7 +65,7 @@ pub(super) enum Ruling<'a> {
 
 /// Where a packet goes after the SPD was asked.
 enum Step<'a> {
-    Seal(&'a InstalledSa, SealPlan<'a>, NextHop),
+    Seal(&'a SadEntry, SealPlan<'a>, NextHop),
     Leave(NextHop),
     /// No SA: it waits.
     Acquire(&'a SpdEntry),
@@ -84,7 +84,7 @@ pub(super) fn stage<'a, B: Buffer>(
     for packet in outgoing {
         let Some(buffer) = burst.get_mut(packet.index) else { continue };
         match decide(cx, sas, packet, buffer) {
-            Ok(Step::Seal(sa, plan, hop)) => seals.push(Sealing { index: packet.index, sa, plan, hop, inner_len: packet.len }),
+            Ok(Step::Seal(through, plan, hop)) => seals.push(Sealing { index: packet.index, through, plan, hop, inner_len: packet.len }),
             Ok(Step::Leave(hop)) => leaving.push(Leaving { index: packet.index, hop, verdict: Verdict::BypassedOutbound }),
             Ok(Step::Acquire(entry)) => acquires.hold(cx, entry, packet, burst),
             Err(verdict) => cx.drop(burst, packet.index, verdict),
@@ -104,7 +104,7 @@ fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffe
     }
     match ruling? {
         Ruling::Acquire => Ok(Step::Acquire(entry)),
-        Ruling::Protect(sa, hop) => protect(cx, sa, hop, packet, buffer),
+        Ruling::Protect(through, hop) => protect(cx, through, hop, packet, buffer),
         Ruling::Bypass(hop) => {
             forward(packet, buffer)?;
             Ok(Step::Leave(hop))
@@ -120,13 +120,13 @@ fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffe
 pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: &Outgoing) -> Result<Ruling<'a>, Verdict> {
     match entry.action {
         PolicyAction::Protect => {
-            let Some(sa) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
-            let tunnel = sa.outbound.tunnel();
+            let Some(through) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
+            let tunnel = &through.tunnel;
             let exit = egress::route(cx, tunnel.ends.destination(), tunnel.outer_len(packet.len), packet.dont_fragment)?;
             if exit.role != PortRole::Unprotected {
                 return Err(Verdict::NoRoute);
             }
-            Ok(Ruling::Protect(sa, exit.hop))
+            Ok(Ruling::Protect(through, exit.hop))
         }
         PolicyAction::Bypass => {
             egress::route(cx, packet.flow.destination, packet.len, packet.dont_fragment).map(|exit| Ruling::Bypass(exit.hop))
@@ -138,22 +138,23 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
 #[inline]
 fn protect<'a, B: Buffer>(
     cx: Context<'a>,
-    sa: &'a InstalledSa,
+    through: &'a SadEntry,
     hop: NextHop,
     packet: &Outgoing,
     buffer: &mut B,
 ) -> Result<Step<'a>, Verdict> {
+    let SadEntry { sa, tunnel, .. } = through;
     forward(packet, buffer)?;
     let number = sa.outbound.take_one().map_err(|_| {
         sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
         Verdict::SequenceExhausted
     })?;
-    let plan = seal::prepare(number, buffer).map_err(|error| match error {
+    let plan = seal::prepare(number, tunnel, buffer).map_err(|error| match error {
         SealError::MalformedInner => Verdict::MalformedIp,
         SealError::TooLong => Verdict::TooBig,
         SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
     })?;
-    Ok(Step::Seal(sa, plan, hop))
+    Ok(Step::Seal(through, plan, hop))
 }
 
 /// A router decrements TTL or hop limit once, before encapsulation (RFC 4301 section 5.1.2); a host's own packets keep theirs.
@@ -171,8 +172,8 @@ pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst:
     for packet in sealed {
         let buffer = burst.get_mut(packet.index).filter(|_| packet.done);
         if let Some(buffer) = buffer {
-            seal::finish(&packet.sa.outbound, buffer);
-            packet.sa.state.count_outbound(packet.inner_len);
+            seal::finish(&packet.through.tunnel, buffer);
+            packet.through.sa.state.count_outbound(packet.inner_len);
             leaving.push(Leaving { index: packet.index, hop: packet.hop, verdict: Verdict::Sealed });
         } else {
             cx.drop(burst, packet.index, Verdict::NoRoom);

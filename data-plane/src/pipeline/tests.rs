@@ -143,7 +143,7 @@ impl Gateway {
     fn install(&mut self, pair: &Pair) -> Arc<InstalledSa> {
         let sa = Arc::new(pair.installed(self.site));
         let window = (sa.owner == self.handle.id()).then(|| ReplayWindow::new(sa.inbound.window_size()));
-        self.command(Command::Install { sa: Arc::clone(&sa), window });
+        self.command(Command::Install { sa: Arc::clone(&sa), tunnel: pair.tunnel(self.site), window });
         sa
     }
 }
@@ -231,7 +231,7 @@ impl Pair {
     }
 
     fn outbound(&self, from: u8) -> OutboundSa {
-        OutboundSa::new(self.spi(3 - from), self.key(3 - from), self.numbers, self.tunnel(from))
+        OutboundSa::new(self.spi(3 - from), self.key(3 - from), self.numbers)
     }
 
     fn installed(&self, site: u8) -> InstalledSa {
@@ -307,10 +307,15 @@ const B: [u8; 4] = [10, 2, 0, 2];
 
 /// What site 1 puts on the wire for a packet from host A to host B.
 fn sealed_by(pair: &Pair, outbound: &OutboundSa, inner: &[u8]) -> Vec<u8> {
-    assert_eq!(outbound.tunnel(), &pair.tunnel(1));
+    sealed_in(&pair.tunnel(1), outbound, inner)
+}
+
+/// The same through another tunnel.
+fn sealed_in(tunnel: &Tunnel, outbound: &OutboundSa, inner: &[u8]) -> Vec<u8> {
     let mut buffer = VecBuffer::from_packet(inner);
-    let plan = esp::seal::prepare(outbound.take_one().unwrap(), &mut buffer).unwrap();
+    let plan = esp::seal::prepare(outbound.take_one().unwrap(), tunnel, &mut buffer).unwrap();
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
+    esp::seal::finish(tunnel, &mut buffer);
     frame(UNPROTECTED, buffer.bytes())
 }
 

@@ -1,6 +1,7 @@
 //! Operations of the controller: run in order, answered when every worker has applied them.
 
 use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
 use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi, UdpEncapsulation};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -203,7 +204,7 @@ impl Core {
                 self.activate(id);
                 Ok(DONE)
             }
-            Operation::Retarget(_) => Err(refuse(Reason::Invalid, "retarget: is not supported by this version: rekey the SA instead")),
+            Operation::Retarget(retarget) => self.retarget(retarget),
             Operation::Retire(retire) => self.retire(&retire),
             Operation::RefuseAcquire(refusal) => self.refuse_acquire(&refusal),
             Operation::Claim(claim) => {
@@ -285,6 +286,7 @@ impl Core {
         let policy = self.slots.slot(sa.policy).ok_or_else(|| refuse(Reason::NotFound, "policy: is not in force"))?;
         let active = sa.activation == Activation::Immediate;
         let served = sa.policy;
+        let tunnel = self.tunnel(sa.local, sa.remote, sa.encapsulation)?;
         let (entry, window) = self.prepare(sa, slot, policy)?;
         let (child_sa, installed, owner) = (entry.sa.id, Arc::clone(&entry.sa), entry.sa.owner);
         self.sad.insert(entry);
@@ -292,7 +294,7 @@ impl Core {
         // The owner is first: others hand packets over to it as soon as they know the SA.
         let barrier = self.workers.broadcast(owner, self.now_ms, |worker| {
             let window = if worker == owner { window.take() } else { None };
-            Command::Install { sa: Arc::clone(&installed), window }
+            Command::Install { sa: Arc::clone(&installed), tunnel, window }
         });
         if active {
             self.acquires.served(served);
@@ -304,20 +306,12 @@ impl Core {
     /// Expands the keys and makes what the workers share.
     fn prepare(&self, sa: ChildSa, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
         let status = v1::ChildSaStatus::from(&sa);
-        let ends = Ends::new(sa.local, sa.remote).ok_or_else(|| {
-            refuse(Reason::Invalid, format!("remote_address: {} is of another IP version than local_address, {}", sa.remote, sa.local))
-        })?;
-        if !self.snapshot.ports.is_own_outer(sa.local) {
-            return Err(refuse(Reason::Invalid, format!("local_address: {} is no address of this gateway's unprotected ports", sa.local)));
-        }
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
         let key = |secret| SaKey::from_keymat(sa.encryption, secret).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
-        let udp = sa.encapsulation.map(|ports| UdpPorts { source: ports.local_port, destination: ports.remote_port });
-        let tunnel = Tunnel { ends, udp, dont_fragment: DontFragment::default(), copy_dscp: true };
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
         let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys.encryption)?, sa.sequence_numbers, size, permitted);
         let window = ReplayWindow::new(inbound.window_size());
-        let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys.encryption)?, sa.sequence_numbers, tunnel);
+        let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys.encryption)?, sa.sequence_numbers);
         let installed = InstalledSa {
             id: sa.id,
             slot,
@@ -345,6 +339,33 @@ impl Core {
             life_packet_ms: 0,
         };
         Ok((entry, window))
+    }
+
+    /// The outer header of an SA between these ends.
+    fn tunnel(&self, local: IpAddr, remote: IpAddr, encapsulation: Option<UdpEncapsulation>) -> Result<Tunnel, Refusal> {
+        let ends = Ends::new(local, remote).ok_or_else(|| {
+            refuse(Reason::Invalid, format!("remote_address: {remote} is of another IP version than local_address, {local}"))
+        })?;
+        if !self.snapshot.ports.is_own_outer(local) {
+            return Err(refuse(Reason::Invalid, format!("local_address: {local} is no address of this gateway's unprotected ports")));
+        }
+        let udp = encapsulation.map(|ports| UdpPorts { source: ports.local_port, destination: ports.remote_port });
+        Ok(Tunnel { ends, udp, dont_fragment: DontFragment::default(), copy_dscp: true })
+    }
+
+    /// The peer is elsewhere now (RFC 7296 section 2.23). Nothing is made anew: the SA goes on under its key, with its next number.
+    fn retarget(&mut self, message: v1::Retarget) -> Result<Step, Refusal> {
+        let id = self.known("child_sa", message.child_sa)?;
+        let (local, remote) = convert::tunnel(&message.local_address, &message.remote_address)?;
+        let encapsulation = convert::encapsulation(message.encapsulation)?;
+        let tunnel = self.tunnel(local, remote, encapsulation)?;
+        let Some(entry) = self.sad.entry_mut(id) else { return Ok(DONE) };
+        entry.status.local_address = message.local_address;
+        entry.status.remote_address = message.remote_address;
+        entry.status.encapsulation = message.encapsulation;
+        let slot = entry.sa.slot;
+        tracing::info!(child_sa = %id, %local, %remote, udp = ?tunnel.udp, "retargeted");
+        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Retarget { slot, tunnel })))
     }
 
     /// A rekeyed SA keeps its predecessor's owner; others are spread over the workers.

@@ -5,6 +5,7 @@ mod over_socket;
 mod rekey;
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
@@ -154,10 +155,19 @@ impl Rig {
 
     fn installs(&self) -> Vec<(u16, u64, bool)> {
         let install = |(worker, command): &(u16, Command)| match command {
-            Command::Install { sa, window } => Some((*worker, sa.id.0, window.is_some())),
+            Command::Install { sa, window, .. } => Some((*worker, sa.id.0, window.is_some())),
             _ => None,
         };
         self.applied.iter().filter_map(install).collect()
+    }
+
+    /// What the workers were given of an SA.
+    fn installed_sa(&self, child_sa: u64) -> Arc<command::InstalledSa> {
+        let sa = |(_, command): &(u16, Command)| match command {
+            Command::Install { sa, .. } if sa.id == ChildSaId(child_sa) => Some(Arc::clone(sa)),
+            _ => None,
+        };
+        self.applied.iter().find_map(sa).unwrap()
     }
 
     fn installed(&self) -> Vec<u64> {
@@ -354,10 +364,78 @@ fn what_the_data_plane_cannot_do_is_refused_by_name() {
     }
     assert!(rig.installs().is_empty());
     rig.install(1, |_| ());
-    assert_eq!(reason(&rig.run(Operation::Retarget(v1::Retarget { child_sa: 1, ..v1::Retarget::default() }))), Some(Reason::Invalid));
     assert_eq!(reason(&rig.run(Operation::Activate(v1::Activate { child_sa: 2 }))), Some(Reason::NotFound));
     let empty = rig.program(vec![v1::Operation { id: 999, operation: None }]);
     assert_eq!(reason(&empty[0]), Some(Reason::Invalid));
+}
+
+/// Where the workers were told that the SA leads, one after the other.
+fn tunnels(rig: &Rig) -> Vec<(u16, esp::Tunnel)> {
+    let retarget =
+        |(worker, command): &(u16, Command)| if let Command::Retarget { tunnel, .. } = command { Some((*worker, *tunnel)) } else { None };
+    rig.applied.iter().filter_map(retarget).collect()
+}
+
+#[test]
+fn an_sa_follows_its_peer_on_every_worker_and_counts_on() {
+    let mut rig = Rig::new(2);
+    rig.set_policies(&[1]);
+    let spi = rig.install(1, |m| m.encapsulation = Some(v1::UdpEncapsulation { local_port: 4500, remote_port: 4500 }));
+    let sa = rig.installed_sa(1);
+    assert_eq!(sa.outbound.take_one().map(|number| number.value()), Ok(1));
+    let moved = v1::Retarget {
+        child_sa: 1,
+        local_address: OUTSIDE.octets().to_vec(),
+        remote_address: vec![198, 51, 100, 7],
+        encapsulation: Some(v1::UdpEncapsulation { local_port: 4500, remote_port: 61_234 }),
+    };
+    assert_eq!(rig.run(Operation::Retarget(moved.clone())), done());
+    let tunnel = esp::Tunnel {
+        ends: esp::Ends::V4 { source: OUTSIDE, destination: [198, 51, 100, 7].into() },
+        udp: Some(esp::UdpPorts { source: 4500, destination: 61_234 }),
+        dont_fragment: esp::DontFragment::Copy,
+        copy_dscp: true,
+    };
+    assert_eq!(tunnels(&rig), [(0, tunnel), (1, tunnel)]);
+    assert_eq!(rig.installs().len(), 2, "one for each worker: nothing is installed anew");
+    let status = rig.core.list().child_sas.remove(0);
+    assert_eq!((status.local_address, status.remote_address), (moved.local_address, moved.remote_address));
+    assert_eq!((status.encapsulation, status.inbound_spi, status.outbound_sequence), (moved.encapsulation, spi, 2));
+    assert_eq!(sa.outbound.take_one().map(|number| number.value()), Ok(2));
+}
+
+#[test]
+fn a_retarget_to_nowhere_is_refused_by_name_and_changes_nothing() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    rig.install(1, |_| ());
+    let before = rig.core.list();
+    let good = || v1::Retarget {
+        child_sa: 1,
+        local_address: OUTSIDE.octets().to_vec(),
+        remote_address: PEER.octets().to_vec(),
+        encapsulation: None,
+    };
+    let ports = |remote_port| Some(v1::UdpEncapsulation { local_port: 4500, remote_port });
+    let cases = [
+        ("child_sa", Reason::Invalid, v1::Retarget { child_sa: 0, ..good() }),
+        ("no Child SA", Reason::NotFound, v1::Retarget { child_sa: 2, ..good() }),
+        ("local_address", Reason::Invalid, v1::Retarget { local_address: INSIDE.octets().to_vec(), ..good() }),
+        ("local_address", Reason::Invalid, v1::Retarget { local_address: Vec::new(), ..good() }),
+        ("remote_address", Reason::Invalid, v1::Retarget { remote_address: vec![0xfd; 16], ..good() }),
+        ("encapsulation.remote_port", Reason::Invalid, v1::Retarget { encapsulation: ports(65_536), ..good() }),
+    ];
+    for (field, expected, message) in cases {
+        let outcome = rig.run(Operation::Retarget(message));
+        let outcome::Outcome::Failure(failure) = &outcome else { panic!("{field}") };
+        assert!(failure.detail.starts_with(field), "{}", failure.detail);
+        assert_eq!(reason(&outcome), Some(expected));
+    }
+    assert_eq!((rig.core.list(), tunnels(&rig)), (before, Vec::new()));
+    assert_eq!(rig.run(Operation::Retire(v1::Retire { child_sa: 1, linger_ms: 1000 })), done());
+    assert_eq!(rig.run(Operation::Retarget(good())), done(), "its inbound half is there");
+    rig.wait(1100);
+    assert_eq!(reason(&rig.run(Operation::Retarget(good()))), Some(Reason::NotFound));
 }
 
 #[test]
@@ -547,11 +625,7 @@ fn limits_are_reported_softly_and_enforced_hard() {
     rig.wait(101);
     rig.wait(1000);
     assert_eq!(news(&mut events), [event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 })], "once");
-    let sa = rig
-        .applied
-        .iter()
-        .find_map(|(_, c)| if let Command::Install { sa, .. } = c { (sa.id == ChildSaId(2)).then_some(sa) } else { None });
-    let sa = std::sync::Arc::clone(sa.unwrap());
+    let sa = rig.installed_sa(2);
     (0..3).for_each(|_| sa.state.count_outbound(64));
     rig.wait(100);
     assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 2 })]);
@@ -721,8 +795,7 @@ fn unknown_spis_and_life_are_reported_once_a_second() {
     rig.ends[0].notify(miss(Ipv4Addr::new(192, 0, 2, 3)));
     rig.settle();
     assert_eq!(news(&mut events).len(), 2, "one for each peer");
-    let sa = rig.applied.iter().find_map(|(_, c)| if let Command::Install { sa, .. } = c { Some(std::sync::Arc::clone(sa)) } else { None });
-    let sa = sa.unwrap();
+    let sa = rig.installed_sa(1);
     for _ in 0..20 {
         sa.state.count_inbound(64, rig.now_ms);
         rig.wait(100);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use esp::ReplayWindow;
+use esp::{ReplayWindow, Tunnel};
 use ipsec_types::{Flow, Spi};
 
 use crate::command::InstalledSa;
@@ -53,16 +53,20 @@ impl SaSlot {
 /// The table.
 #[derive(Debug)]
 pub struct Sad {
-    slots: Box<[Option<Slot>]>,
+    slots: Box<[Option<SadEntry>]>,
     /// Apart from the SAs: a window is written while its SA is borrowed.
     windows: Box<[Option<ReplayWindow>]>,
     /// The newest outbound SA of each policy.
     newest: Box<[Option<SaSlot>]>,
 }
 
+/// One SA in the table.
 #[derive(Debug)]
-struct Slot {
-    sa: Arc<InstalledSa>,
+pub struct SadEntry {
+    /// What all workers share.
+    pub sa: Arc<InstalledSa>,
+    /// Where the outbound half leads now.
+    pub tunnel: Tunnel,
     /// Whether it is in the chain of its policy.
     outbound: bool,
     /// The next older SA of the policy.
@@ -72,7 +76,7 @@ struct Slot {
 /// The SAs, to be read while the windows are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Sas<'a> {
-    slots: &'a [Option<Slot>],
+    slots: &'a [Option<SadEntry>],
     newest: &'a [Option<SaSlot>],
 }
 
@@ -94,16 +98,28 @@ impl Sad {
     ///
     /// # Errors
     /// Gives both back where the slot is taken, or slot or policy are beyond the table.
-    pub fn install(&mut self, sa: Arc<InstalledSa>, window: Option<ReplayWindow>) -> Result<(), (Arc<InstalledSa>, Option<ReplayWindow>)> {
+    pub fn install(
+        &mut self,
+        sa: Arc<InstalledSa>,
+        tunnel: Tunnel,
+        window: Option<ReplayWindow>,
+    ) -> Result<(), (Arc<InstalledSa>, Option<ReplayWindow>)> {
         let slot = sa.slot;
         let (Some(place @ None), Some(window_place), Some(newest)) =
             (self.slots.get_mut(slot.index()), self.windows.get_mut(slot.index()), self.newest.get_mut(sa.policy.index()))
         else {
             return Err((sa, window));
         };
-        *place = Some(Slot { sa, outbound: true, older: newest.replace(slot) });
+        *place = Some(SadEntry { sa, tunnel, outbound: true, older: newest.replace(slot) });
         *window_place = window;
         Ok(())
+    }
+
+    /// Lets the outbound half of an SA lead elsewhere.
+    pub fn retarget(&mut self, slot: SaSlot, tunnel: Tunnel) {
+        if let Some(Some(entry)) = self.slots.get_mut(slot.index()) {
+            entry.tunnel = tunnel;
+        }
     }
 
     /// Takes an SA out of the chain of its policy: it is not chosen for packets any more.
@@ -146,23 +162,23 @@ impl Sad {
 impl<'a> Sas<'a> {
     /// The SA that a received packet names.
     #[inline]
-    pub fn inbound(&self, spi: u32) -> Option<&'a InstalledSa> {
-        let sa = &*self.slots.get(SaSlot::of(spi).index())?.as_ref()?.sa;
-        (sa.inbound.spi().value() == spi).then_some(sa)
+    pub fn inbound(&self, spi: u32) -> Option<&'a SadEntry> {
+        let entry = self.slots.get(SaSlot::of(spi).index())?.as_ref()?;
+        (entry.sa.inbound.spi().value() == spi).then_some(entry)
     }
 
     /// The newest SA of a policy that is active and covers the packet.
     #[inline]
-    pub fn outbound(&self, policy: PolicySlot, flow: &Flow) -> Option<&'a InstalledSa> {
-        self.chain(policy).find(|sa| sa.state.is_active() && sa.outbound_selectors.permits(flow))
+    pub fn outbound(&self, policy: PolicySlot, flow: &Flow) -> Option<&'a SadEntry> {
+        self.chain(policy).find(|entry| entry.sa.state.is_active() && entry.sa.outbound_selectors.permits(flow))
     }
 
     #[inline]
-    fn chain(&self, policy: PolicySlot) -> impl Iterator<Item = &'a InstalledSa> + use<'a> {
+    fn chain(&self, policy: PolicySlot) -> impl Iterator<Item = &'a SadEntry> + use<'a> {
         let slots = self.slots;
         let entry = move |slot: SaSlot| slots.get(slot.index())?.as_ref();
         let first = self.newest.get(policy.index()).copied().flatten().and_then(entry);
-        std::iter::successors(first, move |slot| slot.older.and_then(entry)).map(|slot| &*slot.sa)
+        std::iter::successors(first, move |newer| newer.older.and_then(entry))
     }
 }
 
@@ -184,7 +200,7 @@ impl Windows<'_> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use esp::{DontFragment, Ends, InboundSa, OutboundSa, SaKey, Selectors, Tunnel, WindowSize};
+    use esp::{DontFragment, Ends, InboundSa, OutboundSa, SaKey, Selectors, WindowSize};
     use ipsec_types::{AddressRange, ChildSaId, EncryptionAlgorithm, Secret, SequenceNumbers, TrafficSelector};
     use proptest::prelude::*;
 
@@ -200,19 +216,22 @@ mod tests {
         let any = || Selectors::new(all(), all());
         let slot = SaSlot::new(slot).unwrap();
         let spi = slot.spi(u16::try_from(id % 9 + 1).unwrap()).unwrap();
-        let end = Ipv4Addr::new(192, 0, 2, 1);
-        let ends = Ends::V4 { source: end, destination: end };
-        let tunnel = Tunnel { ends, udp: None, dont_fragment: DontFragment::Copy, copy_dscp: true };
         Arc::new(InstalledSa {
             id: ChildSaId(id),
             slot,
             policy: PolicySlot(policy),
             owner: WorkerId(0),
             inbound: InboundSa::new(spi, key(), SequenceNumbers::Standard, WindowSize::OFF, any()),
-            outbound: OutboundSa::new(spi, key(), SequenceNumbers::Standard, tunnel),
+            outbound: OutboundSa::new(spi, key(), SequenceNumbers::Standard),
             outbound_selectors: any(),
             state: SaState::new(active),
         })
+    }
+
+    /// To the host of this number.
+    fn tunnel(host: u8) -> Tunnel {
+        let ends = Ends::V4 { source: Ipv4Addr::new(192, 0, 2, 1), destination: Ipv4Addr::new(198, 51, 100, host) };
+        Tunnel { ends, udp: None, dont_fragment: DontFragment::Copy, copy_dscp: true }
     }
 
     fn flow() -> Flow {
@@ -223,6 +242,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Install { slot: u32, policy: u16, active: bool },
+        Retarget { slot: u32, host: u8 },
         Retire(u32),
         Remove(u32),
     }
@@ -232,35 +252,42 @@ mod tests {
         let (slot, policy) = (0..=u32::try_from(SLOTS).unwrap(), 0..=u16::try_from(POLICIES).unwrap());
         prop_oneof![
             2 => (slot.clone(), policy, any::<bool>()).prop_map(|(slot, policy, active)| Step::Install { slot, policy, active }),
+            1 => (slot.clone(), any::<u8>()).prop_map(|(slot, host)| Step::Retarget { slot, host }),
             1 => slot.clone().prop_map(Step::Retire),
             1 => slot.prop_map(Step::Remove),
         ]
     }
 
-    /// One SA of the model: the SA, and whether its outbound half is in use.
-    type Entry = (Arc<InstalledSa>, bool);
+    /// One SA of the model: the SA, whether its outbound half is in use, and where that leads.
+    struct Known {
+        sa: Arc<InstalledSa>,
+        outbound: bool,
+        tunnel: Tunnel,
+    }
 
-    fn install(sad: &mut Sad, model: &mut Vec<Entry>, sa: Arc<InstalledSa>) {
-        let taken = model.iter().any(|(other, _)| other.slot == sa.slot);
+    fn install(sad: &mut Sad, model: &mut Vec<Known>, sa: Arc<InstalledSa>) {
+        let taken = model.iter().any(|known| known.sa.slot == sa.slot);
         let fits = sa.slot.index() < SLOTS && sa.policy.index() < POLICIES && !taken;
-        assert_eq!(sad.install(Arc::clone(&sa), Some(ReplayWindow::new(WindowSize::OFF))).is_ok(), fits);
+        assert_eq!(sad.install(Arc::clone(&sa), tunnel(1), Some(ReplayWindow::new(WindowSize::OFF))).is_ok(), fits);
         if fits {
-            model.push((sa, true));
+            model.push(Known { sa, outbound: true, tunnel: tunnel(1) });
         }
     }
 
-    fn agree(sad: &mut Sad, model: &[Entry]) {
+    fn agree(sad: &mut Sad, model: &[Known]) {
         let (sas, windows) = sad.split();
-        for policy in 0..=u16::try_from(POLICIES).unwrap() {
-            let wanted = model.iter().rev().find(|(sa, outbound)| *outbound && sa.policy == PolicySlot(policy) && sa.state.is_active());
-            assert_eq!(sas.outbound(PolicySlot(policy), &flow()).map(|sa| sa.id), wanted.map(|(sa, _)| sa.id));
+        let found = |entry: &SadEntry| (entry.sa.id, entry.tunnel);
+        let wanted = |known: &Known| (known.sa.id, known.tunnel);
+        for policy in (0..=u16::try_from(POLICIES).unwrap()).map(PolicySlot) {
+            let newest = model.iter().rev().find(|known| known.outbound && known.sa.policy == policy && known.sa.state.is_active());
+            assert_eq!(sas.outbound(policy, &flow()).map(found), newest.map(wanted));
         }
         for slot in (0..=u32::try_from(SLOTS).unwrap()).filter_map(SaSlot::new) {
-            let wanted = model.iter().find(|(sa, _)| sa.slot == slot);
-            assert_eq!(windows.of(slot).is_some(), wanted.is_some());
+            let there = model.iter().find(|known| known.sa.slot == slot);
+            assert_eq!(windows.of(slot).is_some(), there.is_some());
             for spi in (1..10).filter_map(|generation| slot.spi(generation)) {
-                let found = sas.inbound(spi.value()).map(|sa| sa.id);
-                assert_eq!(found, wanted.filter(|(sa, _)| sa.inbound.spi() == spi).map(|(sa, _)| sa.id));
+                let named = there.filter(|known| known.sa.inbound.spi() == spi);
+                assert_eq!(sas.inbound(spi.value()).map(found), named.map(wanted));
             }
         }
     }
@@ -270,20 +297,24 @@ mod tests {
         #[test]
         fn chains_hold_the_newest_active_sa_of_each_policy_first(steps in prop::collection::vec(step(), 0..40)) {
             let mut sad = Sad::new(SLOTS, POLICIES);
-            let mut model: Vec<Entry> = Vec::new();
+            let mut model: Vec<Known> = Vec::new();
             for (id, step) in (0..).zip(steps) {
                 match step {
                     Step::Install { slot, policy, active } => install(&mut sad, &mut model, sa(id, slot, policy, active)),
+                    Step::Retarget { slot, host } => {
+                        sad.retarget(SaSlot::new(slot).unwrap(), tunnel(host));
+                        model.iter_mut().filter(|known| known.sa.slot.0 == slot).for_each(|known| known.tunnel = tunnel(host));
+                    }
                     Step::Retire(slot) => {
                         sad.retire_outbound(SaSlot::new(slot).unwrap());
-                        model.iter_mut().filter(|(sa, _)| sa.slot.index() == slot as usize).for_each(|(_, outbound)| *outbound = false);
+                        model.iter_mut().filter(|known| known.sa.slot.0 == slot).for_each(|known| known.outbound = false);
                     }
                     Step::Remove(slot) => {
-                        let wanted = model.iter().find(|(sa, _)| sa.slot.index() == slot as usize).map(|(sa, _)| sa.id);
+                        let wanted = model.iter().find(|known| known.sa.slot.0 == slot).map(|known| known.sa.id);
                         let removed = sad.remove(SaSlot::new(slot).unwrap());
                         prop_assert_eq!(removed.as_ref().map(|(sa, _)| sa.id), wanted);
                         prop_assert!(removed.is_none_or(|(_, window)| window.is_some()));
-                        model.retain(|(sa, _)| sa.slot.index() != slot as usize);
+                        model.retain(|known| known.sa.slot.0 != slot);
                     }
                 }
                 agree(&mut sad, &model);

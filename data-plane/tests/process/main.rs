@@ -21,4 +21,5 @@ mod neighbors;
 mod policy;
 mod punt;
 mod rekey;
+mod retarget;
 mod variants;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::{env, fs};
 
 use crate::esp;
-use crate::harness::{ChildSa, Gateway, Guardian, HOST, Options, PROTECTED, Side, Suite, inner};
+use crate::harness::{ChildSa, Gateway, Guardian, HOST, Options, PEER, PROTECTED, Side, Suite, inner};
 
 /// Huge pages that the daemon's 256 MB take, and some to spare.
 const PAGES: u64 = 160;
@@ -83,7 +83,7 @@ fn flows_in(gateway: &mut Gateway) {
             let packet = gateway.scapy.build(&inner(PROTECTED, HOST, 64, &format!("packet {n}")));
             // Within the window in whatever order they are opened.
             let number = u64::from(n) + 1;
-            let wire = gateway.scapy.seal(&sa.sent_by_peer_port(30_000 + n), number, &packet, None);
+            let wire = gateway.scapy.seal(&sa.sent_by_peer_at(PEER, 30_000 + n), number, &packet, None);
             gateway.send_packet(Side::Wan, &wire);
         }
         let arrived: BTreeSet<Vec<u8>> = (0..PACKETS).map(|_| gateway.wire.expect_packet(Side::Lan, "opened packet")).collect();

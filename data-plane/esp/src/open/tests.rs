@@ -13,12 +13,12 @@ use crate::{Ends, Tunnel, seal};
 #[test]
 fn every_inner_length_makes_the_round_trip() {
     for (numbers, udp) in [(Standard, None), (Extended, UDP)] {
-        let sa = outbound(numbers, tunnel(udp));
+        let (sa, tunnel) = (outbound(numbers), tunnel(udp));
         let (inbound, mut window) = inbound(numbers, 64);
         for len in 20..=1500 {
             let packet = inner(INNER, len);
-            let mut buffer = seal_one(&sa, &packet).unwrap();
-            assert_eq!(buffer.len(), sa.tunnel().outer_len(len));
+            let mut buffer = seal_one(&sa, &tunnel, &packet).unwrap();
+            assert_eq!(buffer.len(), tunnel.outer_len(len));
             let opened = open_one(&inbound, &mut window, &mut buffer).unwrap();
             assert_eq!(buffer.bytes(), packet);
             assert_eq!((opened.inner_len, opened.number, opened.accepted), (len, sa.last_taken(), Accepted::Newest));
@@ -28,10 +28,10 @@ fn every_inner_length_makes_the_round_trip() {
 
 #[test]
 fn extended_numbers_cross_the_32_bit_edge() {
-    let sa = outbound(Extended, tunnel(None));
+    let sa = outbound(Extended);
     let (inbound, mut window) = inbound(Extended, 64);
     sa.skip_to((1 << 32) - 70);
-    let mut sealed: Vec<VecBuffer> = (0..140).map(|_| seal_one(&sa, &inner(INNER, 40)).unwrap()).collect();
+    let mut sealed: Vec<VecBuffer> = (0..140).map(|_| seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap()).collect();
     let late = sealed.remove(75); // 2^32 + 5
     // The first packet is 2^32 - 70: without the state of a long-lived SA its high half is zero, which is right.
     for (buffer, number) in sealed.iter_mut().zip(((1_u64 << 32) - 70..).filter(|n| *n != (1 << 32) + 5)) {
@@ -44,13 +44,13 @@ fn extended_numbers_cross_the_32_bit_edge() {
 
 #[test]
 fn standard_numbers_end_and_never_wrap() {
-    let sa = outbound(Standard, tunnel(None));
+    let sa = outbound(Standard);
     sa.skip_to(u64::MAX);
     assert!(sa.take_one().is_err(), "skipping ends at the end");
-    let sa = outbound(Standard, tunnel(None));
+    let sa = outbound(Standard);
     sa.skip_to(u32::MAX.into());
     let (inbound, mut window) = inbound(Standard, 64);
-    let mut last = seal_one(&sa, &inner(INNER, 40)).unwrap();
+    let mut last = seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap();
     assert_eq!(open_one(&inbound, &mut window, &mut last).map(|o| o.number), Ok(u32::MAX.into()));
     assert!(sa.take_one().is_err() && sa.take(32).is_err());
     assert_eq!(sa.last_taken(), u32::MAX.into());
@@ -58,9 +58,9 @@ fn standard_numbers_end_and_never_wrap() {
 
 #[test]
 fn a_replayed_or_old_packet_is_dropped_before_and_after_the_cipher() {
-    let sa = outbound(Standard, tunnel(None));
+    let sa = outbound(Standard);
     let (inbound, mut window) = inbound(Standard, 64);
-    let sealed: Vec<VecBuffer> = (0..66).map(|_| seal_one(&sa, &inner(INNER, 40)).unwrap()).collect();
+    let sealed: Vec<VecBuffer> = (0..66).map(|_| seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap()).collect();
     let mut open = |at: usize| open_one(&inbound, &mut window, &mut sealed[at].clone()).map(|o| o.accepted);
     assert_eq!(open(65), Ok(Accepted::Newest));
     assert_eq!(open(65), Err(OpenError::Replay));
@@ -81,9 +81,9 @@ fn a_replayed_or_old_packet_is_dropped_before_and_after_the_cipher() {
 #[test]
 fn without_a_window_everything_authentic_passes() {
     for numbers in [Standard, Extended] {
-        let sa = outbound(numbers, tunnel(None));
+        let sa = outbound(numbers);
         let (inbound, mut window) = inbound(numbers, 0);
-        let sealed: Vec<VecBuffer> = (0..3).map(|_| seal_one(&sa, &inner(INNER, 40)).unwrap()).collect();
+        let sealed: Vec<VecBuffer> = (0..3).map(|_| seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap()).collect();
         for at in [2, 2, 0, 1, 1] {
             assert!(open_one(&inbound, &mut window, &mut sealed[at].clone()).is_ok());
         }
@@ -92,9 +92,9 @@ fn without_a_window_everything_authentic_passes() {
 
 #[test]
 fn a_forged_packet_does_not_move_the_window() {
-    let sa = outbound(Standard, tunnel(None));
+    let sa = outbound(Standard);
     let (inbound, mut window) = inbound(Standard, 64);
-    let good = seal_one(&sa, &inner(INNER, 40)).unwrap();
+    let good = seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap();
     let mut far = good.clone();
     far.bytes_mut()[24] = 0x7f; // the sequence number
     assert_eq!(open_one(&inbound, &mut window, &mut far).err(), Some(OpenError::Integrity));
@@ -105,9 +105,9 @@ fn a_forged_packet_does_not_move_the_window() {
 /// Every octet from the SPI on is authenticated, as is the IV through the nonce.
 #[test]
 fn a_flipped_bit_anywhere_ends_in_a_drop() {
-    let sa = outbound(Extended, tunnel(None));
+    let sa = outbound(Extended);
     let (inbound, mut window) = inbound(Extended, 64);
-    let good = seal_one(&sa, &inner(INNER, 40)).unwrap();
+    let good = seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap();
     for at in 20..good.len() {
         let mut bad = good.clone();
         bad.bytes_mut()[at] ^= 0x10;
@@ -145,8 +145,8 @@ fn runts_end_where_the_shortest_packet_begins() {
 
 #[test]
 fn an_outer_packet_must_be_whole() {
-    let sa = outbound(Standard, tunnel(None));
-    let good = seal_one(&sa, &inner(INNER, 40)).unwrap();
+    let sa = outbound(Standard);
+    let good = seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap();
     let with = |at: usize, value: u8| {
         let mut bytes = good.bytes().to_vec();
         bytes[at] = value;
@@ -258,12 +258,12 @@ fn congestion_is_passed_on_between_all_mixes_of_ip_versions() {
     let four = |traffic_class| inner(Ipv4Header { traffic_class, ..INNER }, 40);
     let outer6 = Tunnel { ends: Ends::V6 { source: addresses6.0, destination: addresses6.1 }, ..tunnel(None) };
     for tunnel in [tunnel(None), outer6] {
-        let sa = outbound(Standard, tunnel);
+        let sa = outbound(Standard);
         let (inbound, mut window) = inbound(Standard, 64);
         for (ecn, row) in (0..).zip(FIGURE_4) {
             for (outer_ecn, expected) in (0..).zip(row) {
                 for packet in [&four as &dyn Fn(u8) -> Vec<u8>, &six] {
-                    let mut buffer = seal_one(&sa, &packet(0xb8 | ecn)).unwrap();
+                    let mut buffer = seal_one(&sa, &tunnel, &packet(0xb8 | ecn)).unwrap();
                     assert_eq!(Ip::parse(buffer.bytes()).unwrap().traffic_class(), 0xb8 | ecn, "normal mode");
                     ip::replace_traffic_class(buffer.bytes_mut(), 0x28 | outer_ecn);
                     match (open_one(&inbound, &mut window, &mut buffer), expected) {
@@ -279,9 +279,9 @@ fn congestion_is_passed_on_between_all_mixes_of_ip_versions() {
 
 #[test]
 fn a_failed_check_is_final() {
-    let sa = outbound(Standard, tunnel(None));
+    let sa = outbound(Standard);
     let (inbound, mut window) = inbound(Standard, 64);
-    let mut buffer = seal_one(&sa, &inner(INNER, 40)).unwrap();
+    let mut buffer = seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap();
     let packet = EspPacket::parse(buffer.bytes()).unwrap();
     let plan = prepare(&inbound, &window, &packet, &buffer).unwrap();
     assert_eq!(plan.finish(false, &mut window, &mut buffer).err(), Some(OpenError::Integrity));
@@ -313,7 +313,7 @@ proptest! {
         let numbers = if esn { Extended } else { Standard };
         let packet = inner(Ipv4Header { traffic_class: class, protocol, dont_fragment: df, ..INNER }, len);
         let (inbound, mut window) = inbound(numbers, 1024);
-        let mut buffer = seal_one(&outbound(numbers, tunnel(UDP)), &packet).unwrap();
+        let mut buffer = seal_one(&outbound(numbers), &tunnel(UDP), &packet).unwrap();
         prop_assert!(open_one(&inbound, &mut window, &mut buffer).is_ok());
         prop_assert_eq!(buffer.bytes(), packet);
     }
@@ -321,11 +321,11 @@ proptest! {
 
 #[test]
 fn a_plan_fits_its_own_buffer_only() {
-    let sa = outbound(Standard, tunnel(None));
+    let sa = outbound(Standard);
     let (inbound, window) = inbound(Standard, 64);
-    let buffer = seal_one(&sa, &inner(INNER, 400)).unwrap();
+    let buffer = seal_one(&sa, &tunnel(None), &inner(INNER, 400)).unwrap();
     let plan = prepare(&inbound, &window, &EspPacket::parse(buffer.bytes()).unwrap(), &buffer).unwrap();
     assert!(plan.job(&mut VecBuffer::from_packet(&[0; 60])).is_none());
     let mut clear = VecBuffer::from_packet(&inner(INNER, 40));
-    assert!(seal::prepare(sa.take_one().unwrap(), &mut clear).is_ok());
+    assert!(seal::prepare(sa.take_one().unwrap(), &tunnel(None), &mut clear).is_ok());
 }

@@ -4,18 +4,18 @@ use ipsec_types::SequenceNumbers;
 use packet::VecBuffer;
 
 use super::*;
-use crate::fixtures::{INNER, SPI, UDP, inner, outbound, outer, seal_one, tunnel};
+use crate::fixtures::{INNER, SPI, UDP, inbound, inner, open_one, outbound, outer, seal_one, tunnel};
 use crate::{MAX_HEADROOM, MAX_TAILROOM};
 
 #[test]
 fn a_packet_is_laid_out_as_rfc_4303_and_rfc_3948_say() {
-    let plain = seal_one(&outbound(SequenceNumbers::Standard, tunnel(None)), &inner(INNER, 60)).unwrap();
+    let plain = seal_one(&outbound(SequenceNumbers::Standard), &tunnel(None), &inner(INNER, 60)).unwrap();
     let packet = outer(&plain);
     assert_eq!((packet.protocol(), packet.ttl(), packet.total_len()), (50, 64, plain.len()));
     assert_eq!((packet.source(), packet.destination()), ([192, 0, 2, 1].into(), [192, 0, 2, 2].into()));
     assert_eq!(&packet.payload()[..16], [&SPI.to_be_bytes()[..], &[0, 0, 0, 1], &[0, 0, 0, 0, 0, 0, 0, 1]].concat());
 
-    let in_udp = seal_one(&outbound(SequenceNumbers::Standard, tunnel(UDP)), &inner(INNER, 60)).unwrap();
+    let in_udp = seal_one(&outbound(SequenceNumbers::Standard), &tunnel(UDP), &inner(INNER, 60)).unwrap();
     assert_eq!((outer(&in_udp).protocol(), in_udp.len()), (17, plain.len() + 8));
     let datagram = udp::Udp::parse(outer(&in_udp).payload()).unwrap();
     assert_eq!((datagram.source_port, datagram.destination_port, datagram.checksum), (4500, 4501, 0));
@@ -25,8 +25,10 @@ fn a_packet_is_laid_out_as_rfc_4303_and_rfc_3948_say() {
 #[test]
 fn the_outer_header_is_constructed_as_rfc_4301_says() {
     let sealed = |traffic_class, df, policy| {
-        let sa = outbound(SequenceNumbers::Standard, Tunnel { dont_fragment: policy, ..tunnel(None) });
-        let buffer = seal_one(&sa, &inner(Ipv4Header { traffic_class, dont_fragment: df, ..INNER }, 40)).unwrap();
+        let tunnel = Tunnel { dont_fragment: policy, ..tunnel(None) };
+        let buffer =
+            seal_one(&outbound(SequenceNumbers::Standard), &tunnel, &inner(Ipv4Header { traffic_class, dont_fragment: df, ..INNER }, 40))
+                .unwrap();
         let packet = outer(&buffer);
         (packet.traffic_class(), packet.dont_fragment(), packet.identification())
     };
@@ -41,9 +43,9 @@ fn room_is_used_to_the_last_octet_and_not_missed() {
     // An inner packet of 47 octets needs three octets of padding: the most.
     let packet = inner(INNER, 47);
     let prepared = |headroom, tailroom| {
-        let sa = outbound(SequenceNumbers::Standard, tunnel(UDP));
+        let sa = outbound(SequenceNumbers::Standard);
         let mut buffer = VecBuffer::new(&packet, headroom, tailroom);
-        let result = prepare(sa.take_one().unwrap(), &mut buffer).map(|_| ());
+        let result = prepare(sa.take_one().unwrap(), &tunnel(UDP), &mut buffer).map(|_| ());
         if result.is_err() {
             assert_eq!(buffer.bytes(), packet, "a refusal changes nothing");
         }
@@ -60,8 +62,8 @@ fn what_follows_the_inner_packet_makes_room_for_the_trailer() {
     let packet = inner(INNER, 28);
     let prepared = |surplus: usize| {
         let mut buffer = VecBuffer::new(&[&packet[..], &std::vec![0xee; surplus]].concat(), MAX_HEADROOM, 0);
-        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
-        let plan = prepare(sa.take_one().unwrap(), &mut buffer)?;
+        let sa = outbound(SequenceNumbers::Standard);
+        let plan = prepare(sa.take_one().unwrap(), &tunnel(None), &mut buffer)?;
         assert!(plan.job(&mut buffer).is_some());
         Ok(buffer.len())
     };
@@ -73,8 +75,8 @@ fn what_follows_the_inner_packet_makes_room_for_the_trailer() {
 #[test]
 fn an_outer_packet_ends_at_65535_octets() {
     let prepared = |len| {
-        let sa = outbound(SequenceNumbers::Standard, tunnel(None));
-        prepare(sa.take_one().unwrap(), &mut VecBuffer::from_packet(&inner(INNER, len))).map(|_| ())
+        let sa = outbound(SequenceNumbers::Standard);
+        prepare(sa.take_one().unwrap(), &tunnel(None), &mut VecBuffer::from_packet(&inner(INNER, len))).map(|_| ())
     };
     // 20 + 8 + 8 + 16 octets around a multiple of four: 65,532 is the longest.
     assert_eq!(prepared(65_478), Ok(()));
@@ -88,14 +90,31 @@ fn no_ip_packet_is_malformed() {
     let mut bad_sum = inner(INNER, 40);
     bad_sum[10] ^= 1;
     for packet in [&[][..], &[0x45; 19], &six, &bad_sum, &inner(INNER, 40)[..39]] {
-        assert_eq!(seal_one(&outbound(SequenceNumbers::Standard, tunnel(None)), packet).err(), Some(SealError::MalformedInner));
+        assert_eq!(seal_one(&outbound(SequenceNumbers::Standard), &tunnel(None), packet).err(), Some(SealError::MalformedInner));
     }
 }
 
 #[test]
 fn a_plan_fits_its_own_buffer_only() {
-    let sa = outbound(SequenceNumbers::Standard, tunnel(None));
+    let sa = outbound(SequenceNumbers::Standard);
     let mut buffer = VecBuffer::from_packet(&inner(INNER, 40));
-    let plan = prepare(sa.take_one().unwrap(), &mut buffer).unwrap();
+    let plan = prepare(sa.take_one().unwrap(), &tunnel(None), &mut buffer).unwrap();
     assert!(plan.job(&mut VecBuffer::from_packet(&inner(INNER, 40))).is_none());
+}
+
+#[test]
+fn an_sa_goes_on_counting_under_the_same_key_when_its_tunnel_leads_elsewhere() {
+    let sa = outbound(SequenceNumbers::Standard);
+    let packet = inner(INNER, 60);
+    let here = seal_one(&sa, &tunnel(None), &packet).unwrap();
+    let ends = Ends::V4 { source: [192, 0, 2, 1].into(), destination: [198, 51, 100, 7].into() };
+    let there = seal_one(&sa, &Tunnel { ends, ..tunnel(UDP) }, &packet).unwrap();
+    assert_eq!((outer(&here).destination(), outer(&there).destination()), ([192, 0, 2, 2].into(), [198, 51, 100, 7].into()));
+    let datagram = udp::Udp::parse(outer(&there).payload()).unwrap();
+    assert_eq!((datagram.source_port, datagram.destination_port), (4500, 4501));
+    let (inbound, mut window) = inbound(SequenceNumbers::Standard, 64);
+    for (mut buffer, number) in [(here, 1), (there, 2)] {
+        assert_eq!(open_one(&inbound, &mut window, &mut buffer).map(|opened| opened.number), Ok(number));
+        assert_eq!(buffer.bytes(), packet);
+    }
 }

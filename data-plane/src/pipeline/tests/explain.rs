@@ -25,7 +25,7 @@ impl Gateway {
 
     fn last_taken(&mut self) -> Option<u64> {
         let (sas, _) = self.pipeline.sad.split();
-        sas.inbound(Pair::default().spi(self.site).value()).map(|sa| sa.outbound.last_taken())
+        sas.inbound(Pair::default().spi(self.site).value()).map(|entry| entry.sa.outbound.last_taken())
     }
 }
 

@@ -68,7 +68,7 @@ fn what_is_wrong_inside_has_its_own_counter() {
     let others_source = ip_packet([10, 1, 0, 2], [10, 2, 1, 2], 60);
     gateway.expect(Verdict::SelectorMismatch, UNPROTECTED, &sealed_by_hand(&pair, 20, &others_source, &[1, 2, 2, 4]));
     let sa = pair.spi(2).value();
-    let opened = gateway.pipeline.sad.split().0.inbound(sa).unwrap().state.inbound();
+    let opened = gateway.pipeline.sad.split().0.inbound(sa).unwrap().sa.state.inbound();
     assert_eq!(opened, (8, 60), "all were authentic, one was let in");
 }
 
@@ -163,6 +163,22 @@ fn only_the_newest_number_tells_that_the_peer_has_moved() {
     gateway.later(1000);
     gateway.receive(UNPROTECTED, [&from(1024, sealed_by(&pair, &outbound, &ip_packet(A, B, 60)))[..]]);
     assert_eq!(gateway.notices(), [moved]);
+}
+
+/// RFC 7296 section 2.23: a peer may send with and without UDP; its place behind a NAT is known from packets in UDP only.
+#[test]
+fn a_packet_of_the_other_encapsulation_is_opened_and_tells_no_place() {
+    for udp in [false, true] {
+        let pair = Pair { udp, ..Pair::default() };
+        let (mut gateway, outbound) = receiver(&pair);
+        let ends = Ends::V4 { source: [192, 0, 2, 66].into(), destination: [192, 0, 2, 2].into() };
+        let other = Tunnel { ends, ..Pair { udp: !udp, ..Pair::default() }.tunnel(1) };
+        gateway.expect(Verdict::Opened, UNPROTECTED, &sealed_in(&other, &outbound, &ip_packet(A, B, 60)));
+        assert_eq!(gateway.notices(), []);
+        let moved = Tunnel { ends, ..pair.tunnel(1) };
+        gateway.expect(Verdict::Opened, UNPROTECTED, &sealed_in(&moved, &outbound, &ip_packet(A, B, 60)));
+        assert!(matches!(gateway.notices()[..], [Notice::PeerMoved { address, .. }] if address == ends.source()));
+    }
 }
 
 #[test]

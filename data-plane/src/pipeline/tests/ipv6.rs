@@ -61,32 +61,34 @@ fn both_versions(id: u32, action: PolicyAction, site: u8) -> Policy {
     }
 }
 
-/// The SA of a site, with this outer version.
-fn installed(pair: &Pair, site: u8, six: bool, tunnel: impl FnOnce(&mut Tunnel)) -> InstalledSa {
-    let mut ours = pair.tunnel(site);
-    if six {
-        ours.ends = Ends::V6 { source: outer(site), destination: outer(3 - site) };
-    }
-    tunnel(&mut ours);
+/// Where the SA of a site leads, with this outer version.
+fn tunnel(pair: &Pair, site: u8, six: bool) -> Tunnel {
+    let ends = Ends::V6 { source: outer(site), destination: outer(3 - site) };
+    if six { Tunnel { ends, ..pair.tunnel(site) } } else { pair.tunnel(site) }
+}
+
+/// The SA of a site, for both inner versions.
+fn installed(pair: &Pair, site: u8) -> InstalledSa {
     let selectors = |text: [&str; 2]| text.map(|text| text.parse().unwrap()).to_vec();
     let all = || Selectors::new(selectors(["10.0.0.0/8", "2001:db8::/32"]), selectors(["10.0.0.0/8", "2001:db8::/32"]));
     let window = WindowSize::new(pair.window).unwrap();
     InstalledSa {
         inbound: InboundSa::new(pair.spi(site), pair.key(site), pair.numbers, window, all()),
-        outbound: OutboundSa::new(pair.spi(3 - site), pair.key(3 - site), pair.numbers, ours),
+        outbound: OutboundSa::new(pair.spi(3 - site), pair.key(3 - site), pair.numbers),
         outbound_selectors: all(),
         ..pair.installed(site)
     }
 }
 
 fn install(gateway: &mut Gateway, pair: &Pair, six: bool) -> Arc<InstalledSa> {
-    install_with(gateway, pair, six, |_| ())
+    let tunnel = tunnel(pair, gateway.site, six);
+    install_with(gateway, pair, tunnel)
 }
 
-fn install_with(gateway: &mut Gateway, pair: &Pair, six: bool, tunnel: impl FnOnce(&mut Tunnel)) -> Arc<InstalledSa> {
-    let sa = Arc::new(installed(pair, gateway.site, six, tunnel));
+fn install_with(gateway: &mut Gateway, pair: &Pair, tunnel: Tunnel) -> Arc<InstalledSa> {
+    let sa = Arc::new(installed(pair, gateway.site));
     let window = ReplayWindow::new(sa.inbound.window_size());
-    gateway.command(Command::Install { sa: Arc::clone(&sa), window: Some(window) });
+    gateway.command(Command::Install { sa: Arc::clone(&sa), tunnel, window: Some(window) });
     sa
 }
 
@@ -112,13 +114,13 @@ fn all_four_mixes_cross_two_gateways_plain_and_in_udp() {
         for udp in [false, true] {
             let pair = Pair { udp, ..Pair::default() };
             let (mut one, mut two) = (gateway(1), gateway(2));
-            let sa = install(&mut one, &pair, outer_six);
+            install(&mut one, &pair, outer_six);
             install(&mut two, &pair, outer_six);
             let packet = inner(inner_six, 0, &PAYLOAD);
 
             let sent = one.expect(Verdict::Sealed, PROTECTED, &frame(PROTECTED, &packet));
             let outside = Ip::parse(packet_of(&sent[0])).unwrap();
-            let tunnel = sa.outbound.tunnel();
+            let tunnel = tunnel(&pair, 1, outer_six);
             assert_eq!((outside.source(), outside.destination()), (tunnel.ends.source(), tunnel.ends.destination()));
             assert_eq!((outside.protocol(), outside.hop_limit()), (if udp { 17 } else { 50 }, 64));
             assert_eq!(outside.total_len(), tunnel.outer_len(packet.len()));
@@ -163,10 +165,8 @@ fn dscp_ecn_and_df_of_the_outer_header_are_as_the_sa_says() {
         for copy_dscp in [true, false] {
             for dont_fragment in [DontFragment::Copy, DontFragment::Set, DontFragment::Clear] {
                 let mut one = gateway(1);
-                install_with(&mut one, &Pair::default(), outer_six, |tunnel| {
-                    tunnel.copy_dscp = copy_dscp;
-                    tunnel.dont_fragment = dont_fragment;
-                });
+                let tunnel = Tunnel { copy_dscp, dont_fragment, ..tunnel(&Pair::default(), 1, outer_six) };
+                install_with(&mut one, &Pair::default(), tunnel);
                 for class in 0..=255 {
                     let sent = one.expect(Verdict::Sealed, PROTECTED, &frame(PROTECTED, &inner(inner_six, class, &PAYLOAD)));
                     let outside = Ip::parse(packet_of(&sent[0])).unwrap();
@@ -202,10 +202,7 @@ fn the_hop_limit_ends_at_one_in_either_direction() {
     for hop_limit in [0, 1] {
         let packet = packet6(&Ipv6Header { hop_limit, ..HEADER6 }, &PAYLOAD);
         one.expect(Verdict::TtlExceeded, PROTECTED, &frame(PROTECTED, &packet));
-        let mut buffer = VecBuffer::from_packet(&packet);
-        let plan = esp::seal::prepare(sa.outbound.take_one().unwrap(), &mut buffer).unwrap();
-        esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-        two.expect(Verdict::TtlExceeded, UNPROTECTED, &frame(UNPROTECTED, buffer.bytes()));
+        two.expect(Verdict::TtlExceeded, UNPROTECTED, &sealed_in(&tunnel(&Pair::default(), 1, true), &sa.outbound, &packet));
     }
 }
 
@@ -374,10 +371,8 @@ fn an_inner_packet_outside_the_selectors_or_of_the_other_version_is_dropped() {
     // The selectors of this side know 10.0.0.0/8 only.
     two.install(&Pair::default());
     for (six, verdict) in [(true, Verdict::SelectorMismatch), (false, Verdict::Opened)] {
-        let mut buffer = VecBuffer::from_packet(&inner(six, 0, &PAYLOAD));
-        let plan = esp::seal::prepare(sa.outbound.take_one().unwrap(), &mut buffer).unwrap();
-        esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-        two.expect(verdict, UNPROTECTED, &frame(UNPROTECTED, buffer.bytes()));
+        let sealed = sealed_in(&tunnel(&Pair::default(), 1, true), &sa.outbound, &inner(six, 0, &PAYLOAD));
+        two.expect(verdict, UNPROTECTED, &sealed);
     }
     assert!(matches!(two.notices()[..], [Notice::PeerMoved { address, .. }] if address == IpAddr::from(outer(1))));
 }

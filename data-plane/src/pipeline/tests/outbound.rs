@@ -34,6 +34,39 @@ fn a_packet_crosses_two_gateways_and_loses_two_hops() {
 }
 
 #[test]
+fn packets_go_where_the_sa_leads_now_under_the_next_number() {
+    let pair = Pair { udp: true, ..Pair::default() };
+    let (mut one, mut two) = (Gateway::protecting(1), Gateway::protecting(2));
+    let sa = one.install(&pair);
+    two.install(&pair);
+    let elsewhere = IpAddr::from([192, 0, 2, 77]);
+    one.snapshot.neighbors = Arc::new(Neighbors::new([(NextHop { port: UNPROTECTED, address: elsewhere }, PEER_MAC)]));
+    one.publish();
+    let moved = Tunnel {
+        ends: Ends::new([192, 0, 2, 1].into(), elsewhere).unwrap(),
+        udp: Some(UdpPorts { source: 4500, destination: 1024 }),
+        ..pair.tunnel(1)
+    };
+    let packet = frame(PROTECTED, &ip_packet(A, B, 100));
+    assert!(one.receive(PROTECTED, [&packet[..]]).is_empty(), "the former peer is not known: sealed, it waits");
+    one.command(Command::Retarget { slot: sa.slot, tunnel: moved });
+    let sent = one.expect(Verdict::Sealed, PROTECTED, &packet);
+    let outer = Ipv4::parse(packet_of(&sent[0])).unwrap();
+    let datagram = packet::udp::Udp::parse(outer.payload()).unwrap();
+    assert_eq!((IpAddr::from(outer.destination()), datagram.destination_port), (elsewhere, 1024));
+    assert_eq!(datagram.payload[4..8], [0, 0, 0, 2]);
+    // The peer's NAT puts its address and port in again.
+    let mut translated = packet_of(&sent[0]).to_vec();
+    translated[16..20].copy_from_slice(&[192, 0, 2, 2]);
+    translated[22..24].copy_from_slice(&4500_u16.to_be_bytes());
+    resum(&mut translated);
+    two.expect(Verdict::Opened, UNPROTECTED, &frame(UNPROTECTED, &translated));
+    one.command(Command::Remove(sa.slot));
+    one.command(Command::Retarget { slot: sa.slot, tunnel: moved });
+    assert!(one.receive(PROTECTED, [&packet[..]]).is_empty(), "a slot that is empty stays so");
+}
+
+#[test]
 fn a_full_burst_of_several_sas_keeps_its_order() {
     let (mut one, mut two) = (Gateway::protecting(1), Gateway::protecting(2));
     let near = Pair { slot: 1, remote: "10.2.0.0/25", ..Pair::default() };

@@ -13,14 +13,6 @@ impl Rig {
         self.install(new, |message| (message.predecessor, message.parked) = (old, PARKED));
         assert!(self.is_parked(new));
     }
-
-    fn sa(&self, child_sa: u64) -> std::sync::Arc<command::InstalledSa> {
-        let sa = |(_, command): &(u16, Command)| match command {
-            Command::Install { sa, .. } if sa.id == ChildSaId(child_sa) => Some(std::sync::Arc::clone(sa)),
-            _ => None,
-        };
-        self.applied.iter().find_map(sa).unwrap()
-    }
 }
 
 fn rig() -> Rig {
@@ -39,7 +31,7 @@ fn a_successor_takes_over_before_any_worker_has_given_the_old_one_up() {
         let mut answer = rig.submit(vec![retire]);
         rig.poll();
         // No worker has heard of it yet, and all of them may send on the new one.
-        assert!(answer.try_recv().is_err() && rig.sa(2).state.is_active());
+        assert!(answer.try_recv().is_err() && rig.installed_sa(2).state.is_active());
         rig.settle();
         assert_eq!(rig.installed(), if linger_ms == 0 { vec![2] } else { vec![1, 2] });
         rig.wait(5100);
@@ -88,7 +80,7 @@ fn one_that_is_retired_itself_takes_nothing_over_and_answers_no_acquire() {
     rig.ends[0].notify(Notice::Acquire { policy: PolicyId(1), slot: PolicySlot(0), flow: flow() });
     rig.settle();
     // A late packet of the peer on the inbound half.
-    rig.sa(2).state.activate();
+    rig.installed_sa(2).state.activate();
     rig.ends[0].notify(Notice::Activated(ChildSaId(2)));
     rig.settle();
     assert_eq!(news(&mut events).len(), 1);
@@ -104,14 +96,14 @@ fn nearly_used_up_sequence_numbers_are_a_soft_limit_unless_they_are_extended() {
     rig.install(1, |_| ());
     rig.install(2, |message| message.extended_sequence_numbers = true);
     for (number, expected) in [(3 << 30, vec![]), ((3 << 30) + 1, vec![event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 })])] {
-        [1, 2].iter().for_each(|id| rig.sa(*id).outbound.skip_to(number));
+        [1, 2].iter().for_each(|id| rig.installed_sa(*id).outbound.skip_to(number));
         rig.wait(200);
         assert_eq!(news(&mut events), expected);
     }
     // What is retired is replaced already.
     rig.install(3, |_| ());
     rig.run(Operation::Retire(v1::Retire { child_sa: 3, linger_ms: 60_000 }));
-    rig.sa(3).outbound.skip_to(u64::from(u32::MAX));
+    rig.installed_sa(3).outbound.skip_to(u64::from(u32::MAX));
     rig.wait(200);
     assert_eq!(news(&mut events), []);
 }

@@ -132,11 +132,16 @@ impl ChildSa {
         self.json(self.inbound_spi, &self.inbound_key, (PEER, GATEWAY_WAN))
     }
 
-    /// The same, as it looks when a NAT has given the peer another port.
-    pub(crate) fn sent_by_peer_port(&self, port: u16) -> Value {
-        let mut sa = self.sent_by_peer();
-        sa["udp"] = json!([port, 4500]);
-        sa
+    /// The same, as it looks when a NAT has given the peer another address or port.
+    pub(crate) fn sent_by_peer_at(&self, peer: &str, port: u16) -> Value {
+        let sa = self.json(self.inbound_spi, &self.inbound_key, (peer, GATEWAY_WAN));
+        with_ports(sa, [port, 4500])
+    }
+
+    /// The gateway's outbound SA, towards such a peer.
+    pub(crate) fn sent_to_peer_at(&self, peer: &str, port: u16) -> Value {
+        let sa = self.json(self.outbound_spi, &self.outbound_key, (GATEWAY_WAN, peer));
+        with_ports(sa, [4500, port])
     }
 
     fn json(&self, spi: u32, key: &[u8], (source, destination): (&str, &str)) -> Value {
@@ -188,4 +193,9 @@ impl ChildSa {
         assert_eq!(hex(&self.expect_sealed(gateway, number)), hex(&expected));
         gateway.controller.await_counter(&before, "sealed");
     }
+}
+
+fn with_ports(mut sa: Value, ports: [u16; 2]) -> Value {
+    sa["udp"] = json!(ports);
+    sa
 }
