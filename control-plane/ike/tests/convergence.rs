@@ -6,27 +6,20 @@ mod pair;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ike::io::{Dataplane, Input, SaState, Target};
+use ike::io::{Dataplane, Input, SaState};
 use pair::Side::{A, B};
-use pair::{Network, Numbers, Pair, Side, config};
+use pair::{Network, Numbers, Pair, Side, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One IKE SA and one Child SA, whose rekeying does a key exchange of its own for every other seed; both sides ask for signs of life.
 fn connected(seed: u64) -> Pair {
-    let [a, b] = [A, B].map(|side| {
-        let mut config = config(side);
+    Pair::connected(seed, |_, config| {
         config.connections[0].dpd_delay = Some(20 * SECOND);
         if seed.is_multiple_of(2) {
             config.connections[0].children[0].proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
         }
-        config
-    });
-    let mut pair = Pair::new(seed, a, b);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
-    pair
+    })
 }
 
 /// Both sides have the same IKE SAs with the same Child SAs, the data planes have those and no others, and no SPI is lost.
@@ -53,7 +46,7 @@ fn assert_converged(what: &str, pair: &mut Pair) {
 
 /// Does something.
 fn act(pair: &mut Pair, numbers: &mut Numbers, side: Side) -> &'static str {
-    let (net, lab) = (Target::Child("net".into()), Target::Connection("lab".into()));
+    let (net, lab) = (net(), lab());
     match numbers.below(12) {
         0..4 => {
             pair.rekey(side, net);
@@ -112,15 +105,10 @@ fn rekeying_deleting_and_creating_by_both_sides_under_loss() {
 #[test]
 fn lifetimes_on_both_sides_keep_a_lossy_tunnel_up() {
     for seed in 0..30 {
-        let [a, b] = [A, B].map(|side| {
-            let mut config = config(side);
+        let mut pair = Pair::connected(seed, |_, config| {
             config.connections[0].dpd_delay = Some(20 * SECOND);
             config.connections[0].lifetime = ike::config::IkeLifetime { rekey: Some(200 * SECOND), hard: None, jitter: 20 * SECOND };
-            config
         });
-        let mut pair = Pair::new(seed, a, b);
-        pair.acquire(A, 1);
-        pair.run(SECOND);
         pair.network = Network { loss_percent: 10, ..Network::BAD };
         for _ in 0..20 {
             pair.run(50 * SECOND);

@@ -12,7 +12,7 @@ use ike::io::{Answer, Datagram, Dataplane, Event, IkeSaId, Input, Record, Target
 use ike_wire::NotifyType;
 use ipsec_types::{Secret, UdpEncapsulation};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config};
+use pair::{Pair, Side, config, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FOUR: [&str; 4] = ["IKE_SA_INIT request 0", "IKE_SA_INIT response 0", "IKE_AUTH request 1", "IKE_AUTH response 1"];
@@ -117,9 +117,7 @@ fn a_nat_puts_esp_into_udp_and_the_responder_follows() {
     b.connections[0].remote_addrs.clear();
     let mut pair = Pair::new(5, config(A), b);
     pair.nat = Some("198.51.100.7:10000".parse().unwrap());
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     let sa = pair.gateway(A).data_plane.installed.values().next().unwrap();
     assert_eq!(sa.encapsulation, Some(UdpEncapsulation { local_port: 4500, remote_port: 4500 }));
     let sa = pair.gateway(B).data_plane.installed.values().next().unwrap();
@@ -131,7 +129,7 @@ fn a_nat_puts_esp_into_udp_and_the_responder_follows() {
 
     // The NAT forgets and gives another port: the next authentic message tells.
     pair.nat = Some("198.51.100.7:20000".parse().unwrap());
-    pair.terminate(A, Target::Child("net".into()));
+    pair.terminate(A, net());
     pair.run(SECOND);
     let moved: SocketAddr = "198.51.100.7:24500".parse().unwrap();
     assert_eq!(pair.ike_sas(B)[0].remote, moved);
@@ -143,9 +141,7 @@ fn forced_encapsulation_looks_like_a_nat_to_the_peer() {
     let mut a = config(A);
     a.connections[0].force_encapsulation = true;
     let mut pair = Pair::new(6, a, config(B));
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     assert!(pair.gateway(B).data_plane.installed.values().next().unwrap().encapsulation.is_some());
 }
 
@@ -155,7 +151,7 @@ fn an_answer_goes_where_the_request_came_from() {
     pair.acquire(A, 1);
     pair.run(SECOND);
     pair.deaf = Some(B);
-    pair.terminate(A, Target::Child("net".into()));
+    pair.terminate(A, net());
     pair.run(SECOND);
     let request = pair.sent.last().unwrap().datagram.payload.clone();
     // The same authentic request by way of another port, where no NAT is known: answered there, but requests of B go where they went.
@@ -170,7 +166,7 @@ fn a_packet_during_a_deletion_brings_up_a_new_child_sa() {
     let mut pair = Pair::default(40);
     pair.acquire(A, 1);
     pair.run(SECOND);
-    pair.terminate(A, Target::Child("net".into()));
+    pair.terminate(A, net());
     pair.acquire(A, 2);
     pair.run(SECOND);
     assert_eq!(pair.assert_mirrored(), 1);
@@ -298,9 +294,7 @@ fn the_responder_narrows_and_the_initiator_takes_it() {
     a.connections[0].children[0].local_selectors = vec!["0.0.0.0/0".parse().unwrap()];
     a.connections[0].children[0].remote_selectors = vec!["0.0.0.0/0".parse().unwrap()];
     let mut pair = Pair::new(13, a, config(B));
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     let sa = pair.gateway(A).data_plane.installed.values().next().unwrap();
     assert_eq!(sa.local_selectors, ["10.1.0.0/16".parse().unwrap()]);
     assert_eq!(sa.remote_selectors, ["10.2.0.0/16".parse().unwrap()]);
@@ -401,9 +395,7 @@ fn names_are_compared_without_regard_to_case() {
     let mut b = config(B);
     b.connections[0].local_identity = "B.LAB.TEST".parse().unwrap();
     let mut pair = Pair::new(19, config(A), b);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
 }
 
 #[test]
@@ -412,9 +404,7 @@ fn a_peer_without_configured_identity_is_known_by_its_key() {
     a.connections[0].remote_identity = None;
     b.connections[0].remote_identity = None;
     let mut pair = Pair::new(20, a, b);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     assert_eq!(pair.ike_sas(B)[0].remote_identity, Some("a.lab.test".parse().unwrap()));
 }
 
@@ -482,9 +472,7 @@ fn the_connection_is_found_by_identity() {
     b.connections.insert(0, decoy);
     b.connections[1].children[0].policy = ipsec_types::PolicyId(2);
     let mut pair = Pair::new(35, config(A), b);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     assert_eq!(pair.ike_sas(B)[0].connection, "lab");
 }
 
@@ -493,7 +481,7 @@ fn commands_for_what_is_not_there_say_so() {
     let mut pair = Pair::default(36);
     let request = pair.initiate_child(A, "nothing");
     assert!(matches!(pair.answer(A, request), Some(Err(Failure::Local(_)))));
-    let request = pair.terminate(A, Target::Child("net".into()));
+    let request = pair.terminate(A, net());
     assert_eq!(pair.answer(A, request), Some(Ok(Answer::Terminated(0))));
     let request = pair.terminate(A, Target::IkeSa(IkeSaId(7)));
     assert!(matches!(pair.answer(A, request), Some(Err(Failure::Local(_)))));

@@ -13,15 +13,13 @@ use ike_wire::{
 };
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod};
 use pair::Side::{A, B};
-use pair::{Numbers, Pair, Side, config};
+use pair::{Numbers, Pair, Side, config, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn connected() -> Pair {
     let mut pair = Pair::default(1);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     pair
 }
 
@@ -108,7 +106,7 @@ fn every_flipped_bit_is_noticed() {
     let mut pair = connected();
     // A genuine next request of B for A, kept from A.
     pair.deaf = Some(A);
-    pair.terminate(B, ike::io::Target::Child("net".into()));
+    pair.terminate(B, net());
     pair.run(Duration::from_millis(1));
     let genuine = pair.sent.last().unwrap().datagram.payload.clone();
     let before = picture(&mut pair, A);
@@ -484,11 +482,9 @@ fn a_peer_that_answers_our_delete_with_nonsense_is_not_asked_again() {
         }
     };
     let mut pair = spoilt(8, nonsense);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     let already = pair.sent.len();
-    let request = pair.terminate(A, ike::io::Target::Connection("lab".into()));
+    let request = pair.terminate(A, lab());
     pair.run(SECOND);
     assert_eq!(pair.sent.len() - already, 2);
     assert_eq!(pair.answer(A, request), Some(Ok(ike::io::Answer::Terminated(1))));
@@ -538,7 +534,7 @@ fn a_child_sa_that_the_peer_does_not_know_is_made_anew() {
     pair.acquire(A, 1);
     pair.run(SECOND);
     let old = pair.only_child(B);
-    let request = pair.rekey(B, ike::io::Target::Child("net".into()));
+    let request = pair.rekey(B, net());
     pair.run(SECOND);
     assert!(matches!(pair.answer(B, request), Some(Err(ike::error::Failure::Refused(NotifyType::CHILD_SA_NOT_FOUND, _)))));
     assert_eq!(pair.titles()[4..].iter().filter(|title| title.starts_with("INFORMATIONAL")).count(), 0, "it is deleted silently");

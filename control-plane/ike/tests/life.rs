@@ -9,7 +9,7 @@ use ike::config::{DpdAction, StartAction};
 use ike::error::Failure;
 use ike::io::{Answer, Command, Dataplane, Event, IkeSaId, Input, Target};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config};
+use pair::{Pair, Side, config, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,7 @@ fn a_child_sa_is_deleted_and_created_again_under_the_same_ike_sa() {
         let mut pair = Pair::default(22);
         pair.acquire(A, 1);
         pair.run(SECOND);
-        let request = pair.terminate(deleter, Target::Child("net".into()));
+        let request = pair.terminate(deleter, net());
         pair.run(SECOND);
         assert_eq!(pair.answer(deleter, request), Some(Ok(Answer::Terminated(1))));
         assert_eq!((pair.installed(A), pair.installed(B)), (0, 0));
@@ -103,7 +103,7 @@ fn either_side_deletes_the_ike_sa_with_its_children() {
         let mut pair = Pair::default(24);
         pair.acquire(A, 1);
         pair.run(SECOND);
-        let request = pair.terminate(side, Target::Connection("lab".into()));
+        let request = pair.terminate(side, lab());
         pair.run(SECOND);
         assert_eq!(pair.answer(side, request), Some(Ok(Answer::Terminated(1))));
         assert_eq!(pair.sent.len(), 6);
@@ -122,7 +122,7 @@ fn a_deletion_whose_answer_was_lost_is_answered_again() {
     pair.acquire(A, 1);
     pair.run(SECOND);
     pair.deaf = Some(A);
-    let request = pair.terminate(A, Target::Connection("lab".into()));
+    let request = pair.terminate(A, lab());
     pair.run(SECOND);
     assert!(pair.ike_sas(B).is_empty());
     pair.deaf = None;
@@ -157,7 +157,7 @@ fn a_child_sa_that_cannot_be_created_again_comes_with_a_new_ike_sa() {
             assert_eq!(pair.assert_mirrored(), 1);
             assert_eq!((pair.established(A), pair.established(B)), (1, 1), "{with_pfs:?} {round}");
             assert_eq!(pair.stat(A, "ike_sas_established"), ike_sas, "{with_pfs:?} {round}");
-            pair.terminate(B, Target::Child("net".into()));
+            pair.terminate(B, net());
             pair.run(SECOND);
         }
     }
@@ -193,14 +193,14 @@ fn one_ike_sa_is_shown_as_among_all_and_no_longer_than_those() {
     assert_eq!(pair.gateway(A).endpoint.ike_sa(shown.id, now).as_ref(), Some(shown));
     assert_eq!(pair.gateway(A).endpoint.ike_sa(IkeSaId(shown.id.0 + 1), now), None);
     // B deletes: A still remembers its answer, but the IKE SA is gone.
-    pair.terminate(B, Target::Connection("lab".into()));
+    pair.terminate(B, lab());
     pair.run(SECOND);
     assert_eq!(pair.gateway(A).endpoint.ike_sa(shown.id, now), None);
 }
 
 #[test]
 fn both_sides_delete_at_the_same_time() {
-    for target in [Target::Child("net".into()), Target::Connection("lab".into())] {
+    for target in [net(), lab()] {
         let mut pair = Pair::default(25);
         pair.acquire(A, 1);
         pair.run(SECOND);
@@ -222,7 +222,7 @@ fn both_sides_initiate_at_the_same_time() {
     pair.run(SECOND);
     assert_eq!(pair.assert_mirrored(), 2);
     assert_eq!((pair.established(A), pair.established(B)), (2, 2));
-    pair.terminate(A, Target::Connection("lab".into()));
+    pair.terminate(A, lab());
     pair.run(SECOND);
     assert_eq!(pair.assert_mirrored(), 0);
 }
@@ -319,7 +319,7 @@ fn a_retire_that_was_lost_with_the_connection_is_made_good_by_the_claim() {
     let there = pair.gateway(A).data_plane.listed();
     pair.deaf = Some(B);
     pair.input(A, Input::Dataplane(Dataplane::Detached));
-    pair.terminate(A, Target::Child("net".into()));
+    pair.terminate(A, net());
     // The data plane has not heard of it.
     let local_addresses = vec![A.address()];
     pair.input(A, Input::Dataplane(Dataplane::Attached { boot: [1; 16], epoch: 2, child_sas: there, local_addresses }));
@@ -454,7 +454,7 @@ fn what_becomes_of_a_child_whose_peer_is_dead() {
 
 #[test]
 fn what_becomes_of_a_child_that_the_peer_deletes() {
-    for target in [Target::Child("net".into()), Target::Connection("lab".into())] {
+    for target in [net(), lab()] {
         for (start, close, comes_back, with_a_packet) in [
             (StartAction::None, StartAction::None, false, false),
             (StartAction::None, StartAction::Trap, false, true),
@@ -481,7 +481,7 @@ fn what_the_operator_deletes_stays_away() {
     let mut pair = Pair::new(64, acting(A, StartAction::Start, DpdAction::Restart, StartAction::Start), config(B));
     pair.run(SECOND);
     assert_eq!(pair.assert_mirrored(), 1);
-    pair.terminate(A, Target::Connection("lab".into()));
+    pair.terminate(A, lab());
     pair.run(300 * SECOND);
     assert_eq!(pair.established(A), 0);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ike::config::{Config, StartAction};
 use ike::io::Target;
 use pair::Side::{A, B};
-use pair::{Network, Pair, Side, config};
+use pair::{Network, Pair, Side, config, lab, net};
 
 const SEEDS: u64 = 200;
 /// Longer than any negotiation with all its retransmissions and rests.
@@ -105,10 +105,7 @@ fn refusals_leave_nothing() {
 
 /// A pair with one IKE SA and one Child SA, from now on on a bad network.
 fn connected(seed: u64) -> Pair {
-    let mut pair = Pair::default(seed);
-    pair.acquire(A, 1);
-    pair.run(Duration::from_secs(1));
-    assert_eq!(pair.assert_mirrored(), 1);
+    let mut pair = Pair::connected(seed, |_, _| {});
     pair.network = Network::BAD;
     pair
 }
@@ -118,7 +115,7 @@ fn deleting_and_creating_child_sas() {
     for seed in 0..SEEDS {
         let mut pair = connected(seed);
         let (deleter, creator) = (if seed & 1 == 0 { A } else { B }, if seed & 2 == 0 { A } else { B });
-        let request = pair.terminate(deleter, Target::Child("net".into()));
+        let request = pair.terminate(deleter, net());
         pair.run(LONG);
         assert!(pair.answer(deleter, request).is_some(), "seed {seed}");
         assert_eq!(pair.assert_mirrored(), 0, "seed {seed}");
@@ -138,7 +135,7 @@ fn deleting_the_ike_sa_from_one_side_or_both() {
     for seed in 0..SEEDS {
         let mut pair = connected(seed);
         let sides: &[Side] = [&[A][..], &[B], &[A, B]][usize::try_from(seed % 3).unwrap()];
-        let requests: Vec<_> = sides.iter().map(|side| (*side, pair.terminate(*side, Target::Connection("lab".into())))).collect();
+        let requests: Vec<_> = sides.iter().map(|side| (*side, pair.terminate(*side, lab()))).collect();
         pair.run(LONG);
         for (side, request) in requests {
             assert!(pair.answer(side, request).is_some(), "seed {seed}");
@@ -171,7 +168,7 @@ fn initiating_from_both_sides() {
         assert!(pair.installed(A) >= 1 && pair.installed(B) >= 1, "seed {seed}");
         pair.network = Network::GOOD;
         for side in [A, B] {
-            pair.terminate(side, Target::Connection("lab".into()));
+            pair.terminate(side, lab());
         }
         pair.run(LONG);
         assert_eq!(pair.assert_mirrored(), 0, "seed {seed}");
@@ -188,19 +185,13 @@ fn assert_rekeyed(seed: u64, pair: &mut Pair, old: ipsec_types::ChildSaId) {
 }
 
 fn rekeyed_pair(seed: u64, proposal: &str) -> Pair {
-    let [a, b] = [A, B].map(|side| {
-        let mut config = config(side);
+    let mut pair = Pair::connected(seed, |_, config| {
         config.connections[0].children[0].proposals = vec![proposal.parse().unwrap()];
         config.connections[0].dpd_delay = Some(Duration::from_secs(30));
         // Six losses in a row would be another story.
         config.connections[0].retransmission.tries = 12;
         config.connections[0].retransmission.base_percent = 110;
-        config
     });
-    let mut pair = Pair::new(seed, a, b);
-    pair.acquire(A, 1);
-    pair.run(Duration::from_secs(1));
-    assert_eq!(pair.assert_mirrored(), 1);
     pair.network = Network::BAD;
     pair
 }
@@ -210,7 +201,7 @@ fn rekeying_a_child_sa() {
     for (seed, proposal) in (0..SEEDS / 2).flat_map(|seed| [(seed, "aes128gcm16"), (seed, "aes128gcm16-x25519")]) {
         let mut pair = rekeyed_pair(seed, proposal);
         let old = pair.only_child(A);
-        pair.rekey(if seed & 1 == 0 { A } else { B }, Target::Child("net".into()));
+        pair.rekey(if seed & 1 == 0 { A } else { B }, net());
         pair.run(LONG);
         assert_rekeyed(seed, &mut pair, old);
     }
@@ -221,7 +212,7 @@ fn rekeying_a_child_sa_from_both_sides() {
     for seed in 0..SEEDS {
         let mut pair = rekeyed_pair(seed, if seed & 1 == 0 { "aes128gcm16" } else { "aes128gcm16-x25519" });
         let old = pair.only_child(A);
-        pair.rekey(A, Target::Child("net".into()));
+        pair.rekey(A, net());
         pair.run(Duration::from_millis(seed * 20));
         let old_of_b = pair.gateway(B).data_plane.installed.keys().next().copied().unwrap();
         pair.rekey(B, Target::ChildSa(old_of_b));
@@ -237,7 +228,7 @@ fn rekeying_the_ike_sa_from_one_side_or_both() {
         let child = pair.only_child(A);
         let sides: &[Side] = [&[A][..], &[B], &[A, B]][usize::try_from(seed % 3).unwrap()];
         for side in sides {
-            pair.rekey(*side, Target::Connection("lab".into()));
+            pair.rekey(*side, lab());
             pair.run(Duration::from_millis(seed * 10));
         }
         pair.run(LONG);

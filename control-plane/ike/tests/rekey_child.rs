@@ -11,39 +11,17 @@ use ike::io::{Answer, Dataplane, Event, Input, SaState, Target};
 use ike_wire::NotifyType;
 use ipsec_types::{Activation, ChildSaId};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config};
+use pair::{Pair, config, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One IKE SA with one Child SA, whose ESP proposals are these.
 fn connected(seed: u64, proposals: [&str; 2]) -> Pair {
-    let [a, b] = [(A, proposals[0]), (B, proposals[1])].map(|(side, proposal)| {
-        let mut config = config(side);
-        config.connections[0].children[0].proposals = vec![proposal.parse().unwrap()];
-        config
-    });
-    let mut pair = Pair::new(seed, a, b);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
-    pair.sent.clear();
-    for side in [A, B] {
-        pair.gateway(side).traces.clear();
-    }
-    pair
+    Pair::connected(seed, |side, config| config.connections[0].children[0].proposals = vec![proposals[side as usize].parse().unwrap()])
 }
 
 fn plain(seed: u64) -> Pair {
     connected(seed, ["aes128gcm16"; 2])
-}
-
-fn net() -> Target {
-    Target::Child("net".into())
-}
-
-/// Payloads of the messages a side saw.
-fn shown(pair: &mut Pair, side: Side) -> Vec<String> {
-    pair.traced(side).into_iter().map(|(_, title, payloads)| format!("{title}: {payloads}")).collect()
 }
 
 /// The only Child SA of both sides, other than `old`; nothing else is left.
@@ -72,7 +50,7 @@ fn a_child_sa_is_rekeyed_with_four_messages_from_either_side() {
         let request = pair.rekey(side, net());
         pair.run(SECOND);
         assert_eq!(
-            shown(&mut pair, side),
+            pair.shown(side),
             [
                 format!("CREATE_CHILD_SA request {}: N(REKEY_SA) SA No TSi TSr", if side == A { 2 } else { 0 }),
                 format!("CREATE_CHILD_SA response {}: SA No TSi TSr", if side == A { 2 } else { 0 }),
@@ -134,7 +112,7 @@ fn perfect_forward_secrecy_brings_a_key_exchange_but_not_in_ike_auth() {
     pair.rekey(A, net());
     pair.run(SECOND);
     assert_eq!(
-        shown(&mut pair, A)[..2],
+        pair.shown(A)[..2],
         ["CREATE_CHILD_SA request 2: N(REKEY_SA) SA No KE TSi TSr", "CREATE_CHILD_SA response 2: SA No KE TSi TSr"]
     );
     assert_replaced(&mut pair, old);
@@ -309,7 +287,7 @@ fn a_rekeying_that_the_other_side_did_not_notice_is_forgotten() {
         assert_eq!(pair.answer(slow, request), None);
         // The retransmission.
         pair.run(4 * SECOND);
-        assert!(shown(&mut pair, slow).last().unwrap().ends_with("N(NO_CHILD_SA)"), "{:?}", shown(&mut pair, slow).last());
+        assert!(pair.shown(slow).last().unwrap().ends_with("N(NO_CHILD_SA)"), "{:?}", pair.shown(slow).last());
         assert_eq!(assert_replaced(&mut pair, old), new);
         let child_sas = vec![new[slow as usize]];
         assert_eq!(pair.answer(slow, request), Some(Ok(Answer::Rekeyed { ike_sas: vec![], child_sas })));
@@ -324,7 +302,7 @@ fn a_child_sa_under_deletion_is_not_rekeyed() {
         let deleted = pair.terminate(deleter, net());
         let rekeyed = pair.rekey(rekeyer, net());
         pair.run(SECOND);
-        assert!(shown(&mut pair, rekeyer).iter().any(|line| line.ends_with("N(TEMP_FAIL)")), "{:?}", shown(&mut pair, rekeyer));
+        assert!(pair.shown(rekeyer).iter().any(|line| line.ends_with("N(TEMP_FAIL)")), "{:?}", pair.shown(rekeyer));
         pair.run(20 * SECOND);
         assert_eq!(pair.assert_mirrored(), 0);
         assert_eq!(pair.answer(deleter, deleted), Some(Ok(Answer::Terminated(1))));

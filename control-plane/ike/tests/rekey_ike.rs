@@ -5,43 +5,14 @@ mod pair;
 
 use std::time::Duration;
 
-use ike::config::{Config, IkeLifetime};
+use ike::config::IkeLifetime;
 use ike::error::Failure;
 use ike::io::{Answer, Event, IkeSaId, SaState, Target};
 use ipsec_types::ChildSaId;
 use pair::Side::{A, B};
-use pair::{Pair, Side, config};
+use pair::{Pair, Side, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
-
-fn connected_with(seed: u64, change: impl Fn(Side, &mut Config)) -> Pair {
-    let [a, b] = [A, B].map(|side| {
-        let mut config = config(side);
-        change(side, &mut config);
-        config
-    });
-    let mut pair = Pair::new(seed, a, b);
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
-    pair.sent.clear();
-    for side in [A, B] {
-        pair.gateway(side).traces.clear();
-    }
-    pair
-}
-
-fn connected(seed: u64) -> Pair {
-    connected_with(seed, |_, _| {})
-}
-
-fn lab() -> Target {
-    Target::Connection("lab".into())
-}
-
-fn shown(pair: &mut Pair, side: Side) -> Vec<String> {
-    pair.traced(side).into_iter().map(|(_, title, payloads)| format!("{title}: {payloads}")).collect()
-}
 
 /// Each side has one IKE SA, with the same SPIs, and one Child SA, `children`, which nobody has touched.
 fn assert_replaced(pair: &mut Pair, old: IkeSaId, children: [ChildSaId; 2]) {
@@ -73,13 +44,13 @@ fn assert_replaced(pair: &mut Pair, old: IkeSaId, children: [ChildSaId; 2]) {
 #[test]
 fn the_ike_sa_is_rekeyed_with_four_messages_from_either_side() {
     for side in [A, B] {
-        let mut pair = connected(1);
+        let mut pair = Pair::connected(1, |_, _| {});
         let children = [A, B].map(|side| pair.only_child(side));
         let request = pair.rekey(side, lab());
         pair.run(SECOND);
         let first = if side == A { 2 } else { 0 };
         assert_eq!(
-            shown(&mut pair, side),
+            pair.shown(side),
             [
                 format!("CREATE_CHILD_SA request {first}: SA No KE"),
                 format!("CREATE_CHILD_SA response {first}: SA No KE"),
@@ -104,11 +75,11 @@ fn the_ike_sa_is_rekeyed_with_four_messages_from_either_side() {
 #[test]
 fn the_new_ike_sa_serves_in_place_of_the_old() {
     for (rekeyer, other) in [(A, B), (B, A), (A, A), (B, B)] {
-        let mut pair = connected(2);
+        let mut pair = Pair::connected(2, |_, _| {});
         pair.rekey(rekeyer, Target::IkeSa(IkeSaId(1)));
         pair.run(SECOND);
         pair.sent.clear();
-        let request = pair.rekey(other, Target::Child("net".into()));
+        let request = pair.rekey(other, net());
         pair.run(SECOND);
         assert!(matches!(pair.answer(other, request), Some(Ok(Answer::Rekeyed { .. }))));
         assert_eq!(
@@ -126,7 +97,7 @@ fn the_new_ike_sa_serves_in_place_of_the_old() {
 
 #[test]
 fn what_is_in_use_is_offered_again_and_its_method_first() {
-    let mut pair = connected_with(3, |_, config| {
+    let mut pair = Pair::connected(3, |_, config| {
         let proposals = ["aes128gcm16-prfsha256-x25519", "aes256-sha384-prfsha512-ecp256"];
         config.connections[0].proposals = proposals.iter().map(|text| text.parse().unwrap()).collect();
     });
@@ -137,7 +108,7 @@ fn what_is_in_use_is_offered_again_and_its_method_first() {
     }
     assert_replaced(&mut pair, IkeSaId(1), children);
 
-    let mut pair = connected_with(4, |side, config| {
+    let mut pair = Pair::connected(4, |side, config| {
         let proposal = if side == A { "aes128gcm16-prfsha256-x25519-ecp256" } else { "aes128gcm16-prfsha256-ecp256" };
         config.connections[0].proposals = vec![proposal.parse().unwrap()];
     });
@@ -154,7 +125,7 @@ fn what_is_in_use_is_offered_again_and_its_method_first() {
 fn both_sides_rekey_the_ike_sa_at_once() {
     let mut winners = [0, 0];
     for seed in 0..40 {
-        let mut pair = connected(100 + seed);
+        let mut pair = Pair::connected(100 + seed, |_, _| {});
         let children = [A, B].map(|side| pair.only_child(side));
         let requests = [A, B].map(|side| pair.rekey(side, lab()));
         pair.run(SECOND);
@@ -175,7 +146,7 @@ fn both_sides_rekey_the_ike_sa_at_once() {
 #[test]
 fn a_rekeying_that_the_other_side_did_not_notice_is_forgotten() {
     for (slow, quick) in [(A, B), (B, A)] {
-        let mut pair = connected(5);
+        let mut pair = Pair::connected(5, |_, _| {});
         let children = [A, B].map(|side| pair.only_child(side));
         pair.deaf = Some(quick);
         let request = pair.rekey(slow, lab());
@@ -196,7 +167,7 @@ fn a_lost_answer_leaves_no_ike_sa_that_only_one_side_knows() {
     for seed in 0..20 {
         for deaf in [A, B] {
             for millis in [15, 25, 35] {
-                let mut pair = connected(200 + seed);
+                let mut pair = Pair::connected(200 + seed, |_, _| {});
                 let children = [A, B].map(|side| pair.only_child(side));
                 pair.rekey(A, lab());
                 pair.rekey(B, lab());
@@ -216,8 +187,8 @@ fn a_lost_answer_leaves_no_ike_sa_that_only_one_side_knows() {
 fn other_exchanges_cross_a_rekeying_of_the_ike_sa() {
     type Crossing = fn(&mut Pair, Side) -> ike::io::RequestId;
     let crossings: [(Crossing, usize); 4] = [
-        (|pair, side| pair.rekey(side, Target::Child("net".into())), 1),
-        (|pair, side| pair.terminate(side, Target::Child("net".into())), 0),
+        (|pair, side| pair.rekey(side, net()), 1),
+        (|pair, side| pair.terminate(side, net()), 0),
         (Pair::initiate, 2),
         (|pair, side| pair.rekey(side, lab()), 1),
     ];
@@ -225,7 +196,7 @@ fn other_exchanges_cross_a_rekeying_of_the_ike_sa() {
         for rekeyer in [A, B] {
             for other in [A, B] {
                 for millis in 0..45 {
-                    let mut pair = connected(6);
+                    let mut pair = Pair::connected(6, |_, _| {});
                     pair.rekey(rekeyer, lab());
                     pair.run(Duration::from_millis(millis));
                     let request = crossing(&mut pair, other);
@@ -255,7 +226,7 @@ fn a_deletion_of_the_ike_sa_crosses_its_rekeying() {
     for rekeyer in [A, B] {
         for deleter in [A, B] {
             for millis in 0..45 {
-                let mut pair = connected(7);
+                let mut pair = Pair::connected(7, |_, _| {});
                 let rekeyed = pair.rekey(rekeyer, lab());
                 pair.run(Duration::from_millis(millis));
                 let deleted = pair.terminate(deleter, lab());
@@ -275,7 +246,7 @@ fn an_ike_sa_is_rekeyed_before_its_time_and_never_after() {
     let lifetime = |side| IkeLifetime { rekey: (side == A).then_some(100 * SECOND), hard: Some(120 * SECOND), jitter: 20 * SECOND };
     let mut times = Vec::new();
     for seed in 0..20 {
-        let mut pair = connected_with(300 + seed, |side, config| config.connections[0].lifetime = lifetime(side));
+        let mut pair = Pair::connected(300 + seed, |side, config| config.connections[0].lifetime = lifetime(side));
         let children = [A, B].map(|side| pair.only_child(side));
         pair.run(200 * SECOND);
         let at = pair.sent[0].at.as_nanos() / 1_000_000_000;
@@ -293,7 +264,7 @@ fn an_ike_sa_is_rekeyed_before_its_time_and_never_after() {
 #[test]
 fn an_ike_sa_that_is_not_rekeyed_ends_at_its_time() {
     let hard = IkeLifetime { rekey: None, hard: Some(120 * SECOND), jitter: Duration::ZERO };
-    let mut pair = connected_with(8, |_, config| config.connections[0].lifetime = hard);
+    let mut pair = Pair::connected(8, |_, config| config.connections[0].lifetime = hard);
     pair.run(118 * SECOND);
     assert_eq!((pair.established(A), pair.installed(A)), (1, 1));
     pair.run(3 * SECOND);
@@ -305,7 +276,8 @@ fn an_ike_sa_that_is_not_rekeyed_ends_at_its_time() {
 #[test]
 fn a_lost_data_plane_postpones_the_end_of_an_ike_sa() {
     let hard = IkeLifetime { rekey: None, hard: Some(120 * SECOND), jitter: Duration::ZERO };
-    let mut pair = connected_with(9, |side, config| config.connections[0].lifetime = if side == A { hard } else { IkeLifetime::default() });
+    let mut pair =
+        Pair::connected(9, |side, config| config.connections[0].lifetime = if side == A { hard } else { IkeLifetime::default() });
     pair.input(A, ike::io::Input::Dataplane(ike::io::Dataplane::Detached));
     pair.run(1000 * SECOND);
     pair.attach(A, [1; 16], 2);

@@ -9,7 +9,7 @@ use ike::config::{Child, Config, StartAction};
 use ike::io::{Answer, Command, Dataplane, Input};
 use ipsec_types::{ChildSaId, Flow, PolicyId};
 use pair::Side::{A, B};
-use pair::{FLOW, Pair, Side, config};
+use pair::{FLOW, Pair, Side, config, lab};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -122,7 +122,7 @@ fn times_and_keys_are_taken_over() {
     assert_eq!(ids(&mut pair), before);
     assert!(pair.stat(A, "probes_sent") >= 2);
     // The next IKE SA needs the new key, which B does not have.
-    pair.terminate(A, ike::io::Target::Connection("lab".into()));
+    pair.terminate(A, lab());
     pair.run(SECOND);
     let request = pair.initiate_child(A, "x");
     pair.run(2 * SECOND);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ike::config::{Config, StartAction, Unique};
 use ike::error::Failure;
-use ike::io::{Answer, Command, Dataplane, Event, Input, Target};
+use ike::io::{Answer, Command, Dataplane, Event, Input};
 use ipsec_types::{ChildSaId, PolicyId, Spi};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config};
+use pair::{Pair, Side, config, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -267,7 +267,7 @@ fn crossing_initial_contacts_do_not_end_each_other() {
 fn what_is_being_deleted_is_not_replaced() {
     let mut pair = up(61);
     pair.deaf = Some(B);
-    let request = pair.terminate(A, Target::Child("net".into()));
+    let request = pair.terminate(A, net());
     pair.restart_data_plane(A, 2);
     pair.deaf = None;
     pair.run(20 * SECOND);

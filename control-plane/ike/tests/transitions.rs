@@ -10,15 +10,15 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::io::{Command, Datagram, Input, Record, Target};
-use ike::provider::{CryptoError, IvKind, KeyExchange as KeyExchangeMethods, PrivateKey, Provider, SkKey, SkSuite};
+use ike::io::{Datagram, Input, Record};
 use ike_wire::{
     Delete, Encrypted, ExchangeType, Flags, Header, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, Proposal, Protocol, Sa,
     TrafficSelectors, Version, emit_payloads, parse_payloads,
 };
-use ipsec_types::{EncryptionAlgorithm, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Secret, Spi};
+use ipsec_types::{IkeSpi, KeyExchangeMethod, Spi};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config};
+use pair::clear::{self, Clear};
+use pair::{Network, Pair, Side, config, lab, net};
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions.snap");
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,101 +26,24 @@ const ICV: [u8; 4] = *b"ICV!";
 /// Half of the way from one side to the other, which takes 10 ms.
 const HALF: Duration = Duration::from_millis(5);
 
-#[derive(Debug)]
-struct Clear;
-
-impl SkSuite for Clear {
-    fn encryption(&self) -> EncryptionAlgorithm {
-        EncryptionAlgorithm::AesGcm128
-    }
-
-    fn integrity(&self) -> Option<IntegrityAlgorithm> {
-        None
-    }
-
-    fn iv_len(&self) -> usize {
-        0
-    }
-
-    fn iv_kind(&self) -> IvKind {
-        IvKind::Unique
-    }
-
-    fn icv_len(&self) -> usize {
-        ICV.len()
-    }
-
-    fn block_len(&self) -> usize {
-        1
-    }
-
-    fn key(&self, _encryption: &[u8], _integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError> {
-        Ok(Box::new(Self))
-    }
-}
-
-impl SkKey for Clear {
-    fn seal(&self, _aad: &[u8], _iv: &[u8], _text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
-        icv.copy_from_slice(&ICV);
-        Ok(())
-    }
-
-    fn open(&self, _aad: &[u8], _iv: &[u8], _text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
-        if icv == ICV { Ok(()) } else { Err(CryptoError::Unauthentic) }
-    }
-}
-
-/// Everybody agrees on the same secret.
-#[derive(Debug)]
-struct Agreed;
-
-impl KeyExchangeMethods for Agreed {
-    fn method(&self) -> KeyExchangeMethod {
-        KeyExchangeMethod::X25519
-    }
-
-    fn public_len(&self) -> usize {
-        32
-    }
-
-    fn generate(&self) -> Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError> {
-        Ok((Box::new(Self), vec![9; 32]))
-    }
-}
-
-impl PrivateKey for Agreed {
-    fn agree(self: Box<Self>, _peer_public: &[u8]) -> Result<Secret, CryptoError> {
-        Ok(Secret::new(vec![7; 32]))
-    }
-}
-
 /// Attached and configured, nothing else; the children may do a key exchange of their own.
 fn fresh() -> Pair {
     fresh_with(None)
 }
 
 fn fresh_with(dpd_delay: Option<Duration>) -> Pair {
-    static SUITES: &[&dyn SkSuite] = &[&Clear];
-    static KEY_EXCHANGES: &[&dyn KeyExchangeMethods] = &[&Agreed];
-    let provider = Provider { suites: SUITES, key_exchanges: KEY_EXCHANGES, ..ike_crypto::provider() };
-    let mut pair = Pair::default(7);
-    pair.provider = provider;
-    for side in [A, B] {
+    let [a, b] = [A, B].map(|side| {
         let mut config = config(side);
         config.connections[0].dpd_delay = dpd_delay;
         config.connections[0].children[0].proposals = vec!["aes128gcm16".parse().unwrap(), "aes128gcm16-x25519".parse().unwrap()];
-        pair.gateway(side).endpoint = ike::Endpoint::new(provider);
-        pair.attach(side, [2; 16], 1);
-        pair.input(side, Input::Command(Command::Configure(Box::new(config))));
-    }
-    pair
+        config
+    });
+    Pair::with(clear::provider(&[&Clear(&ICV)]), Network::GOOD, 7, a, b)
 }
 
 fn connected() -> Pair {
     let mut pair = fresh();
-    pair.acquire(A, 1);
-    pair.run(SECOND);
-    assert_eq!(pair.assert_mirrored(), 1);
+    pair.connect();
     pair
 }
 
@@ -128,9 +51,6 @@ fn then(mut pair: Pair, steps: impl FnOnce(&mut Pair)) -> Pair {
     steps(&mut pair);
     pair
 }
-
-const NET: fn() -> Target = || Target::Child("net".into());
-const LAB: fn() -> Target = || Target::Connection("lab".into());
 
 type State = (&'static str, Side, fn() -> Pair);
 
@@ -192,93 +112,93 @@ const STATES: &[State] = &[
     }),
     ("rekeys the Child SA, waits for the answer", A, || {
         then(connected(), |pair| {
-            pair.rekey(A, NET());
+            pair.rekey(A, net());
             pair.run(HALF);
         })
     }),
     ("rekeys the Child SA, waits for the data plane", A, || {
         then(connected(), |pair| {
             pair.gateway(A).data_plane.silent = true;
-            pair.rekey(A, NET());
+            pair.rekey(A, net());
             pair.run(SECOND);
         })
     }),
     ("rekeys the Child SA, as the peer does", A, || {
         then(connected(), |pair| {
-            pair.rekey(B, NET());
+            pair.rekey(B, net());
             pair.run(HALF);
-            pair.rekey(A, NET());
+            pair.rekey(A, net());
             pair.run(2 * HALF);
         })
     }),
     ("the peer rekeys the Child SA, the data plane has not answered", B, || {
         then(connected(), |pair| {
             pair.gateway(B).data_plane.silent = true;
-            pair.rekey(A, NET());
+            pair.rekey(A, net());
             pair.run(SECOND);
         })
     }),
     ("the peer has rekeyed the Child SA, and will delete the old one", B, || {
         then(connected(), |pair| {
-            pair.rekey(A, NET());
+            pair.rekey(A, net());
             pair.run(3 * HALF);
         })
     }),
     ("deletes the Child SA", A, || {
         then(connected(), |pair| {
-            pair.terminate(A, NET());
+            pair.terminate(A, net());
             pair.run(HALF);
         })
     }),
     ("rekeys the IKE SA, makes its key pair", A, || {
         then(connected(), |pair| {
             pair.idle = Some(A);
-            pair.rekey(A, LAB());
+            pair.rekey(A, lab());
         })
     }),
     ("rekeys the IKE SA, waits for the answer", A, || {
         then(connected(), |pair| {
-            pair.rekey(A, LAB());
+            pair.rekey(A, lab());
             pair.run(HALF);
         })
     }),
     ("rekeys the IKE SA, computes the shared secret", A, || {
         then(connected(), |pair| {
-            pair.rekey(A, LAB());
+            pair.rekey(A, lab());
             pair.idle = Some(A);
             pair.run(5 * HALF);
         })
     }),
     ("rekeys the IKE SA, as the peer does", A, || {
         then(connected(), |pair| {
-            pair.rekey(B, LAB());
+            pair.rekey(B, lab());
             pair.run(HALF);
-            pair.rekey(A, LAB());
+            pair.rekey(A, lab());
             pair.run(2 * HALF);
         })
     }),
     ("the peer rekeys the IKE SA, the shared secret is being computed", B, || {
         then(connected(), |pair| {
             pair.idle = Some(B);
-            pair.rekey(A, LAB());
+            pair.rekey(A, lab());
             pair.run(3 * HALF);
         })
     }),
     ("the peer has rekeyed the IKE SA, and will delete the old one", B, || {
         then(connected(), |pair| {
-            pair.rekey(A, LAB());
+            pair.rekey(A, lab());
             pair.run(3 * HALF);
         })
     }),
     ("deletes the IKE SA", A, || {
         then(connected(), |pair| {
-            pair.terminate(A, LAB());
+            pair.terminate(A, lab());
             pair.run(HALF);
         })
     }),
     ("the IKE SA is gone", B, || {
         then(connected(), |pair| {
-            pair.terminate(A, LAB());
+            pair.terminate(A, lab());
             pair.run(3 * HALF);
         })
     }),

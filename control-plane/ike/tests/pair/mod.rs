@@ -1,6 +1,8 @@
 //! Two endpoints on a virtual clock, with a network between them that loses, repeats and reorders, and a fake data plane behind each.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "test support of which every binary uses its own part")]
 
+pub mod clear;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -228,8 +230,13 @@ impl Pair {
 
     /// Both attached and configured.
     pub fn on(network: Network, seed: u64, a: Config, b: Config) -> Self {
+        Self::with(ike_crypto::provider(), network, seed, a, b)
+    }
+
+    /// Both attached and configured, with other cryptography than the usual.
+    pub fn with(provider: Provider, network: Network, seed: u64, a: Config, b: Config) -> Self {
         let gateway = |seed| Gateway {
-            endpoint: Endpoint::new(ike_crypto::provider()),
+            endpoint: Endpoint::new(provider),
             random: Numbers(seed),
             data_plane: FakeDataPlane::default(),
             events: vec![],
@@ -247,7 +254,7 @@ impl Pair {
             idle: None,
             nat: None,
             tamper: None,
-            provider: ike_crypto::provider(),
+            provider,
             requests: 0,
         };
         for (side, config) in [(A, a), (B, b)] {
@@ -259,6 +266,28 @@ impl Pair {
 
     pub fn default(seed: u64) -> Self {
         Self::new(seed, config(A), config(B))
+    }
+
+    /// One IKE SA with one Child SA, which A has begun; `change` makes the configurations what they are not by default. What was said on the
+    /// way there is not among what was sent and traced.
+    pub fn connected(seed: u64, change: impl Fn(Side, &mut Config)) -> Self {
+        let [a, b] = [A, B].map(|side| {
+            let mut config = config(side);
+            change(side, &mut config);
+            config
+        });
+        let mut pair = Self::new(seed, a, b);
+        pair.connect();
+        pair.sent.clear();
+        pair.gateways.iter_mut().for_each(|gateway| gateway.traces.clear());
+        pair
+    }
+
+    /// A packet of A brings up an IKE SA and a Child SA.
+    pub fn connect(&mut self) {
+        self.acquire(A, 1);
+        self.run(Duration::from_secs(1));
+        assert_eq!(self.assert_mirrored(), 1);
     }
 
     pub fn gateway(&mut self, side: Side) -> &mut Gateway {
@@ -454,8 +483,9 @@ impl Pair {
 
     /// The control plane of a side is killed: its IKE SAs are gone, its data plane goes on.
     pub fn kill_control(&mut self, side: Side) {
+        let provider = self.provider;
         let gateway = self.gateway(side);
-        gateway.endpoint = Endpoint::new(ike_crypto::provider());
+        gateway.endpoint = Endpoint::new(provider);
         gateway.events.clear();
     }
 
@@ -585,6 +615,21 @@ impl Pair {
         });
         messages.collect()
     }
+
+    /// The same in one line each, such as `INFORMATIONAL request 2: D`.
+    pub fn shown(&mut self, side: Side) -> Vec<String> {
+        self.traced(side).into_iter().map(|(_, title, payloads)| format!("{title}: {payloads}")).collect()
+    }
+}
+
+/// The only child of [`config`].
+pub fn net() -> Target {
+    Target::Child("net".into())
+}
+
+/// The only connection of [`config`].
+pub fn lab() -> Target {
+    Target::Connection("lab".into())
 }
 
 /// Such as `IKE_AUTH request 1`.
