@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod fragmentation;
 pub mod neighbor;
 pub mod pipeline;
 pub mod punt;

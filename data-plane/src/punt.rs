@@ -9,7 +9,7 @@ use packet::ip::Ip;
 use packet::udp::{self, NatTraversal, Udp};
 use packet::{ethernet, ipv4, ipv6};
 
-use crate::command::{FRAME_CAPACITY, Origin};
+use crate::command::Origin;
 
 /// Why a datagram of the control plane is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,8 +23,8 @@ pub enum SendError {
     /// The local address is none of the gateway's.
     #[error("{0} is no address of this gateway")]
     NotOwn(IpAddr),
-    /// Longer than the gateway can send in one packet.
-    #[error("a packet of {0} octets is too long: at most {FRAME_CAPACITY}")]
+    /// Longer than an IP packet can be.
+    #[error("a message of {0} octets does not fit in an IP packet of 65,535")]
     TooLong(usize),
 }
 
@@ -86,10 +86,8 @@ pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(IpAddr) -> bool, ident
     }
     let marker: &[u8] = if source_port == udp::PORT_NAT_T { &udp::NON_ESP_MARKER } else { &[] };
     let payload_len = marker.len() + datagram.payload.len();
-    let udp = udp::header_without_checksum(source_port, destination_port, payload_len);
+    let udp = udp::header_without_checksum(source_port, destination_port, payload_len).ok_or(SendError::TooLong(payload_len))?;
     let ip = ip_header(source, destination, udp::HEADER_LEN + payload_len, identification)?;
-    let too_long = || SendError::TooLong(ip.len().saturating_add(udp::HEADER_LEN + payload_len));
-    let udp = udp.filter(|udp| ip.len() + udp.len() + payload_len <= FRAME_CAPACITY).ok_or_else(too_long)?;
     let mut packet = [&ip[..], &udp[..], marker, &datagram.payload[..]].concat();
     udp::fill_checksum(source, destination, packet.get_mut(ip.len()..).unwrap_or_default());
     Ok(packet)
@@ -213,8 +211,9 @@ mod tests {
     #[test]
     fn foreign_sources_and_long_messages_are_refused() {
         assert_eq!(to_packet(&datagram(500, b""), |_| false, 0), Err(SendError::NotOwn([192, 0, 2, 1].into())));
-        assert!(to_packet(&datagram(500, &[0; FRAME_CAPACITY - 28]), |_| true, 0).is_ok());
-        assert_eq!(to_packet(&datagram(500, &[0; FRAME_CAPACITY - 27]), |_| true, 0), Err(SendError::TooLong(FRAME_CAPACITY + 1)));
+        assert_eq!(to_packet(&datagram(500, &[0; 65_507]), |_| true, 0).map(|packet| packet.len()), Ok(65_535));
+        assert!(matches!(to_packet(&datagram(500, &[0; 65_508]), |_| true, 0), Err(SendError::TooLong(_))));
+        assert!(matches!(to_packet(&datagram(500, &[0; 65_528]), |_| true, 0), Err(SendError::TooLong(65_528))));
         let mixed = v1::Datagram { remote_address: vec![2; 16].into(), ..datagram(500, b"") };
         assert!(matches!(to_packet(&mixed, |_| true, 0), Err(SendError::MixedFamilies(..))));
         assert!(matches!(to_packet(&datagram(65536, b""), |_| true, 0), Err(SendError::Field(e)) if e.field == "local_port"));

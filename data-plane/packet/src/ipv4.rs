@@ -215,6 +215,18 @@ pub fn replace_traffic_class(bytes: &mut [u8], traffic_class: u8) {
     }
 }
 
+/// Makes the packet that starts `bytes` a fragment and updates the checksum: it begins `offset` octets behind the start of the whole packet's payload,
+/// which is a multiple of 8, and may be fragmented further. Does nothing where there is no header.
+pub fn set_fragment(bytes: &mut [u8], offset: u16, more: bool) {
+    const MORE_FRAGMENTS: u16 = 0x2000;
+    if let Some(header) = bytes.first_chunk_mut::<HEADER_LEN>() {
+        let old = u16::from_be_bytes([header[6], header[7]]);
+        let new = offset >> 3 | if more { MORE_FRAGMENTS } else { 0 };
+        [header[6], header[7]] = new.to_be_bytes();
+        update_checksum(header, old, new);
+    }
+}
+
 #[inline]
 fn update_checksum(header: &mut [u8; HEADER_LEN], old: u16, new: u16) {
     let updated = checksum::update(u16::from_be_bytes([header[10], header[11]]), old, new);

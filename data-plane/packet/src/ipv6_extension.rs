@@ -57,6 +57,13 @@ pub struct Fragment {
 impl Fragment {
     /// Octets of the header.
     pub const LEN: usize = 8;
+
+    /// The octets of the header.
+    pub const fn to_octets(&self) -> [u8; Self::LEN] {
+        let [high, low] = (self.offset & !7 | self.more as u16).to_be_bytes();
+        let [a, b, c, d] = self.identification.to_be_bytes();
+        [self.next_header, 0, high, low, a, b, c, d]
+    }
 }
 
 /// What a walk along the chain has found.

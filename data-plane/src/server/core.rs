@@ -120,7 +120,8 @@ pub struct Core {
     pub(super) loads: Loads,
     pub(super) inquiries: Inquiries,
     pub(super) punt: Option<mpsc::Sender<Result<v1::PuntResponse, Status>>>,
-    pub(super) identification: u16,
+    /// Of the last packet of the gateway itself that may be fragmented.
+    pub(super) identification: u32,
     events: Option<mpsc::Sender<Result<v1::Event, Status>>>,
     event_backlog: VecDeque<v1::Event>,
     next_sweep_ms: u64,

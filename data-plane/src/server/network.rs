@@ -5,15 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
 use packet::ethernet;
+use packet::ip::Ip;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::command::{FRAME_CAPACITY, Frame, Notice, Origin, PortId, PuntClass, Via};
 use crate::config::InterfaceAddress;
+use crate::fragmentation;
 use crate::neighbor::Resolution;
 use crate::punt::{self, Punted};
 use crate::server::core::{Core, ServedPort};
 use crate::slow_path::{self, Meaning};
-use crate::table::NextHop;
+use crate::table::{NextHop, PortRole};
 
 /// Notices and punted packets that one poll takes from a worker: the server stays responsive under a flood.
 const BATCH: usize = 64;
@@ -26,11 +28,12 @@ impl Core {
     /// Sends IKE datagrams of the control plane. One that cannot be sent is counted and logged; IKE retransmits.
     pub fn send_datagrams(&mut self, datagrams: &[v1::Datagram]) {
         for datagram in datagrams {
-            self.identification = self.identification.wrapping_add(1);
+            let identification = self.next_identification();
             let ports = &self.snapshot.ports;
-            match punt::to_packet(datagram, |address| ports.is_own(address), self.identification) {
+            match punt::to_packet(datagram, |address| ports.is_own(address), low_half(identification)) {
                 Ok(packet) => {
-                    self.counters.ike_sent += u64::from(self.transmit(Via::Route, &packet));
+                    let mtu = self.mtu_towards(&packet);
+                    self.counters.ike_sent += u64::from(self.transmit_cut(Via::Route, &[], packet, mtu, identification));
                 }
                 Err(error) => {
                     self.counters.ike_refused += 1;
@@ -166,7 +169,7 @@ impl Core {
         let ports = std::sync::Arc::clone(&self.snapshot.ports);
         match origin {
             Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address)) {
-                Some(reply) => self.send_echo_reply(Via::Policy, &reply, FRAME_CAPACITY),
+                Some(reply) => self.send_echo_reply(Via::Policy, &[], reply, self.mtu_inside()),
                 None => self.counters.slow_path_ignored += 1,
             },
             Origin::Port(port) => {
@@ -209,19 +212,17 @@ impl Core {
             }
             Meaning::EchoReply(frame) => {
                 let mtu = self.ports.get(usize::from(port.0)).map_or(0, |port| port.info.mtu);
-                self.send_echo_reply(Via::Port(port), &frame, FRAME_CAPACITY.min(mtu + ethernet::HEADER_LEN));
+                let (link, packet) = frame.split_at_checked(ethernet::HEADER_LEN).unwrap_or_default();
+                self.send_echo_reply(Via::Port(port), link, packet.to_vec(), mtu);
             }
             Meaning::RouterAdvertisement => self.counters.router_advertisements += 1,
             Meaning::Nothing => self.counters.slow_path_ignored += 1,
         }
     }
 
-    fn send_echo_reply(&mut self, via: Via, reply: &[u8], limit: usize) {
-        if reply.len() > limit {
-            self.counters.icmp_too_big += 1;
-        } else {
-            self.counters.icmp_echo_replies += u64::from(self.transmit(via, reply));
-        }
+    fn send_echo_reply(&mut self, via: Via, link: &[u8], reply: Vec<u8>, mtu: usize) {
+        let identification = self.next_identification();
+        self.counters.icmp_echo_replies += u64::from(self.transmit_cut(via, link, reply, mtu, identification));
     }
 
     fn request(&mut self, hop: NextHop) {
@@ -241,12 +242,42 @@ impl Core {
         }
     }
 
+    /// What the link takes that the routes send a packet to.
+    fn mtu_towards(&self, packet: &[u8]) -> usize {
+        let hop = Ip::parse(packet).ok().and_then(|ip| self.snapshot.routes.lookup(ip.destination()));
+        hop.and_then(|hop| self.snapshot.ports.port(hop.port)).map_or(usize::MAX, |port| port.mtu)
+    }
+
+    /// What fits into every SA, whatever its tunnel is like.
+    fn mtu_inside(&self) -> usize {
+        let outside = self.ports.iter().filter(|port| port.info.role == PortRole::Unprotected).map(|port| port.info.mtu).min();
+        outside.unwrap_or_default().saturating_sub(esp::MAX_HEADROOM + esp::MAX_TAILROOM)
+    }
+
+    fn next_identification(&mut self) -> u32 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
+    }
+
+    /// Sends a packet in as many fragments as the MTU makes of it, each behind the link's header. False where one of them could not be sent: then
+    /// the others are of no use.
+    fn transmit_cut(&mut self, via: Via, link: &[u8], packet: Vec<u8>, mtu: usize, identification: u32) -> bool {
+        let fragments = fragmentation::cut(packet, mtu.min(FRAME_CAPACITY - link.len()), identification);
+        self.counters.own_fragmented += u64::from(fragments.len() > 1);
+        fragments.iter().all(|fragment| self.transmit(via, &[link, fragment].concat()))
+    }
+
     fn transmit(&mut self, via: Via, bytes: &[u8]) -> bool {
         let mut frame = Frame::empty();
         let sent = frame.fill(Origin::Port(PortId(0)), bytes).is_some() && self.workers.transmit(via, frame, self.now_ms);
         self.counters.own_overflow += u64::from(!sent);
         sent
     }
+}
+
+const fn low_half(value: u32) -> u16 {
+    let [_, _, high, low] = value.to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 /// Who asks for `target`: the port's address in its subnet where there is one; none at all makes it a probe (RFC 5227).

@@ -1,11 +1,12 @@
-//! Fragments to own addresses, as scapy cuts them: what they were cut from reaches its receiver, or is counted.
+//! Fragments to own addresses, as scapy cuts them: what they were cut from reaches its receiver, or is counted. And own packets beyond the MTU, which
+//! scapy puts together.
 
 use culvert_proto::dataplane::v1;
 use serde_json::json;
 
 use crate::harness::{
-    Driver, Frame, GATEWAY_LAN, GATEWAY_WAN, GATEWAY_WAN6, Gateway, HOST, Options, PATIENCE, PEER, PEER_MAC, PEER6, Side, address, unhex,
-    within,
+    Driver, Frame, GATEWAY_LAN, GATEWAY_WAN, GATEWAY_WAN6, Gateway, HOST, Options, PATIENCE, PEER, PEER_MAC, PEER6, Side, address, hex,
+    unhex, within,
 };
 
 /// The IKE header of a message longer than any frame, as with certificates it will be: 3000 octets.
@@ -94,7 +95,37 @@ fn fragments_that_overlap_spoil_their_datagram() {
     assert_eq!(gateway.controller.expect_datagram(&mut punt), datagram(GATEWAY_WAN6, PEER6));
 }
 
-/// ESP is not put together, and an echo request may come in pieces as long as the answer goes in one.
+/// What scapy makes of fragments of an IP version.
+fn whole(gateway: &mut Gateway, version: &str, parts: &[Vec<u8>]) -> Vec<u8> {
+    let list: Vec<String> = parts.iter().map(|part| format!("{version}(bytes.fromhex('{}'))", hex(part))).collect();
+    let list = list.join(", ");
+    let whole = if version == "IP" { format!("defragment([{list}])[0]") } else { format!("defragment6([{list}])") };
+    gateway.scapy.build(&whole)
+}
+
+#[test]
+fn an_ike_message_longer_than_the_mtu_leaves_in_fragments_of_either_version() {
+    let mut gateway = Gateway::start_with(&Options { ipv6: true, ..Options::default() });
+    let punt = gateway.controller.open_punt();
+    gateway.controller.send_datagram(&punt, datagram(GATEWAY_WAN, PEER));
+    let parts = [(); 3].map(|()| gateway.wire.expect_packet(Side::Wan, "part of the IKE message"));
+    assert_eq!(parts.each_ref().map(Vec::len), [1500, 1500, 20 + 3008 - 2960]);
+    let sent = whole(&mut gateway, "IP", &parts);
+    let id = u16::from_be_bytes([sent[4], sent[5]]);
+    let udp = format!("UDP(sport=500, dport=61000)/{}", message());
+    let expected = gateway.scapy.build(&format!("IP(src='{GATEWAY_WAN}', dst='{PEER}', id={id})/{udp}"));
+    assert_eq!(hex(&sent), hex(&expected));
+
+    gateway.controller.send_datagram(&punt, datagram(GATEWAY_WAN6, PEER6));
+    let is_fragment = |frame: &[u8]| (frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(20) == Some(&44)).then(|| frame[14..].to_vec());
+    let parts = [(); 3].map(|()| gateway.wire.expect(Side::Wan, "part of the IKE message", is_fragment));
+    assert_eq!(parts.each_ref().map(Vec::len), [1496, 1496, 48 + 3008 - 2896]);
+    let expected = gateway.scapy.build(&format!("IPv6(src='{GATEWAY_WAN6}', dst='{PEER6}')/{udp}"));
+    assert_eq!(hex(&whole(&mut gateway, "IPv6", &parts)), hex(&expected));
+    assert_eq!(["ike_sent", "own_fragmented"].map(|name| gateway.counters().of(name)), [2, 2]);
+}
+
+/// ESP is not put together. An echo request may come in pieces, and the answer goes in as many as it needs.
 #[test]
 fn esp_is_dropped_and_echo_answered() {
     let mut gateway = Gateway::start_with(&Options { driver: Driver::Pcap, ..Options::default() });
@@ -112,7 +143,14 @@ fn esp_is_dropped_and_echo_answered() {
     assert_eq!(read, json!([GATEWAY_WAN, 0, 2, 1472, false]));
     assert!(gateway.scapy.approves(&reply));
     send(&mut gateway, [8, 0], &echo(3, 1473), &[0, 1]);
-    gateway.expect_counters(&before, &[("reassembled", 2), ("icmp_echo_replies", 1), ("icmp_too_big", 1), ("punted_fragment", 4)]);
+    let parts = [(); 2].map(|()| gateway.wire.expect_packet(Side::Wan, "part of the echo reply"));
+    let reply = whole(&mut gateway, "IP", &parts);
+    let expected = gateway.scapy.build(&format!(
+        "IP(src='{GATEWAY_WAN}', dst='{PEER}', id={})/ICMP(type=0, id=7, seq=3)/(b'x' * 1473)",
+        u16::from_be_bytes([reply[4], reply[5]])
+    ));
+    assert_eq!(hex(&reply), hex(&expected));
+    gateway.expect_counters(&before, &[("reassembled", 2), ("icmp_echo_replies", 2), ("own_fragmented", 1), ("punted_fragment", 4)]);
     // Only what the gateway has a use for is kept.
     let before = gateway.counters();
     let tcp = format!("fragment(IP(src='{HOST}', dst='{GATEWAY_WAN}', id=4)/TCP()/(b'x' * 1000), 800)");

@@ -89,13 +89,57 @@ fn what_is_whole_is_sorted_like_anything_else() {
 }
 
 #[test]
-fn an_answer_is_as_long_as_the_mtu_and_no_longer() {
+fn an_answer_is_as_long_as_the_mtu_and_then_comes_in_fragments() {
     let mut rig = Rig::new(2);
     let fitting = 1500 - 20 - 8;
     punt(&mut rig, &frames(1, &echo(fitting), 1440));
+    assert_eq!(own_packets(&mut rig), [(Via::Port(PortId(1)), 14 + 1500)]);
     punt(&mut rig, &frames(1, &echo(fitting + 1), 1440));
-    assert_eq!(rig.counter("reassembled"), 2);
-    assert_eq!(["icmp_echo_replies", "icmp_too_big"].map(|name| rig.counter(name)), [1, 1]);
+    assert_eq!(own_packets(&mut rig), [(Via::Port(PortId(1)), 14 + 1500), (Via::Port(PortId(1)), 14 + 20 + 1)]);
+    assert_eq!(["reassembled", "icmp_echo_replies", "own_fragmented"].map(|name| rig.counter(name)), [2, 2, 1]);
+}
+
+/// Packets of the gateway itself since the last call.
+fn own_packets(rig: &mut Rig) -> Vec<(Via, usize)> {
+    let own = |(_, command)| if let Command::Transmit { via, frame } = command { Some((via, frame.bytes().len())) } else { None };
+    rig.applied.drain(..).filter_map(own).collect()
+}
+
+#[test]
+fn an_ike_message_longer_than_the_mtu_leaves_in_fragments() {
+    let mut rig = Rig::new(1);
+    let reply = v1::Datagram {
+        local_address: OUTSIDE.octets().to_vec().into(),
+        remote_address: PEER.octets().to_vec().into(),
+        ..datagram(&[0x33; 1472])
+    };
+    let longer = v1::Datagram { payload: vec![0x33; 3000].into(), ..reply.clone() };
+    rig.core.send_datagrams(&[reply, longer]);
+    rig.settle();
+    let parts = [(Via::Route, 1500), (Via::Route, 1500), (Via::Route, 1500), (Via::Route, 20 + 3008 - 2960)];
+    assert_eq!(own_packets(&mut rig), parts);
+    assert_eq!(["ike_sent", "own_fragmented"].map(|name| rig.counter(name)), [2, 1]);
+}
+
+#[test]
+fn an_answer_through_an_sa_fits_whatever_the_tunnel_puts_around_it() {
+    let mut rig = Rig::new(1);
+    let request = packet::ipv4::Ipv4Header {
+        traffic_class: 0,
+        identification: 9,
+        dont_fragment: false,
+        ttl: 64,
+        protocol: 1,
+        source: [10, 2, 0, 9].into(),
+        destination: INSIDE,
+    };
+    let message = echo(1400);
+    let request = [&request.to_octets(message.len()).unwrap()[..], &message].concat();
+    assert!(rig.ends[0].punt(PuntClass::SlowPath, Origin::Tunnel(ChildSaId(1)), &request));
+    rig.settle();
+    let sent = own_packets(&mut rig);
+    let most = 1500 - esp::MAX_HEADROOM - esp::MAX_TAILROOM;
+    assert!(sent.len() == 2 && sent.iter().all(|(via, len)| *via == Via::Policy && *len <= most), "{sent:?}");
 }
 
 #[test]
