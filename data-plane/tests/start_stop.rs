@@ -139,9 +139,16 @@ async fn it_starts_answers_and_stops() -> Result<(), Box<dyn Error>> {
         // Its thread is one of the process, and its loop turns.
         let pid = gateway.child.as_ref().map_or(0, Child::id);
         assert!(PathBuf::from(format!("/proc/{pid}/task/{}", first.workers[0].thread)).exists());
-        sleep(Duration::from_millis(100)).await;
-        let second = client.stats(StatsRequest {}).await?.into_inner();
-        assert!(second.workers[0].iterations > first.workers[0].iterations && second.uptime_ms > first.uptime_ms);
+        timeout(WAIT, async {
+            loop {
+                let second = client.stats(StatsRequest {}).await?.into_inner();
+                if second.workers[0].iterations > first.workers[0].iterations && second.uptime_ms > first.uptime_ms {
+                    return Ok::<_, Box<dyn Error>>(());
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await??;
 
         assert_eq!(gateway.end(signal).await.code(), Some(0));
         assert!(!gateway.socket().exists());

@@ -82,7 +82,7 @@ fn frame(mark: u8) -> [u8; 100] {
 
 /// Waits for the frame among what the kernel sends by itself.
 fn arrives(queues: &mut [RxQueue], mark: u8) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     let mut burst = Burst::new();
     while Instant::now() < deadline {
         for queue in queues.iter_mut() {
