@@ -23,10 +23,9 @@ pub fn cut(packet: Vec<u8>, mtu: usize, identification: u32) -> Vec<Vec<u8>> {
 }
 
 fn cut_ipv4(ip: &Ipv4<'_>, mtu: usize, identification: u32) -> Option<Vec<Vec<u8>>> {
-    let [_, _, high, low] = identification.to_be_bytes();
     let header = Ipv4Header {
         traffic_class: ip.traffic_class(),
-        identification: u16::from_be_bytes([high, low]),
+        identification: ipv4::identification(identification),
         dont_fragment: false,
         ttl: ip.ttl(),
         protocol: ip.protocol(),

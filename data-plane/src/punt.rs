@@ -76,7 +76,7 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
 ///
 /// # Errors
 /// [`SendError`].
-pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(IpAddr) -> bool, identification: u16) -> Result<Vec<u8>, SendError> {
+pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(IpAddr) -> bool, identification: u32) -> Result<Vec<u8>, SendError> {
     let source = convert::address("local_address", &datagram.local_address)?;
     let destination = convert::address("remote_address", &datagram.remote_address)?;
     let source_port = convert::port("local_port", datagram.local_port)?;
@@ -93,11 +93,11 @@ pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(IpAddr) -> bool, ident
     Ok(packet)
 }
 
-fn ip_header(source: IpAddr, destination: IpAddr, segment_len: usize, identification: u16) -> Result<Vec<u8>, SendError> {
+fn ip_header(source: IpAddr, destination: IpAddr, segment_len: usize, identification: u32) -> Result<Vec<u8>, SendError> {
     const HOP_LIMIT: u8 = 64;
     let header = match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let (protocol, ttl) = (ipv4::PROTOCOL_UDP, HOP_LIMIT);
+            let (protocol, ttl, identification) = (ipv4::PROTOCOL_UDP, HOP_LIMIT, ipv4::identification(identification));
             let header = ipv4::Ipv4Header { traffic_class: 0, identification, dont_fragment: false, ttl, protocol, source, destination };
             header.to_octets(segment_len).map(Vec::from)
         }
@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_sent_can_be_received(payload in vec(any::<u8>(), 1..1500), local in any::<u16>(), id: u16, ipv6: bool) {
+        fn what_is_sent_can_be_received(payload in vec(any::<u8>(), 1..1500), local in any::<u16>(), id: u32, ipv6: bool) {
             let mut sent = datagram(local.into(), &payload);
             if ipv6 {
                 sent.local_address = vec![1; 16].into();

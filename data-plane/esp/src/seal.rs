@@ -169,7 +169,7 @@ impl OuterHeader {
                 // With DF the identification means nothing (RFC 6864 section 4.1). Without, the sequence number is a counter that no other packet of this
                 // SA has; should fragments of two SAs be mixed up, the ICV tells. The SPI sets the counters of SAs between the same hosts apart.
                 let identification = number.low().wrapping_add(number.sa().spi().value());
-                let identification = if dont_fragment { 0 } else { low_half(identification) };
+                let identification = if dont_fragment { 0 } else { ipv4::identification(identification) };
                 let header =
                     Ipv4Header { traffic_class, identification, dont_fragment, ttl: OUTER_HOP_LIMIT, protocol, source, destination };
                 header.to_octets(payload_len).map(Self::V4)
@@ -184,12 +184,6 @@ impl OuterHeader {
 
 /// The ECN field of a traffic class.
 const ECN: u8 = 3;
-
-#[inline]
-const fn low_half(value: u32) -> u16 {
-    let [_, _, high, low] = value.to_be_bytes();
-    u16::from_be_bytes([high, low])
-}
 
 /// Padding 1, 2, 3 (RFC 4303 section 2.4), its length, next header, and zeros where the ICV will be.
 #[inline]

@@ -215,6 +215,13 @@ pub fn replace_traffic_class(bytes: &mut [u8], traffic_class: u8) {
     }
 }
 
+/// The identification of the packet that a counter of 32 bits has come to: its low half.
+#[inline]
+pub const fn identification(counter: u32) -> u16 {
+    let [_, _, high, low] = counter.to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
 /// Makes the packet that starts `bytes` a fragment and updates the checksum: it begins `offset` octets behind the start of the whole packet's payload,
 /// which is a multiple of 8, and may be fragmented further. Does nothing where there is no header.
 pub fn set_fragment(bytes: &mut [u8], offset: u16, more: bool) {

@@ -56,11 +56,7 @@ fn cut(payload: &[u8], cuts: &[usize]) -> (Vec<u8>, Vec<Vec<u8>>) {
     };
     let frame = |offset: usize, more: bool, part: &[u8]| {
         let mut packet = [&header.to_octets(part.len()).unwrap()[..], part].concat();
-        let field = u16::try_from(offset / 8).unwrap() | if more { 0x2000 } else { 0 };
-        packet[6..8].copy_from_slice(&field.to_be_bytes());
-        packet[10..12].fill(0);
-        let sum = packet::checksum::internet(&packet[..20]);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet::ipv4::set_fragment(&mut packet, u16::try_from(offset).unwrap(), more);
         [&[2; 12][..], &[8, 0], &packet].concat()
     };
     let places: std::collections::BTreeSet<usize> = cuts.iter().map(|cut| cut * 8).filter(|cut| (1..payload.len()).contains(cut)).collect();

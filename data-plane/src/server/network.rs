@@ -30,7 +30,7 @@ impl Core {
         for datagram in datagrams {
             let identification = self.next_identification();
             let ports = &self.snapshot.ports;
-            match punt::to_packet(datagram, |address| ports.is_own(address), low_half(identification)) {
+            match punt::to_packet(datagram, |address| ports.is_own(address), identification) {
                 Ok(packet) => {
                     let mtu = self.mtu_towards(&packet);
                     self.counters.ike_sent += u64::from(self.transmit_cut(Via::Route, &[], packet, mtu, identification));
@@ -273,11 +273,6 @@ impl Core {
         self.counters.own_overflow += u64::from(!sent);
         sent
     }
-}
-
-const fn low_half(value: u32) -> u16 {
-    let [_, _, high, low] = value.to_be_bytes();
-    u16::from_be_bytes([high, low])
 }
 
 /// Who asks for `target`: the port's address in its subnet where there is one; none at all makes it a probe (RFC 5227).

@@ -15,11 +15,7 @@ fn frames(protocol: u8, message: &[u8], part_len: usize) -> Vec<Vec<u8>> {
             destination: OUTSIDE,
         };
         let mut packet = [&header.to_octets(part.len()).unwrap()[..], part].concat();
-        let more = if (at + 1) * part_len < message.len() { 0x2000 } else { 0 };
-        packet[6..8].copy_from_slice(&(u16::try_from(at * part_len / 8).unwrap() | more).to_be_bytes());
-        packet[10..12].fill(0);
-        let sum = packet::checksum::internet(&packet[..20]);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+        packet::ipv4::set_fragment(&mut packet, u16::try_from(at * part_len).unwrap(), (at + 1) * part_len < message.len());
         [&[2, 0, 0, 0, 0, 2][..], &[2, 0, 0, 0, 0, 9], &[8, 0], &packet].concat()
     };
     message.chunks(part_len).enumerate().map(frame).collect()
