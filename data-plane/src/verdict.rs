@@ -39,7 +39,7 @@ verdicts! {
     Dummy "dummy" "A dummy packet out of an SA, to be discarded (RFC 4303 section 2.6)."
 
     NotForUs "drop_not_for_us" "A frame for another MAC address."
-    Multicast "drop_multicast" "A multicast or broadcast IP packet: only unicast is forwarded."
+    Multicast "drop_multicast" "From or to a multicast, broadcast, loopback or no address: only unicast is forwarded (RFC 1812 section 5.3.7)."
     UnknownEthertype "drop_unknown_ethertype" "A frame that is neither IPv4, IPv6 nor ARP."
     MalformedFrame "drop_malformed_frame" "Too short for an Ethernet header, or in several segments."
     MalformedIp "drop_malformed_ip" "A malformed IPv4 or IPv6 header (RFC 791, RFC 8200 section 3)."

@@ -99,7 +99,15 @@ impl EspPacket {
     /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotEsp`, `Runt`.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, OpenError> {
-        let outer = Ip::parse(bytes).map_err(|_| OpenError::MalformedOuter)?;
+        Ip::parse(bytes).map_err(|_| OpenError::MalformedOuter).and_then(|outer| Self::read(&outer))
+    }
+
+    /// The same where the IP header has been parsed before.
+    ///
+    /// # Errors
+    /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotEsp`, `Runt`.
+    #[inline]
+    pub fn read(outer: &Ip<'_>) -> Result<Self, OpenError> {
         if outer.is_fragment() {
             return Err(OpenError::Fragment);
         }
@@ -176,6 +184,8 @@ pub struct Opened {
     pub flow: Flow,
     /// Octets of the inner packet.
     pub inner_len: usize,
+    /// Whether a router may not fragment the inner packet.
+    pub dont_fragment: bool,
 }
 
 impl OpenPlan<'_> {
@@ -206,7 +216,8 @@ impl OpenPlan<'_> {
             InnerVersion::V6 => Ipv6::parse(payload).ok().map(Ip::V6),
         };
         let inner = inner.ok_or(OpenError::MalformedInner)?;
-        let (flow, inner_len, inner_class) = (inner.flow(), inner.total_len(), inner.traffic_class());
+        let (flow, inner_len, dont_fragment) = (inner.flow(), inner.total_len(), inner.dont_fragment());
+        let inner_class = inner.traffic_class();
         let class = ecn::decapsulate(inner_class, self.outer_class).ok_or(OpenError::Congestion)?;
         if !self.sa.selectors().permits(&flow) {
             return Err(OpenError::SelectorMismatch);
@@ -218,7 +229,7 @@ impl OpenPlan<'_> {
         // Trailer, ICV, and what may follow: traffic flow confidentiality padding (RFC 4303 section 2.7), Ethernet padding.
         let surplus = buffer.len().saturating_sub(inner_len);
         buffer.trim_back(surplus).ok_or(OpenError::MalformedInner)?;
-        Ok(Opened { number: self.number, accepted, flow, inner_len })
+        Ok(Opened { number: self.number, accepted, flow, inner_len, dont_fragment })
     }
 
     #[inline]

@@ -1,6 +1,6 @@
 //! What each frame is: for the gateway, from the protected side, ESP, or cleartext from the unprotected side.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use packet::Buffer;
 use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
@@ -136,7 +136,7 @@ fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transi
 /// Why it is dropped.
 pub(super) fn for_inside(frame: &[u8]) -> Result<PuntClass, Verdict> {
     let bytes = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
-    match Ip::parse(bytes).map(|ip| for_gateway(PortRole::Protected, &ip, bytes)) {
+    match Ip::parse(bytes).map(|ip| for_gateway(PortRole::Protected, &ip)) {
         Ok(Class::Punt(class)) => Ok(class),
         Ok(Class::Drop(verdict)) => Err(verdict),
         _ => Err(Verdict::UnwantedByGateway),
@@ -161,13 +161,14 @@ pub(super) fn classify(ports: &Ports, port: &PortInfo, index: usize, frame: &[u8
         Err(verdict) => return Class::Drop(verdict),
     };
     // A group frame with a unicast packet is not to be forwarded either (RFC 1122 section 3.3.6).
-    if ethernet.destination.is_group() || !is_unicast(&ip) {
+    let (source, destination) = (ip.source(), ip.destination());
+    if ethernet.destination.is_group() || !is_unicast(source, destination) {
         return multicast(port, &ip);
     }
-    if is_for_us(ports, port, ip.destination()) {
-        return for_gateway(port.role, &ip, bytes);
+    if is_for_us(ports, port, destination) {
+        return for_gateway(port.role, &ip);
     }
-    if stays_on_link(&ip) {
+    if stays_on_link(source, destination) {
         return Class::Drop(Verdict::LinkLocal);
     }
     let transit = Outgoing::new(index, &ip, Source::Forwarded);
@@ -208,28 +209,21 @@ fn multicast(port: &PortInfo, ip: &Ip<'_>) -> Class {
     }
 }
 
-/// Whether one host has sent the packet to one other.
+/// Whether one host has sent the packet to one other. What claims to come from many, from nobody or from the gateway's own loopback is not forwarded
+/// either (RFC 1812 section 5.3.7).
 #[inline]
-pub(super) fn is_unicast(ip: &Ip<'_>) -> bool {
-    match ip {
-        Ip::V4(ip) => {
-            let to = ip.destination();
-            !(to.is_multicast() || to.is_broadcast() || to.is_unspecified() || to.is_loopback())
-        }
-        Ip::V6(ip) => {
-            let (from, to) = (ip.source(), ip.destination());
-            !(to.is_multicast() || to.is_unspecified() || to.is_loopback() || from.is_multicast() || from.is_loopback())
-        }
-    }
+pub(super) fn is_unicast(source: IpAddr, destination: IpAddr) -> bool {
+    let is_host = |address: IpAddr| match address {
+        IpAddr::V4(address) => !(address.is_multicast() || address.is_broadcast() || address.is_unspecified() || address.is_loopback()),
+        IpAddr::V6(address) => !(address.is_multicast() || address.is_loopback()),
+    };
+    is_host(source) && is_host(destination) && destination != IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }
 
 /// Whether no router may forward the packet: an end is link-local (RFC 4291 section 2.5.6), or its sender has no address yet (section 2.5.2).
 #[inline]
-pub(super) fn stays_on_link(ip: &Ip<'_>) -> bool {
-    match ip {
-        Ip::V4(_) => false,
-        Ip::V6(ip) => ip.source().is_unspecified() || ip.source().is_unicast_link_local() || ip.destination().is_unicast_link_local(),
-    }
+pub(super) fn stays_on_link(source: IpAddr, destination: IpAddr) -> bool {
+    source == IpAddr::V6(Ipv6Addr::UNSPECIFIED) || is_link_local(source) || is_link_local(destination)
 }
 
 #[inline]
@@ -238,7 +232,7 @@ const fn is_link_local(address: IpAddr) -> bool {
 }
 
 #[inline]
-fn for_gateway(role: PortRole, ip: &Ip<'_>, bytes: &[u8]) -> Class {
+fn for_gateway(role: PortRole, ip: &Ip<'_>) -> Class {
     if ip.is_fragment() {
         return fragment(role, ip);
     }
@@ -249,8 +243,8 @@ fn for_gateway(role: PortRole, ip: &Ip<'_>, bytes: &[u8]) -> Class {
     match (role, ip.protocol()) {
         // Peers are not called by addresses that mean nothing on other links.
         (_, PROTOCOL_ESP | PROTOCOL_UDP) if is_link_local(ip.destination()) => Class::Drop(Verdict::UnwantedByGateway),
-        (PortRole::Unprotected, PROTOCOL_ESP) => esp(bytes),
-        (PortRole::Unprotected, PROTOCOL_UDP) => udp(ip, bytes),
+        (PortRole::Unprotected, PROTOCOL_ESP) => esp(ip),
+        (PortRole::Unprotected, PROTOCOL_UDP) => udp(ip),
         (_, PROTOCOL_ICMP) if matches!(ip, Ip::V4(_)) => Class::Punt(PuntClass::SlowPath),
         (_, PROTOCOL_ICMPV6) if matches!(ip, Ip::V6(_)) => Class::Punt(PuntClass::SlowPath),
         _ => Class::Drop(Verdict::UnwantedByGateway),
@@ -274,20 +268,20 @@ fn fragment(role: PortRole, ip: &Ip<'_>) -> Class {
 }
 
 #[inline]
-fn esp(bytes: &[u8]) -> Class {
-    match EspPacket::parse(bytes) {
+fn esp(ip: &Ip<'_>) -> Class {
+    match EspPacket::read(ip) {
         Ok(esp) => Class::Esp(esp),
         Err(error) => Class::Drop(inbound::verdict(error)),
     }
 }
 
 #[inline]
-fn udp(ip: &Ip<'_>, bytes: &[u8]) -> Class {
+fn udp(ip: &Ip<'_>) -> Class {
     let Some(udp) = Udp::parse(ip.upper()) else { return Class::Drop(Verdict::MalformedIke) };
     let message = match udp.destination_port {
         PORT_IKE => udp.payload,
         PORT_NAT_T => match NatTraversal::parse(udp.payload) {
-            Some(NatTraversal::Esp(_)) => return esp(bytes),
+            Some(NatTraversal::Esp(_)) => return esp(ip),
             Some(NatTraversal::Keepalive) => return Class::Drop(Verdict::NatKeepalive),
             Some(NatTraversal::Ike(message)) => message,
             None => return Class::Drop(Verdict::EspRunt),

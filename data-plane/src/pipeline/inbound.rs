@@ -158,28 +158,33 @@ fn deliver<B: Buffer>(
     burst: &mut Burst<B>,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) {
-    let Some(Ok(inner)) = burst.get(index).map(|packet| Ip::parse(packet.bytes())) else {
-        return cx.drop(burst, index, Verdict::MalformedInner);
-    };
-    if cx.snapshot.ports.is_own(inner.destination()) {
-        return match opened.flow.protocol {
-            PROTOCOL_ICMP | PROTOCOL_ICMPV6 => {
-                let class = if inner.is_fragment() { PuntClass::Fragment } else { PuntClass::SlowPath };
-                classify::punt(cx, burst, index, class, Origin::Tunnel(sa.id));
-            }
-            _ => cx.drop(burst, index, Verdict::UnwantedByGateway),
-        };
+    let Opened { flow, inner_len: len, dont_fragment, .. } = *opened;
+    if cx.snapshot.ports.is_own(flow.destination) {
+        return for_gateway(cx, sa, index, flow.protocol, burst);
     }
-    if !classify::is_unicast(&inner) {
+    if !classify::is_unicast(flow.source, flow.destination) {
         return cx.drop(burst, index, Verdict::Multicast);
     }
-    if classify::stays_on_link(&inner) {
+    if classify::stays_on_link(flow.source, flow.destination) {
         return cx.drop(burst, index, Verdict::LinkLocal);
     }
-    let transit = Outgoing::new(index, &inner, Source::Forwarded);
+    let transit = Outgoing { index, flow, len, dont_fragment, source: Source::Forwarded };
     match egress::to_protected(cx, burst, &transit) {
         Ok(hop) => leaving.push(Leaving { index, hop, verdict: Verdict::Opened }),
         Err(verdict) => cx.drop(burst, index, verdict),
+    }
+}
+
+/// Out of an SA the gateway takes ICMP alone.
+#[cold]
+fn for_gateway<B: Buffer>(cx: Context<'_>, sa: &InstalledSa, index: usize, protocol: u8, burst: &mut Burst<B>) {
+    let Some(Ok(inner)) = burst.get(index).map(|packet| Ip::parse(packet.bytes())) else {
+        return cx.drop(burst, index, Verdict::MalformedInner);
+    };
+    let class = if inner.is_fragment() { PuntClass::Fragment } else { PuntClass::SlowPath };
+    match protocol {
+        PROTOCOL_ICMP | PROTOCOL_ICMPV6 => classify::punt(cx, burst, index, class, Origin::Tunnel(sa.id)),
+        _ => cx.drop(burst, index, Verdict::UnwantedByGateway),
     }
 }
 

@@ -115,8 +115,10 @@ fn frames_that_are_not_to_be_forwarded_are_told_apart() {
     gateway.expect(Verdict::MalformedIp, PROTECTED, &relabelled);
     relabelled[12..14].copy_from_slice(&[0x88, 0x47]);
     gateway.expect(Verdict::UnknownEthertype, PROTECTED, &relabelled);
-    for destination in [[224, 0, 0, 5], [255, 255, 255, 255], [127, 0, 0, 1], [0, 0, 0, 0]] {
-        gateway.expect(Verdict::Multicast, PROTECTED, &frame(PROTECTED, &ip_packet(A, destination, 60)));
+    for nobody in [[224, 0, 0, 5], [255, 255, 255, 255], [127, 0, 0, 1], [0, 0, 0, 0]] {
+        for packet in [ip_packet(A, nobody, 60), ip_packet(nobody, B, 60)] {
+            gateway.expect(Verdict::Multicast, PROTECTED, &frame(PROTECTED, &packet));
+        }
     }
     gateway.expect(Verdict::NoPolicySet, PortId(2), &frame(PROTECTED, &ip_packet(A, B, 60)));
 }
