@@ -72,7 +72,7 @@ pub enum Command {
         /// Where it goes.
         via: Via,
         /// The packet.
-        frame: Box<Frame>,
+        frame: Frame,
     },
     /// Asks what would become of a packet. The answer comes back as [`Garbage::Explained`].
     Explain(Box<Inquiry>),
@@ -151,7 +151,7 @@ pub enum Garbage {
         window: Option<ReplayWindow>,
     },
     /// A frame that was transmitted.
-    Frame(Box<Frame>),
+    Frame(Frame),
     /// An inquiry with its answer.
     Explained(Box<Inquiry>),
 }
@@ -183,24 +183,26 @@ pub enum Origin {
     Tunnel(ChildSaId),
 }
 
-/// Octets that a [`Frame`] holds at most.
-pub const FRAME_CAPACITY: usize = 2048;
-
-/// A packet copied out of, or to be copied into, an mbuf. Made once and recycled.
+/// A packet copied out of an mbuf, or to be copied into one. The former are made once and recycled.
 #[derive(Clone)]
 pub struct Frame {
     origin: Origin,
     len: usize,
-    octets: [u8; FRAME_CAPACITY],
+    octets: Box<[u8]>,
 }
 
 impl Frame {
-    /// An empty frame.
-    pub fn empty() -> Box<Self> {
-        Box::new(Self { origin: Origin::Port(PortId(0)), len: 0, octets: [0; FRAME_CAPACITY] })
+    /// An empty frame with room for so many octets.
+    pub fn empty(capacity: usize) -> Self {
+        Self { origin: Origin::Port(PortId(0)), len: 0, octets: vec![0; capacity].into_boxed_slice() }
     }
 
-    /// Takes the packet in; `None`, and nothing changes, where it is longer than [`FRAME_CAPACITY`].
+    /// A packet to be sent.
+    pub fn outgoing(packet: Vec<u8>) -> Self {
+        Self { origin: Origin::Port(PortId(0)), len: packet.len(), octets: packet.into_boxed_slice() }
+    }
+
+    /// Takes the packet in; `None`, and nothing changes, where there is too little room.
     pub fn fill(&mut self, origin: Origin, bytes: &[u8]) -> Option<()> {
         self.octets.get_mut(..bytes.len())?.copy_from_slice(bytes);
         self.origin = origin;
@@ -349,11 +351,13 @@ pub struct QueueSizes {
     pub notices: usize,
     /// Punted packets of each class.
     pub punts: usize,
+    /// Octets of a punted packet, its Ethernet header included.
+    pub frame: usize,
 }
 
 impl Default for QueueSizes {
     fn default() -> Self {
-        Self { commands: 1024, notices: 1024, punts: 256 }
+        Self { commands: 1024, notices: 1024, punts: 256, frame: 2048 }
     }
 }
 
@@ -362,8 +366,8 @@ struct Channel {
     id: WorkerId,
     commands: ArrayQueue<Command>,
     notices: ArrayQueue<Notice>,
-    punts: [ArrayQueue<Box<Frame>>; PuntClass::ALL.len()],
-    free: ArrayQueue<Box<Frame>>,
+    punts: [ArrayQueue<Frame>; PuntClass::ALL.len()],
+    free: ArrayQueue<Frame>,
     garbage: ArrayQueue<Garbage>,
     applied: CachePadded<AtomicU64>,
     stats: WorkerStats,
@@ -384,7 +388,7 @@ pub fn channel(id: WorkerId, sizes: QueueSizes, policies: usize) -> (WorkerHandl
     });
     let handle = WorkerHandle { channel: Arc::clone(&channel), sent: 0 };
     for _ in 0..frames {
-        handle.recycle(Frame::empty());
+        handle.recycle(Frame::empty(sizes.frame));
     }
     (handle, WorkerEnd { channel, applied: 0 })
 }
@@ -435,12 +439,12 @@ impl WorkerHandle {
 
     /// The next packet of a class. Give it back with [`WorkerHandle::recycle`].
     #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
-    pub fn punted(&self, class: PuntClass) -> Option<Box<Frame>> {
+    pub fn punted(&self, class: PuntClass) -> Option<Frame> {
         self.channel.punts[class as usize].pop()
     }
 
     /// Gives an emptied frame back to the worker; what is too many is freed.
-    pub fn recycle(&self, frame: Box<Frame>) {
+    pub fn recycle(&self, frame: Frame) {
         drop(self.channel.free.push(frame));
     }
 
@@ -523,18 +527,21 @@ mod tests {
 
     use super::*;
 
+    const CAPACITY: usize = 100;
+    const SIZES: QueueSizes = QueueSizes { commands: 1, notices: 1, punts: 1, frame: CAPACITY };
+
     #[test]
     fn a_frame_is_filled_to_the_last_octet_and_no_further() {
-        let mut frame = Frame::empty();
+        let mut frame = Frame::empty(CAPACITY);
         assert!(frame.bytes().is_empty());
-        frame.fill(Origin::Port(PortId(3)), &[7; FRAME_CAPACITY]).unwrap();
-        assert_eq!(frame.fill(Origin::Port(PortId(4)), &[8; FRAME_CAPACITY + 1]), None);
-        assert_eq!((frame.origin(), frame.bytes()), (Origin::Port(PortId(3)), &[7; FRAME_CAPACITY][..]));
+        frame.fill(Origin::Port(PortId(3)), &[7; CAPACITY]).unwrap();
+        assert_eq!(frame.fill(Origin::Port(PortId(4)), &[8; CAPACITY + 1]), None);
+        assert_eq!((frame.origin(), frame.bytes()), (Origin::Port(PortId(3)), &[7; CAPACITY][..]));
     }
 
     #[test]
     fn frames_that_are_not_given_back_run_out_and_are_not_replaced() {
-        let (handle, end) = channel(WorkerId(0), QueueSizes { commands: 1, notices: 1, punts: 2 }, 0);
+        let (handle, end) = channel(WorkerId(0), QueueSizes { punts: 2, ..SIZES }, 0);
         let punt = |class| end.punt(class, Origin::Port(PortId(0)), b"packet");
         let mut kept = Vec::new();
         for _ in PuntClass::ALL {
@@ -549,17 +556,17 @@ mod tests {
 
     #[test]
     fn a_frame_too_long_for_the_server_is_refused_and_its_frame_kept() {
-        let (_handle, end) = channel(WorkerId(0), QueueSizes { commands: 1, notices: 1, punts: 1 }, 0);
+        let (_handle, end) = channel(WorkerId(0), SIZES, 0);
         let punt = |len| end.punt(PuntClass::SlowPath, Origin::Port(PortId(0)), &vec![0; len]);
         for _ in 0..10 {
-            assert!(!punt(FRAME_CAPACITY + 1));
+            assert!(!punt(CAPACITY + 1));
         }
-        assert!(punt(FRAME_CAPACITY));
+        assert!(punt(CAPACITY));
     }
 
     #[test]
     fn what_a_command_did_is_seen_by_whoever_sees_it_applied() {
-        let (mut handle, mut end) = channel(WorkerId(0), QueueSizes { commands: 4, notices: 4, punts: 1 }, 0);
+        let (mut handle, mut end) = channel(WorkerId(0), QueueSizes { commands: 4, ..SIZES }, 0);
         const COMMANDS: u64 = 20_000;
         let worker = thread::spawn(move || {
             let mut seen = 0;

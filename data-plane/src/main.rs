@@ -119,13 +119,12 @@ fn pin_server(cores: &[core_affinity::CoreId], workers: &[usize]) {
 
 fn packet_pool(eal: &Eal, config: &Config) -> Result<Pool, dpdk::Error> {
     let size = (MBUFS * config.workers.len() * config.ports.len()).next_power_of_two() - 1;
-    let mtu = config.ports.iter().map(|port| port.mtu).max().unwrap_or_default();
     let headroom = u16::try_from(HEADROOM).unwrap_or(u16::MAX);
     eal.pool(&PoolConfig {
         name: "packets".to_owned(),
         size: u32::try_from(size).unwrap_or(u32::MAX),
         cache: MBUF_CACHE,
-        data_room: headroom.saturating_add((mtu + FRAME_OVERHEAD).max(DATA_ROOM)),
+        data_room: headroom.saturating_add((largest_mtu(config) + FRAME_OVERHEAD).max(DATA_ROOM)),
     })
 }
 
@@ -197,6 +196,17 @@ fn read(port: &Port) -> PortReading {
     }
 }
 
+/// Whatever a port may receive can be punted.
+fn queue_sizes(config: &Config) -> QueueSizes {
+    let sizes = QueueSizes::default();
+    let frame = usize::from(largest_mtu(config).saturating_add(FRAME_OVERHEAD));
+    QueueSizes { frame: sizes.frame.max(frame), ..sizes }
+}
+
+fn largest_mtu(config: &Config) -> u16 {
+    config.ports.iter().map(|port| port.mtu).max().unwrap_or_default()
+}
+
 fn start_workers(
     eal: &Arc<Eal>,
     pool: &Pool,
@@ -214,10 +224,11 @@ fn start_workers(
         Idle::Spin => IdlePolicy::Spin,
         Idle::Adaptive => IdlePolicy::Adaptive,
     };
+    let sizes = queue_sizes(config);
     let mut ports: Vec<_> = queues.into_iter().map(|queues| (queues.rx.into_iter(), queues.tx.into_iter())).collect();
     let (mut handles, mut threads) = (Vec::new(), Vec::new());
     for (number, (core, hand_off)) in (0..).zip(config.workers.iter().zip(hand_off(config.workers.len()))) {
-        let (handle, end) = command::channel(WorkerId(number), QueueSizes::default(), MAX_POLICIES.into());
+        let (handle, end) = command::channel(WorkerId(number), sizes, MAX_POLICIES.into());
         let worker_ports = ports.iter_mut().filter_map(|(rx, tx)| Some(WorkerPort { rx: rx.next(), tx: tx.next()? })).collect();
         let parts = WorkerParts { end, hand_off, ports: worker_ports, pool: pool.clone(), snapshot: Arc::clone(snapshot), clock };
         threads.push(worker::spawn(WorkerConfig { core: Some(*core), idle, limits }, Arc::clone(eal), parts)?);

@@ -49,7 +49,7 @@ verdicts! {
     LinkLocal "drop_link_local" "To or from a link-local IPv6 address, or from none: not forwarded (RFC 4291 sections 2.5.2 and 2.5.6)."
     UnwantedByGateway "drop_unwanted_by_gateway" "For the gateway itself, which has no use for it."
     MalformedIke "drop_malformed_ike" "To an IKE port, but too short for an IKE header, or a wrong UDP header."
-    PuntOverflow "drop_punt_overflow" "For the gateway itself, but the queue of its class was full."
+    PuntOverflow "drop_punt_overflow" "For the gateway itself, but the queue of its class was full, or it is longer than the MTU."
     NoPolicySet "drop_no_policy_set" "Before the first complete policy set nothing is forwarded."
     NoPolicy "drop_no_policy" "No SPD entry selects it: discarded (RFC 4301 section 5.1 step 3)."
     PolicyDiscard "drop_policy_discard" "An SPD entry says DISCARD (RFC 4301 section 5.1)."

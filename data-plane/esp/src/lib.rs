@@ -98,5 +98,3 @@ pub use tunnel::{DontFragment, Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPort
 const IV_LEN: usize = 8;
 /// Octets of pad length and next header.
 const TRAILER_LEN: usize = 2;
-/// Next Header of a dummy packet (RFC 4303 section 2.6).
-const NEXT_HEADER_NONE: u8 = 59;

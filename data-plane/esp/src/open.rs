@@ -8,10 +8,10 @@ use packet::Buffer;
 use packet::esp::{self, EspHeader};
 use packet::ip::{self, Ip};
 use packet::ipv4::{Ipv4, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
-use packet::ipv6::{Ipv6, PROTOCOL_IPV6};
+use packet::ipv6::{Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
-use crate::{Accepted, IV_LEN, InboundSa, NEXT_HEADER_NONE, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ecn};
+use crate::{Accepted, IV_LEN, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ecn};
 
 /// Octets of the shortest ESP packet: header, IV, trailer, ICV.
 const SHORTEST: usize = esp::HEADER_LEN + IV_LEN + TRAILER_LEN + ICV_LEN;
@@ -261,7 +261,8 @@ fn strip_trailer(data: &mut [u8]) -> Result<(&mut [u8], InnerVersion), OpenError
     match next_header {
         PROTOCOL_IPV4 => Ok((payload, InnerVersion::V4)),
         PROTOCOL_IPV6 => Ok((payload, InnerVersion::V6)),
-        NEXT_HEADER_NONE => Err(OpenError::Dummy),
+        // RFC 4303 section 2.6.
+        PROTOCOL_NONE => Err(OpenError::Dummy),
         other => Err(OpenError::BadNextHeader(other)),
     }
 }

@@ -65,7 +65,7 @@ impl Gateway {
     }
 
     fn worker(site: u8, id: WorkerId, limits: Limits) -> Self {
-        let (handle, end) = channel(id, QueueSizes { commands: 16, notices: 16, punts: 4 }, limits.policy_slots);
+        let (handle, end) = channel(id, QueueSizes { commands: 16, notices: 16, punts: 4, ..QueueSizes::default() }, limits.policy_slots);
         let snapshot = snapshot(site);
         let pipeline = Pipeline::new(end, Arc::new(snapshot.clone()), &limits);
         Self { site, pipeline, handle, snapshot, wire: Wire::default(), now_ms: 1 }

@@ -8,7 +8,7 @@ use packet::ethernet;
 use packet::ip::Ip;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::command::{FRAME_CAPACITY, Frame, Notice, Origin, PortId, PuntClass, Via};
+use crate::command::{Frame, Notice, Origin, PortId, PuntClass, Via};
 use crate::config::InterfaceAddress;
 use crate::fragmentation;
 use crate::neighbor::Resolution;
@@ -198,7 +198,7 @@ impl Core {
                     self.neighbors.learn(NextHop { port, address }, mac, reply.is_some(), self.now_ms);
                 }
                 if let Some(reply) = reply {
-                    let sent = u64::from(self.transmit(Via::Port(port), &reply));
+                    let sent = u64::from(self.transmit(Via::Port(port), reply));
                     let counters = &mut self.counters;
                     *if address.is_ipv4() { &mut counters.arp_replies } else { &mut counters.neighbor_advertisements } += sent;
                 }
@@ -206,9 +206,9 @@ impl Core {
             Meaning::Advertised { address, mac, overrides, solicited } => {
                 self.neighbors.advertised(NextHop { port, address }, mac, overrides, solicited, self.now_ms);
             }
-            Meaning::ArpReply(frame) => self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), &frame)),
+            Meaning::ArpReply(frame) => self.counters.arp_replies += u64::from(self.transmit(Via::Port(port), frame)),
             Meaning::Advertisement(frame) => {
-                self.counters.neighbor_advertisements += u64::from(self.transmit(Via::Port(port), &frame));
+                self.counters.neighbor_advertisements += u64::from(self.transmit(Via::Port(port), frame));
             }
             Meaning::EchoReply(frame) => {
                 let mtu = self.ports.get(usize::from(port.0)).map_or(0, |port| port.info.mtu);
@@ -232,12 +232,12 @@ impl Core {
             IpAddr::V4(target) => {
                 let source = arp_source(&port.subnets, hop.address);
                 let frame = slow_path::arp_request(mac, source, target);
-                self.counters.arp_requests += u64::from(self.transmit(Via::Port(hop.port), &frame));
+                self.counters.arp_requests += u64::from(self.transmit(Via::Port(hop.port), frame));
             }
             IpAddr::V6(target) => {
                 let Some(source) = port.info.link_local() else { return };
                 let frame = slow_path::solicitation(mac, source, target);
-                self.counters.neighbor_solicitations += u64::from(self.transmit(Via::Port(hop.port), &frame));
+                self.counters.neighbor_solicitations += u64::from(self.transmit(Via::Port(hop.port), frame));
             }
         }
     }
@@ -262,14 +262,13 @@ impl Core {
     /// Sends a packet in as many fragments as the MTU makes of it, each behind the link's header. False where one of them could not be sent: then
     /// the others are of no use.
     fn transmit_cut(&mut self, via: Via, link: &[u8], packet: Vec<u8>, mtu: usize, identification: u32) -> bool {
-        let fragments = fragmentation::cut(packet, mtu.min(FRAME_CAPACITY - link.len()), identification);
+        let fragments = fragmentation::cut(packet, mtu, identification);
         self.counters.own_fragmented += u64::from(fragments.len() > 1);
-        fragments.iter().all(|fragment| self.transmit(via, &[link, fragment].concat()))
+        fragments.iter().all(|fragment| self.transmit(via, [link, fragment].concat()))
     }
 
-    fn transmit(&mut self, via: Via, bytes: &[u8]) -> bool {
-        let mut frame = Frame::empty();
-        let sent = frame.fill(Origin::Port(PortId(0)), bytes).is_some() && self.workers.transmit(via, frame, self.now_ms);
+    fn transmit(&mut self, via: Via, packet: Vec<u8>) -> bool {
+        let sent = self.workers.transmit(via, Frame::outgoing(packet), self.now_ms);
         self.counters.own_overflow += u64::from(!sent);
         sent
     }

@@ -499,7 +499,7 @@ fn a_worker_silent_for_a_second_fails_installs() {
 
 #[test]
 fn a_batch_longer_than_the_queues_is_done_in_order() {
-    let mut rig = Rig::sized(2, QueueSizes { commands: 4, notices: 4, punts: 4 }, 64);
+    let mut rig = Rig::sized(2, QueueSizes { commands: 4, notices: 4, punts: 4, ..QueueSizes::default() }, 64);
     rig.set_policies(&[1]);
     let spis = rig.lease(30);
     let operations: Vec<_> =

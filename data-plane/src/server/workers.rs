@@ -99,7 +99,7 @@ impl Workers {
     }
 
     /// Sends a packet of the gateway itself, unless the worker is busy; false then. It is always the first worker: packets keep their order.
-    pub fn transmit(&mut self, via: Via, frame: Box<Frame>, now_ms: u64) -> bool {
+    pub fn transmit(&mut self, via: Via, frame: Frame, now_ms: u64) -> bool {
         let Some(lane) = self.lanes.first_mut().filter(|lane| lane.backlog.is_empty()) else { return false };
         match lane.handle.send(Command::Transmit { via, frame }) {
             Ok(ticket) => {

@@ -3,7 +3,7 @@
 use culvert_proto::dataplane::v1;
 use serde_json::json;
 
-use crate::harness::{Frame, GATEWAY_WAN, Gateway, PEER, PEER_MAC, Side, address, hex, unhex};
+use crate::harness::{Driver, Frame, GATEWAY_WAN, Gateway, Options, PEER, PEER_MAC, Side, address, hex, unhex};
 
 /// An IKE header (RFC 7296 section 3.1) of an IKE_SA_INIT request, and some octets behind it.
 const MESSAGE: &str = "0102030405060708000000000000000021202208000000000000002cdeadbeefdeadbeefdeadbeefdeadbeef";
@@ -39,6 +39,16 @@ fn ike_arrives_and_leaves_on_both_ports() {
         }
     }
     gateway.wire.expect_silence();
+}
+
+/// However long the packets are that the link takes.
+#[test]
+fn a_long_message_on_a_jumbo_link_arrives() {
+    let mut gateway = Gateway::start_with(&Options { driver: Driver::Pcap, mtu: 9000, ..Options::default() });
+    let mut punt = gateway.controller.open_punt();
+    let message = format!("{IN_SESSION}{}", "5a".repeat(9000 - 28 - IN_SESSION.len() / 2));
+    gateway.send_built(Side::Wan, &ike(500, &message));
+    assert!(gateway.controller.expect_datagram(&mut punt).payload == unhex(&message), "it has changed under way");
 }
 
 #[test]

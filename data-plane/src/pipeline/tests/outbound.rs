@@ -170,9 +170,7 @@ fn the_gateways_own_packets_leave_as_they_were_asked_to() {
     let mut gateway = Gateway::protecting(1);
     gateway.install(&Pair::default());
     let send = |gateway: &mut Gateway, via, bytes: &[u8]| {
-        let mut frame = Frame::empty();
-        frame.fill(crate::command::Origin::Port(UNPROTECTED), bytes).unwrap();
-        gateway.command(Command::Transmit { via, frame });
+        gateway.command(Command::Transmit { via, frame: Frame::outgoing(bytes.to_vec()) });
         gateway.sent()
     };
     assert_eq!(send(&mut gateway, Via::Port(PROTECTED), b"any octets"), [(PROTECTED, b"any octets".to_vec())]);

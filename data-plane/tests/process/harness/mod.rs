@@ -64,6 +64,8 @@ pub(crate) struct Options {
     pub(crate) driver: Driver,
     /// Whether the ports have IPv6 addresses, too, and the kernel outside is a host on both cables.
     pub(crate) ipv6: bool,
+    /// Of both cables, at both ends.
+    pub(crate) mtu: u16,
 }
 
 /// How the daemon reaches its two cables.
@@ -95,7 +97,7 @@ impl Driver {
 impl Default for Options {
     /// One worker, without huge pages.
     fn default() -> Self {
-        Self { workers: vec![0], memory: &["--no-huge", "-m", "256"], driver: Driver::AfPacket, ipv6: false }
+        Self { workers: vec![0], memory: &["--no-huge", "-m", "256"], driver: Driver::AfPacket, ipv6: false, mtu: 1500 }
     }
 }
 
@@ -121,7 +123,7 @@ impl Gateway {
 
     pub(crate) fn start_with(options: &Options) -> Self {
         let folder = tempfile::Builder::new().prefix("culvert-data-").tempdir().unwrap();
-        let network = Network::new(folder.path(), options.ipv6);
+        let network = Network::new(folder.path(), options.ipv6, options.mtu);
         let device = |place, interface| options.driver.device(place, interface, options.workers.len());
         let (lan, wan) = (device(0, "lan"), device(1, "wan"));
         let common = ["--no-shconf", "--no-pci", "--no-telemetry", "--vdev", &lan, "--vdev", &wan];
@@ -235,11 +237,12 @@ fn python(name: &str) -> String {
 }
 
 fn config(folder: &TempDir, options: &Options) -> String {
-    let Options { workers, driver, ipv6, .. } = options;
+    let Options { workers, driver, ipv6, mtu, .. } = options;
     let mut text = format!("socket = '{}/data.sock'\nworkers = {workers:?}\nidle = 'adaptive'\n", folder.path().display());
     for (place, role, gateway, gateway6) in [(0, "protected", GATEWAY_LAN, GATEWAY_LAN6), (1, "unprotected", GATEWAY_WAN, GATEWAY_WAN6)] {
         let more = if *ipv6 { format!(", '{gateway6}/64'") } else { String::new() };
-        write!(text, "[[port]]\nname = '{}{place}'\nrole = '{role}'\naddresses = ['{gateway}/24'{more}]\n", driver.name()).unwrap();
+        write!(text, "[[port]]\nname = '{}{place}'\nrole = '{role}'\naddresses = ['{gateway}/24'{more}]\nmtu = {mtu}\n", driver.name())
+            .unwrap();
     }
     write!(text, "[[route]]\nprefix = '10.0.0.0/8'\nvia = '{PEER}'\n").unwrap();
     if *ipv6 {

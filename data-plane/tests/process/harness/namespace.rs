@@ -20,7 +20,7 @@ pub(crate) struct Network {
 
 impl Network {
     /// Builds it; with `ipv6`, the kernel outside is a host and a peer. What is in `folder` goes away with it.
-    pub(crate) fn new(folder: &Path, ipv6: bool) -> Self {
+    pub(crate) fn new(folder: &Path, ipv6: bool, mtu: u16) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         assert!(rustix::process::geteuid().is_root(), "these tests make network namespaces: run them as root");
         let name = format!("culvert-{}-{}", id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -30,11 +30,11 @@ impl Network {
         };
         let guardian = Guardian::new(&(end(&gateway) + &end(&outside) + &format!("rm -rf '{}'", folder.display())));
         let network = Self { gateway, outside, _guardian: guardian };
-        network.build(ipv6);
+        network.build(ipv6, mtu);
         network
     }
 
-    fn build(&self, ipv6: bool) {
+    fn build(&self, ipv6: bool, mtu: u16) {
         let Self { gateway, outside, .. } = self;
         // Offloads are off: a data plane in user space needs whole packets with checksums.
         let script = format!(
@@ -46,7 +46,7 @@ impl Network {
             for link in lan wan; do
                 ip link add $link netns {gateway} type veth peer name $link netns {outside}
                 for ns in {gateway} {outside}; do
-                    nsenter --net=/run/netns/$ns -- ip link set $link up
+                    nsenter --net=/run/netns/$ns -- ip link set $link mtu {mtu} up
                     nsenter --net=/run/netns/$ns -- ethtool -K $link tx off rx off tso off gso off gro off >/dev/null 2>&1
                 done
             done"
