@@ -81,15 +81,10 @@ pub(crate) struct Agreed {
 pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAuthenticated, agreed: Agreed) -> Result<Child, Failure> {
     let configured = core.connection.child(agreed.child).ok_or_else(|| Failure::Local("no such child".to_string()))?;
     let id = cx.shared.next_child(core.id).ok_or_else(|| Failure::Local("no data plane is attached".to_string()))?;
-    let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);
     let encapsulation = core.encapsulates().then(|| UdpEncapsulation { local_port: core.local.port(), remote_port: core.remote.port() });
-    let activation = match agreed.role {
-        Role::Initiator if agreed.contested => Activation::Parked { fallback: None },
-        Role::Initiator => Activation::Immediate,
-        // While the SA it replaces is there, that one carries the packets (section 2.8).
-        Role::Responder => Activation::Parked { fallback: agreed.replaces.is_none().then_some(FALLBACK) },
-    };
+    let activation = activation(&agreed);
     let lifetime = lifetime(cx, &configured.lifetime)?;
+    let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);
     let sa = ChildSa {
         id,
         policy: configured.policy,
@@ -129,6 +124,16 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         predecessor: agreed.replaces,
         parked: activation != Activation::Immediate,
     })
+}
+
+/// When the outbound half begins to carry packets (RFC 7296 section 2.8).
+fn activation(agreed: &Agreed) -> Activation {
+    match agreed.role {
+        Role::Initiator if agreed.contested => Activation::Parked { fallback: None },
+        Role::Initiator => Activation::Immediate,
+        // While the SA it replaces is there, that one carries the packets.
+        Role::Responder => Activation::Parked { fallback: agreed.replaces.is_none().then_some(FALLBACK) },
+    }
 }
 
 /// The limits of one SA: chance keeps its soft limits away from those of the peer.
@@ -179,6 +184,11 @@ impl Child {
     /// Whether it is in use or will be.
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self.phase, ChildPhase::Deleting | ChildPhase::Lost)
+    }
+
+    /// Whether the data plane has still to answer for it.
+    pub(crate) const fn is_installing(&self) -> bool {
+        matches!(self.phase, ChildPhase::Installing { .. })
     }
 
     /// Whether another may take its place.

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::io::{Answer, Datagram, Event, IkeSaId, Job, JobId, Output, Record, RequestId, Trace};
 use crate::orphan::Orphans;
-use crate::peers::Peers;
+use crate::peers::{Peers, Superseded};
 use crate::provider::{Provider, Random};
 use crate::v2::cookie::Cookies;
 use crate::v2::rekey_ike::Succession;
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) stats: BTreeMap<&'static str, u64>,
     terminations: BTreeMap<RequestId, Termination>,
     rekeyings: BTreeMap<RequestId, Rekeying>,
+    /// IKE SAs that make way for others, and for how many policies there is no other yet.
+    pub(crate) making_way: BTreeMap<IkeSaId, usize>,
     /// What IKE SAs have decided about their heirs.
     pub(crate) successions: VecDeque<Succession>,
     last_ike_sa: u64,
@@ -136,6 +138,7 @@ impl Shared {
             stats: BTreeMap::new(),
             terminations: BTreeMap::new(),
             rekeyings: BTreeMap::new(),
+            making_way: BTreeMap::new(),
             successions: VecDeque::new(),
             last_ike_sa: 0,
             last_job: 0,
@@ -245,9 +248,21 @@ impl Shared {
     /// The Child SA of `policy` is installed.
     pub(crate) fn child_installed(&mut self, policy: PolicyId, ike_sa: IkeSaId, child: ChildSaId) {
         for waiter in self.wants.succeeded(policy) {
-            if let Waiter::Request(request) = waiter {
-                self.event(Event::Answer { request, result: Ok(Answer::Initiated { ike_sa, child }) });
+            match waiter {
+                Waiter::Request(request) => self.event(Event::Answer { request, result: Ok(Answer::Initiated { ike_sa, child }) }),
+                Waiter::Predecessor(predecessor) => self.makes_way(predecessor),
+                Waiter::Acquire(_) | Waiter::Start | Waiter::Heir => {}
             }
+        }
+    }
+
+    /// One of the policies that keep an IKE SA is served by another now, or will not be.
+    pub(crate) fn makes_way(&mut self, ike_sa: IkeSaId) {
+        let Some(waiting) = self.making_way.get_mut(&ike_sa) else { return };
+        *waiting = waiting.saturating_sub(1);
+        if *waiting == 0 {
+            self.making_way.remove(&ike_sa);
+            self.peers.superseded.push_back(Superseded::Unwanted(ike_sa));
         }
     }
 
@@ -264,6 +279,7 @@ impl Shared {
         match waiter {
             Waiter::Acquire(id) => self.output(Output::RefuseAcquire { id, retry_after }),
             Waiter::Request(request) => self.event(Event::Answer { request, result: Err(failure.clone()) }),
+            Waiter::Predecessor(ike_sa) => self.makes_way(ike_sa),
             Waiter::Start | Waiter::Heir => {}
         }
     }
@@ -297,22 +313,12 @@ impl Shared {
 
     /// A Child SA has a successor, or will have none.
     pub(crate) fn child_rekeyed(&mut self, request: RequestId, result: Result<ChildSaId, Failure>) {
-        let Some(rekeying) = self.rekeyings.get_mut(&request) else { return };
-        match result {
-            Ok(child) => rekeying.child_sas.push(child),
-            Err(failure) => rekeying.failure = Some(failure),
-        }
-        self.one_rekeyed(request);
+        self.one_rekeyed(request, result, |rekeying| &mut rekeying.child_sas);
     }
 
     /// An IKE SA has a successor, or will have none.
     pub(crate) fn ike_rekeyed(&mut self, request: RequestId, result: Result<IkeSaId, Failure>) {
-        let Some(rekeying) = self.rekeyings.get_mut(&request) else { return };
-        match result {
-            Ok(ike_sa) => rekeying.ike_sas.push(ike_sa),
-            Err(failure) => rekeying.failure = Some(failure),
-        }
-        self.one_rekeyed(request);
+        self.one_rekeyed(request, result, |rekeying| &mut rekeying.ike_sas);
     }
 
     /// A fresh identifier.
@@ -321,8 +327,12 @@ impl Shared {
         IkeSaId(self.last_ike_sa)
     }
 
-    fn one_rekeyed(&mut self, request: RequestId) {
+    fn one_rekeyed<T>(&mut self, request: RequestId, result: Result<T, Failure>, of: impl Fn(&mut Rekeying) -> &mut Vec<T>) {
         let Some(rekeying) = self.rekeyings.get_mut(&request) else { return };
+        match result {
+            Ok(successor) => of(rekeying).push(successor),
+            Err(failure) => rekeying.failure = Some(failure),
+        }
         rekeying.waiting = rekeying.waiting.saturating_sub(1);
         if rekeying.waiting > 0 {
             return;

@@ -86,9 +86,15 @@ impl Endpoint {
             }
             Input::Dataplane(news) => self.on_dataplane(now, random, news),
         }
-        self.recover(now, random);
-        self.reconcile(now);
-        self.start_wanted(now, random);
+        loop {
+            self.recover(now, random);
+            self.reconcile(now);
+            self.start_wanted(now, random);
+            // What could not even be begun may have been what an IKE SA waited for that makes way.
+            if self.shared.peers.superseded.is_empty() {
+                break;
+            }
+        }
     }
 
     /// The next thing to be done.

@@ -1,12 +1,14 @@
 //! Errors that say whose fault it was.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use ike_wire::{Notify, NotifyType, PayloadType};
 use ipsec_types::{KeyExchangeMethod, Spi};
+
+use crate::provider::CryptoError;
 
 /// Why a negotiation failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -211,6 +213,25 @@ impl Fault {
             (Self::NoMoreSas(_), _) => Reaction::Notify(notify(NotifyType::NO_ADDITIONAL_SAS)),
             (Self::Temporary(_), _) => Reaction::Notify(notify(NotifyType::TEMPORARY_FAILURE)),
             (Self::NoSuchChild(spi), _) => Reaction::Notify(Notify::about(ike_wire::Protocol::ESP, *spi, NotifyType::CHILD_SA_NOT_FOUND)),
+        }
+    }
+}
+
+impl From<CryptoError> for Failure {
+    fn from(error: CryptoError) -> Self {
+        match error {
+            CryptoError::PublicValue => Self::PeerMisbehaved(error.to_string()),
+            error => Self::Local(error.to_string()),
+        }
+    }
+}
+
+impl From<CryptoError> for Fault {
+    fn from(error: CryptoError) -> Self {
+        match error {
+            // RFC 6989 section 2.5.
+            CryptoError::PublicValue => Self::Syntax(error.to_string()),
+            error => Self::NoMoreSas(error.to_string()),
         }
     }
 }

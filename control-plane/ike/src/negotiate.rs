@@ -95,6 +95,11 @@ pub(crate) fn offer_ike(ours: &[IkeProposal], spi: Option<IkeSpi>, provider: &Pr
     Sa::offer(usable.filter(|offered| [TransformType::ENCR, TransformType::PRF, TransformType::KE].iter().all(|kind| has(offered, *kind))))
 }
 
+/// The key exchange methods of an offer, in order.
+pub(crate) fn methods(offer: &Sa) -> impl Iterator<Item = KeyExchangeMethod> + Clone {
+    offer.proposals.iter().flat_map(|proposal| &proposal.transforms).filter_map(Transform::key_exchange)
+}
+
 /// The offer for a Child SA, received on `spi`. Methods that cannot be computed here are left out; a proposal that insists on one of them
 /// goes with them rather than without.
 pub(crate) fn offer_esp(ours: &[EspProposal], spi: Spi, key_exchange: KeyExchange<'_>) -> Sa {

@@ -14,8 +14,8 @@ use crate::v2::Core;
 pub(crate) enum Superseded {
     /// The peer has none of it any more: it ends without a word.
     Forgotten(IkeSaId),
-    /// The peer has it still, and is told from this time on.
-    Unwanted(IkeSaId, Instant),
+    /// The peer has it still, and is told when the newer one has taken its traffic over.
+    Unwanted(IkeSaId),
 }
 
 /// All of them.

@@ -10,7 +10,7 @@ use ipsec_types::{Instant, PolicyId};
 
 use crate::config::{Config, StartAction};
 use crate::error::Failure;
-use crate::io::RequestId;
+use crate::io::{IkeSaId, RequestId};
 use crate::provider::Random;
 
 /// Who waits.
@@ -24,6 +24,15 @@ pub(crate) enum Waiter {
     Start,
     /// A Child SA that is lost, or has no IKE SA any more: it needs a successor, but not for ever.
     Heir,
+    /// An IKE SA that makes way for another: it goes when its Child SA has a successor, and does not wait for ever either.
+    Predecessor(IkeSaId),
+}
+
+impl Waiter {
+    /// Whether nobody outside waits for an answer.
+    const fn is_internal(self) -> bool {
+        matches!(self, Self::Start | Self::Heir | Self::Predecessor(_))
+    }
 }
 
 /// One policy's.
@@ -81,7 +90,7 @@ pub(crate) enum Admission {
 
 /// Acquires that may wait for one policy; the data plane bounds its own side, this bounds ours.
 const MOST_WAITERS: usize = 256;
-/// Failures in a row after which nobody tries any more to replace an SA that is lost.
+/// Failures in a row after which nobody tries any more to replace an SA that is lost, or has to go.
 const MOST_HEIR_FAILURES: u32 = 3;
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(64);
@@ -102,7 +111,7 @@ impl Wants {
             return Admission::Refused(FIRST_REST);
         }
         want.waiters.push(waiter);
-        if want.phase != Phase::Running && !(matches!(want.phase, Phase::Resting(_)) && matches!(waiter, Waiter::Start | Waiter::Heir)) {
+        if want.phase != Phase::Running && !(matches!(want.phase, Phase::Resting(_)) && waiter.is_internal()) {
             want.phase = Phase::Ready;
         }
         Admission::Waits
@@ -144,7 +153,7 @@ impl Wants {
         want.last = Some(failure.clone());
         let stays = |waiter: &Waiter| match waiter {
             Waiter::Start => true,
-            Waiter::Heir => want.failures < MOST_HEIR_FAILURES,
+            Waiter::Heir | Waiter::Predecessor(_) => want.failures < MOST_HEIR_FAILURES,
             Waiter::Acquire(_) | Waiter::Request(_) => false,
         };
         let (stay, leave) = core::mem::take(&mut want.waiters).into_iter().partition(stays);
@@ -174,9 +183,9 @@ impl Wants {
         }
     }
 
-    /// Whether nobody but the configuration waits for the Child SA of `policy`.
-    pub(crate) fn is_only_configured(&self, policy: PolicyId) -> bool {
-        self.all.get(&policy).is_some_and(|want| want.waiters.iter().all(|waiter| matches!(waiter, Waiter::Start | Waiter::Heir)))
+    /// Whether nobody outside waits for the Child SA of `policy`.
+    pub(crate) fn is_only_internal(&self, policy: PolicyId) -> bool {
+        self.all.get(&policy).is_some_and(|want| want.waiters.iter().all(|waiter| waiter.is_internal()))
     }
 
     /// Makes rests uneven.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ike_wire::Header;
+use ike_wire::{ExchangeType, Header};
 use ipsec_types::Instant;
 
 use crate::config::Retransmission;
@@ -23,6 +23,7 @@ pub(crate) struct Window {
 /// A request of ours without response.
 #[derive(Debug)]
 struct Outstanding {
+    exchange: ExchangeType,
     octets: Vec<u8>,
     repetitions: u32,
     wait: Duration,
@@ -74,9 +75,9 @@ impl Window {
     }
 
     /// A request goes out; one sent again with other content (COOKIE) takes the place of the first.
-    pub(crate) fn sent(&mut self, now: Instant, timing: &Retransmission, octets: Vec<u8>) {
+    pub(crate) fn sent(&mut self, now: Instant, timing: &Retransmission, exchange: ExchangeType, octets: Vec<u8>) {
         let wait = timing.timeout;
-        self.outstanding = Some(Outstanding { octets, repetitions: 0, wait, deadline: now + wait, since: now });
+        self.outstanding = Some(Outstanding { exchange, octets, repetitions: 0, wait, deadline: now + wait, since: now });
     }
 
     /// The request without response.
@@ -96,10 +97,11 @@ impl Window {
         self.outstanding = None;
     }
 
-    /// What a message is.
+    /// What a message is. A response has the Message ID of its request (section 2.2), and is of the same exchange (section 1).
     pub(crate) fn classify(&self, header: &Header) -> Arrival {
         if header.flags.response {
-            return if self.is_busy() && header.message_id == self.next_request { Arrival::Response } else { Arrival::Stale };
+            let asked = self.outstanding.as_ref().is_some_and(|outstanding| outstanding.exchange == header.exchange);
+            return if asked && header.message_id == self.next_request { Arrival::Response } else { Arrival::Stale };
         }
         if header.message_id == self.expected {
             return Arrival::Request;
@@ -151,7 +153,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    use ike_wire::{ExchangeType, Flags, Version};
+    use ike_wire::{Flags, Version};
 
     use super::*;
 
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn a_request_is_repeated_at_its_times_and_not_a_nanosecond_before() {
         let mut window = Window::default();
-        window.sent(at(0), &TIMING, alloc::vec![1]);
+        window.sent(at(0), &TIMING, ExchangeType::INFORMATIONAL, alloc::vec![1]);
         let just_before = Instant::from_nanos(at(4000).as_nanos() - 1);
         assert_eq!(window.due(just_before, &TIMING), Due::Nothing);
         assert_eq!(window.due(at(4000), &TIMING), Due::Repeat(alloc::vec![1]));
@@ -201,7 +203,9 @@ mod tests {
     fn only_the_response_to_the_outstanding_request_counts() {
         let mut window = Window::default();
         assert_eq!(window.classify(&header(0, true)), Arrival::Stale);
-        window.sent(at(0), &TIMING, alloc::vec![1]);
+        window.sent(at(0), &TIMING, ExchangeType::INFORMATIONAL, alloc::vec![1]);
+        let of_another_exchange = Header { exchange: ExchangeType::CREATE_CHILD_SA, ..header(0, true) };
+        assert_eq!(window.classify(&of_another_exchange), Arrival::Stale);
         assert_eq!(window.classify(&header(0, true)), Arrival::Response);
         assert_eq!(window.classify(&header(1, true)), Arrival::Stale);
         window.completed();

@@ -12,7 +12,7 @@ use ike::io::{Answer, Datagram, Dataplane, Event, IkeSaId, Input, Record, Target
 use ike_wire::NotifyType;
 use ipsec_types::{Secret, UdpEncapsulation};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config, net};
+use pair::{Pair, Side, config, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FOUR: [&str; 4] = ["IKE_SA_INIT request 0", "IKE_SA_INIT response 0", "IKE_AUTH request 1", "IKE_AUTH response 1"];
@@ -134,6 +134,36 @@ fn a_nat_puts_esp_into_udp_and_the_responder_follows() {
     let moved: SocketAddr = "198.51.100.7:24500".parse().unwrap();
     assert_eq!(pair.ike_sas(B)[0].remote, moved);
     assert_eq!(pair.gateway(B).data_plane.retargets.iter().map(|(_, remote)| *remote).collect::<Vec<_>>(), [moved]);
+}
+
+/// The same over IPv6: each end finds the other's hashes to fit (section 2.23), and IKE_AUTH moves to port 4500.
+#[test]
+fn gateways_with_ipv6_addresses_negotiate_and_see_no_nat() {
+    let address = |side| match side {
+        A => "2001:db8::1".parse().unwrap(),
+        B => "2001:db8::2".parse().unwrap(),
+    };
+    let mut pair = Pair::connected(41, |side, config| {
+        let connection = &mut config.connections[0];
+        (connection.local_addrs, connection.remote_addrs) = (vec![address(side)], vec![address(side.other())]);
+        let net = |side| if side == A { "fd00:1::/64" } else { "fd00:2::/64" };
+        let child = &mut connection.children[0];
+        child.local_selectors = vec![net(side).parse().unwrap()];
+        child.remote_selectors = vec![net(side.other()).parse().unwrap()];
+    });
+    for side in [A, B] {
+        let status = pair.ike_sas(side).remove(0);
+        assert_eq!((status.local, status.remote), (SocketAddr::new(address(side), 4500), SocketAddr::new(address(side.other()), 4500)));
+        assert!(!status.nat_local && !status.nat_remote);
+        let sa = pair.gateway(side).data_plane.installed.values().next().unwrap();
+        assert_eq!((sa.local, sa.remote, sa.encapsulation), (address(side), address(side.other()), None));
+    }
+    pair.rekey(B, net());
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+    pair.rekey(A, lab());
+    pair.run(SECOND);
+    assert_eq!((pair.established(A), pair.established(B)), (1, 1));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod pair;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ike::error::Failure;
 use ike::io::{Datagram, Event, Input, Output};
 use ike::provider::{CryptoError, IvKind, Random, SkKey, SkSuite};
 use ike_wire::{
@@ -536,7 +537,7 @@ fn a_child_sa_that_the_peer_does_not_know_is_made_anew() {
     let old = pair.only_child(B);
     let request = pair.rekey(B, net());
     pair.run(SECOND);
-    assert!(matches!(pair.answer(B, request), Some(Err(ike::error::Failure::Refused(NotifyType::CHILD_SA_NOT_FOUND, _)))));
+    assert!(matches!(pair.answer(B, request), Some(Err(Failure::Refused(NotifyType::CHILD_SA_NOT_FOUND, _)))));
     assert_eq!(pair.titles()[4..].iter().filter(|title| title.starts_with("INFORMATIONAL")).count(), 0, "it is deleted silently");
     let new = pair.only_child(B);
     assert_ne!(new, old);
@@ -571,4 +572,40 @@ fn before_configuration_and_data_plane_nothing_happens() {
         assert!(!matches!(output, Output::Transmit(_) | Output::Install(_)), "{output:?}");
     }
     assert_eq!(endpoint.next_timeout(), None);
+}
+
+/// RFC 6989 section 2.5: an invalid public value in an answer, here the zero of X25519, ends the IKE SA with a Delete.
+#[test]
+fn an_answer_with_an_invalid_public_value_ends_the_ike_sa() {
+    let zero: Spoil = |header, text| {
+        if header.exchange != ExchangeType::CREATE_CHILD_SA || !header.flags.response {
+            return;
+        }
+        let (mut at, mut payload_type) = (0, PayloadType::SA);
+        while payload_type != PayloadType::KE {
+            payload_type = PayloadType(text[at]);
+            at += usize::from(u16::from_be_bytes([text[at + 2], text[at + 3]]));
+        }
+        text[at + 8..at + 40].fill(0);
+    };
+    for target in [net(), lab()] {
+        let mut pair = spoilt(10, zero);
+        for side in [A, B] {
+            let mut with_pfs = config(side);
+            with_pfs.connections[0].children[0].proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+            pair.input(side, Input::Command(ike::io::Command::Configure(Box::new(with_pfs))));
+        }
+        pair.initiate(A);
+        pair.run(SECOND);
+        assert_eq!(pair.assert_mirrored(), 1);
+        let before = pair.sent.len();
+        let request = pair.rekey(A, target);
+        pair.run(SECOND);
+        assert!(matches!(pair.answer(A, request), Some(Err(Failure::PeerMisbehaved(_)))));
+        assert_eq!(
+            pair.titles_from(before),
+            ["CREATE_CHILD_SA request 2", "CREATE_CHILD_SA response 2", "INFORMATIONAL request 3", "INFORMATIONAL response 3"]
+        );
+        assert_eq!((pair.established(A), pair.installed(A)), (0, 0));
+    }
 }

@@ -5,11 +5,11 @@ mod pair;
 
 use std::time::Duration;
 
-use ike::config::{DpdAction, StartAction};
+use ike::config::{Child, DpdAction, StartAction};
 use ike::error::Failure;
 use ike::io::{Answer, Command, Dataplane, Event, IkeSaId, Input, Target};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config, lab, net};
+use pair::{Pair, Side, config, lab, net, second_child};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -77,16 +77,9 @@ fn an_acquire_is_not_refused_while_the_child_sa_of_a_passive_child_is_there() {
 
 #[test]
 fn several_children_share_an_ike_sa() {
-    let two = |side: Side| {
+    let two = |side| {
         let mut config = config(side);
-        let mut child = self::config(side).connections.remove(0).children.remove(0);
-        child.name = "voice".into();
-        child.policy = ipsec_types::PolicyId(2);
-        let ours = if side == A { "10.11.0.0/16" } else { "10.12.0.0/16" };
-        let theirs = if side == A { "10.12.0.0/16" } else { "10.11.0.0/16" };
-        child.local_selectors = vec![ours.parse().unwrap()];
-        child.remote_selectors = vec![theirs.parse().unwrap()];
-        config.connections[0].children.push(child);
+        config.connections[0].children.push(second_child(side, "voice"));
         config
     };
     let mut pair = Pair::new(23, two(A), two(B));
@@ -167,12 +160,9 @@ fn a_child_sa_that_cannot_be_created_again_comes_with_a_new_ike_sa() {
 #[test]
 fn a_further_child_sa_that_cannot_be_created_fails_alone() {
     let [mut a, b] = [A, B].map(config);
-    let children = &mut a.connections[0].children;
-    let mut other = config(A).connections.remove(0).children.remove(0);
-    other.name = "other".into();
-    other.policy = ipsec_types::PolicyId(2);
-    other.proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
-    children.push(other);
+    let proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+    let same = config(A).connections.remove(0).children.remove(0);
+    a.connections[0].children.push(Child { name: "other".into(), policy: ipsec_types::PolicyId(2), proposals, ..same });
     let mut pair = Pair::new(46, a, b);
     pair.initiate(A);
     pair.run(SECOND);
@@ -489,18 +479,10 @@ fn what_the_operator_deletes_stays_away() {
 /// A peer that begins anew with one child still gets the others, which are wanted at once.
 #[test]
 fn what_a_peer_has_forgotten_is_wanted_again_if_it_does_not_bring_it() {
-    let two = |side: Side| {
+    let two = |side| {
         let mut config = config(side);
-        let mut other = self::config(side).connections.remove(0).children.remove(0);
-        other.name = "other".into();
-        other.policy = ipsec_types::PolicyId(2);
-        let net = |side| if side == A { "10.11.0.0/16" } else { "10.12.0.0/16" };
-        other.local_selectors = vec![net(side).parse().unwrap()];
-        other.remote_selectors = vec![net(side.other()).parse().unwrap()];
-        if side == B {
-            other.start_action = StartAction::Start;
-        }
-        config.connections[0].children.push(other);
+        let start_action = if side == B { StartAction::Start } else { StartAction::Trap };
+        config.connections[0].children.push(Child { start_action, ..second_child(side, "other") });
         config
     };
     let mut pair = Pair::new(65, two(A), two(B));

@@ -5,13 +5,13 @@ mod pair;
 
 use std::time::Duration;
 
-use ike::config::StartAction;
+use ike::config::{Child, StartAction};
 use ike::error::Failure;
 use ike::io::{Answer, Dataplane, Event, Input, SaState, Target};
 use ike_wire::NotifyType;
 use ipsec_types::{Activation, ChildSaId};
 use pair::Side::{A, B};
-use pair::{Pair, config, net};
+use pair::{Pair, config, net, second_child};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -147,14 +147,8 @@ fn the_responder_names_another_method() {
 fn a_further_child_sa_has_its_own_key_exchange() {
     let [a, b] = [A, B].map(|side| {
         let mut config = config(side);
-        let mut child = self::config(side).connections.remove(0).children.remove(0);
-        child.name = "voice".into();
-        child.policy = ipsec_types::PolicyId(2);
-        child.proposals = vec!["aes256gcm16-ecp256-x25519".parse().unwrap()];
-        let nets = ["10.11.0.0/16", "10.12.0.0/16"];
-        child.local_selectors = vec![nets[side as usize].parse().unwrap()];
-        child.remote_selectors = vec![nets[side.other() as usize].parse().unwrap()];
-        config.connections[0].children.push(child);
+        let proposals = vec!["aes256gcm16-ecp256-x25519".parse().unwrap()];
+        config.connections[0].children.push(Child { proposals, ..second_child(side, "voice") });
         config
     });
     let mut pair = Pair::new(5, a, b);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use ike::io::{Datagram, Input, Record};
 use ike_wire::{
-    Delete, Encrypted, ExchangeType, Flags, Header, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, Proposal, Protocol, Sa,
-    TrafficSelectors, Version, emit_payloads, parse_payloads,
+    Auth, AuthMethod, Delete, ExchangeType, Flags, Header, Identification, KeyExchange, Message, Nonce, Notify, NotifyType, Payload,
+    Proposal, Protocol, Sa, TrafficSelectors, Version, parse_payloads,
 };
 use ipsec_types::{IkeSpi, KeyExchangeMethod, Spi};
 use pair::Side::{A, B};
@@ -22,7 +22,7 @@ use pair::{Network, Pair, Side, config, lab, net};
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions.snap");
 const SECOND: Duration = Duration::from_secs(1);
-const ICV: [u8; 4] = *b"ICV!";
+const SUITE: Clear = Clear(b"ICV!");
 /// Half of the way from one side to the other, which takes 10 ms.
 const HALF: Duration = Duration::from_millis(5);
 
@@ -38,7 +38,7 @@ fn fresh_with(dpd_delay: Option<Duration>) -> Pair {
         config.connections[0].children[0].proposals = vec!["aes128gcm16".parse().unwrap(), "aes128gcm16-x25519".parse().unwrap()];
         config
     });
-    Pair::with(clear::provider(&[&Clear(&ICV)]), Network::GOOD, 7, a, b)
+    Pair::with(clear::provider(&[&SUITE]), Network::GOOD, 7, a, b)
 }
 
 fn connected() -> Pair {
@@ -209,6 +209,7 @@ const STATES: &[State] = &[
 enum Kind {
     Init,
     Auth,
+    AuthWithoutProof,
     NewChild,
     RekeyChild,
     RekeyUnknownChild,
@@ -217,13 +218,14 @@ enum Kind {
     Empty,
     DeleteChild,
     DeleteIkeSa,
-    OtherNotify,
+    Notify(NotifyType),
     UnknownExchange,
 }
 
 const KINDS: &[(&str, Kind)] = &[
     ("IKE_SA_INIT", Kind::Init),
     ("IKE_AUTH", Kind::Auth),
+    ("IKE_AUTH without AUTH", Kind::AuthWithoutProof),
     ("CREATE_CHILD_SA new", Kind::NewChild),
     ("CREATE_CHILD_SA rekey child", Kind::RekeyChild),
     ("CREATE_CHILD_SA rekey unknown child", Kind::RekeyUnknownChild),
@@ -233,10 +235,13 @@ const KINDS: &[(&str, Kind)] = &[
     ("CREATE_CHILD_SA NO_PROPOSAL_CHOSEN", Kind::Refusal(NotifyType::NO_PROPOSAL_CHOSEN)),
     ("CREATE_CHILD_SA CHILD_SA_NOT_FOUND", Kind::Refusal(NotifyType::CHILD_SA_NOT_FOUND)),
     ("CREATE_CHILD_SA INVALID_KE_PAYLOAD", Kind::Refusal(NotifyType::INVALID_KE_PAYLOAD)),
+    ("CREATE_CHILD_SA INVALID_SYNTAX", Kind::Refusal(NotifyType::INVALID_SYNTAX)),
     ("INFORMATIONAL empty", Kind::Empty),
     ("INFORMATIONAL delete child", Kind::DeleteChild),
     ("INFORMATIONAL delete IKE SA", Kind::DeleteIkeSa),
-    ("INFORMATIONAL other notify", Kind::OtherNotify),
+    ("INFORMATIONAL INVALID_SYNTAX", Kind::Notify(NotifyType::INVALID_SYNTAX)),
+    ("INFORMATIONAL UNSUPPORTED_CRITICAL_PAYLOAD", Kind::Notify(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD)),
+    ("INFORMATIONAL other notify", Kind::Notify(NotifyType(40_000))),
     ("unknown exchange", Kind::UnknownExchange),
 ];
 
@@ -304,7 +309,15 @@ fn payloads(kind: Kind, names: &Names, answer: bool, side: Side) -> (ExchangeTyp
     let esp = |spis: Vec<u32>| Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis });
     match kind {
         Kind::Init => (ExchangeType::IKE_SA_INIT, ike(None)),
-        Kind::Auth => (ExchangeType::IKE_AUTH, child_offer(new_spi, answer, side)),
+        Kind::Auth => {
+            // Well-formed, but made without the shared key.
+            let id = Identification::from(&config(side.other()).connections[0].local_identity);
+            let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: vec![5; 32] });
+            let id = if answer { Payload::IdResponder(id) } else { Payload::IdInitiator(id) };
+            let offer = child_offer(new_spi, answer, side).into_iter().filter(|payload| !matches!(payload, Payload::Nonce(_)));
+            (ExchangeType::IKE_AUTH, [id, auth].into_iter().chain(offer).collect())
+        }
+        Kind::AuthWithoutProof => (ExchangeType::IKE_AUTH, child_offer(new_spi, answer, side)),
         Kind::NewChild => (ExchangeType::CREATE_CHILD_SA, child_offer(new_spi, answer, side)),
         Kind::RekeyChild | Kind::RekeyUnknownChild => {
             let old = if matches!(kind, Kind::RekeyChild) { names.outbound } else { Spi::new(0xdddd_0001).unwrap() };
@@ -320,7 +333,7 @@ fn payloads(kind: Kind, names: &Names, answer: bool, side: Side) -> (ExchangeTyp
         Kind::Empty => (ExchangeType::INFORMATIONAL, vec![]),
         Kind::DeleteChild => (ExchangeType::INFORMATIONAL, vec![esp(vec![if answer { names.inbound } else { names.outbound }.value()])]),
         Kind::DeleteIkeSa => (ExchangeType::INFORMATIONAL, vec![Payload::Delete(Delete::IkeSa)]),
-        Kind::OtherNotify => (ExchangeType::INFORMATIONAL, vec![notify(NotifyType(40_000), &[1])]),
+        Kind::Notify(kind) => (ExchangeType::INFORMATIONAL, vec![notify(kind, &[1])]),
         Kind::UnknownExchange => (ExchangeType(77), vec![]),
     }
 }
@@ -335,16 +348,15 @@ fn message(kind: Kind, manner: &str, names: &Names, side: Side) -> Vec<u8> {
         _ => names.next_request,
     };
     let flags = Flags { initiator: names.from_initiator, response: answer, version: false };
-    let (initiator_spi, responder_spi) = names.spis;
+    let (initiator_spi, mut responder_spi) = names.spis;
+    if answer && exchange == ExchangeType::IKE_SA_INIT && responder_spi == 0 {
+        responder_spi = 0xbbbb_bbbb_0000_0001;
+    }
     let header = Header { initiator_spi, responder_spi, version: Version::V2, exchange, flags, message_id };
     if manner == "request, unprotected" || exchange == ExchangeType::IKE_SA_INIT {
         return Message { header, payloads }.emit().unwrap();
     }
-    let chain = emit_payloads(&payloads).unwrap();
-    let mut octets = Encrypted::frame(&header, chain.first, chain.octets.len() + 1 + ICV.len()).unwrap();
-    octets.extend_from_slice(&chain.octets);
-    octets.push(0);
-    octets.extend_from_slice(&ICV);
+    let mut octets = SUITE.seal(&header, &payloads);
     if manner == "request, corrupted" {
         *octets.last_mut().unwrap() ^= 1;
     }
@@ -355,7 +367,7 @@ fn message(kind: Kind, manner: &str, names: &Names, side: Side) -> Vec<u8> {
 fn contents(payload: &[u8]) -> String {
     let message = Message::parse(payload).unwrap();
     let inner = message.encrypted().map(|encrypted| {
-        let text = &encrypted.body[..encrypted.body.len() - ICV.len() - 1];
+        let text = &encrypted.body[..encrypted.body.len() - SUITE.0.len() - 1];
         parse_payloads(encrypted.first, text).unwrap()
     });
     let payloads = inner.unwrap_or(message.payloads);

@@ -11,9 +11,9 @@ use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::v2::Incoming;
 use crate::v2::common::Core;
 use crate::v2::cookie::{self, Claim};
-use crate::v2::init;
 use crate::v2::keys::Role;
 use crate::v2::receive::trace_clear;
+use crate::v2::{find, init};
 
 /// IKE SAs that are not authenticated, or were refused and are remembered, at most. COOKIE keeps out those who cannot receive at their
 /// address long before.
@@ -56,7 +56,7 @@ impl Endpoint {
     fn on_init_request(&mut self, now: Instant, random: &mut dyn Random, incoming: Incoming) {
         let header = incoming.header();
         let plausible = header.flags.initiator && header.initiator().is_some() && header.responder_spi == 0 && header.message_id == 0;
-        let Some((_, _, nonce)) = init::offer(&incoming.message.payloads).filter(|_| plausible) else {
+        let Some((_, _, nonce)) = find::offer(&incoming.message.payloads).filter(|_| plausible) else {
             return self.shared.count("messages_ignored");
         };
         let key = InitKey { remote: incoming.datagram.remote, initiator_spi: header.initiator_spi, nonce: nonce.octets().to_vec() };
@@ -140,10 +140,10 @@ fn admit(cx: &mut Context<'_>, incoming: &Incoming) -> Result<(ConnectionRef, in
 
 /// Section 2.6: with many half-open IKE SAs, an initiator must show that it receives at its address before any state is kept.
 fn shows_cookie(cx: &mut Context<'_>, incoming: &Incoming) -> bool {
-    let Some((_, _, nonce)) = init::offer(&incoming.message.payloads) else { return false };
+    let Some((_, _, nonce)) = find::offer(&incoming.message.payloads) else { return false };
     let header = incoming.header();
     let claim = Claim { nonce: nonce.octets(), address: incoming.datagram.remote.ip(), initiator_spi: header.initiator_spi };
-    let sent = init::notification(&incoming.message.payloads, |kind| kind == NotifyType::COOKIE);
+    let sent = find::notification(&incoming.message.payloads, |kind| kind == NotifyType::COOKIE);
     if sent.is_some_and(|notify| cookie::check(cx, &notify.data, claim)) {
         return true;
     }

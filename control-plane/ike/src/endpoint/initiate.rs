@@ -1,5 +1,7 @@
 //! Beginning negotiations: what is wanted, and which IKE SA can give it.
 
+use ipsec_types::ChildSaId;
+
 use super::*;
 use crate::error::Failure;
 use crate::v2::common::{Core, Task};
@@ -14,9 +16,10 @@ impl Endpoint {
             return;
         }
         for policy in self.shared.wants.ready() {
-            if self.shared.wants.is_only_configured(policy) && self.has_child(policy) {
+            let there = self.shared.wants.is_only_internal(policy).then(|| self.child_of(policy)).flatten();
+            if let Some((ike_sa, child)) = there {
                 // It has come by itself.
-                self.shared.wants.succeeded(policy);
+                self.shared.child_installed(policy, ike_sa, child);
                 continue;
             }
             self.begin(now, random, policy);
@@ -30,7 +33,7 @@ impl Endpoint {
         // An IKE SA that is there, or on its way, takes the Child SA along.
         let usable = |sa: &&IkeSa| {
             let initiating = sa.core.role == Role::Initiator || matches!(sa.state, crate::v2::State::Established(_));
-            initiating && sa.state.takes_tasks() && sa.core.connection.is(&connection) && !sa.core.tasks.contains(&Task::DeleteIkeSa)
+            initiating && sa.state.takes_tasks() && sa.core.connection.is(&connection) && !sa.core.is_ending()
         };
         if let Some(id) = self.sas.values().find(usable).map(|sa| sa.core.id) {
             self.shared.wants.begun(policy);
@@ -91,8 +94,15 @@ impl Endpoint {
         Ok((SocketAddr::new(local, IKE_PORT), SocketAddr::new(remote, IKE_PORT)))
     }
 
-    /// Whether an IKE SA has a Child SA of the policy.
+    /// A Child SA of the policy, of an IKE SA that stays.
+    fn child_of(&self, policy: PolicyId) -> Option<(IkeSaId, ChildSaId)> {
+        let stay = self.sas.values().filter(|sa| !sa.state.makes_way());
+        let mut children = stay.flat_map(|sa| sa.state.live_children().map(|child| (sa.core.id, child)));
+        children.find(|(_, child)| child.policy == policy).map(|(ike_sa, child)| (ike_sa, child.id))
+    }
+
+    /// Whether there is one.
     pub(super) fn has_child(&self, policy: PolicyId) -> bool {
-        self.sas.values().any(|sa| sa.state.live_children().any(|child| child.policy == policy))
+        self.child_of(policy).is_some()
     }
 }

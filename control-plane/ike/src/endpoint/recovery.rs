@@ -6,7 +6,7 @@ use core::time::Duration;
 use ipsec_types::ChildSaId;
 
 use super::*;
-use crate::child::{ChildPhase, LINGER};
+use crate::child::{ChildPhase, LINGER, TAKEN_OVER};
 use crate::io::InstalledChildSa;
 use crate::orphan::Orphan;
 use crate::peers::Superseded;
@@ -25,7 +25,7 @@ pub(super) struct Recovery {
     /// IKE SAs with lost Child SAs.
     lost: VecDeque<IkeSaId>,
     next_batch: Option<Instant>,
-    /// IKE SAs that make way for others, in order of their time.
+    /// IKE SAs that others have taken the place of, in order of their time.
     unwanted: VecDeque<(Instant, IkeSaId)>,
 }
 
@@ -90,7 +90,7 @@ impl Endpoint {
         while let Some(superseded) = self.shared.peers.superseded.pop_front() {
             match superseded {
                 Superseded::Forgotten(id) => self.with(now, random, id, |sa, cx| sa.forsake(cx)),
-                Superseded::Unwanted(id, at) => self.recovery.unwanted.push_back((at, id)),
+                Superseded::Unwanted(id) => self.recovery.unwanted.push_back((now + TAKEN_OVER, id)),
             }
         }
         if self.shared.attachment.is_none() {

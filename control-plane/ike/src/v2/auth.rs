@@ -7,7 +7,7 @@ use ike_wire::rules::Form;
 use ike_wire::{Auth, AuthMethod, ExchangeType, Header, Identification, Notify, NotifyType, Payload};
 use ipsec_types::{Identity, Secret};
 
-use crate::child::{Child, TAKEN_OVER};
+use crate::child::Child;
 use crate::config::Unique;
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
@@ -16,7 +16,8 @@ use crate::negotiate::{self, KeyExchange};
 use crate::peers::Superseded;
 use crate::policy::ConnectionRef;
 use crate::v2::create_child::{self, Answer, Seed};
-use crate::v2::init::{WantedChild, notification};
+use crate::v2::find::{self, notification};
+use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
 use crate::v2::sk::SkVerified;
 use crate::v2::{Core, Established, Protected, Sk, State, informational};
@@ -194,14 +195,13 @@ fn initial_contact(core: &Core, cx: &Context<'_>, remote: Option<&Identity>) -> 
 fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticated, payloads: &[Payload]) -> Result<(), Fault> {
     let earlier = cx.shared.peers.before(core, authenticated.identity());
     let forgotten = notification(payloads, |kind| kind == NotifyType::INITIAL_CONTACT).is_some();
-    let at = cx.now + TAKEN_OVER;
     match core.connection.unique {
         Unique::Never => {}
         Unique::Keep if !forgotten && core.role == Role::Responder && !earlier.is_empty() => {
             return Err(Fault::Authentication(diagnosis::not_unique(&core.connection, authenticated.identity())));
         }
         Unique::Replace if !forgotten => {
-            cx.shared.peers.superseded.extend(earlier.into_iter().map(|id| Superseded::Unwanted(id, at)));
+            cx.shared.peers.superseded.extend(earlier.into_iter().map(Superseded::Unwanted));
         }
         Unique::No | Unique::Keep | Unique::Replace if forgotten => {
             cx.shared.peers.superseded.extend(earlier.into_iter().map(Superseded::Forgotten));
@@ -239,12 +239,10 @@ fn authenticate_initiator(state: &AwaitRequest, core: &mut Core, message: &Prote
     }
     let payloads = &message.payloads;
     let missing = || Fault::Syntax("IDi or AUTH is missing".into());
-    let id = payloads.iter().find_map(|payload| if let Payload::IdInitiator(id) = payload { Some(id) } else { None });
-    let (id, auth) = id.zip(find_auth(payloads)).ok_or_else(missing)?;
+    let (id, auth) = find::id_initiator(payloads).zip(find::auth(payloads)).ok_or_else(missing)?;
     let unreadable = |error| Fault::Authentication(diagnosis::bad_identity(&error));
     let remote = id.identity().map_err(unreadable)?;
-    let local = payloads.iter().find_map(|payload| if let Payload::IdResponder(id) = payload { Some(id) } else { None });
-    let local = local.map(Identification::identity).transpose().map_err(unreadable)?;
+    let local = find::id_responder(payloads).map(Identification::identity).transpose().map_err(unreadable)?;
     let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
     let found = candidates.iter().find(|connection| connection.admits(&remote, local.as_ref()) && allows(connection, &state.sk));
     let unknown = || Fault::Authentication(diagnosis::unknown_peer(&candidates, &remote, local.as_ref()));
@@ -327,8 +325,7 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
 
 fn authenticate_responder(state: &AwaitResponse, core: &Core, message: &Protected) -> Result<PeerAuthenticated, Failure> {
     let payloads = &message.payloads;
-    let id = payloads.iter().find_map(|payload| if let Payload::IdResponder(id) = payload { Some(id) } else { None });
-    let Some((id, auth)) = id.zip(find_auth(payloads)) else {
+    let Some((id, auth)) = find::id_responder(payloads).zip(find::auth(payloads)) else {
         let asked = core.connection.child(state.child.index).map_or(Asked::Nothing, Asked::Child);
         let refused = notification(payloads, NotifyType::is_error).map(|notify| diagnosis::refused(&core.connection, notify.kind, asked));
         return Err(refused.unwrap_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr and AUTH".into())));
@@ -339,8 +336,4 @@ fn authenticate_responder(state: &AwaitResponse, core: &Core, message: &Protecte
     }
     let psk = initiator_psk(&core.connection).ok_or_else(|| Failure::Local("the shared key is gone".into()))?;
     Ok(verify(&core.connection, &state.sk, Role::Responder, psk, &state.transcript, id, auth)?)
-}
-
-fn find_auth(payloads: &[Payload]) -> Option<&Auth> {
-    payloads.iter().find_map(|payload| if let Payload::Auth(auth) = payload { Some(auth) } else { None })
 }

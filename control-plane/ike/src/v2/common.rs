@@ -167,7 +167,7 @@ impl Core {
             self.window.accepted();
             self.window.answered(octets.clone());
         } else {
-            self.window.sent(cx.now, &self.connection.retransmission, octets.clone());
+            self.window.sent(cx.now, &self.connection.retransmission, message.header.exchange, octets.clone());
         }
         cx.shared.transmit(self.local, self.remote, octets.clone());
         Ok(octets)
@@ -178,7 +178,7 @@ impl Core {
         let header = self.header(exchange, false, self.window.request_id());
         let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
         self.trace(cx, (self.local, self.remote), (&header, payloads), Some(sk.suite.sk), &octets);
-        self.window.sent(cx.now, &self.connection.retransmission, octets.clone());
+        self.window.sent(cx.now, &self.connection.retransmission, exchange, octets.clone());
         cx.shared.transmit(self.local, self.remote, octets);
         Ok(())
     }
@@ -240,6 +240,11 @@ impl Core {
     /// A step for the trace.
     pub(crate) fn step(&self, cx: &mut Context<'_>, title: &str, lines: Vec<String>) {
         cx.shared.step(Some(&self.connection.name), (Some(self.initiator_spi), self.responder_spi), title, lines);
+    }
+
+    /// Whether its deletion is only a matter of the window.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.tasks.contains(&Task::DeleteIkeSa)
     }
 
     /// When the peer must be asked for a sign of life: never while a request is outstanding, which asks for one by itself.

@@ -30,7 +30,8 @@ use crate::error::{Failure, Fault};
 use crate::io::Event;
 use crate::negotiate::{self, Chosen, EspSuite, KeyExchange, SelectorsNarrowed};
 use crate::v2::auth::PeerAuthenticated;
-use crate::v2::init::{WantedChild, notification};
+use crate::v2::find::{self, notification};
+use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
 use crate::v2::{Core, Established, Sk, Task};
 
@@ -72,10 +73,8 @@ struct Parts<'a> {
 }
 
 fn parts(payloads: &[Payload]) -> Option<Parts<'_>> {
-    let sa = payloads.iter().find_map(|payload| if let Payload::Sa(sa) = payload { Some(sa) } else { None })?;
-    let initiator = payloads.iter().find_map(|payload| if let Payload::TsInitiator(ts) = payload { Some(ts) } else { None })?;
-    let responder = payloads.iter().find_map(|payload| if let Payload::TsResponder(ts) = payload { Some(ts) } else { None })?;
-    Some(Parts { sa, initiator, responder })
+    let (initiator, responder) = (find::ts_initiator(payloads)?, find::ts_responder(payloads)?);
+    Some(Parts { sa: find::sa(payloads)?, initiator, responder })
 }
 
 /// The responder's choice: the first child whose selectors and proposals meet the offer, or, for a rekeying, the one of `only`.
@@ -124,8 +123,7 @@ pub(crate) fn answer(
 ) -> Result<Answer, Fault> {
     let Choice { index, chosen, selectors, outbound } = choice;
     let local = |text: String| Fault::NoMoreSas(text);
-    let keys = sk.keys.child(chosen.suite.encryption, chosen.suite.integrity, seed.shared, seed.nonces);
-    let keys = keys.map_err(|error| local(error.to_string()))?;
+    let keys = sk.keys.child(chosen.suite.encryption, chosen.suite.integrity, seed.shared, seed.nonces)?;
     let leased = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?;
     let inbound = leased.spi;
     let answer = Proposal { spi: inbound.value().to_be_bytes().to_vec(), ..chosen.answer };
@@ -193,8 +191,7 @@ fn accept(
         return Err(Failure::Local("the data plane was attached anew during the negotiation".into()));
     }
     let Accepted { suite, selectors, outbound } = accepted;
-    let keys = sk.keys.child(suite.encryption, suite.integrity, seed.shared, seed.nonces);
-    let keys = keys.map_err(|error| Failure::Local(error.to_string()))?;
+    let keys = sk.keys.child(suite.encryption, suite.integrity, seed.shared, seed.nonces)?;
     let (inbound, role) = (wanted.spi.spi, Role::Initiator);
     let (replaces, contested) = (replaces.child, replaces.contested);
     child::install(
@@ -244,14 +241,11 @@ impl Established {
 
     /// CREATE_CHILD_SA has failed for good. An IKE SA without any Child SA makes way for a new one: its IKE_AUTH asks for no key exchange
     /// of the Child SA's own and may succeed where this cannot.
-    pub(crate) fn cannot_create(&self, core: &mut Core, cx: &mut Context<'_>, index: usize, failure: &Failure) {
+    pub(crate) fn cannot_create(&mut self, core: &mut Core, cx: &mut Context<'_>, index: usize, failure: &Failure) {
         if self.children.iter().any(Child::is_live) {
-            return core.wanted_child_failed(cx, index, failure);
-        }
-        core.tasks.retain(|task| !matches!(task, Task::CreateChild(_)));
-        core.tasks.push_front(Task::DeleteIkeSa);
-        for policy in core::mem::take(&mut core.wanted) {
-            cx.shared.wants.again(policy);
+            core.wanted_child_failed(cx, index, failure);
+        } else {
+            self.make_way(core, cx);
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Established {
     pub(crate) answering: Option<Answering>,
     /// The IKE SA that has taken its place: this one only waits for its deletion.
     pub(crate) heir: Option<IkeSaId>,
+    /// Another is being set up in its place: see [`Self::make_way`].
+    pub(crate) makes_way: bool,
 }
 
 /// An operation of ours under way: an exchange, and what goes before and after it.
@@ -68,16 +70,24 @@ impl Established {
     pub(crate) fn new(core: &mut Core, cx: &mut Context<'_>, sk: Sk, _verified: SkVerified, authenticated: PeerAuthenticated) -> Self {
         cx.shared.count("ike_sas_established");
         cx.shared.event(Event::IkeSaEstablished(core.id));
-        cx.shared.peers.met(core, authenticated.identity(), cx.now);
-        core.begin_life(cx);
-        Self { sk, authenticated, children: Vec::new(), active: None, answering: None, heir: None }
+        Self::heir(core, cx, sk, authenticated)
     }
 
     /// One that takes the place of another, whose peer is authenticated.
     pub(crate) fn heir(core: &mut Core, cx: &mut Context<'_>, sk: Sk, authenticated: PeerAuthenticated) -> Self {
         cx.shared.peers.met(core, authenticated.identity(), cx.now);
         core.begin_life(cx);
-        Self { sk, authenticated, children: Vec::new(), active: None, answering: None, heir: None }
+        Self { sk, authenticated, children: Vec::new(), active: None, answering: None, heir: None, makes_way: false }
+    }
+
+    /// One of its Child SAs.
+    pub(crate) fn child(&self, id: ChildSaId) -> Option<&Child> {
+        self.children.iter().find(|child| child.id == id)
+    }
+
+    /// One of its Child SAs, to be changed.
+    pub(crate) fn child_mut(&mut self, id: ChildSaId) -> Option<&mut Child> {
+        self.children.iter_mut().find(|child| child.id == id)
     }
 
     /// Takes a Child SA out of the data plane and forgets it.
@@ -146,12 +156,13 @@ impl Established {
         }
     }
 
-    fn is_installing_any(&self) -> bool {
-        self.children.iter().any(|child| matches!(child.phase, ChildPhase::Installing { .. }))
+    /// Whether the data plane has still to answer for one of its Child SAs.
+    pub(crate) fn is_installing_any(&self) -> bool {
+        self.children.iter().any(Child::is_installing)
     }
 
     fn is_installing(&self, id: ChildSaId) -> bool {
-        self.children.iter().any(|child| child.id == id && matches!(child.phase, ChildPhase::Installing { .. }))
+        self.child(id).is_some_and(Child::is_installing)
     }
 
     /// Our outer address or the peer's has changed.
@@ -179,6 +190,10 @@ pub(crate) fn on_request(state: Established, core: &mut Core, cx: &mut Context<'
 /// The peer answers.
 pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
     core.window.completed();
+    if let Some(failure) = informational::fatal(core, message) {
+        rekey_ike::on_delete(&mut state, core, cx);
+        return State::Established(state).close(core, cx, Some(failure));
+    }
     match state.active.take() {
         Some(Active::CreateChild(creating)) => {
             if let Err(failure) = initiator::on_response(&mut state, core, cx, *creating, message) {
@@ -257,7 +272,7 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
                 Ok(())
             }
             Task::ExpireIkeSa => {
-                core.make_way();
+                core.give_up();
                 Ok(())
             }
             Task::DeleteIkeSa => return informational::delete(State::Established(state), core, cx),

@@ -5,7 +5,8 @@ use core::time::Duration;
 use ipsec_types::Instant;
 
 use crate::context::{Context, End};
-use crate::v2::{Core, Task};
+use crate::provider::CryptoError;
+use crate::v2::{Core, Established, Task};
 
 /// Operations of one IKE SA that did not come about: tried again not at once, but one or more times over several minutes.
 #[derive(Debug, Default)]
@@ -52,26 +53,36 @@ impl Core {
         self.later.extend(lifetime.hard.map(|hard| (cx.now + hard, Task::ExpireIkeSa)));
     }
 
-    /// The peer has answered TEMPORARY_FAILURE.
-    pub(crate) fn ask_later(&mut self, cx: &mut Context<'_>, task: Task) {
-        let since = *self.hurdles.since.get_or_insert(cx.now);
-        if cx.now.since(since) > PATIENCE {
-            self.make_way();
-        }
-        self.try_later(cx, task);
-    }
-
     /// Tries a task again after a while.
     pub(crate) fn try_later(&mut self, cx: &mut Context<'_>, task: Task) {
         let at = cx.now + self.hurdles.wait(cx);
         self.later.push((at, task));
     }
 
-    /// The IKE SA cannot do what is needed of it: it makes way for a new one.
-    pub(crate) fn make_way(&mut self) {
+    /// The IKE SA must end, with its Child SAs, before anything else is done under it.
+    pub(crate) fn give_up(&mut self) {
         self.end = Some(End::Failed);
-        if !self.tasks.contains(&Task::DeleteIkeSa) {
+        if !self.is_ending() {
             self.tasks.push_front(Task::DeleteIkeSa);
+        }
+    }
+
+    /// A key exchange with what the peer has answered has failed. "If the invalid KE payload is in a response, the Initiator getting this
+    /// reply MUST immediately delete the IKE SA by sending an IKE SA Delete notification as a new exchange" (RFC 6989 section 2.5).
+    pub(crate) fn give_up_over(&mut self, error: CryptoError) {
+        if error == CryptoError::PublicValue {
+            self.give_up();
+        }
+    }
+}
+
+impl Established {
+    /// The peer has answered TEMPORARY_FAILURE.
+    pub(crate) fn ask_later(&mut self, core: &mut Core, cx: &mut Context<'_>, task: Task) {
+        let since = *core.hurdles.since.get_or_insert(cx.now);
+        core.try_later(cx, task);
+        if cx.now.since(since) > PATIENCE {
+            self.make_way(core, cx);
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
 use crate::io::{Output, RequestId};
-use crate::v2::init::notification;
+use crate::v2::find::notification;
+use crate::v2::keys::Role;
 use crate::v2::{Active, Core, Established, Protected, Sk, State, rekey_child, rekey_ike};
 
 /// The peer has been told that the IKE SA is gone, and has not answered yet.
@@ -43,10 +44,9 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
     core.window.accepted();
     let payloads = &message.payloads;
     let deletes_ike_sa = payloads.iter().any(|payload| matches!(payload, Payload::Delete(Delete::IkeSa)));
-    let fatal = notification(payloads, |kind| matches!(kind, NotifyType::AUTHENTICATION_FAILED | NotifyType::INVALID_SYNTAX));
-    if deletes_ike_sa || fatal.is_some() {
+    let failure = fatal(core, message);
+    if deletes_ike_sa || failure.is_some() {
         rekey_ike::on_delete(&mut state, core, cx);
-        let failure = fatal.map(|notify| diagnosis::refused(&core.connection, notify.kind, Asked::Nothing));
         let _sent = core.respond(cx, &state.sk, &message.header, &[]);
         core.end = Some(End::ByPeer);
         return gone(State::Established(state), core, cx, failure);
@@ -62,6 +62,18 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
         Ok(()) => State::Established(state),
         Err(failure) => State::Established(state).close(core, cx, Some(failure)),
     }
+}
+
+/// A notification with which the peer has deleted the IKE SA, without a Delete payload (sections 2.21.2 and 2.21.3).
+pub(crate) fn fatal(core: &Core, message: &Protected) -> Option<Failure> {
+    // The initiator's exchange "immediately following" IKE_AUTH.
+    let after_auth = core.role == Role::Responder && !message.header.flags.response && message.header.message_id == 2;
+    let fatal = notification(&message.payloads, |kind| match kind {
+        NotifyType::AUTHENTICATION_FAILED | NotifyType::INVALID_SYNTAX => true,
+        NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD => after_auth,
+        _ => false,
+    })?;
+    Some(diagnosis::refused(&core.connection, fatal.kind, Asked::Nothing))
 }
 
 /// The peer has closed the SA it receives on; ours goes with it (section 1.4.1). Gives back the SPI for the answer: none where our own
@@ -90,7 +102,7 @@ pub(crate) fn delete_child(
     id: ChildSaId,
     request: Option<RequestId>,
 ) -> Result<(), Failure> {
-    let Some(child) = state.children.iter_mut().find(|child| child.id == id && child.phase != ChildPhase::Deleting) else {
+    let Some(child) = state.child_mut(id).filter(|child| child.phase != ChildPhase::Deleting) else {
         if let Some(request) = request {
             cx.shared.terminated(request);
         }

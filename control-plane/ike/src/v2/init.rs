@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -16,10 +15,12 @@ use crate::error::{Failure, Fault};
 use crate::io::{Job, JobId};
 use crate::negotiate::{self, Chosen, IkeSuite};
 use crate::provider::{CryptoError, PrivateKey};
+use crate::v2::find::{self, notification};
 use crate::v2::keys::{Exchanged, IkeKeys};
 use crate::v2::nat::{self, HeaderSpis};
 use crate::v2::receive::trace_clear;
 use crate::v2::{Core, IkeSa, Incoming, Sk, State, auth};
+use crate::window::Arrival;
 
 /// What tells one IKE_SA_INIT request from another (section 2.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,8 +94,7 @@ pub(crate) fn nonce(cx: &mut Context<'_>) -> Vec<u8> {
 pub(crate) fn start(core: &Core, cx: &mut Context<'_>, child: WantedChild) -> Result<State, (Failure, WantedChild)> {
     let provider = cx.shared.provider;
     let offered = negotiate::offer_ike(&core.connection.proposals, None, &provider);
-    let mut methods = offered.proposals.iter().flat_map(|proposal| &proposal.transforms).filter_map(|transform| transform.key_exchange());
-    let Some(method) = methods.next() else {
+    let Some(method) = negotiate::methods(&offered).next() else {
         return Err((Failure::Local("no configured IKE proposal can be offered: the algorithms are not available".into()), child));
     };
     let attempt = Attempt { child, nonce: nonce(cx), cookie: None, method, detours: 0 };
@@ -117,7 +117,7 @@ pub(crate) fn on_generated(
 ) -> State {
     match result {
         Ok((private, public)) => send_request(state.attempt, core, cx, private, public),
-        Err(error) => State::Generating(state).close(core, cx, Some(Failure::Local(error.to_string()))),
+        Err(error) => State::Generating(state).close(core, cx, Some(error.into())),
     }
 }
 
@@ -144,12 +144,8 @@ fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private
 /// `<--  HDR, SAr1, KEr, Nr, ...`, or a detour, or a refusal. All of it unprotected: what does not fit is ignored.
 pub(crate) fn on_response(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
     let header = incoming.header();
-    let form =
-        if core.window.classify(&header) == crate::window::Arrival::Response && header.exchange == ike_wire::ExchangeType::IKE_SA_INIT {
-            rules::check(&header, &incoming.message.payloads).ok()
-        } else {
-            None
-        };
+    let is_response = core.window.classify(&header) == Arrival::Response;
+    let form = rules::check(&header, &incoming.message.payloads).ok().filter(|_| is_response);
     let Some(form) = form else {
         cx.shared.count("messages_ignored");
         return State::AwaitInit(state);
@@ -182,12 +178,9 @@ fn on_cookie(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incomi
 
 /// Section 1.2: the responder names the method it wants; it must be one we offered. The cookie is kept (section 2.6.1).
 fn on_other_group(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
-    let named = notification(&incoming.message.payloads, |kind| kind == NotifyType::INVALID_KE_PAYLOAD)
-        .and_then(|notify| notify.data.as_slice().try_into().ok())
-        .and_then(|octets| KeyExchangeMethod::from_id(u16::from_be_bytes(octets), None));
     let offered = negotiate::offer_ike(&core.connection.proposals, None, &cx.shared.provider);
-    let is_offered = |method| offered.proposals.iter().flat_map(|p| &p.transforms).any(|t| t.key_exchange() == Some(method));
-    match named.filter(|method| is_offered(*method)) {
+    let named = find::other_method(&incoming.message.payloads);
+    match named.filter(|method| negotiate::methods(&offered).any(|offered| offered == *method)) {
         // The network has repeated what was followed already.
         Some(method) if method == state.attempt.method => State::AwaitInit(state),
         Some(method) if state.attempt.detours < MOST_DETOURS => {
@@ -205,7 +198,7 @@ fn on_other_group(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, i
 
 fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
     let payloads = &incoming.message.payloads;
-    let (Some((sa, ke, nonce)), Some(responder_spi)) = (offer(payloads), incoming.header().responder()) else {
+    let (Some((sa, ke, nonce)), Some(responder_spi)) = (find::offer(payloads), incoming.header().responder()) else {
         return State::AwaitInit(state);
     };
     let suite = negotiate::accept_ike(&core.connection.proposals, sa, &cx.shared.provider);
@@ -244,7 +237,7 @@ pub(crate) fn on_agreed(state: Agreeing, core: &mut Core, cx: &mut Context<'_>, 
             };
             auth::send_request(core, cx, sk, transcript, state.attempt.child)
         }
-        Err(error) => State::Agreeing(state).close(core, cx, Some(Failure::Local(error.to_string()))),
+        Err(error) => State::Agreeing(state).close(core, cx, Some(error.into())),
     }
 }
 
@@ -267,7 +260,7 @@ pub(crate) struct Admitted {
 /// The responder's choice, before any state is kept.
 pub(crate) fn admit(cx: &Context<'_>, core_proposals: &[ipsec_types::IkeProposal], incoming: &Incoming) -> Result<Admitted, Fault> {
     let payloads = &incoming.message.payloads;
-    let (sa, ke, nonce) = offer(payloads).ok_or_else(|| Fault::Syntax("payloads are missing".into()))?;
+    let (sa, ke, nonce) = find::offer(payloads).ok_or_else(|| Fault::Syntax("payloads are missing".into()))?;
     let provider = cx.shared.provider;
     let chosen = negotiate::choose_ike(core_proposals, sa, ke.method(), &provider)
         .ok_or_else(|| Fault::Proposals(diagnosis::proposals(core_proposals, sa, diagnosis::IKE_TYPES)))?;
@@ -309,11 +302,7 @@ pub(crate) fn on_responded(
     });
     let (public, keys) = match done {
         Ok(done) => done,
-        Err(CryptoError::PublicValue) => {
-            let failure = Failure::PeerMisbehaved(CryptoError::PublicValue.to_string());
-            return State::Responding(state).close(core, cx, Some(failure));
-        }
-        Err(error) => return State::Responding(state).close(core, cx, Some(Failure::Local(error.to_string()))),
+        Err(error) => return State::Responding(state).close(core, cx, Some(error.into())),
     };
     let mut payloads = alloc::vec![
         Payload::Sa(Sa { proposals: alloc::vec![state.chosen.answer.clone()] }),
@@ -343,20 +332,4 @@ pub(crate) fn give_up(sa: IkeSa, cx: &mut Context<'_>) -> IkeSa {
         _ => sa.core.timed_out(cx),
     };
     sa.close(cx, Some(failure))
-}
-
-/// SA, KE and nonce of an IKE_SA_INIT message.
-pub(crate) fn offer(payloads: &[Payload]) -> Option<(&Sa, &KeyExchange, &Nonce)> {
-    let sa = payloads.iter().find_map(|payload| if let Payload::Sa(sa) = payload { Some(sa) } else { None })?;
-    let ke = payloads.iter().find_map(|payload| if let Payload::KeyExchange(ke) = payload { Some(ke) } else { None })?;
-    let nonce = payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce) } else { None })?;
-    Some((sa, ke, nonce))
-}
-
-/// The first notification of a kind.
-pub(crate) fn notification(payloads: &[Payload], is: impl Fn(NotifyType) -> bool) -> Option<&Notify> {
-    payloads.iter().find_map(|payload| match payload {
-        Payload::Notify(notify) if is(notify.kind) => Some(notify),
-        _ => None,
-    })
 }

@@ -30,7 +30,7 @@ pub(crate) enum Role {
     Responder,
 }
 
-/// What both sides have said in IKE_SA_INIT.
+/// What both sides have said in IKE_SA_INIT, or where an IKE SA is rekeyed.
 pub(crate) struct Exchanged<'a> {
     pub(crate) initiator_nonce: &'a [u8],
     pub(crate) responder_nonce: &'a [u8],

@@ -19,10 +19,12 @@ pub(crate) mod common;
 pub(crate) mod cookie;
 pub(crate) mod create_child;
 pub(crate) mod established;
+pub(crate) mod find;
 mod hurdles;
 pub(crate) mod informational;
 pub(crate) mod init;
 pub(crate) mod keys;
+mod make_way;
 pub(crate) mod nat;
 pub(crate) mod receive;
 pub(crate) mod rekey_child;
@@ -329,7 +331,7 @@ impl State {
     /// Whether Child SAs may be created under it now or soon.
     pub(crate) const fn takes_tasks(&self) -> bool {
         match self {
-            Self::Established(established) => established.heir.is_none(),
+            Self::Established(established) => established.heir.is_none() && !established.makes_way,
             state => matches!(state, Self::Generating(_) | Self::AwaitInit(_) | Self::Agreeing(_) | Self::AwaitAuthResponse(_)),
         }
     }
@@ -346,6 +348,11 @@ impl State {
     /// Those of them that are in use or will be.
     pub(crate) fn live_children(&self) -> impl Iterator<Item = &Child> {
         self.children().iter().filter(|child| child.is_live())
+    }
+
+    /// Whether another is being set up in its place.
+    pub(crate) const fn makes_way(&self) -> bool {
+        matches!(self, Self::Established(Established { makes_way: true, .. }))
     }
 
     /// Ends it without a word to the peer.
@@ -404,6 +411,7 @@ impl State {
             }
             Self::Established(mut state) => {
                 cx.shared.peers.left(core.id);
+                cx.shared.making_way.remove(&core.id);
                 let end = match failure {
                     Some(Failure::TimedOut(_)) => Some(End::Dead),
                     Some(_) => Some(End::Failed),

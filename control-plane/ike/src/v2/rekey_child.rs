@@ -14,7 +14,8 @@ use crate::context::{Context, End, LeasedSpi};
 use crate::error::{Failure, Fault};
 use crate::io::{Output, RequestId};
 use crate::v2::create_child::initiator::{self, Born};
-use crate::v2::init::{WantedChild, notification};
+use crate::v2::find::notification;
+use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
 use crate::v2::{Active, Core, Established, IkeSa, State, Task};
 
@@ -51,16 +52,16 @@ pub(crate) fn begin(
     request: Option<RequestId>,
     spi: LeasedSpi,
 ) -> Result<(), Failure> {
-    let made_by_peer = state.children.iter().find(|child| child.id == old && child.role == Role::Responder);
-    let predecessor = made_by_peer.and_then(|child| child.predecessor);
-    if predecessor.is_some_and(|old| state.children.iter().any(|child| child.id == old && child.phase == ChildPhase::Replaced)) {
+    let made_by_peer = state.child(old).filter(|child| child.role == Role::Responder);
+    let predecessor = made_by_peer.and_then(|child| state.child(child.predecessor?));
+    if predecessor.is_some_and(|predecessor| predecessor.phase == ChildPhase::Replaced) {
         // The peer may not have our answer yet, and then it knows nothing of the SA: it will delete the one before when it has.
         cx.shared.return_spi(spi);
         core.try_later(cx, Task::RekeyChild { child: old, request });
         return Ok(());
     }
     let rekey = Rekey { old, requests: request.into_iter().collect(), theirs: None };
-    let there = state.children.iter().any(|child| child.id == old && child.is_replaceable());
+    let there = state.child(old).is_some_and(Child::is_replaceable);
     match index(state, core, old).filter(|_| there) {
         Some(index) => initiator::begin(state, core, cx, WantedChild { index, spi }, Some(rekey)),
         None => {
@@ -73,7 +74,7 @@ pub(crate) fn begin(
 
 /// Which child of the connection a Child SA belongs to.
 pub(crate) fn index(state: &Established, core: &Core, id: ChildSaId) -> Option<usize> {
-    let policy = state.children.iter().find(|child| child.id == id)?.policy;
+    let policy = state.child(id)?.policy;
     core.connection.children.iter().position(|child| child.policy == policy)
 }
 
@@ -106,7 +107,7 @@ pub(crate) fn noticed(state: &mut Established, old: ChildSaId) {
 
 /// The peer's replacing of a Child SA is answered: with a new one and the lowest nonce it was made with, or not at all.
 pub(crate) fn answered(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, old: ChildSaId, new: Option<(ChildSaId, Vec<u8>)>) {
-    if let (Some(child), true) = (state.children.iter_mut().find(|child| child.id == old), new.is_some()) {
+    if let (Some(child), true) = (state.child_mut(old), new.is_some()) {
         child.phase = ChildPhase::Replaced;
     }
     let Some(rekey) = ours(state, old) else {
@@ -150,7 +151,7 @@ pub(crate) fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<
         // The peer was faster: "it can ignore the error message" (section 2.8.1).
         return overtaken(state, cx, Some(rekey));
     }
-    let old = state.children.iter().find(|child| child.id == rekey.old && child.is_replaceable()).map(|child| child.phase);
+    let old = state.child(rekey.old).filter(|child| child.is_replaceable()).map(|child| child.phase);
     if old.is_none() && rekey.theirs.is_none() {
         return overtaken(state, cx, Some(rekey));
     }
@@ -158,14 +159,14 @@ pub(crate) fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<
     if temporary {
         let requests = rekey.requests.iter().map(|request| Some(*request)).chain(rekey.requests.is_empty().then_some(None));
         for request in requests {
-            core.ask_later(cx, Task::RekeyChild { child: rekey.old, request });
+            state.ask_later(core, cx, Task::RekeyChild { child: rekey.old, request });
         }
         return;
     }
     cx.fail(Some(&core.connection.name), core.remote, failure.clone());
     match &failure {
         Failure::Refused(NotifyType::CHILD_SA_NOT_FOUND, _) => start_afresh(state, core, cx, rekey.old),
-        Failure::Refused(NotifyType::NO_ADDITIONAL_SAS, _) => core.make_way(),
+        Failure::Refused(NotifyType::NO_ADDITIONAL_SAS, _) => state.make_way(core, cx),
         // Nothing carries packets: what cannot take its place may do as a new one.
         _ if old == Some(ChildPhase::Lost) => {
             core.tasks.extend(index(state, core, rekey.old).map(Task::CreateChild));
@@ -184,7 +185,7 @@ pub(crate) fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<
 pub(crate) fn overtaken(state: &Established, cx: &mut Context<'_>, rekey: Option<Rekey>) {
     let Some(rekey) = rekey else { return };
     let successor = state.children.iter().find(|child| child.predecessor == Some(rekey.old) && child.phase == ChildPhase::Installed);
-    let lost = state.children.iter().find(|child| child.id == rekey.old && child.phase == ChildPhase::Lost);
+    let lost = state.child(rekey.old).filter(|child| child.phase == ChildPhase::Lost);
     if let (Some(lost), None) = (lost, successor) {
         cx.shared.ended.push((lost.policy, End::Expired));
     }
@@ -204,7 +205,7 @@ fn start_afresh(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, 
 
 /// Lets the parked outbound half of a Child SA carry packets.
 pub(crate) fn activate(state: &mut Established, cx: &mut Context<'_>, id: ChildSaId) {
-    if let Some(child) = state.children.iter_mut().find(|child| child.id == id && child.parked) {
+    if let Some(child) = state.child_mut(id).filter(|child| child.parked) {
         child.parked = false;
         cx.shared.output(Output::Activate(id));
     }
@@ -233,8 +234,8 @@ pub(crate) fn reinstate(state: &mut Established, core: &mut Core, cx: &mut Conte
     }
     let replaces = |predecessor| move |child: &Child| child.predecessor == Some(predecessor) && child.is_live();
     let replaced_again = state.children.iter().any(replaces(old)) || state.children.iter().any(replaces(ended.id));
-    let child = state.children.iter_mut().find(|child| child.id == old && child.phase == ChildPhase::Replaced);
-    if let Some(child) = child.filter(|_| !replaced_again) {
+    let child = state.child_mut(old).filter(|child| child.phase == ChildPhase::Replaced && !replaced_again);
+    if let Some(child) = child {
         child.phase = ChildPhase::Installed;
         core.try_later(cx, Task::RekeyChild { child: old, request: None });
     }
@@ -245,7 +246,7 @@ impl IkeSa {
     /// the configuration wants is wanted again.
     pub(crate) fn on_hard_expire(mut self, cx: &mut Context<'_>, id: ChildSaId) -> Self {
         let State::Established(state) = &mut self.state else { return self };
-        let Some(child) = state.children.iter_mut().find(|child| child.id == id && child.is_live()) else { return self };
+        let Some(child) = state.child_mut(id).filter(|child| child.is_live()) else { return self };
         child.phase = ChildPhase::Lost;
         let policy = child.policy;
         activate_successor(state, cx, id);

@@ -20,7 +20,7 @@ use ike_wire::rules::Form;
 use ike_wire::{ExchangeType, Header, KeyExchange, Nonce, NotifyType, Payload, Proposal, Sa};
 use ipsec_types::{IkeSpi, Instant, KeyExchangeMethod, PolicyId, Secret};
 
-use crate::child::{Child, ChildPhase};
+use crate::child::Child;
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault};
@@ -29,7 +29,8 @@ use crate::negotiate::{self, Chosen, IkeSuite};
 use crate::provider::{CryptoError, PrivateKey};
 use crate::v2::create_child::responder;
 use crate::v2::established::Answering;
-use crate::v2::init::{self, notification};
+use crate::v2::find::{self, notification};
+use crate::v2::init;
 use crate::v2::keys::{Exchanged, IkeKeys, Role};
 use crate::v2::{Active, Core, Established, IkeSa, Protected, Sk, State, Task};
 
@@ -110,7 +111,7 @@ pub(crate) fn begin(state: &mut Established, core: &mut Core, cx: &mut Context<'
     let provider = cx.shared.provider;
     let requests: Vec<RequestId> = request.into_iter().collect();
     let offered = negotiate::offer_ike(&core.connection.proposals, None, &provider);
-    let mut methods = offered.proposals.iter().flat_map(|proposal| &proposal.transforms).filter_map(|transform| transform.key_exchange());
+    let mut methods = negotiate::methods(&offered);
     let preferred = methods.clone().find(|method| *method == state.sk.suite.method);
     let Some(method) = preferred.or_else(|| methods.next()) else {
         let failure = Failure::Local("no configured IKE proposal can be offered: the algorithms are not available".into());
@@ -143,7 +144,7 @@ pub(crate) fn on_job(
             let rekeying = Rekeying { stage: Stage::Requested(None), ..rekeying };
             match result {
                 Ok((private, public)) => send_request(state, core, cx, rekeying, private, public)?,
-                Err(error) => failed(state, core, cx, rekeying, Failure::Local(error.to_string())),
+                Err(error) => failed(state, core, cx, rekeying, error.into()),
             }
         }
         (Stage::Agreeing(job, accepted), JobResult::Agreed(result)) if job == id => {
@@ -153,7 +154,10 @@ pub(crate) fn on_job(
                     wait(state, Rekeying { stage: Stage::Agreed(shared, accepted), ..rekeying });
                 }
                 Ok(shared) => settle(state, core, cx, rekeying, accepted, &shared),
-                Err(error) => failed(state, core, cx, rekeying, Failure::PeerMisbehaved(error.to_string())),
+                Err(error) => {
+                    failed(state, core, cx, rekeying, error.into());
+                    core.give_up_over(error);
+                }
             }
         }
         (stage, _) => wait(state, Rekeying { stage, ..rekeying }),
@@ -203,7 +207,7 @@ fn read_answer(
     private: Option<Box<dyn PrivateKey>>,
 ) -> Result<(Accepted, Job), Failure> {
     let misbehaved = |text: &str| Failure::PeerMisbehaved(text.to_string());
-    let Some((sa, ke, nonce)) = init::offer(payloads) else {
+    let Some((sa, ke, nonce)) = find::offer(payloads) else {
         let refusal = notification(payloads, NotifyType::is_error).map(|notify| notify.kind);
         return Err(refusal.map_or_else(
             || misbehaved("an answer without SA, KE or nonce"),
@@ -221,14 +225,11 @@ fn read_answer(
 
 /// Section 1.3: the responder names the method it wants; it must be one we offer.
 fn on_other_group(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, rekeying: Rekeying, payloads: &[Payload]) {
-    let named = notification(payloads, |kind| kind == NotifyType::INVALID_KE_PAYLOAD)
-        .and_then(|notify| notify.data.as_slice().try_into().ok())
-        .and_then(|octets| KeyExchangeMethod::from_id(u16::from_be_bytes(octets), None));
     let offered = negotiate::offer_ike(&core.connection.proposals, None, &cx.shared.provider);
-    let is_offered = |method: &KeyExchangeMethod| {
-        offered.proposals.iter().flat_map(|proposal| &proposal.transforms).any(|transform| transform.key_exchange() == Some(*method))
+    let usable = |method: &KeyExchangeMethod| {
+        rekeying.detours < MOST_DETOURS && *method != rekeying.method && negotiate::methods(&offered).any(|offered| offered == *method)
     };
-    match named.filter(|method| is_offered(method) && *method != rekeying.method && rekeying.detours < MOST_DETOURS) {
+    match find::other_method(payloads).filter(usable) {
         Some(method) => prepare(state, core, cx, Rekeying { method, detours: rekeying.detours + 1, ..rekeying }),
         None => {
             let failure = diagnosis::refused(&core.connection, NotifyType::INVALID_KE_PAYLOAD, Asked::IkeSa);
@@ -244,7 +245,7 @@ fn settle(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, rekeyi
     let said = Exchanged { initiator_nonce: &rekeying.nonce, responder_nonce: &nonce, initiator_spi: rekeying.spi, responder_spi: spi };
     let keys = match state.sk.keys.rekey(&suite, &said, shared) {
         Ok(keys) => keys,
-        Err(error) => return failed(state, core, cx, rekeying, Failure::Local(error.to_string())),
+        Err(error) => return failed(state, core, cx, rekeying, error.into()),
     };
     core.hurdles.passed();
     let lowest = rekeying.nonce.min(nonce);
@@ -321,11 +322,11 @@ fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, rekeyi
     let crossed = matches!(state.answering, Some(Answering::RekeyIkeSa(_)));
     if crossed || failure.is_refusal(NotifyType::TEMPORARY_FAILURE) {
         let requests = requests.iter().map(|request| Some(*request)).chain(requests.is_empty().then_some(None));
-        return requests.for_each(|request| core.ask_later(cx, Task::RekeyIkeSa { request }));
+        return requests.for_each(|request| state.ask_later(core, cx, Task::RekeyIkeSa { request }));
     }
     cx.fail(Some(&core.connection.name), core.remote, failure.clone());
     if failure.is_refusal(NotifyType::NO_ADDITIONAL_SAS) {
-        core.make_way();
+        state.make_way(core, cx);
     } else if requests.is_empty() {
         // It is due by its lifetime.
         core.try_later(cx, Task::RekeyIkeSa { request: None });
@@ -370,20 +371,21 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
 
 fn consider(state: &Established, core: &Core, cx: &mut Context<'_>, message: &Protected) -> Result<Agreeing, Fault> {
     let temporary = |text: &str| Err(Fault::Temporary(text.into()));
-    if state.heir.is_some() || core.tasks.contains(&Task::DeleteIkeSa) {
+    if state.heir.is_some() || core.is_ending() {
         return temporary("the IKE SA is being replaced or deleted");
     }
     if matches!(&state.active, Some(Active::RekeyIkeSa(rekeying)) if rekeying.theirs.is_some()) {
         return temporary("the IKE SA has been rekeyed already");
     }
+    if state.makes_way {
+        return temporary("another IKE SA is being set up in place of this one");
+    }
     // Section 2.25.1.
-    let installing = |child: &Child| matches!(child.phase, ChildPhase::Installing { .. });
-    if matches!(state.active, Some(Active::CreateChild(_) | Active::DeleteChild { .. } | Active::DeleteSpi(_)))
-        || state.children.iter().any(installing)
+    if matches!(state.active, Some(Active::CreateChild(_) | Active::DeleteChild { .. } | Active::DeleteSpi(_))) || state.is_installing_any()
     {
         return temporary("a Child SA is being created, rekeyed or deleted");
     }
-    let (sa, ke, nonce) = init::offer(&message.payloads).ok_or_else(|| Fault::Syntax("SA, KE or nonce is missing".into()))?;
+    let (sa, ke, nonce) = find::offer(&message.payloads).ok_or_else(|| Fault::Syntax("SA, KE or nonce is missing".into()))?;
     let provider = cx.shared.provider;
     let chosen = negotiate::choose_ike(&core.connection.proposals, sa, ke.method(), &provider)
         .ok_or_else(|| Fault::Proposals(diagnosis::proposals(&core.connection.proposals, sa, diagnosis::IKE_TYPES)))?;
@@ -416,12 +418,8 @@ pub(crate) fn on_agreed(
     let (public, keys) = match derived {
         Ok(derived) => derived,
         Err(error) => {
-            let fault = match error {
-                CryptoError::PublicValue => Fault::Syntax(error.to_string()),
-                error => Fault::NoMoreSas(error.to_string()),
-            };
             resume(&mut state, core, cx);
-            return responder::refuse(state, core, cx, &header, fault);
+            return responder::refuse(state, core, cx, &header, error.into());
         }
     };
     let answer = Proposal { spi: spi.value().to_be_bytes().to_vec(), ..chosen.answer };

@@ -2,6 +2,7 @@
 //! every message has the same ICV, and every key exchange agrees on the same secret.
 
 use ike::provider::{CryptoError, IvKind, KeyExchange, PrivateKey, Provider, SkKey, SkSuite};
+use ike_wire::{Encrypted, Header, Payload, emit_payloads};
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, Secret};
 
 /// The Encrypted payload in the clear, with this ICV, which may be empty.
@@ -16,6 +17,19 @@ struct Agreed;
 pub fn provider(suites: &'static [&'static dyn SkSuite]) -> Provider {
     static KEY_EXCHANGES: &[&dyn KeyExchange] = &[&Agreed];
     Provider { suites, key_exchanges: KEY_EXCHANGES, ..ike_crypto::provider() }
+}
+
+impl Clear {
+    /// A protected message.
+    pub fn seal(self, header: &Header, payloads: &[Payload]) -> Vec<u8> {
+        let chain = emit_payloads(payloads).unwrap();
+        let mut octets = Encrypted::frame(header, chain.first, chain.octets.len() + 1 + self.0.len()).unwrap();
+        octets.extend_from_slice(&chain.octets);
+        // Pad Length.
+        octets.push(0);
+        octets.extend_from_slice(self.0);
+        octets
+    }
 }
 
 impl SkSuite for Clear {

@@ -209,6 +209,17 @@ pub fn config(side: Side) -> Config {
     Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100 }
 }
 
+/// Another child between the same gateways.
+pub fn second_child(side: Side, name: &str) -> Child {
+    let net = |side| match side {
+        A => "10.11.0.0/16".parse().unwrap(),
+        B => "10.12.0.0/16".parse().unwrap(),
+    };
+    let child = config(side).connections.remove(0).children.remove(0);
+    let (local_selectors, remote_selectors) = (vec![net(side)], vec![net(side.other())]);
+    Child { name: name.into(), policy: PolicyId(2), local_selectors, remote_selectors, ..child }
+}
+
 pub const FLOW: Flow = Flow {
     source: IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1)),
     destination: IpAddr::V4(std::net::Ipv4Addr::new(10, 2, 0, 1)),

@@ -1,11 +1,10 @@
 //! CREATE_CHILD_SA for a new or rekeyed Child SA, as its initiator.
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
-use ike_wire::{ExchangeType, KeyExchange as KePayload, Nonce, NotifyType, Payload, Protocol};
+use ike_wire::{ExchangeType, KeyExchange as KePayload, Nonce, NotifyType, Payload, Protocol, Sa};
 use ipsec_types::{ChildSaId, KeyExchangeMethod, Secret};
 
 use super::{Accepted, Replaces, Seed, accept, check, give_back, parts, refusal};
@@ -14,10 +13,10 @@ use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
 use crate::io::{Job, JobId, JobResult};
 use crate::negotiate::{self, KeyExchange};
-use crate::provider::{CryptoError, PrivateKey};
-use crate::v2::init::{self, WantedChild, notification};
+use crate::provider::PrivateKey;
+use crate::v2::init::{self, WantedChild};
 use crate::v2::rekey_child::{self, Rekey};
-use crate::v2::{Active, Core, Established, Protected, Task};
+use crate::v2::{Active, Core, Established, Protected, Task, find};
 
 /// An exchange of ours, from the first thought of it until the Child SA is in the data plane.
 pub(crate) struct Creating {
@@ -93,20 +92,23 @@ pub(crate) fn begin(
     wanted: WantedChild,
     rekey: Option<Rekey>,
 ) -> Result<(), Failure> {
-    let available = cx.shared.provider.methods();
-    let key_exchange = KeyExchange::Own { sent: None, available: &available };
-    let proposals = core.connection.child(wanted.index).map(|configured| &configured.proposals[..]).unwrap_or_default();
-    let offered = negotiate::offer_esp(proposals, wanted.spi.spi, key_exchange);
-    let method = offered.proposals.iter().flat_map(|proposal| &proposal.transforms).find_map(|transform| transform.key_exchange());
-    let nothing = offered.proposals.is_empty();
+    let offered = offer(core, cx, &wanted);
+    let method = negotiate::methods(&offered).next();
     let creating =
         Creating { wanted, rekey, nonce: init::nonce(cx), method, detours: 0, deleted: Vec::new(), stage: Stage::Requested(None) };
-    if nothing {
+    if offered.proposals.is_empty() {
         let failure = Failure::Local("no configured ESP proposal can be offered: the algorithms are not available".into());
         failed(state, core, cx, creating, failure, false);
         return Ok(());
     }
     prepare(state, core, cx, creating)
+}
+
+/// What we offer for the Child SA: without any proposal where the algorithms are not available.
+fn offer(core: &Core, cx: &Context<'_>, wanted: &WantedChild) -> Sa {
+    let available = cx.shared.provider.methods();
+    let proposals = core.connection.child(wanted.index).map(|configured| &configured.proposals[..]).unwrap_or_default();
+    negotiate::offer_esp(proposals, wanted.spi.spi, KeyExchange::Own { sent: None, available: &available })
 }
 
 fn prepare(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, creating: Creating) -> Result<(), Failure> {
@@ -130,8 +132,7 @@ fn send_request(
 ) -> Result<(), Failure> {
     let mut payloads = Vec::new();
     if let Some(rekey) = &creating.rekey {
-        let old = state.children.iter().find(|child| child.id == rekey.old && child.is_replaceable());
-        let Some(old) = old else {
+        let Some(old) = state.child(rekey.old).filter(|child| child.is_replaceable()) else {
             // The peer has deleted or replaced it in the meantime.
             cx.shared.return_spi(creating.wanted.spi);
             rekey_child::overtaken(state, cx, creating.rekey);
@@ -143,9 +144,7 @@ fn send_request(
         failed(state, core, cx, creating, Failure::Local("no such child".into()), false);
         return Ok(());
     };
-    let available = cx.shared.provider.methods();
-    let key_exchange = KeyExchange::Own { sent: None, available: &available };
-    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, creating.wanted.spi.spi, key_exchange)));
+    payloads.push(Payload::Sa(offer(core, cx, &creating.wanted)));
     payloads.extend(Nonce::new(creating.nonce.clone()).map(Payload::Nonce));
     let (private, public) = key.unzip();
     payloads.extend(creating.method.zip(public).map(|(method, public)| Payload::KeyExchange(KePayload::new(method, public))));
@@ -170,17 +169,17 @@ pub(crate) fn on_job(
             let creating = Creating { stage: Stage::Requested(None), ..creating };
             match result {
                 Ok(key) => return send_request(state, core, cx, creating, Some(key)),
-                Err(error) => failed(state, core, cx, creating, Failure::Local(error.to_string()), false),
+                Err(error) => failed(state, core, cx, creating, error.into(), false),
             }
         }
         (Stage::Agreeing { job, accepted, responder_nonce }, JobResult::Agreed(result)) if job == id => {
             let creating = Creating { stage: Stage::Requested(None), ..creating };
             match result {
                 Ok(shared) => install(state, core, cx, creating, accepted, &responder_nonce, Some(&shared)),
-                Err(error @ CryptoError::PublicValue) => {
-                    failed(state, core, cx, creating, Failure::PeerMisbehaved(error.to_string()), true);
+                Err(error) => {
+                    failed(state, core, cx, creating, error.into(), true);
+                    core.give_up_over(error);
                 }
-                Err(error) => failed(state, core, cx, creating, Failure::Local(error.to_string()), true),
             }
         }
         (stage, _) => wait(state, Creating { stage, ..creating }),
@@ -228,11 +227,9 @@ fn read_answer(
     let available = cx.shared.provider.methods();
     let key_exchange = KeyExchange::Own { sent: creating.method, available: &available };
     let accepted = check(core, cx, &creating.wanted, payloads, key_exchange)?;
-    let nonce = payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce.octets()) } else { None });
-    let nonce = nonce.ok_or_else(|| Failure::PeerMisbehaved("an answer without nonce".into()))?.to_vec();
+    let nonce = find::nonce(payloads).ok_or_else(|| Failure::PeerMisbehaved("an answer without nonce".into()))?.octets().to_vec();
     let Some(method) = accepted.suite.method else { return Ok((accepted, nonce, None)) };
-    let ke = payloads.iter().find_map(|payload| if let Payload::KeyExchange(ke) = payload { Some(ke) } else { None });
-    let ke = ke.filter(|ke| creating.method == Some(method) && ke.method() == Some(method));
+    let ke = find::key_exchange(payloads).filter(|ke| creating.method == Some(method) && ke.method() == Some(method));
     let (ke, private) = ke.zip(private).ok_or_else(|| Failure::PeerMisbehaved("an answer with another key exchange than ours".into()))?;
     Ok((accepted, nonce, Some(Job::Agree { private, peer_public: ke.data.clone() })))
 }
@@ -245,14 +242,13 @@ fn on_other_group(
     creating: Creating,
     message: &Protected,
 ) -> Result<(), Failure> {
-    let named = notification(&message.payloads, |kind| kind == NotifyType::INVALID_KE_PAYLOAD)
-        .and_then(|notify| notify.data.as_slice().try_into().ok())
-        .and_then(|octets| KeyExchangeMethod::from_id(u16::from_be_bytes(octets), None));
-    let available = cx.shared.provider.methods();
-    let configured = core.connection.child(creating.wanted.index).map(|child| &child.proposals[..]).unwrap_or_default();
-    let is_offered = |method: &KeyExchangeMethod| configured.iter().any(|proposal| proposal.key_exchange().contains(method));
-    let usable = named.filter(|method| available.contains(method) && is_offered(method) && creating.method != Some(*method));
-    match usable.filter(|_| creating.detours < MOST_DETOURS) {
+    let offered = offer(core, cx, &creating.wanted);
+    let usable = |method: &KeyExchangeMethod| {
+        creating.detours < MOST_DETOURS
+            && creating.method != Some(*method)
+            && negotiate::methods(&offered).any(|offered| offered == *method)
+    };
+    match find::other_method(&message.payloads).filter(usable) {
         Some(method) => prepare(state, core, cx, Creating { method: Some(method), detours: creating.detours + 1, ..creating }),
         None => {
             let asked = core.connection.child(creating.wanted.index).map_or(Asked::Nothing, Asked::Child);
@@ -319,7 +315,7 @@ fn failed(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, creati
     }
     let index = creating.wanted.index;
     if failure.is_refusal(NotifyType::TEMPORARY_FAILURE) {
-        return core.ask_later(cx, Task::CreateChild(index));
+        return state.ask_later(core, cx, Task::CreateChild(index));
     }
     cx.fail(Some(&core.connection.name), core.remote, failure.clone());
     match failure {

@@ -1,7 +1,6 @@
 //! CREATE_CHILD_SA for a new or rekeyed Child SA, as its responder.
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use ike_wire::{Header, KeyExchange as KePayload, Nonce, Notify, NotifyType, Payload};
@@ -14,14 +13,20 @@ use crate::io::{Job, JobId};
 use crate::negotiate::KeyExchange;
 use crate::provider::CryptoError;
 use crate::v2::established::Answering;
-use crate::v2::{Active, Core, Established, Protected, State, Task, informational, init, rekey_child};
+use crate::v2::{Active, Core, Established, Protected, State, find, informational, init, rekey_child};
 
 /// A request whose key exchange is being computed.
 pub(crate) struct Agreeing {
     pub(crate) job: JobId,
+    method: KeyExchangeMethod,
+    granted: Granted,
+}
+
+/// A request that nothing stands in the way of.
+struct Granted {
     header: Header,
     choice: Choice,
-    method: KeyExchangeMethod,
+    /// Ni and Nr.
     nonces: [Vec<u8>; 2],
     replaces: Option<ChildSaId>,
 }
@@ -50,7 +55,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
 }
 
 fn consider(state: &mut Established, core: &Core, cx: &mut Context<'_>, message: &Protected) -> Result<(), Fault> {
-    if state.heir.is_some() || core.tasks.contains(&Task::DeleteIkeSa) || matches!(state.active, Some(Active::RekeyIkeSa(_))) {
+    if state.heir.is_some() || core.is_ending() || matches!(state.active, Some(Active::RekeyIkeSa(_))) {
         return Err(Fault::Temporary("the IKE SA is being replaced or deleted".into()));
     }
     let payloads = &message.payloads;
@@ -61,20 +66,19 @@ fn consider(state: &mut Established, core: &Core, cx: &mut Context<'_>, message:
         }
         None => None,
     };
-    let nonce = payloads.iter().find_map(|payload| if let Payload::Nonce(nonce) = payload { Some(nonce.octets()) } else { None });
-    let nonce = nonce.ok_or_else(|| Fault::Syntax("the nonce is missing".into()))?;
-    let ke = payloads.iter().find_map(|payload| if let Payload::KeyExchange(ke) = payload { Some(ke) } else { None });
+    let nonce = find::nonce(payloads).ok_or_else(|| Fault::Syntax("the nonce is missing".into()))?.octets();
+    let ke = find::key_exchange(payloads);
     let (sent, available) = (ke.and_then(KePayload::method), cx.shared.provider.methods());
     let choice = choose(&core.connection.children, payloads, only, KeyExchange::Own { sent, available: &available })?;
-    let nonces = [nonce.to_vec(), init::nonce(cx)];
-    match (choice.chosen.suite.method, ke) {
+    let method = choice.chosen.suite.method;
+    let granted = Granted { header: message.header, choice, nonces: [nonce.to_vec(), init::nonce(cx)], replaces };
+    match (method, ke) {
         (Some(method), Some(ke)) if sent == Some(method) => {
             let job = cx.shared.job(core.id, Job::GenerateAndAgree { method, peer_public: ke.data.clone() });
-            state.answering =
-                Some(Answering::Agreeing(Box::new(Agreeing { job, header: message.header, choice, method, nonces, replaces })));
+            state.answering = Some(Answering::Agreeing(Box::new(Agreeing { job, method, granted })));
         }
         (Some(method), _) => return Err(Fault::Method(method)),
-        (None, _) => install(state, core, cx, message.header, choice, &nonces, None, replaces)?,
+        (None, _) => install(state, core, cx, granted, None)?,
     }
     if let Some(old) = replaces {
         rekey_child::noticed(state, old);
@@ -90,39 +94,34 @@ pub(crate) fn on_agreed(
     agreeing: Agreeing,
     result: Result<(Vec<u8>, Secret), CryptoError>,
 ) -> State {
-    let Agreeing { header, choice, method, nonces, replaces, .. } = agreeing;
-    let fault = match result {
-        Ok((public, shared)) => install(&mut state, core, cx, header, choice, &nonces, Some((method, public, shared)), replaces).err(),
-        Err(error @ CryptoError::PublicValue) => Some(Fault::Syntax(error.to_string())),
-        Err(error) => Some(Fault::NoMoreSas(error.to_string())),
-    };
-    let Some(fault) = fault else { return State::Established(state) };
+    let Agreeing { method, granted, .. } = agreeing;
+    let (header, replaces) = (granted.header, granted.replaces);
+    let key = result.map(|(public, shared)| (method, public, shared)).map_err(Fault::from);
+    let installing = key.and_then(|key| install(&mut state, core, cx, granted, Some(key)));
+    let Err(fault) = installing else { return State::Established(state) };
     if let Some(old) = replaces {
         rekey_child::answered(&mut state, core, cx, old, None);
     }
     refuse(state, core, cx, &header, fault)
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything an answer is made of, in two callers of one file")]
+/// `key`: method, KEr and shared secret of a key exchange of its own.
 fn install(
     state: &mut Established,
     core: &Core,
     cx: &mut Context<'_>,
-    header: Header,
-    choice: Choice,
-    nonces: &[Vec<u8>; 2],
+    granted: Granted,
     key: Option<(KeyExchangeMethod, Vec<u8>, Secret)>,
-    replaces: Option<ChildSaId>,
 ) -> Result<(), Fault> {
-    let [initiator, responder] = nonces;
-    let seed = Seed { nonces: [initiator, responder], shared: key.as_ref().map(|(_, _, shared)| shared) };
+    let Granted { header, choice, nonces: [initiator, responder], replaces } = granted;
+    let seed = Seed { nonces: [&initiator, &responder], shared: key.as_ref().map(|(_, _, shared)| shared) };
     let Answer { child, mut payloads } = answer(core, cx, &state.sk, &state.authenticated, choice, seed, replaces)?;
     // SA, Nr, [KEr,] TSi, TSr
     let selectors = payloads.split_off(1);
     payloads.extend(Nonce::new(responder.clone()).map(Payload::Nonce));
     payloads.extend(key.map(|(method, public, _)| Payload::KeyExchange(KePayload::new(method, public))));
     payloads.extend(selectors);
-    let lowest = initiator.min(responder).clone();
+    let lowest = initiator.min(responder);
     state.answering = Some(Answering::Installing(Box::new(Installing { child: child.id, header, payloads, replaces, lowest })));
     state.children.push(child);
     Ok(())
