@@ -191,7 +191,7 @@ pub(crate) fn on_request(state: Established, core: &mut Core, cx: &mut Context<'
 pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
     core.window.completed();
     if let Some(failure) = informational::fatal(core, message) {
-        rekey_ike::on_delete(&mut state, core, cx);
+        rekey_ike::on_end_by_peer(&mut state, core, cx);
         return State::Established(state).close(core, cx, Some(failure));
     }
     match state.active.take() {

@@ -46,7 +46,6 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
     let deletes_ike_sa = payloads.iter().any(|payload| matches!(payload, Payload::Delete(Delete::IkeSa)));
     let failure = fatal(core, message);
     if deletes_ike_sa || failure.is_some() {
-        rekey_ike::on_delete(&mut state, core, cx);
         let _sent = core.respond(cx, &state.sk, &message.header, &[]);
         core.end = Some(End::ByPeer);
         return gone(State::Established(state), core, cx, failure);
@@ -186,8 +185,11 @@ pub(crate) fn refuse_and_go(state: Established, core: &mut Core, cx: &mut Contex
     gone(State::Established(state), core, cx, Some(failure))
 }
 
-/// The IKE SA is over, but its last response may have to be sent again.
-pub(crate) fn gone(state: State, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>) -> State {
+/// The IKE SA is over for the peer, too, but its last response may have to be sent again.
+pub(crate) fn gone(mut state: State, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>) -> State {
+    if let State::Established(established) = &mut state {
+        rekey_ike::on_end_by_peer(established, core, cx);
+    }
     let was_half_open = state.is_half_open();
     match state.finish(core, cx, failure) {
         Some(sk) => State::Gone(Gone { sk, until: cx.now + REMEMBERED, was_half_open }),

@@ -15,16 +15,19 @@ impl Established {
     /// Lets a new IKE SA be set up with a Child SA for each policy that this one serves. It is deleted when they are there, or will not come;
     /// at once where there is nothing to be kept, or nobody to be called.
     pub(crate) fn make_way(&mut self, core: &mut Core, cx: &mut Context<'_>) {
-        if core.is_ending() || core::mem::replace(&mut self.makes_way, true) {
+        if core.is_ending() {
             return;
         }
-        core.end = Some(End::Failed);
         let for_the_new_one = |task: &Task| matches!(task, Task::CreateChild(_) | Task::RekeyIkeSa { request: None });
         core.tasks.retain(|task| !for_the_new_one(task));
         core.later.retain(|(_, task)| !for_the_new_one(task));
         for policy in core::mem::take(&mut core.wanted) {
             cx.shared.wants.again(policy);
         }
+        if core::mem::replace(&mut self.makes_way, true) {
+            return;
+        }
+        core.end = Some(End::Failed);
         let kept = self.children.iter().filter(|child| child.phase != ChildPhase::Deleting).map(|child| child.policy);
         let mut policies: BTreeSet<PolicyId> = kept.filter(|policy| core.connection.child_of(*policy).is_some()).collect();
         if core.connection.remote_addrs.is_empty() {

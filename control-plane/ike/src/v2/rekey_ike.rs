@@ -343,9 +343,9 @@ pub(crate) fn abandon(cx: &mut Context<'_>, rekeying: Rekeying) {
     }
 }
 
-/// The peer deletes the IKE SA. If it has made another in its place, it did not notice that we wanted to as well: we "forget about" our
-/// own request (sections 2.8.2 and 2.25.2).
-pub(crate) fn on_delete(state: &mut Established, core: &mut Core, cx: &mut Context<'_>) {
+/// The IKE SA has ended at the peer. If that has made another in its place, it did not notice that we wanted to as well: we "forget about"
+/// our own request (sections 2.8.2 and 2.25.2), and the other inherits.
+pub(crate) fn on_end_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>) {
     match state.active.take() {
         Some(Active::RekeyIkeSa(rekeying)) if rekeying.theirs.is_some() => {
             let Rekeying { requests, theirs, .. } = *rekeying;
