@@ -23,7 +23,7 @@ use core::net::Ipv4Addr;
 use ipsec_types::Flow;
 
 use crate::ip::HopLimitExceeded;
-use crate::{checksum, ports};
+use crate::{checksum, flow};
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
@@ -173,19 +173,11 @@ impl<'a> Ipv4<'a> {
         self.payload
     }
 
-    /// The selector fields (RFC 4301 section 4.4.1.1). There are no ports in fragments after the first (section 7), in other protocols, and where a packet
-    /// ends before them.
+    /// The selector fields. There are no ports in fragments after the first (RFC 4301 section 7).
     #[inline]
     pub fn flow(&self) -> Flow {
-        let (source_port, destination_port) =
-            if self.fragment_offset() == 0 { ports(self.protocol(), self.payload).unzip() } else { (None, None) };
-        Flow {
-            source: self.source().into(),
-            destination: self.destination().into(),
-            protocol: self.protocol(),
-            source_port,
-            destination_port,
-        }
+        let upper = (self.fragment_offset() == 0).then_some(self.payload);
+        flow(self.source().into(), self.destination().into(), self.protocol(), upper)
     }
 }
 

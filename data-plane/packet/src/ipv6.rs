@@ -22,9 +22,9 @@ use core::net::Ipv6Addr;
 
 use ipsec_types::Flow;
 
+use crate::flow;
 use crate::ip::HopLimitExceeded;
 use crate::ipv6_extension::{self, Chain};
-use crate::ports;
 
 pub use crate::ipv6_extension::{ExtensionError, Fragment, MAX_EXTENSION_OCTETS, MAX_EXTENSIONS};
 
@@ -175,19 +175,12 @@ impl<'a> Ipv6<'a> {
         self.chain.segments_left
     }
 
-    /// The selector fields (RFC 4301 section 4.4.1.1). There are no ports in fragments after the first (section 7), in other protocols, and where a packet
-    /// ends before them.
+    /// The selector fields. There are no ports in fragments after the first (RFC 4301 section 7).
     #[inline]
     pub fn flow(&self) -> Flow {
         let later = matches!(self.chain.fragment, Some(fragment) if fragment.offset != 0);
-        let (source_port, destination_port) = if later { (None, None) } else { ports(self.protocol(), self.upper()).unzip() };
-        Flow {
-            source: self.source().into(),
-            destination: self.destination().into(),
-            protocol: self.protocol(),
-            source_port,
-            destination_port,
-        }
+        let upper = (!later).then(|| self.upper());
+        flow(self.source().into(), self.destination().into(), self.protocol(), upper)
     }
 }
 

@@ -24,6 +24,10 @@ mod ipv6_extension;
 pub mod udp;
 mod vec_buffer;
 
+use core::net::IpAddr;
+
+use ipsec_types::Flow;
+
 pub use buffer::Buffer;
 pub use vec_buffer::VecBuffer;
 
@@ -37,6 +41,14 @@ fn octets<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 #[inline]
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     octets(bytes, at).map(u16::from_be_bytes)
+}
+
+/// The selector fields (RFC 4301 section 4.4.1.1). There are no ports without the upper-layer header, in other protocols, and where a packet ends before
+/// them.
+#[inline]
+fn flow(source: IpAddr, destination: IpAddr, protocol: u8, upper: Option<&[u8]>) -> Flow {
+    let (source_port, destination_port) = upper.and_then(|upper| ports(protocol, upper)).unzip();
+    Flow { source, destination, protocol, source_port, destination_port }
 }
 
 /// Ports where the protocol has them. ICMP has type * 256 + code on both sides, the Mobility Header (RFC 6275) its type * 256 (RFC 4301
