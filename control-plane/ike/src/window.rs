@@ -8,6 +8,9 @@ use ipsec_types::Instant;
 
 use crate::config::Retransmission;
 
+/// The last Message ID for anything but the deletion of the IKE SA and what crosses it.
+const LAST_ID: u32 = u32::MAX - 16;
+
 /// One IKE SA's window.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
@@ -67,6 +70,11 @@ impl Window {
     /// The Message ID of the next request.
     pub(crate) const fn request_id(&self) -> u32 {
         self.next_request
+    }
+
+    /// Whether the Message IDs of one direction are all but used up: the IKE SA must be closed before they begin anew (section 2.2).
+    pub(crate) const fn is_exhausted(&self) -> bool {
+        self.next_request > LAST_ID || self.expected > LAST_ID
     }
 
     /// Whether a request waits for its response.
@@ -197,6 +205,20 @@ mod tests {
         window.accepted();
         assert_eq!(window.classify(&header(0, false)), Arrival::Stale);
         assert_eq!(window.cached(), None);
+    }
+
+    #[test]
+    fn message_ids_are_used_up_before_the_last_one_in_either_direction() {
+        let mut window = Window { next_request: LAST_ID - 1, expected: LAST_ID - 1, ..Window::default() };
+        window.completed();
+        window.accepted();
+        assert!(!window.is_exhausted());
+        window.accepted();
+        assert!(window.is_exhausted());
+        let mut window = Window { next_request: LAST_ID, ..Window::default() };
+        assert!(!window.is_exhausted());
+        window.completed();
+        assert!(window.is_exhausted());
     }
 
     #[test]

@@ -243,6 +243,9 @@ pub(crate) fn on_job(mut state: Established, core: &mut Core, cx: &mut Context<'
 
 /// Begins the next operation, if none is under way (RFC 7296 section 2.3: a window of one).
 pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Context<'_>) -> State {
+    if core.window.is_exhausted() {
+        core.give_up();
+    }
     while state.active.is_none() && !core.window.is_busy() {
         let Some(task) = core.tasks.pop_front() else { break };
         let begun = match task {
