@@ -180,9 +180,9 @@ pub(crate) fn on_request(state: Established, core: &mut Core, cx: &mut Context<'
         ExchangeType::CREATE_CHILD_SA => rekey_ike::on_request(state, core, cx, message),
         ExchangeType::INFORMATIONAL => informational::on_request(state, core, cx, message),
         other => {
-            let failure = Failure::from(Fault::Syntax(alloc::format!("{other} after authentication")));
             core.window.accepted();
-            informational::refuse_and_go(state, core, cx, message, failure)
+            let fault = Fault::Syntax(alloc::format!("{other} after authentication"));
+            responder::refuse(state, core, cx, &message.header, fault)
         }
     }
 }

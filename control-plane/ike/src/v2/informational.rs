@@ -178,13 +178,6 @@ pub(crate) fn on_request_while_deleting(state: Deleting, core: &mut Core, cx: &m
     }
 }
 
-/// Answers what makes no sense in this state with INVALID_SYNTAX, and forgets the IKE SA (section 2.21.3).
-pub(crate) fn refuse_and_go(state: Established, core: &mut Core, cx: &mut Context<'_>, message: &Protected, failure: Failure) -> State {
-    let notify = Payload::Notify(Notify::new(NotifyType::INVALID_SYNTAX, Vec::new()));
-    let _sent = core.respond(cx, &state.sk, &message.header, &[notify]);
-    gone(State::Established(state), core, cx, Some(failure))
-}
-
 /// The IKE SA is over for the peer, too, but its last response may have to be sent again.
 pub(crate) fn gone(mut state: State, core: &mut Core, cx: &mut Context<'_>, failure: Option<Failure>) -> State {
     if let State::Established(established) = &mut state {
