@@ -10,7 +10,7 @@ use ike::config::Config;
 use ike::error::Failure;
 use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, RequestId, Target, WantStatus};
 use ike_crypto::SystemRandom;
-use ipsec_types::Instant;
+use ipsec_types::{Instant, PolicyId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant as Clock, sleep_until};
 
@@ -18,7 +18,7 @@ use crate::config::{self, Diagnostic};
 use crate::northbound::Names;
 use crate::offload::Offload;
 use crate::southbound::{Attachment, Client, Report, Session, Settled};
-use crate::telemetry::{Journal, happening, meaning};
+use crate::telemetry::{Journal, LastFailure, happening, meaning};
 
 /// What an operator wants, with the way back.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) enum Request {
     Sas(oneshot::Sender<(Vec<IkeSaStatus>, Option<Client>)>),
     /// What is being negotiated, or has failed.
     Wants(oneshot::Sender<Vec<WantStatus>>),
+    /// Why there is no Child SA of this policy.
+    Missing(PolicyId, oneshot::Sender<Missing>),
     /// Counters of this process, and whom to ask for the other's.
     Counters(oneshot::Sender<(Vec<Counter>, Option<Client>)>),
     /// Version of the attached data plane.
@@ -51,6 +53,17 @@ pub(crate) struct Reloaded {
     pub(crate) connections: usize,
     pub(crate) children: usize,
     pub(crate) policies: usize,
+}
+
+/// What IKE knows of a Child SA that is not there.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// Whose it would be; `None` where the policy protects nothing.
+    pub(crate) connection: Option<String>,
+    /// What this gateway does about it.
+    pub(crate) want: Option<WantStatus>,
+    /// What failed last with its peer, whoever began it.
+    pub(crate) last_failure: Option<LastFailure>,
 }
 
 /// How long the peers' answers to the last Deletes are awaited.
@@ -213,6 +226,7 @@ impl Driver {
         match request {
             Request::Sas(reply) => drop(reply.send((self.endpoint.ike_sas(self.now()), client()))),
             Request::Wants(reply) => drop(reply.send(self.endpoint.wants(self.now()))),
+            Request::Missing(policy, reply) => drop(reply.send(self.missing(policy))),
             Request::Counters(reply) => drop(reply.send((self.counters(), client()))),
             Request::DataPlaneVersion(reply) => drop(reply.send(self.attached.as_ref().map(|attached| attached.version.clone()))),
             Request::Watch(reply) => drop(reply.send(self.journal.watch())),
@@ -244,9 +258,18 @@ impl Driver {
         let children = connections.iter().map(|connection| connection.children.len()).sum();
         let reloaded = Reloaded { connections: connections.len(), children, policies: loaded.ike.policies.len() };
         tracing::info!("{file} is in force: {} connections, {children} children, {} policies", reloaded.connections, reloaded.policies);
-        self.names.send_replace(Names::of(&loaded.ike));
+        let names = Names::of(&loaded.ike);
+        self.journal.forget_failures_but_of(|connection| names.connection(connection).is_ok());
+        self.names.send_replace(names);
         self.handle(Input::Command(Command::Configure(Box::new(loaded.ike))));
         Ok(reloaded)
+    }
+
+    fn missing(&self, policy: PolicyId) -> Missing {
+        let connection = self.endpoint.connection_of(policy).map(ToOwned::to_owned);
+        let want = self.endpoint.wants(self.now()).into_iter().find(|want| want.policy == policy);
+        let last_failure = connection.as_deref().and_then(|connection| self.journal.last_failure(connection)).cloned();
+        Missing { connection, want, last_failure }
     }
 
     fn expect_answer(&mut self, reply: oneshot::Sender<Result<Answer, Failure>>) -> RequestId {

@@ -1,6 +1,7 @@
 //! What operators see: the log, events for watchers, and the recent IKE messages.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use culvert_proto::control::v1 as control;
@@ -43,6 +44,16 @@ pub(crate) struct Journal {
     events: broadcast::Sender<WatchEvent>,
     clear: Throttle,
     failures: Throttle,
+    /// By connection.
+    last_failures: HashMap<String, LastFailure>,
+}
+
+/// What failed last with a peer, whoever began it.
+#[derive(Debug, Clone)]
+pub(crate) struct LastFailure {
+    pub(crate) at: Clock,
+    pub(crate) remote: SocketAddr,
+    pub(crate) failure: Failure,
 }
 
 impl Journal {
@@ -53,7 +64,18 @@ impl Journal {
             events: broadcast::channel(LAG).0,
             clear: Throttle::new(MOST_CLEAR),
             failures: Throttle::new(MOST_FAILURES),
+            last_failures: HashMap::new(),
         }
+    }
+
+    /// The last failure with the peer of a connection.
+    pub(crate) fn last_failure(&self, connection: &str) -> Option<&LastFailure> {
+        self.last_failures.get(connection)
+    }
+
+    /// Keeps the failures of connections that are still there.
+    pub(crate) fn forget_failures_but_of(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.last_failures.retain(|connection, _| is_there(connection));
     }
 
     /// Events from now on.
@@ -89,7 +111,11 @@ impl Journal {
 
     /// Logs and passes on an event. `status` tells how an IKE SA stands now.
     pub(crate) fn event(&mut self, event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus>) {
-        if let Event::NegotiationFailed { connection, .. } = event {
+        if let Event::NegotiationFailed { connection, remote, failure } = event {
+            if let Some(connection) = connection {
+                let last = LastFailure { at: Clock::now(), remote: *remote, failure: failure.clone() };
+                self.last_failures.insert(connection.clone(), last);
+            }
             match self.failures.pass(connection.as_deref().unwrap_or_default(), Clock::now()) {
                 Some(0) => {}
                 Some(held) => tracing::warn!("negotiation-failed: {held} more, too many a second to be shown"),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use culvert_proto::control::v1::{ExplainRequest, RekeyRequest, TerminateRequest, TraceRequest, rekey_request, terminate_request};
+use culvert_proto::control::v1::target::Sas;
+use culvert_proto::control::v1::{ExplainRequest, RekeyRequest, Target, TerminateRequest, TraceRequest};
 
 const EXIT_CODES: &str = "\
 Exit status: 0 done; 1 the control plane refused or the operation failed; 2 wrong usage; 3 the control plane cannot be reached.
@@ -95,6 +96,14 @@ pub(crate) struct TargetArgs {
     child_sa: Option<u64>,
 }
 
+impl TargetArgs {
+    fn target(self) -> Target {
+        let named = self.connection.map(Sas::Connection).or_else(|| self.child.map(Sas::Child));
+        let sas = named.or_else(|| self.ike_sa.map(Sas::IkeSaId)).or_else(|| self.child_sa.map(Sas::ChildSaId));
+        Target { sas }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct TerminateArgs {
     #[command(flatten)]
@@ -106,11 +115,7 @@ pub(crate) struct TerminateArgs {
 
 impl TerminateArgs {
     pub(crate) fn request(self) -> TerminateRequest {
-        use terminate_request::Target;
-        let TargetArgs { connection, child, ike_sa, child_sa } = self.target;
-        let named = connection.map(Target::Connection).or_else(|| child.map(Target::Child));
-        let target = named.or_else(|| ike_sa.map(Target::IkeSaId)).or_else(|| child_sa.map(Target::ChildSaId));
-        TerminateRequest { target, timeout_ms: self.timeout.saturating_mul(1000) }
+        TerminateRequest { target: Some(self.target.target()), timeout_ms: self.timeout.saturating_mul(1000) }
     }
 }
 
@@ -125,11 +130,7 @@ pub(crate) struct RekeyArgs {
 
 impl RekeyArgs {
     pub(crate) fn request(self) -> RekeyRequest {
-        use rekey_request::Target;
-        let TargetArgs { connection, child, ike_sa, child_sa } = self.target;
-        let named = connection.map(Target::Connection).or_else(|| child.map(Target::Child));
-        let target = named.or_else(|| ike_sa.map(Target::IkeSaId)).or_else(|| child_sa.map(Target::ChildSaId));
-        RekeyRequest { target, timeout_ms: self.timeout.saturating_mul(1000) }
+        RekeyRequest { target: Some(self.target.target()), timeout_ms: self.timeout.saturating_mul(1000) }
     }
 }
 
@@ -168,8 +169,8 @@ pub(crate) enum PortSide {
     Unprotected,
 }
 
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
 
 impl ExplainArgs {
     /// # Errors

@@ -5,18 +5,27 @@ use std::fmt::Write as _;
 use culvert_proto::control::v1::TraceRecord;
 use culvert_proto::control::v1::trace_record::{Field, Message, Payload, Record, Step};
 
-use crate::output::clock;
+use crate::output::{clock, wrap};
 
 /// Columns between the two lifelines.
 const SPAN: usize = 78;
 /// Columns before the left lifeline, which the time fills.
 const MARGIN: usize = 13;
 
+/// This gateway's address and the peer's.
+pub(crate) type Peers = (String, String);
+
+/// Ports change with NAT traversal, so addresses alone count.
+pub(crate) fn peers(message: &Message) -> Peers {
+    let host = |endpoint: &str| endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host).trim_matches(['[', ']']).to_owned();
+    (host(&message.local), host(&message.remote))
+}
+
 /// Draws records one after the other; heads each pair of peers once.
 #[derive(Debug)]
 pub(crate) struct Diagram {
     fields: bool,
-    peers: Option<(String, String)>,
+    peers: Option<Peers>,
     /// Steps before the first message: they wait until it has named the peers.
     early: String,
 }
@@ -47,10 +56,9 @@ impl Diagram {
         if self.peers.is_none() { format!("{}no IKE messages yet\n", self.early) } else { String::new() }
     }
 
-    /// Names the two sides when the peer is another one than before. Ports change with NAT traversal, so addresses alone count.
+    /// Names the two sides when the peer is another one than before.
     fn head(&mut self, message: &Message, out: &mut String) {
-        let host = |endpoint: &str| endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host).to_owned();
-        let peers = (host(&message.local), host(&message.remote));
+        let peers = peers(message);
         if self.peers.as_ref() != Some(&peers) {
             let (left, right) = (format!("{} (this gateway)", peers.0), format!("{} (peer)", peers.1));
             let width = (MARGIN + 1 + SPAN + 1).saturating_sub(left.chars().count());
@@ -138,28 +146,14 @@ fn step_box(step: &Step, out: &mut String) {
     let rule = "─".repeat(inner.saturating_sub(title.chars().count() + 2));
     let gap = MARGIN + 1 + SPAN - indent - inner - 2;
     let _ = writeln!(out, "{:indent$}┌ {title} {rule}┐{:gap$}│", "", "");
-    for line in step.lines.iter().flat_map(|line| wrap(line, inner - 2)) {
-        let _ = writeln!(out, "{:indent$}│ {} │{:gap$}│", "", fit(&line, inner - 2), "");
+    for line in &step.lines {
+        for (number, part) in wrap(line, inner - 4).iter().enumerate() {
+            let part = if number == 0 { part.clone() } else { format!("  {part}") };
+            let _ = writeln!(out, "{:indent$}│ {} │{:gap$}│", "", fit(&part, inner - 2), "");
+        }
     }
     let _ = writeln!(out, "{:indent$}└{}┘{:gap$}│", "", "─".repeat(inner), "");
     out.push_str(&lifeline(""));
-}
-
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.len() - 1;
-        let Some(line) = lines.get_mut(last) else { break };
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(format!("  {word}"));
-        } else {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::fmt::{self, Write as _};
 use culvert_proto::control::v1::TraceRecord;
 use culvert_proto::control::v1::trace_record::{Field, Message, Payload, Record, Step};
 
+use crate::diagram::{Peers, peers};
 use crate::output::clock;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -47,9 +48,6 @@ pub(crate) fn page(records: &[TraceRecord]) -> String {
     out
 }
 
-/// This gateway's address and the peer's.
-type Peers = (String, String);
-
 /// Records of each pair of peers, in order. A step belongs to the peers of its IKE SA, or else of its connection; one that belongs to
 /// nobody stands with the messages before it.
 fn by_peers(records: &[TraceRecord]) -> Vec<(Peers, Vec<&TraceRecord>)> {
@@ -79,12 +77,6 @@ fn by_peers(records: &[TraceRecord]) -> Vec<(Peers, Vec<&TraceRecord>)> {
         last = Some(own);
     }
     pairs
-}
-
-/// Ports change with NAT traversal, so addresses alone count.
-fn peers(message: &Message) -> Peers {
-    let host = |endpoint: &str| endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host).trim_matches(['[', ']']).to_owned();
-    (host(&message.local), host(&message.remote))
 }
 
 fn pair(out: &mut String, (local, remote): &Peers, records: &[&TraceRecord], number: &mut usize) {

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use culvert_proto::control::v1::{
-    ChildSa, ExplainRequest, ExplainResponse, Failure, IkeSa, InitiateResponse, ListSasResponse, PoliciesResponse, Port, PortsResponse,
-    RekeyResponse, ReloadResponse, StatsResponse, TerminateResponse, VersionResponse, Want, WatchEvent, Worker, WorkersResponse,
+    ChildSa, ExplainRequest, ExplainResponse, Failure, IkeSa, InitiateResponse, LastFailure, ListSasResponse, PoliciesResponse, Port,
+    PortsResponse, RekeyResponse, ReloadResponse, StatsResponse, TerminateResponse, VersionResponse, Want, WatchEvent, Worker,
+    WorkersResponse,
 };
 use serde::Serialize;
+
+use crate::args::{ICMP, ICMPV6};
 
 /// How to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,9 +291,11 @@ pub(crate) fn explained(out: &mut impl Write, format: Format, asked: &ExplainReq
     if format == Format::Json {
         return json(out, answer);
     }
-    let ports = match asked.protocol {
-        1 | 58 => format!("ICMP type {} code {}", asked.destination_port >> 8, asked.destination_port & 0xff),
-        protocol => format!("protocol {protocol}, ports {} -> {}", asked.source_port, asked.destination_port),
+    let is_icmp = [ICMP, ICMPV6].map(u32::from).contains(&asked.protocol);
+    let ports = if is_icmp {
+        format!("ICMP type {} code {}", asked.destination_port >> 8, asked.destination_port & 0xff)
+    } else {
+        format!("protocol {}, ports {} -> {}", asked.protocol, asked.source_port, asked.destination_port)
     };
     writeln!(out, "{} -> {}, {ports}, arriving on {}", asked.source, asked.destination, or_none(&answer.port))?;
     let mut line = |name: &str, text: &str| writeln!(out, "  {name:<13}{text}");
@@ -324,9 +329,13 @@ pub(crate) fn explained(out: &mut impl Write, format: Format, asked: &ExplainReq
     if answer.refused_for_ms > 0 {
         line("refused", &format!("no SA is asked for in the next {}", in_seconds(answer.refused_for_ms)))?;
     }
-    let Some(want) = &answer.want else { return Ok(()) };
-    line("IKE", &describe_want(want))?;
-    want.last_failure.as_ref().map_or(Ok(()), |failure| explanation(out, failure))
+    if let Some(want) = &answer.want {
+        writeln!(out, "  {:<13}{}", "IKE", describe_want(want))?;
+        want.last_failure.as_ref().map_or(Ok(()), |failure| explanation(out, failure))?;
+    }
+    let Some(LastFailure { age_ms, remote, failure: Some(failure) }) = &answer.last_failure else { return Ok(()) };
+    writeln!(out, "  {:<13}{} ago, with {remote}: {}", "last failure", age(*age_ms), failure.summary)?;
+    explanation(out, failure)
 }
 
 fn or_none(text: &str) -> &str {

@@ -9,6 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use ike_wire::ExchangeType;
 use ipsec_types::{IkeSpi, Instant, PolicyId};
 
+use crate::config::Connection;
 use crate::context::{Context, Shared};
 use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output, WantStatus};
 use crate::policy::ConnectionRef;
@@ -135,6 +136,12 @@ impl Endpoint {
             })
         });
         named.collect()
+    }
+
+    /// The connection whose child serves a policy; `None` where the policy protects nothing.
+    pub fn connection_of(&self, policy: PolicyId) -> Option<&str> {
+        let serves = |connection: &&Connection| connection.children.iter().any(|child| child.policy == policy);
+        self.shared.config.connections.iter().find(serves).map(|connection| connection.name.as_str())
     }
 
     /// Counters by name.

@@ -30,7 +30,7 @@ impl Names {
 
     /// # Errors
     /// What is wrong with the name, and which there are.
-    pub(super) fn connection(&self, name: &str) -> Result<(), String> {
+    pub(crate) fn connection(&self, name: &str) -> Result<(), String> {
         if self.connections.iter().any(|(connection, _)| connection == name) {
             return Ok(());
         }

@@ -5,19 +5,20 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::control_server::Control;
-use culvert_proto::control::v1::terminate_request::Target as Named;
+use culvert_proto::control::v1::target::Sas;
 use culvert_proto::control::v1::{
     ExplainRequest, ExplainResponse, InitiateRequest, InitiateResponse, ListSasRequest, ListSasResponse, PoliciesRequest, PoliciesResponse,
     PortsRequest, PortsResponse, RekeyRequest, RekeyResponse, ReloadRequest, ReloadResponse, StatsRequest, StatsResponse, TerminateRequest,
     TerminateResponse, TraceRecord, TraceRequest, VersionRequest, VersionResponse, WatchEvent, WatchRequest, WorkersRequest,
-    WorkersResponse, rekey_request,
+    WorkersResponse,
 };
 use culvert_proto::convert::address_octets;
 use culvert_proto::dataplane::v1 as dataplane;
 use ike::error::Failure;
 use ike::io::{Answer, IkeSaId, Target};
-use ipsec_types::ChildSaId;
+use ipsec_types::{ChildSaId, PolicyId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::BroadcastStream;
@@ -28,7 +29,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::names::{Children, Names};
 use super::view;
-use crate::driver::{Reloaded, Request};
+use crate::driver::{Missing, Reloaded, Request};
 use crate::telemetry::{explain, happening, step};
 
 /// Turns calls into requests to the driver.
@@ -43,7 +44,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 const DEFAULT_INITIATE: Duration = Duration::from_secs(30);
 const DEFAULT_TERMINATE: Duration = Duration::from_secs(10);
 /// How long the data plane may take to list its SAs or counters.
-const DATA_PLANE_ANSWER: Duration = Duration::from_secs(2);
+const DATA_PLANE_ANSWER: Duration = Duration::from_secs(5);
 
 impl Service {
     pub(super) fn new(requests: mpsc::Sender<Request>, names: watch::Receiver<Names>) -> Self {
@@ -64,62 +65,34 @@ impl Service {
         in_time(client.stats(dataplane::StatsRequest {})).await
     }
 
-    /// Asks the driver for something that takes an exchange with the peer.
-    async fn command(
+    /// Commands something of all targets at once, and waits until all of it is done.
+    async fn command_all(
         &self,
-        wait: Duration,
-        request: impl FnOnce(oneshot::Sender<Result<Answer, Failure>>) -> Request,
-    ) -> Result<Answer, Status> {
-        in_wait(wait, self.ask(request)).await?.map_err(status)
-    }
-
-    /// Deletes the SAs of all targets at once, and says how many those were.
-    async fn terminate_all(&self, targets: Vec<Target>) -> Result<u32, Status> {
-        let mut answers = Vec::new();
+        targets: Vec<Target>,
+        request: fn(Target, oneshot::Sender<Result<Answer, Failure>>) -> Request,
+    ) -> Result<Vec<Answer>, Status> {
+        let mut replies = Vec::new();
         for target in targets {
             let (reply, answer) = oneshot::channel();
-            self.requests.send(Request::Terminate(target, reply)).await.map_err(|_| ending())?;
-            answers.push(answer);
+            self.requests.send(request(target, reply)).await.map_err(|_| ending())?;
+            replies.push(answer);
         }
-        let mut terminated = 0;
-        for answer in answers {
-            match answer.await.map_err(|_| ending())?.map_err(status)? {
-                Answer::Terminated(count) => terminated += count,
-                Answer::Initiated { .. } | Answer::Rekeyed { .. } => return Err(Status::internal("the core answered another command")),
-            }
-        }
-        Ok(terminated)
-    }
-
-    /// Replaces the SAs of all targets at once.
-    async fn rekey_all(&self, targets: Vec<Target>) -> Result<RekeyResponse, Status> {
         let mut answers = Vec::new();
-        for target in targets {
-            let (reply, answer) = oneshot::channel();
-            self.requests.send(Request::Rekey(target, reply)).await.map_err(|_| ending())?;
-            answers.push(answer);
+        for reply in replies {
+            answers.push(reply.await.map_err(|_| ending())?.map_err(status)?);
         }
-        let mut rekeyed = RekeyResponse::default();
-        for answer in answers {
-            match answer.await.map_err(|_| ending())?.map_err(status)? {
-                Answer::Rekeyed { ike_sas, child_sas } => {
-                    rekeyed.ike_sas.extend(ike_sas.iter().map(|id| id.0));
-                    rekeyed.child_sas.extend(child_sas.iter().map(|id| id.0));
-                }
-                Answer::Initiated { .. } | Answer::Terminated(_) => return Err(Status::internal("the core answered another command")),
-            }
-        }
-        Ok(rekeyed)
+        Ok(answers)
     }
 
     /// What is to be deleted or rekeyed. A name must be one of the configuration: a typing error is no success.
-    async fn targets(&self, named: Named) -> Result<Vec<Target>, Status> {
-        Ok(match named {
-            Named::Connection(name) => {
+    async fn targets(&self, target: Option<control::Target>) -> Result<Vec<Target>, Status> {
+        let no_target = || Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA");
+        Ok(match target.and_then(|target| target.sas).ok_or_else(no_target)? {
+            Sas::Connection(name) => {
                 self.names.borrow().connection(&name).map_err(Status::not_found)?;
                 vec![Target::Connection(name)]
             }
-            Named::Child(name) => {
+            Sas::Child(name) => {
                 let children = self.names.borrow().children(&name).map_err(Status::not_found)?;
                 match children {
                     Children::Any(name) => vec![Target::Child(name)],
@@ -130,8 +103,8 @@ impl Service {
                     }
                 }
             }
-            Named::IkeSaId(id) => vec![Target::IkeSa(IkeSaId(id))],
-            Named::ChildSaId(id) => vec![Target::ChildSa(ChildSaId(id))],
+            Sas::IkeSaId(id) => vec![Target::IkeSa(IkeSaId(id))],
+            Sas::ChildSaId(id) => vec![Target::ChildSa(ChildSaId(id))],
         })
     }
 }
@@ -179,33 +152,35 @@ impl Control for Service {
 
     async fn initiate(&self, request: tonic::Request<InitiateRequest>) -> Result<Response<InitiateResponse>, Status> {
         let InitiateRequest { child, timeout_ms } = request.into_inner();
-        match self.command(wait(timeout_ms, DEFAULT_INITIATE), |reply| Request::Initiate(child, reply)).await? {
-            Answer::Initiated { ike_sa, child } => Ok(Response::new(InitiateResponse { ike_sa: ike_sa.0, child_sa: child.0 })),
-            Answer::Terminated(_) | Answer::Rekeyed { .. } => Err(Status::internal("the core answered another command")),
-        }
+        let answer = in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.ask(|reply| Request::Initiate(child, reply))).await?;
+        let Answer::Initiated { ike_sa, child } = answer.map_err(status)? else { return Err(another_command()) };
+        Ok(Response::new(InitiateResponse { ike_sa: ike_sa.0, child_sa: child.0 }))
     }
 
     async fn terminate(&self, request: tonic::Request<TerminateRequest>) -> Result<Response<TerminateResponse>, Status> {
         let TerminateRequest { target, timeout_ms } = request.into_inner();
-        let targets = self.targets(target.ok_or_else(no_target)?).await?;
-        let terminated = in_wait(wait(timeout_ms, DEFAULT_TERMINATE), self.terminate_all(targets)).await?;
-        Ok(Response::new(TerminateResponse { terminated }))
+        let targets = self.targets(target).await?;
+        let mut response = TerminateResponse::default();
+        for answer in in_wait(wait(timeout_ms, DEFAULT_TERMINATE), self.command_all(targets, Request::Terminate)).await? {
+            let Answer::Terminated(count) = answer else { return Err(another_command()) };
+            response.terminated += count;
+        }
+        Ok(Response::new(response))
     }
 
     async fn rekey(&self, request: tonic::Request<RekeyRequest>) -> Result<Response<RekeyResponse>, Status> {
         let RekeyRequest { target, timeout_ms } = request.into_inner();
-        let named = target.map(|target| match target {
-            rekey_request::Target::Connection(name) => Named::Connection(name),
-            rekey_request::Target::Child(name) => Named::Child(name),
-            rekey_request::Target::IkeSaId(id) => Named::IkeSaId(id),
-            rekey_request::Target::ChildSaId(id) => Named::ChildSaId(id),
-        });
-        let targets = self.targets(named.ok_or_else(no_target)?).await?;
+        let targets = self.targets(target).await?;
         if targets.is_empty() {
             return Err(Status::failed_precondition("there is no such SA"));
         }
-        let rekeyed = in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.rekey_all(targets)).await?;
-        Ok(Response::new(rekeyed))
+        let mut response = RekeyResponse::default();
+        for answer in in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.command_all(targets, Request::Rekey)).await? {
+            let Answer::Rekeyed { ike_sas, child_sas } = answer else { return Err(another_command()) };
+            response.ike_sas.extend(ike_sas.iter().map(|id| id.0));
+            response.child_sas.extend(child_sas.iter().map(|id| id.0));
+        }
+        Ok(Response::new(response))
     }
 
     async fn reload(&self, _: tonic::Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
@@ -227,8 +202,12 @@ impl Control for Service {
         let (sas, client) = self.ask(Request::Sas).await?;
         let mut client = client.ok_or_else(|| Status::failed_precondition("no data plane is attached"))?;
         let answer = in_time(client.explain(request)).await?;
-        let wants = self.ask(Request::Wants).await?;
-        Ok(Response::new(view::explained(answer, &sas, &wants)))
+        let missing = answer.policy.as_ref().filter(|_| answer.child_sa.is_none()).map(|policy| PolicyId(policy.id));
+        let behind = match missing {
+            Some(policy) => self.ask(|reply| Request::Missing(policy, reply)).await?,
+            None => Missing::default(),
+        };
+        Ok(Response::new(view::explained(answer, &sas, &behind)))
     }
 
     type WatchStream = Answers<WatchEvent>;
@@ -281,8 +260,8 @@ fn question(request: ExplainRequest) -> Result<dataplane::ExplainRequest, Status
     Ok(dataplane::ExplainRequest { flow: Some(flow), length, dont_fragment, from_unprotected, port })
 }
 
-fn no_target() -> Status {
-    Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA")
+fn another_command() -> Status {
+    Status::internal("the core answered another command")
 }
 
 fn lost(BroadcastStreamRecvError::Lagged(count): &BroadcastStreamRecvError) -> String {

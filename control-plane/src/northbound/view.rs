@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::{
     ChildSa, Counter, ExplainResponse, IkeSa, ListSasResponse, NextHop, Policy, Port, StatsResponse, Want, Worker,
 };
@@ -10,7 +11,8 @@ use culvert_proto::dataplane::v1 as dataplane;
 use ike::io::{ChildSaStatus, IkeSaStatus, SaState, WantStatus};
 use ipsec_types::{Identity, IkeSpi, TrafficSelector};
 
-use crate::telemetry::explain;
+use crate::driver::Missing;
+use crate::telemetry::{LastFailure, explain};
 
 /// IKE SAs with their Child SAs, these with the counters of the data plane.
 pub(super) fn list(sas: &[IkeSaStatus], counted: &[dataplane::ChildSaStatus], wants: &[WantStatus]) -> ListSasResponse {
@@ -31,7 +33,7 @@ fn want(want: &WantStatus) -> Want {
 }
 
 /// What would become of a packet, in the words of both planes.
-pub(super) fn explained(answer: dataplane::ExplainResponse, sas: &[IkeSaStatus], wants: &[WantStatus]) -> ExplainResponse {
+pub(super) fn explained(answer: dataplane::ExplainResponse, sas: &[IkeSaStatus], missing: &Missing) -> ExplainResponse {
     use dataplane::explain_response::Fate;
     let fate = match answer.fate() {
         Fate::Forwarded => "forwarded",
@@ -41,8 +43,9 @@ pub(super) fn explained(answer: dataplane::ExplainResponse, sas: &[IkeSaStatus],
         Fate::Unspecified => "unknown",
     };
     let policy = answer.policy.map(policy);
-    let missing = wants.iter().filter(|_| answer.child_sa.is_none());
-    let want = policy.as_ref().and_then(|policy| missing.clone().find(|want| want.policy.0 == policy.id));
+    let want = missing.want.as_ref();
+    let told = want.and_then(|want| want.last_failure.as_ref());
+    let last = missing.last_failure.as_ref().filter(|last| told != Some(&last.failure));
     let crossed = answer.child_sa.as_ref();
     let known =
         crossed.and_then(|crossed| sas.iter().find_map(|sa| Some((sa, sa.children.iter().find(|child| child.id.0 == crossed.child_sa)?))));
@@ -58,7 +61,7 @@ pub(super) fn explained(answer: dataplane::ExplainResponse, sas: &[IkeSaStatus],
             ..ChildSa::default()
         }),
     };
-    let connection = known.map(|(sa, _)| &sa.connection).or_else(|| want.map(|want| &want.connection)).cloned().unwrap_or_default();
+    let connection = known.map(|(sa, _)| &sa.connection).or(missing.connection.as_ref()).cloned().unwrap_or_default();
     let no_sa = answer.no_sa.unwrap_or_default();
     ExplainResponse {
         fate: fate.to_owned(),
@@ -75,7 +78,13 @@ pub(super) fn explained(answer: dataplane::ExplainResponse, sas: &[IkeSaStatus],
         acquire: no_sa.acquire,
         refused_for_ms: no_sa.refused_for_ms,
         want: want.map(self::want),
+        last_failure: last.map(last_failure),
     }
+}
+
+fn last_failure(last: &LastFailure) -> control::LastFailure {
+    let LastFailure { at, remote, failure } = last;
+    control::LastFailure { age_ms: milliseconds(at.elapsed()), remote: remote.to_string(), failure: Some(explain(failure)) }
 }
 
 fn next_hop(hop: dataplane::NextHop) -> NextHop {

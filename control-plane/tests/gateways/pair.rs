@@ -4,9 +4,10 @@ use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use culvert_control::config;
 use culvert_proto::control::v1::ListSasRequest;
@@ -28,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) b_secret: &'static str,
     /// Who the second gateway is.
     pub(crate) b_id: &'static str,
+    /// The daemon's binary, where both are to be processes; their log is [`Side::log`], as verbose as can be.
+    pub(crate) binary: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -40,6 +43,7 @@ impl Default for Setup {
             a_secret: "0x6b6579",
             b_secret: "0x6b6579",
             b_id: "gw-2.example",
+            binary: None,
         }
     }
 }
@@ -55,9 +59,30 @@ pub(crate) struct Side {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) data_plane: Option<FakeDataPlane>,
     folder: TempDir,
-    /// Ends the control plane when dropped.
-    shutdown: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    control_plane: Option<ControlPlane>,
+}
+
+/// How the daemon runs.
+enum ControlPlane {
+    /// In this process, until the sender is dropped.
+    Thread(oneshot::Sender<()>, thread::JoinHandle<()>),
+    /// As a process of its own, until SIGTERM.
+    Process(Child),
+}
+
+impl ControlPlane {
+    fn end(self) {
+        match self {
+            Self::Thread(shutdown, thread) => {
+                drop(shutdown);
+                thread.join().unwrap();
+            }
+            Self::Process(mut process) => {
+                let told = Command::new("kill").arg(process.id().to_string()).status().unwrap();
+                assert!(told.success() && process.wait().unwrap().success());
+            }
+        }
+    }
 }
 
 impl Pair {
@@ -69,8 +94,11 @@ impl Pair {
         let crossed = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(wire(from_a, b.clone(), crossed.clone()));
         tokio::spawn(wire(from_b, a.clone(), crossed.clone()));
-        let a = Side::start(a, &configuration(1, 2, setup.start_action, setup.a_proposals, ("gw-1.example", setup.b_id)), setup.a_secret);
-        let b = Side::start(b, &configuration(2, 1, "none", setup.b_proposals, (setup.b_id, "gw-1.example")), setup.b_secret);
+        let binary = setup.binary;
+        let a_configuration = configuration(1, 2, setup.start_action, setup.a_proposals, ("gw-1.example", setup.b_id));
+        let b_configuration = configuration(2, 1, "none", setup.b_proposals, (setup.b_id, "gw-1.example"));
+        let a = Side::start(a, &a_configuration, setup.a_secret, binary);
+        let b = Side::start(b, &b_configuration, setup.b_secret, binary);
         let pair = Self { a, b, crossed };
         wait("both are attached", || pair.a.state().policies.is_some() && pair.b.state().policies.is_some()).await;
         pair
@@ -111,7 +139,7 @@ start_action = "{start_action}"
 }
 
 impl Side {
-    fn start(state: Arc<Mutex<State>>, configuration: &str, secret: &str) -> Self {
+    fn start(state: Arc<Mutex<State>>, configuration: &str, secret: &str, binary: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let sockets = format!(
@@ -119,18 +147,32 @@ impl Side {
             path("control.sock").display(),
             path("data.sock").display()
         );
-        fs::write(path("culvert.toml"), format!("{configuration}{sockets}")).unwrap();
-        fs::write(path("secrets.toml"), format!("[ike.peer]\nsecret = \"{secret}\"\n")).unwrap();
-        fs::set_permissions(path("secrets.toml"), fs::Permissions::from_mode(0o600)).unwrap();
-        let data_plane = FakeDataPlane::start(&path("data.sock"), &state);
-        let (end, shutdown) = oneshot::channel();
         let file = path("culvert.toml");
-        let thread = thread::spawn(move || {
-            let loaded = config::load(&file).unwrap_or_else(|faults| panic!("{faults:?}"));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(culvert_control::run(loaded, mpsc::channel(1).1, shutdown)).unwrap();
+        fs::write(&file, format!("{configuration}{sockets}")).unwrap();
+        let data_plane = FakeDataPlane::start(&path("data.sock"), &state);
+        let mut side = Self { state, data_plane: Some(data_plane), folder, control_plane: None };
+        side.set_secret(secret);
+        side.control_plane = Some(match binary {
+            None => in_thread(file),
+            Some(binary) => {
+                let log = fs::File::create(side.folder.path().join("control.log")).unwrap();
+                let mut command = Command::new(binary);
+                ControlPlane::Process(command.args(["--log", "trace", "--config"]).arg(file).stderr(log).spawn().unwrap())
+            }
         });
-        Self { state, data_plane: Some(data_plane), folder, shutdown: Some(end), thread: Some(thread) }
+        side
+    }
+
+    /// Writes the file of secrets, to be read by a reload.
+    pub(crate) fn set_secret(&self, secret: &str) {
+        let path = self.folder.path().join("secrets.toml");
+        fs::write(&path, format!("[ike.peer]\nsecret = \"{secret}\"\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// What a process has logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("control.log")).unwrap()
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -165,23 +207,37 @@ impl Side {
         self.ike_sas().await.pop()?.child_sas.pop()
     }
 
-    /// Ends the control plane and says how long that took.
-    pub(crate) async fn shut_down(&mut self) -> Duration {
-        let begin = Instant::now();
-        drop(self.shutdown.take());
-        let thread = self.thread.take().unwrap();
-        tokio::task::spawn_blocking(|| thread.join().unwrap()).await.unwrap();
-        begin.elapsed()
+    /// Ends the control plane.
+    pub(crate) async fn shut_down(&mut self) {
+        let control_plane = self.control_plane.take().unwrap();
+        soon("the control plane ends", tokio::task::spawn_blocking(|| control_plane.end())).await.unwrap();
     }
 }
 
 impl Drop for Side {
     fn drop(&mut self) {
-        drop(self.shutdown.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        match self.control_plane.take() {
+            Some(ControlPlane::Thread(shutdown, thread)) => {
+                drop(shutdown);
+                let _ = thread.join();
+            }
+            Some(ControlPlane::Process(mut process)) => {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
+            None => {}
         }
     }
+}
+
+fn in_thread(file: PathBuf) -> ControlPlane {
+    let (end, shutdown) = oneshot::channel();
+    let thread = thread::spawn(move || {
+        let loaded = config::load(&file).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(culvert_control::run(loaded, mpsc::channel(1).1, shutdown)).unwrap();
+    });
+    ControlPlane::Thread(end, thread)
 }
 
 pub(crate) fn flow(source: &str, destination: &str) -> ipsec_types::Flow {
@@ -195,11 +251,20 @@ pub(crate) fn flow(source: &str, destination: &str) -> ipsec_types::Flow {
     }
 }
 
-/// Waits until something is so; a test that waits longer has failed.
+/// How long anything may take, however slow and busy the machine is. What takes longer does not happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until something is so.
 pub(crate) async fn wait(what: &str, mut is: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is() {
-        assert!(begin.elapsed() < Duration::from_secs(30), "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let so = async {
+        while !is() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(what, so).await;
+}
+
+/// Waits for what comes by itself.
+pub(crate) async fn soon<T>(what: &str, coming: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, coming).await.unwrap_or_else(|_| panic!("in vain: {what}"))
 }

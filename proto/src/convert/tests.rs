@@ -110,7 +110,8 @@ proptest! {
 
     #[test]
     fn a_flow_comes_back_as_it_went(source: Ipv4Addr, destination: Ipv6Addr, protocol: u8, source_port: u16, destination_port: u16) {
-        let flow = Flow { source: source.into(), destination: destination.into(), protocol, source_port: Some(source_port), destination_port: Some(destination_port) };
+        let (source_port, destination_port) = (Some(source_port), Some(destination_port));
+        let flow = Flow { source: source.into(), destination: destination.into(), protocol, source_port, destination_port };
         prop_assert_eq!(Flow::try_from(v1::Flow::from(flow)), Ok(flow));
     }
 
