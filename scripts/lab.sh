@@ -8,6 +8,8 @@ REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 LAB=${LAB:-cv$$}
 LAB_PIDS=()
 LAB_NAMESPACES=()
+# Seconds that anything may take, however slow and busy the machine is. What takes longer does not happen.
+PATIENCE=${PATIENCE:-60}
 
 die() { echo "error: $*" >&2; exit 1; }
 
@@ -28,7 +30,11 @@ lab_down() {
   trap - EXIT
   # The last started first: gateways before the captures that watch them.
   for ((i = ${#LAB_PIDS[@]} - 1; i >= 0; i--)); do stop_pid "${LAB_PIDS[i]}"; done
-  for name in "${LAB_NAMESPACES[@]}"; do ip netns del "$(ns "$name")" 2>/dev/null || true; done
+  for name in "${LAB_NAMESPACES[@]}"; do
+    # Helpers of a step that was cut off: everything in these namespaces was started here.
+    ip netns pids "$(ns "$name")" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
+    ip netns del "$(ns "$name")" 2>/dev/null || true
+  done
   [ -z "${PEER_ROOT:-}" ] || rm -rf "${PEER_ROOT:?}$WORK"
   if [ "${KEEP:-0}" = 1 ]; then echo "kept: $WORK" >&2; else rm -rf "$WORK"; fi
   exit "$rc"
@@ -153,14 +159,14 @@ data_up() {
     --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev="net_af_packet0,iface=lan${LAB_RINGS:+,$LAB_RINGS}" \
     --vdev="net_af_packet1,iface=wan,qdisc_bypass=0${LAB_RINGS:+,$LAB_RINGS}"
   echo "$SPAWNED" >"$dir/data.pid"
-  wait_until 20 test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
+  wait_until "$PATIENCE" test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
 }
 
 control_up() {
   local name=$1 dir=$2
   spawn "$name" "$dir/control.log" "$BIN/culvert-control" --config "$dir/control.toml"
   echo "$SPAWNED" >"$dir/control.pid"
-  wait_until 20 gateway_ready "$dir" || { tail -n 20 "$dir/control.log" "$dir/data.log" >&2; die "the control plane of $name did not start"; }
+  wait_until "$PATIENCE" gateway_ready "$dir" || { tail -n 20 "$dir/control.log" "$dir/data.log" >&2; die "the control plane of $name did not start"; }
 }
 
 gateway_ready() { culvert "$1" version --json | jq -e '.data_plane' >/dev/null; }

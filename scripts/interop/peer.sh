@@ -119,6 +119,6 @@ peer_up() {
   (in_peer /usr/sbin/charon-systemd) >"$WORK/peer/charon.out" 2>&1 </dev/null &
   echo $! >"$WORK/peer/charon.pid"
   LAB_PIDS+=($!)
-  wait_until 10 test -S "$WORK/peer/charon.vici" || die "charon did not start: $(tail -n 5 "$WORK/peer/charon.out")"
+  wait_until "$PATIENCE" test -S "$WORK/peer/charon.vici" || die "charon did not start: $(tail -n 5 "$WORK/peer/charon.out")"
   peer_ctl --load-all >"$WORK/peer/load.out" 2>&1 || die "swanctl --load-all: $(cat "$WORK/peer/load.out")"
 }
