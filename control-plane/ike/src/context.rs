@@ -84,6 +84,13 @@ pub(crate) struct Attachment {
     pub(crate) local_addresses: Vec<IpAddr>,
 }
 
+impl Attachment {
+    /// What tells it from every other.
+    const fn identity(&self) -> ([u8; 16], u64) {
+        (self.boot, self.epoch)
+    }
+}
+
 /// Inbound SPIs leased from the data plane and not yet used.
 #[derive(Debug, Default)]
 pub(crate) struct SpiStock {
@@ -95,7 +102,8 @@ pub(crate) struct SpiStock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeasedSpi {
     pub(crate) spi: Spi,
-    epoch: u64,
+    /// Boot and epoch of the attachment: epochs begin anew with each boot.
+    of: ([u8; 16], u64),
 }
 
 /// An operator's deletion under way.
@@ -198,10 +206,10 @@ impl Shared {
 
     /// An inbound SPI; asks for more in time.
     pub(crate) fn take_spi(&mut self) -> Option<LeasedSpi> {
-        let epoch = self.attachment.as_ref()?.epoch;
+        let of = self.attachment.as_ref()?.identity();
         let spi = self.spis.free.pop_front();
         self.lease_spis();
-        spi.map(|spi| LeasedSpi { spi, epoch })
+        spi.map(|spi| LeasedSpi { spi, of })
     }
 
     /// How many SPIs are leased and not taken.
@@ -211,7 +219,7 @@ impl Shared {
 
     /// Whether an SA may still be installed with the SPI.
     pub(crate) fn holds(&self, leased: LeasedSpi) -> bool {
-        self.attachment.as_ref().is_some_and(|attachment| attachment.epoch == leased.epoch)
+        self.attachment.as_ref().is_some_and(|attachment| attachment.identity() == leased.of)
     }
 
     /// Whether a Child SA could be installed now.

@@ -98,6 +98,31 @@ fn the_peer_may_delete_the_old_ike_sa_meanwhile() {
     }
 }
 
+/// The data plane of either side loses every SA meanwhile: both ways of replacing them come to one end.
+#[test]
+fn a_data_plane_may_restart_meanwhile() {
+    for side in [A, B] {
+        for (millis, refuses_again) in [0, 5, 15, 25, 35, 45, 500, 1900].into_iter().flat_map(|millis| [(millis, false), (millis, true)]) {
+            let mut pair = refused(B, net(), |_, _| {});
+            pair.run(Duration::from_millis(millis));
+            pair.gateway(B).data_plane.refuses = refuses_again.then(|| "the table is full".into());
+            pair.restart_data_plane(side, 2);
+            pair.run(Duration::from_millis(100));
+            pair.gateway(B).data_plane.refuses = None;
+            pair.run(60 * SECOND);
+            for child in ["net", "voice"] {
+                pair.initiate_child(A, child);
+            }
+            pair.run(60 * SECOND);
+            let what = format!("{side:?} {millis} {refuses_again}: {:?}", pair.titles());
+            let [a, b] = [A, B].map(|side| pair.ike_sas(side));
+            assert_eq!((a.len(), b.len()), (1, 1), "{what}");
+            assert!(pair.assert_mirrored() >= 2, "{what}");
+            assert!(a[0].children.iter().all(|child| child.state == ike::io::SaState::Established), "{what}");
+        }
+    }
+}
+
 /// "If a peer continues to receive TEMPORARY_FAILURE on the same IKE SA after several minutes, it SHOULD conclude that the state information
 /// is out of sync and close the IKE SA" (section 2.25).
 #[test]
