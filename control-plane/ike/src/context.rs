@@ -190,18 +190,14 @@ impl Shared {
         id
     }
 
-    /// A fresh identifier: the epoch keeps it from those of earlier attachments. `None` while no data plane is attached.
+    /// A fresh identifier. The epoch keeps it from those of earlier processes, the number from those of earlier boots, when epochs begin anew.
+    /// `None` while no data plane is attached.
     pub(crate) fn next_child(&mut self, ike_sa: IkeSaId) -> Option<ChildSaId> {
         let epoch = self.attachment.as_ref()?.epoch;
         self.last_child = self.last_child.checked_add(1)?;
         let id = ChildSaId(epoch << 32 | u64::from(self.last_child));
         self.children.insert(id, ike_sa);
         Some(id)
-    }
-
-    /// Begins counting the Child SAs of a new attachment.
-    pub(crate) fn restart_child_counter(&mut self) {
-        self.last_child = 0;
     }
 
     /// An inbound SPI; asks for more in time.

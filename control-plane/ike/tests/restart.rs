@@ -63,6 +63,29 @@ fn lost_child_sas_are_replaced_under_the_same_ike_sa() {
     }
 }
 
+/// Epochs begin anew with each boot: the identifiers of what is lost, and still known, are not given again.
+#[test]
+fn identifiers_are_not_used_twice_whatever_the_epochs() {
+    let mut pair = up(50);
+    for _ in 0..5 {
+        pair.rekey(A, net());
+        pair.run(SECOND);
+    }
+    pair.input(A, Input::Dataplane(Dataplane::Detached));
+    pair.attach(A, [1; 16], 2);
+    pair.rekey(A, net());
+    pair.run(SECOND);
+    // With epoch 1, as at first. The fake data plane looks whether an identifier comes again.
+    pair.restart_data_plane(A, 2);
+    for _ in 0..5 {
+        pair.run(SECOND);
+        assert_eq!(pair.assert_mirrored(), 1);
+        pair.rekey(A, net());
+    }
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 1);
+}
+
 /// Ten thousand at once would be a flood.
 #[test]
 fn the_replacement_is_paced() {

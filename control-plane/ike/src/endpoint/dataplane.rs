@@ -68,10 +68,6 @@ impl Endpoint {
         let restarted = self.last_boot.is_some_and(|boot| boot != attachment.boot);
         self.last_boot = Some(attachment.boot);
         self.shared.attachment = Some(attachment);
-        if !restarted {
-            // Epochs begin anew with each boot, and Child SAs of the one before are still known.
-            self.shared.restart_child_counter();
-        }
         self.shared.forget_spis();
         self.shared.output(Output::SetPolicies(self.shared.config.spd()));
         if restarted {
