@@ -86,6 +86,8 @@ impl From<Status> for Broken {
 
 /// How long to wait for each answer while attaching.
 const ANSWER: Duration = Duration::from_secs(5);
+/// A data plane that has ended closes the socket at once: this is for one that hangs, not for one that has to wait for its core.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 /// First and longest wait between attempts.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Batches of datagrams on their way to the data plane; what exceeds them is dropped, as a full socket would.
@@ -172,7 +174,7 @@ async fn connect(socket: &Path) -> Result<Client, Broken> {
         .origin(Uri::from_static("http://localhost"))
         .connect_timeout(ANSWER)
         .http2_keep_alive_interval(ANSWER)
-        .keep_alive_timeout(ANSWER)
+        .keep_alive_timeout(SIGN_OF_LIFE)
         .keep_alive_while_idle(true)
         .connect()
         .await?;
