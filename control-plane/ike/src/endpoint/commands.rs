@@ -1,14 +1,14 @@
 //! What operators ask for.
 
-use alloc::string::String;
 use core::time::Duration;
 
 use ipsec_types::ChildSaId;
 
 use super::*;
-use crate::child::ChildPhase;
+use crate::child::{Child, ChildPhase};
 use crate::error::Failure;
 use crate::io::{Answer, Command, Event, RequestId, Target};
+use crate::v2::State;
 use crate::v2::common::Task;
 use crate::want::{Admission, Waiter};
 
@@ -49,53 +49,31 @@ impl Endpoint {
         }
     }
 
-    /// Replaces SAs. A Child SA that is being replaced or deleted already is left alone.
+    /// Replaces SAs. Those that are being replaced or deleted already are left alone.
     fn rekey(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
-        let children: Vec<(IkeSaId, ChildSaId)> = match target {
-            Target::Child(name) => self.installed(|_, own| own == name),
-            Target::ChildSa(id) => self.installed(|child, _| child == *id),
-            Target::Connection(_) | Target::IkeSa(_) => Vec::new(),
-        };
-        let ike_sas: Vec<IkeSaId> = match target {
-            Target::Connection(name) => self.in_use().filter(|sa| sa.core.connection.name == *name).map(|sa| sa.core.id).collect(),
-            Target::IkeSa(id) => self.in_use().filter(|sa| sa.core.id == *id).map(|sa| sa.core.id).collect(),
-            Target::Child(_) | Target::ChildSa(_) => Vec::new(),
-        };
-        let count = u32::try_from(ike_sas.len() + children.len()).unwrap_or(u32::MAX);
+        let in_use = |sa: &IkeSa| matches!(sa.state, State::Established(_)) && sa.state.takes_tasks();
+        let (ike_sas, children) = self.named(target, in_use, |child| child.phase == ChildPhase::Installed);
+        let count = count(&ike_sas, &children);
         if count == 0 {
             let result = Err(Failure::Local("there is no such SA, or it is being replaced or deleted".into()));
             return self.shared.event(Event::Answer { request, result });
         }
         self.shared.rekeying(request, count);
         for id in ike_sas {
-            self.with(now, random, id, |mut sa, cx| {
-                sa.core.tasks.push_back(Task::RekeyIkeSa { request: Some(request) });
-                sa.go_on(cx)
-            });
+            self.queue(now, random, id, Task::RekeyIkeSa { request: Some(request) });
         }
         for (id, child) in children {
-            self.with(now, random, id, |mut sa, cx| {
-                sa.core.tasks.push_back(Task::RekeyChild { child, request: Some(request) });
-                sa.go_on(cx)
-            });
+            self.queue(now, random, id, Task::RekeyChild { child, request: Some(request) });
         }
     }
 
+    /// Deletes SAs.
     fn terminate(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
-        let ike_sas: Vec<IkeSaId> = match target {
-            Target::Connection(name) => self.live().filter(|sa| sa.core.connection.name == *name).map(|sa| sa.core.id).collect(),
-            Target::IkeSa(id) => self.live().filter(|sa| sa.core.id == *id).map(|sa| sa.core.id).collect(),
-            Target::Child(_) | Target::ChildSa(_) => Vec::new(),
-        };
-        let children: Vec<(IkeSaId, ChildSaId)> = match target {
-            Target::Child(name) => self.children(|_, own| own == name),
-            Target::ChildSa(id) => self.children(|child, _| child == *id),
-            Target::Connection(_) | Target::IkeSa(_) => Vec::new(),
-        };
-        let count = u32::try_from(ike_sas.len() + children.len()).unwrap_or(u32::MAX);
+        let (ike_sas, children) = self.named(target, |sa| sa.status(Instant::ZERO).is_some(), |_| true);
+        let count = count(&ike_sas, &children);
         if count == 0 {
-            let named = matches!(target, Target::IkeSa(_) | Target::ChildSa(_));
-            let result = if named { Err(Failure::Local("there is no such SA".into())) } else { Ok(Answer::Terminated(0)) };
+            let by_id = matches!(target, Target::IkeSa(_) | Target::ChildSa(_));
+            let result = if by_id { Err(Failure::Local("there is no such SA".into())) } else { Ok(Answer::Terminated(0)) };
             return self.shared.event(Event::Answer { request, result });
         }
         self.shared.terminating(request, count);
@@ -103,29 +81,43 @@ impl Endpoint {
             self.with(now, random, id, |sa, cx| sa.terminate(cx, Some(request)));
         }
         for (id, child) in children {
-            self.with(now, random, id, |mut sa, cx| {
-                sa.core.tasks.push_back(Task::DeleteChild { child, request: Some(request) });
-                sa.go_on(cx)
-            });
+            self.queue(now, random, id, Task::DeleteChild { child, request: Some(request) });
         }
     }
 
-    fn live(&self) -> impl Iterator<Item = &IkeSa> {
-        self.sas.values().filter(|sa| sa.status(Instant::ZERO).is_some())
+    /// The IKE SAs a target names, as far as `ike_sa` admits them, and the Child SAs, as far as `child_sa` does.
+    fn named(
+        &self,
+        target: &Target,
+        ike_sa: impl Fn(&IkeSa) -> bool,
+        child_sa: impl Fn(&Child) -> bool,
+    ) -> (Vec<IkeSaId>, Vec<(IkeSaId, ChildSaId)>) {
+        let ike_sas = self.sas.values().filter(|sa| match target {
+            Target::Connection(name) => sa.core.connection.name == *name,
+            Target::IkeSa(id) => sa.core.id == *id,
+            Target::Child(_) | Target::ChildSa(_) => false,
+        });
+        let children = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| (sa.core.id, child)));
+        let children = children.filter(|(_, child)| match target {
+            Target::Child(name) => child.name == *name,
+            Target::ChildSa(id) => child.id == *id,
+            Target::Connection(_) | Target::IkeSa(_) => false,
+        });
+        (
+            ike_sas.filter(|sa| ike_sa(sa)).map(|sa| sa.core.id).collect(),
+            children.filter(|(_, child)| child_sa(child)).map(|(id, child)| (id, child.id)).collect(),
+        )
     }
 
-    fn in_use(&self) -> impl Iterator<Item = &IkeSa> {
-        self.sas.values().filter(|sa| matches!(sa.state, crate::v2::State::Established(_)) && sa.state.takes_tasks())
+    /// Lets an IKE SA do something when its turn has come.
+    fn queue(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, task: Task) {
+        self.with(now, random, id, |mut sa, cx| {
+            sa.core.tasks.push_back(task);
+            sa.go_on(cx)
+        });
     }
+}
 
-    fn installed(&self, is: impl Fn(ChildSaId, &String) -> bool) -> Vec<(IkeSaId, ChildSaId)> {
-        let all = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| (sa.core.id, child)));
-        let installed = all.filter(|(_, child)| child.phase == ChildPhase::Installed && is(child.id, &child.name));
-        installed.map(|(ike_sa, child)| (ike_sa, child.id)).collect()
-    }
-
-    fn children(&self, is: impl Fn(ChildSaId, &String) -> bool) -> Vec<(IkeSaId, ChildSaId)> {
-        let all = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| (sa.core.id, child)));
-        all.filter(|(_, child)| is(child.id, &child.name)).map(|(ike_sa, child)| (ike_sa, child.id)).collect()
-    }
+fn count(ike_sas: &[IkeSaId], children: &[(IkeSaId, ChildSaId)]) -> u32 {
+    u32::try_from(ike_sas.len() + children.len()).unwrap_or(u32::MAX)
 }
