@@ -152,8 +152,13 @@ pub enum Command {
 pub enum Target {
     /// Every IKE SA of the connection.
     Connection(String),
-    /// Every Child SA of the name.
-    Child(String),
+    /// Every Child SA of a child of the configuration.
+    Child {
+        /// Of this connection alone; `None` for whichever has a child of the name.
+        connection: Option<String>,
+        /// The child's name.
+        name: String,
+    },
     /// One IKE SA.
     IkeSa(IkeSaId),
     /// One Child SA.

@@ -199,7 +199,7 @@ fn both_sides_delete_at_the_same_time() {
         for (side, request) in requests {
             assert_eq!(pair.answer(side, request), Some(Ok(Answer::Terminated(1))));
             assert_eq!(pair.installed(side), 0);
-            assert_eq!(pair.established(side), usize::from(matches!(target, Target::Child(_))));
+            assert_eq!(pair.established(side), usize::from(matches!(target, Target::Child { .. })));
         }
     }
 }

@@ -197,10 +197,31 @@ fn a_rekeyed_child_sa_is_rekeyed_again_and_again() {
 #[test]
 fn what_is_not_there_cannot_be_rekeyed() {
     let mut pair = plain(8);
-    for target in [Target::Child("voice".into()), Target::ChildSa(ChildSaId(99))] {
+    for target in [Target::Child { connection: None, name: "voice".into() }, Target::ChildSa(ChildSaId(99))] {
         let request = pair.rekey(A, target);
         assert!(matches!(pair.answer(A, request), Some(Err(Failure::Local(_)))));
     }
+}
+
+/// The answer comes before the Delete of the old Child SA is answered: what has the name then is the new one.
+#[test]
+fn a_name_means_the_successor_as_soon_as_the_rekeying_is_answered() {
+    for connection in [None, Some("lab")] {
+        let mut pair = plain(8);
+        let target = || Target::Child { connection: connection.map(Into::into), name: "net".into() };
+        let first = pair.rekey(A, target());
+        while pair.answer(A, first).is_none() {
+            assert!(pair.step());
+        }
+        assert_eq!(pair.ike_sas(A)[0].children.len(), 2, "the old one is being deleted");
+        let second = pair.rekey(A, target());
+        pair.run(SECOND);
+        let child = pair.only_child(A);
+        assert_eq!(pair.answer(A, second), Some(Ok(Answer::Rekeyed { ike_sas: vec![], child_sas: vec![child] })));
+    }
+    let mut pair = plain(8);
+    let elsewhere = pair.rekey(A, Target::Child { connection: Some("other".into()), name: "net".into() });
+    assert!(matches!(pair.answer(A, elsewhere), Some(Err(Failure::Local(_)))));
 }
 
 /// The responder refuses: the Child SA stays as it was, the operator is told.

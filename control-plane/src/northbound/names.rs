@@ -1,25 +1,12 @@
 //! What operators may call by name.
 
 use ike::config::Config;
+use ike::io::Target;
 
 /// The connections of the configuration with their children.
 #[derive(Debug)]
 pub(crate) struct Names {
     connections: Vec<(String, Vec<String>)>,
-}
-
-/// Children that a name stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Children {
-    /// Those called so, of any connection.
-    Any(String),
-    /// The one of a connection.
-    Of {
-        /// The connection.
-        connection: String,
-        /// Its child.
-        child: String,
-    },
 }
 
 impl Names {
@@ -28,27 +15,29 @@ impl Names {
         Self { connections: config.connections.iter().map(|connection| (connection.name.clone(), children(connection))).collect() }
     }
 
+    /// The SAs of a connection.
+    ///
     /// # Errors
     /// What is wrong with the name, and which there are.
-    pub(crate) fn connection(&self, name: &str) -> Result<(), String> {
+    pub(crate) fn connection(&self, name: &str) -> Result<Target, String> {
         if self.connections.iter().any(|(connection, _)| connection == name) {
-            return Ok(());
+            return Ok(Target::Connection(name.to_owned()));
         }
         let all: Vec<&str> = self.connections.iter().map(|(connection, _)| connection.as_str()).collect();
         Err(format!("no connection is called '{name}'; {}", list(&all.join(" "))))
     }
 
-    /// What `child` or `connection/child` stands for.
+    /// The Child SAs that `child` or `connection/child` stands for.
     ///
     /// # Errors
     /// What is wrong with the name, and which there are.
-    pub(super) fn children(&self, name: &str) -> Result<Children, String> {
+    pub(super) fn child(&self, name: &str) -> Result<Target, String> {
         if self.all().any(|(_, child)| child == name) {
-            return Ok(Children::Any(name.to_owned()));
+            return Ok(Target::Child { connection: None, name: name.to_owned() });
         }
         let full = |(connection, child): (&str, &str)| format!("{connection}/{child}");
         if let Some((connection, child)) = self.all().find(|&both| full(both) == name) {
-            return Ok(Children::Of { connection: connection.to_owned(), child: child.to_owned() });
+            return Ok(Target::Child { connection: Some(connection.to_owned()), name: child.to_owned() });
         }
         let all: Vec<String> = self.all().map(full).collect();
         Err(format!("no child is called '{name}'; {}", list(&all.join(" "))))
@@ -71,10 +60,11 @@ mod tests {
     fn a_child_is_found_by_its_name_and_by_its_connections() {
         let children = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let names = Names { connections: vec![("a".into(), children(&["net", "lab"])), ("b".into(), children(&["net"]))] };
-        let one = |connection: &str, child: &str| Ok(Children::Of { connection: connection.into(), child: child.into() });
-        assert_eq!(names.children("net"), Ok(Children::Any("net".into())));
-        assert_eq!((names.children("a/net"), names.children("b/net")), (one("a", "net"), one("b", "net")));
-        assert_eq!(names.children("b/lab"), Err("no child is called 'b/lab'; there are: a/net a/lab b/net".into()));
+        let child = |connection: Option<&str>, name: &str| Ok(Target::Child { connection: connection.map(Into::into), name: name.into() });
+        assert_eq!(names.child("net"), child(None, "net"));
+        assert_eq!((names.child("a/net"), names.child("b/net")), (child(Some("a"), "net"), child(Some("b"), "net")));
+        assert_eq!(names.connection("a"), Ok(Target::Connection("a".into())));
+        assert_eq!(names.child("b/lab"), Err("no child is called 'b/lab'; there are: a/net a/lab b/net".into()));
         assert_eq!(names.connection("c"), Err("no connection is called 'c'; there are: a b".into()));
         assert_eq!(Names { connections: Vec::new() }.connection("c"), Err("no connection is called 'c'; there are none".into()));
     }

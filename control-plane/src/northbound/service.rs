@@ -27,7 +27,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Response, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::names::{Children, Names};
+use super::names::Names;
 use super::view;
 use crate::driver::{Missing, Reloaded, Request};
 use crate::telemetry::{explain, happening, step};
@@ -65,47 +65,15 @@ impl Service {
         in_time(client.stats(dataplane::StatsRequest {})).await
     }
 
-    /// Commands something of all targets at once, and waits until all of it is done.
-    async fn command_all(
-        &self,
-        targets: Vec<Target>,
-        request: fn(Target, oneshot::Sender<Result<Answer, Failure>>) -> Request,
-    ) -> Result<Vec<Answer>, Status> {
-        let mut replies = Vec::new();
-        for target in targets {
-            let (reply, answer) = oneshot::channel();
-            self.requests.send(request(target, reply)).await.map_err(|_| ending())?;
-            replies.push(answer);
-        }
-        let mut answers = Vec::new();
-        for reply in replies {
-            answers.push(reply.await.map_err(|_| ending())?.map_err(status)?);
-        }
-        Ok(answers)
-    }
-
     /// What is to be deleted or rekeyed. A name must be one of the configuration: a typing error is no success.
-    async fn targets(&self, target: Option<control::Target>) -> Result<Vec<Target>, Status> {
+    fn target(&self, target: Option<control::Target>) -> Result<Target, Status> {
         let no_target = || Status::invalid_argument("target: name a connection, a child, an IKE SA or a Child SA");
-        Ok(match target.and_then(|target| target.sas).ok_or_else(no_target)? {
-            Sas::Connection(name) => {
-                self.names.borrow().connection(&name).map_err(Status::not_found)?;
-                vec![Target::Connection(name)]
-            }
-            Sas::Child(name) => {
-                let children = self.names.borrow().children(&name).map_err(Status::not_found)?;
-                match children {
-                    Children::Any(name) => vec![Target::Child(name)],
-                    Children::Of { connection, child } => {
-                        let (sas, _) = self.ask(Request::Sas).await?;
-                        let children = sas.into_iter().filter(|sa| sa.connection == connection).flat_map(|sa| sa.children);
-                        children.filter(|status| status.name == child).map(|status| Target::ChildSa(status.id)).collect()
-                    }
-                }
-            }
-            Sas::IkeSaId(id) => vec![Target::IkeSa(IkeSaId(id))],
-            Sas::ChildSaId(id) => vec![Target::ChildSa(ChildSaId(id))],
-        })
+        match target.and_then(|target| target.sas).ok_or_else(no_target)? {
+            Sas::Connection(name) => self.names.borrow().connection(&name).map_err(Status::not_found),
+            Sas::Child(name) => self.names.borrow().child(&name).map_err(Status::not_found),
+            Sas::IkeSaId(id) => Ok(Target::IkeSa(IkeSaId(id))),
+            Sas::ChildSaId(id) => Ok(Target::ChildSa(ChildSaId(id))),
+        }
     }
 }
 
@@ -159,28 +127,21 @@ impl Control for Service {
 
     async fn terminate(&self, request: tonic::Request<TerminateRequest>) -> Result<Response<TerminateResponse>, Status> {
         let TerminateRequest { target, timeout_ms } = request.into_inner();
-        let targets = self.targets(target).await?;
-        let mut response = TerminateResponse::default();
-        for answer in in_wait(wait(timeout_ms, DEFAULT_TERMINATE), self.command_all(targets, Request::Terminate)).await? {
-            let Answer::Terminated(count) = answer else { return Err(another_command()) };
-            response.terminated += count;
-        }
-        Ok(Response::new(response))
+        let target = self.target(target)?;
+        let answer = in_wait(wait(timeout_ms, DEFAULT_TERMINATE), self.ask(|reply| Request::Terminate(target, reply))).await?;
+        let Answer::Terminated(terminated) = answer.map_err(status)? else { return Err(another_command()) };
+        Ok(Response::new(TerminateResponse { terminated }))
     }
 
     async fn rekey(&self, request: tonic::Request<RekeyRequest>) -> Result<Response<RekeyResponse>, Status> {
         let RekeyRequest { target, timeout_ms } = request.into_inner();
-        let targets = self.targets(target).await?;
-        if targets.is_empty() {
-            return Err(Status::failed_precondition("there is no such SA"));
-        }
-        let mut response = RekeyResponse::default();
-        for answer in in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.command_all(targets, Request::Rekey)).await? {
-            let Answer::Rekeyed { ike_sas, child_sas } = answer else { return Err(another_command()) };
-            response.ike_sas.extend(ike_sas.iter().map(|id| id.0));
-            response.child_sas.extend(child_sas.iter().map(|id| id.0));
-        }
-        Ok(Response::new(response))
+        let target = self.target(target)?;
+        let answer = in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.ask(|reply| Request::Rekey(target, reply))).await?;
+        let Answer::Rekeyed { ike_sas, child_sas } = answer.map_err(status)? else { return Err(another_command()) };
+        Ok(Response::new(RekeyResponse {
+            ike_sas: ike_sas.iter().map(|id| id.0).collect(),
+            child_sas: child_sas.iter().map(|id| id.0).collect(),
+        }))
     }
 
     async fn reload(&self, _: tonic::Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {

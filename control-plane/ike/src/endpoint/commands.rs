@@ -95,17 +95,19 @@ impl Endpoint {
         let ike_sas = self.sas.values().filter(|sa| match target {
             Target::Connection(name) => sa.core.connection.name == *name,
             Target::IkeSa(id) => sa.core.id == *id,
-            Target::Child(_) | Target::ChildSa(_) => false,
+            Target::Child { .. } | Target::ChildSa(_) => false,
         });
-        let children = self.sas.values().flat_map(|sa| sa.state.children().iter().map(|child| (sa.core.id, child)));
-        let children = children.filter(|(_, child)| match target {
-            Target::Child(name) => child.name == *name,
+        let children = self.sas.values().flat_map(|sa| sa.state.children().iter().map(move |child| (sa, child)));
+        let children = children.filter(|(sa, child)| match target {
+            Target::Child { connection, name } => {
+                child.name == *name && connection.as_ref().is_none_or(|of| sa.core.connection.name == *of)
+            }
             Target::ChildSa(id) => child.id == *id,
             Target::Connection(_) | Target::IkeSa(_) => false,
         });
         (
             ike_sas.filter(|sa| ike_sa(sa)).map(|sa| sa.core.id).collect(),
-            children.filter(|(_, child)| child_sa(child)).map(|(id, child)| (id, child.id)).collect(),
+            children.filter(|(_, child)| child_sa(child)).map(|(sa, child)| (sa.core.id, child.id)).collect(),
         )
     }
 

@@ -635,7 +635,7 @@ impl Pair {
 
 /// The only child of [`config`].
 pub fn net() -> Target {
-    Target::Child("net".into())
+    Target::Child { connection: None, name: "net".into() }
 }
 
 /// The only connection of [`config`].
