@@ -46,6 +46,7 @@ impl IntegrityKey {
             return Err(CryptoError::KeyLength);
         }
         let hash = match algorithm {
+            IntegrityAlgorithm::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
             IntegrityAlgorithm::HmacSha256 => hmac::HMAC_SHA256,
             IntegrityAlgorithm::HmacSha384 => hmac::HMAC_SHA384,
             IntegrityAlgorithm::HmacSha512 => hmac::HMAC_SHA512,

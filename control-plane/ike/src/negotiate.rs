@@ -350,7 +350,11 @@ mod tests {
     fn proposals() -> impl Strategy<Value = Vec<EspProposal>> {
         let aead = (keywords(&["aes128gcm16", "aes192gcm16", "aes256gcm16"]), keywords(&["esn", "noesn"]))
             .prop_map(|(ciphers, esn)| esp(&[ciphers.join("-"), esn.join("-")].join("-")));
-        let cbc = (keywords(&["aes128", "aes256"]), keywords(&["sha256", "sha384", "sha512"]), keywords(&["esn", "noesn"]))
+        let cbc = (
+            keywords(&["aes128", "aes256", "aes128ctr", "null"]),
+            keywords(&["sha256", "sha384", "sha512", "sha1"]),
+            keywords(&["esn", "noesn"]),
+        )
             .prop_map(|(ciphers, macs, esn)| esp(&[ciphers.join("-"), macs.join("-"), esn.join("-")].join("-")));
         proptest::collection::vec(prop_oneof![aead, cbc], 1..4)
     }

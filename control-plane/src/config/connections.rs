@@ -37,7 +37,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
         let remedy = "write addresses of one family in both, or leave local_addrs out";
         section.fault("local_addrs", "none of them can speak to remote_addrs: IPv4 and IPv6 do not mix", remedy);
     }
-    let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE, |_| None);
+    let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE);
     let unique = section.choice("unique", UNIQUE).map_or_else(Unique::default, |found| found.value);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
@@ -155,7 +155,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
     const DPD_ACTIONS: &[(&str, DpdAction)] = &[("clear", DpdAction::Clear), ("trap", DpdAction::Trap), ("restart", DpdAction::Restart)];
     let (local_selectors, remote_selectors) = selector_pair(&mut section);
-    let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP, other_than_aead);
+    let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP);
     let mut action = |key| {
         let found = section.choice(key, ACTIONS);
         if let Some(found) = found.as_ref().filter(|found| any_remote && found.value != StartAction::None) {
@@ -305,24 +305,14 @@ fn selectors(section: &mut Section<'_>, key: &'static str) -> Vec<TrafficSelecto
     list.unwrap_or_default().into_iter().map(|found| found.value).collect()
 }
 
-/// Proposals, each fault with the algorithm that was probably meant. `refuse` says why what reads well does not work.
-fn proposals<T: FromStr<Err = ProposalError>>(
-    section: &mut Section<'_>,
-    key: &'static str,
-    example: &str,
-    defaults: &[&str],
-    refuse: fn(&Result<T, ProposalError>) -> Option<&'static str>,
-) -> Vec<T> {
+/// Proposals, each fault with the algorithm that was probably meant.
+fn proposals<T: FromStr<Err = ProposalError>>(section: &mut Section<'_>, key: &'static str, example: &str, defaults: &[&str]) -> Vec<T> {
     let defaults = || defaults.iter().filter_map(|text| text.parse().ok()).collect::<Vec<T>>();
     let list = section.list_with(key, &format!("\"{example}\""), |section, text| {
         if text.value == "default" {
             return Some(text.with(defaults()));
         }
         let parsed = text.value.parse::<T>();
-        if let Some(why) = refuse(&parsed) {
-            section.fault_at(&text, format!("'{}' {why}", text.value), format!("write for example {example}"));
-            return None;
-        }
         if let Err(error) = &parsed {
             let meant = if let ProposalError::UnknownKeyword(word) = error { nearest(word, keywords()) } else { None };
             let remedy = meant.map_or_else(String::new, |meant| format!("did you mean '{meant}'? "));
@@ -336,15 +326,6 @@ fn proposals<T: FromStr<Err = ProposalError>>(
         None => {}
     }
     defaults()
-}
-
-/// The data plane protects packets with AEAD alone: another cipher would be negotiated and then refused when it is installed.
-fn other_than_aead(proposal: &Result<EspProposal, ProposalError>) -> Option<&'static str> {
-    let aead = match proposal {
-        Ok(proposal) => proposal.encryption().iter().all(|cipher| cipher.is_aead()),
-        Err(error) => !matches!(error, ProposalError::NoIntegrity | ProposalError::MixedAead),
-    };
-    (!aead).then_some("names a cipher that is no AEAD, and the data plane has none for ESP")
 }
 
 /// Every algorithm's name.

@@ -161,21 +161,27 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     (
         "proposals = [\"aes128gcm16-prfsha256-x25519\"]",
+        "proposals = [\"null-sha256-x25519\"]",
+        "culvert.toml:5:14: connections.site-b.proposals[0]: 'null' protects ESP alone, and has no place in a proposal for IKE; \
+         write for example aes128gcm16-prfsha256-x25519",
+    ),
+    (
+        "proposals = [\"aes128gcm16-prfsha256-x25519\"]",
         "proposals = []",
         "culvert.toml:5:13: connections.site-b.proposals: this list is empty; \
          write proposals = [\"aes128gcm16-prfsha256-x25519\"], or leave it out for the default",
     ),
     (
         "esp_proposals = [\"aes128gcm16\"]",
-        "esp_proposals = [\"aes256gcm16\", \"aes128-sha256\"]",
-        "culvert.toml:12:33: connections.site-b.children.net.esp_proposals[1]: 'aes128-sha256' names a cipher that is no AEAD, \
-         and the data plane has none for ESP; write for example aes128gcm16",
+        "esp_proposals = [\"aes256gcm16\", \"aes128-sha256-aes256gcm16\"]",
+        "culvert.toml:12:33: connections.site-b.children.net.esp_proposals[1]: AEAD and other ciphers stand in one proposal: \
+         write two proposals; write for example aes128gcm16",
     ),
     (
         "esp_proposals = [\"aes128gcm16\"]",
         "esp_proposals = [\"aes128\"]",
-        "culvert.toml:12:18: connections.site-b.children.net.esp_proposals[0]: 'aes128' names a cipher that is no AEAD, \
-         and the data plane has none for ESP; write for example aes128gcm16",
+        "culvert.toml:12:18: connections.site-b.children.net.esp_proposals[0]: a cipher that is no AEAD needs an integrity algorithm, \
+         such as sha256; write for example aes128gcm16",
     ),
     (
         "esp_proposals = [\"aes128gcm16\"]",

@@ -3,7 +3,7 @@
 use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 
-use crate::{ICV_LEN, NONCE_LEN};
+use crate::NONCE_LEN;
 
 /// A key; zeroed when dropped.
 pub(crate) struct Key(ChaCha20Poly1305);
@@ -17,9 +17,10 @@ impl Key {
 
 /// RFC 8439 section 2.8.1, in place.
 #[inline]
-pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8; ICV_LEN]) {
+pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8]) {
     match key.0.encrypt_inout_detached(&Nonce::from(*nonce), aad, data.into()) {
-        Ok(tag) => *icv = tag.into(),
+        // A job's ICV is as long as the tag.
+        Ok(tag) => icv.iter_mut().zip(tag).for_each(|(octet, of_tag)| *octet = of_tag),
         // Data of 256 GiB, which no job has. Should that ever change, no octet of it leaves.
         Err(_) => data.fill(0),
     }
@@ -27,8 +28,9 @@ pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u
 
 /// The tag first, in constant time, and only then the data.
 #[inline]
-pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8; ICV_LEN]) -> bool {
-    key.0.decrypt_inout_detached(&Nonce::from(*nonce), aad, data.into(), &Tag::from(*icv)).is_ok()
+pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8]) -> bool {
+    let Ok(tag) = Tag::try_from(icv) else { return false };
+    key.0.decrypt_inout_detached(&Nonce::from(*nonce), aad, data.into(), &tag).is_ok()
 }
 
 #[cfg(test)]

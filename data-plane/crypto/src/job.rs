@@ -2,17 +2,23 @@
 
 use core::fmt;
 
-use crate::{AeadKey, ICV_LEN, NONCE_LEN};
+use crate::{AeadKey, NONCE_LEN};
 
 /// Jobs that one call of [`crate::open_burst`] opens.
 pub const MAX_BURST: usize = 32;
 /// Octets of data that one job takes: no IP packet is longer. Far below the limits of GCM (2^36 - 32) and of ChaCha20-Poly1305 (2^38 - 64).
 pub const MAX_DATA_LEN: usize = 65_535;
 
-/// More than [`MAX_DATA_LEN`] octets of data.
+/// Why there is no such job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {MAX_DATA_LEN} octets of data")]
-pub struct DataTooLong;
+pub enum JobError {
+    /// More than [`MAX_DATA_LEN`] octets of data.
+    #[error("more than {MAX_DATA_LEN} octets of data")]
+    DataTooLong,
+    /// An ICV that is not as long as the key's, [`AeadKey::icv_len`].
+    #[error("the ICV has another length than those of the key")]
+    IcvLength,
+}
 
 /// The additional authenticated data of an ESP packet (RFC 4106 section 5, RFC 7634 section 2): SPI and sequence number, 8 octets, or 12 with ESN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +44,14 @@ impl Aad {
         Self { octets: [a, b, c, d, e, f, g, h, i, j, k, l], len: 12 }
     }
 
+    /// SPI and the half of the sequence number that is sent, and the half that is not: with ESN that one is authenticated behind the packet where the
+    /// integrity algorithm stands by itself (RFC 4303 section 2.2.1).
+    #[inline]
+    pub(crate) fn around_packet(&self) -> ([u8; 8], &[u8]) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.octets;
+        if self.len == 12 { ([a, b, c, d, i, j, k, l], self.octets.get(4..8).unwrap_or_default()) } else { ([a, b, c, d, e, f, g, h], &[]) }
+    }
+
     /// The octets.
     #[inline]
     pub fn octets(&self) -> &[u8] {
@@ -51,25 +65,17 @@ pub struct SealJob<'a> {
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) aad: Aad,
     pub(crate) data: &'a mut [u8],
-    pub(crate) icv: &'a mut [u8; ICV_LEN],
+    pub(crate) icv: &'a mut [u8],
 }
 
 impl<'a> SealJob<'a> {
-    /// Will encrypt `data` in place and write its ICV to `icv`.
+    /// Will encrypt `data` in place and write its ICV to `icv`. The data begin with room for [`AeadKey::iv_len`] octets of IV.
     ///
     /// # Errors
-    /// [`DataTooLong`].
+    /// [`JobError`].
     #[inline]
-    pub fn new(
-        key: &'a AeadKey,
-        nonce: [u8; NONCE_LEN],
-        aad: Aad,
-        data: &'a mut [u8],
-        icv: &'a mut [u8; ICV_LEN],
-    ) -> Result<Self, DataTooLong> {
-        if data.len() > MAX_DATA_LEN {
-            return Err(DataTooLong);
-        }
+    pub fn new(key: &'a AeadKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: &'a mut [u8]) -> Result<Self, JobError> {
+        check_lengths(key, data, icv)?;
         Ok(Self { key, nonce, aad, data, icv })
     }
 }
@@ -80,21 +86,30 @@ pub struct OpenJob<'a> {
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) aad: Aad,
     pub(crate) data: &'a mut [u8],
-    pub(crate) icv: [u8; ICV_LEN],
+    pub(crate) icv: &'a [u8],
 }
 
 impl<'a> OpenJob<'a> {
-    /// Will compare the ICV of `data` with `icv` and decrypt `data` in place.
+    /// Will compare the ICV of `data` with `icv` and decrypt `data` in place. The data begin with [`AeadKey::iv_len`] octets of IV.
     ///
     /// # Errors
-    /// [`DataTooLong`].
+    /// [`JobError`].
     #[inline]
-    pub fn new(key: &'a AeadKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: [u8; ICV_LEN]) -> Result<Self, DataTooLong> {
-        if data.len() > MAX_DATA_LEN {
-            return Err(DataTooLong);
-        }
+    pub fn new(key: &'a AeadKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: &'a [u8]) -> Result<Self, JobError> {
+        check_lengths(key, data, icv)?;
         Ok(Self { key, nonce, aad, data, icv })
     }
+}
+
+#[inline]
+fn check_lengths(key: &AeadKey, data: &[u8], icv: &[u8]) -> Result<(), JobError> {
+    if data.len() > MAX_DATA_LEN {
+        return Err(JobError::DataTooLong);
+    }
+    if icv.len() != key.icv_len() {
+        return Err(JobError::IcvLength);
+    }
+    Ok(())
 }
 
 /// Which jobs of a burst were authentic, one bit each.

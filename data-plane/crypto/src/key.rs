@@ -1,8 +1,12 @@
 //! Key contexts.
 
+use alloc::boxed::Box;
 use core::fmt;
 
-use crate::{chacha, portable};
+use crate::composed::Composed;
+use crate::mac::MacKey;
+use crate::transform::Transform;
+use crate::{ICV_LEN, chacha, portable};
 
 /// A key of a length its algorithm does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +17,35 @@ pub enum KeyLengthError {
     /// For ChaCha20.
     #[error("a ChaCha20 key has 32 octets, not {0}")]
     ChaCha20(usize),
+    /// For the integrity algorithm.
+    #[error("this integrity algorithm takes a key of {expected} octets, not {actual}")]
+    Integrity {
+        /// Octets it takes.
+        expected: usize,
+        /// Octets there were.
+        actual: usize,
+    },
+}
+
+/// A cipher that takes its integrity from a [`MacKey`], with its key.
+#[derive(Clone, Copy)]
+pub enum CipherKey<'a> {
+    /// NULL (RFC 2410): nothing is encrypted.
+    Null,
+    /// AES-CBC (RFC 3602), 16, 24 or 32 octets. The IV is part of the data.
+    AesCbc(&'a [u8]),
+    /// AES-CTR (RFC 3686), 16, 24 or 32 octets. The IV is part of the data, and once more of the nonce.
+    AesCtr(&'a [u8]),
+}
+
+impl fmt::Debug for CipherKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "Null",
+            Self::AesCbc(_) => "AesCbc",
+            Self::AesCtr(_) => "AesCtr",
+        })
+    }
 }
 
 /// A key with everything that can be computed ahead, salt not included. Made off the hot path; zeroed when dropped; never printed, never cloned.
@@ -24,6 +57,8 @@ pub(crate) enum Algorithm {
     /// With round keys and powers of H.
     AesGcm(portable::Key),
     ChaCha20Poly1305(chacha::Key),
+    /// The others, behind a pointer: they leave the size of the first alone.
+    Other(Box<dyn Transform>),
 }
 
 impl AeadKey {
@@ -42,6 +77,33 @@ impl AeadKey {
     pub fn chacha20_poly1305(key: &[u8]) -> Result<Self, KeyLengthError> {
         chacha::Key::new(key).map(|key| Self(Algorithm::ChaCha20Poly1305(key))).ok_or(KeyLengthError::ChaCha20(key.len()))
     }
+
+    /// Expands the keys of a cipher and of an integrity algorithm, which authenticates what the cipher made (RFC 4303 section 3.3.2.1).
+    ///
+    /// # Errors
+    /// [`KeyLengthError`] for either.
+    pub fn encrypt_then_mac(cipher: CipherKey<'_>, mac: MacKey<'_>) -> Result<Self, KeyLengthError> {
+        Composed::new(cipher, mac).map(|composed| Self(Algorithm::Other(Box::new(composed))))
+    }
+
+    /// Octets of every ICV.
+    #[inline]
+    pub fn icv_len(&self) -> usize {
+        match &self.0 {
+            Algorithm::AesGcm(_) | Algorithm::ChaCha20Poly1305(_) => ICV_LEN,
+            Algorithm::Other(transform) => transform.icv_len(),
+        }
+    }
+
+    /// Octets of IV in front of the data of a job, authenticated with them. None for an AEAD, which authenticates its nonce. Where the nonce does not
+    /// hold it, sealing writes the IV.
+    #[inline]
+    pub fn iv_len(&self) -> usize {
+        match &self.0 {
+            Algorithm::AesGcm(_) | Algorithm::ChaCha20Poly1305(_) => 0,
+            Algorithm::Other(transform) => transform.iv_len(),
+        }
+    }
 }
 
 impl fmt::Debug for AeadKey {
@@ -49,6 +111,7 @@ impl fmt::Debug for AeadKey {
         match &self.0 {
             Algorithm::AesGcm(key) => write!(f, "AeadKey(AES-{}-GCM)", key.bits()),
             Algorithm::ChaCha20Poly1305(_) => f.write_str("AeadKey(ChaCha20-Poly1305)"),
+            Algorithm::Other(transform) => write!(f, "AeadKey({transform})"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! AES-GCM (RFC 4106, NIST SP 800-38D) and ChaCha20-Poly1305 (RFC 7634, RFC 8439) for ESP, a burst of packets at a time.
+//! The transforms of ESP, a burst of packets at a time: AES-GCM (RFC 4106, NIST SP 800-38D), ChaCha20-Poly1305 (RFC 7634, RFC 8439), and AES-CBC
+//! (RFC 3602), AES-CTR (RFC 3686) and NULL (RFC 2410) with HMAC (RFC 2404, RFC 4868).
 //!
 //! A kernel maps key, nonce, AAD and bytes, in place, and knows nothing of packets. [`SealJob`] and [`OpenJob`] describe one packet each;
 //! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
@@ -14,7 +15,7 @@
 //! let (mut data, mut icv) = (*b"inner packet", [0; 16]);
 //! seal_burst(&mut [SealJob::new(&key, nonce, aad, &mut data, &mut icv)?]);
 //! assert_ne!(&data, b"inner packet");
-//! let verified = open_burst(&mut [OpenJob::new(&key, nonce, aad, &mut data, icv)?]);
+//! let verified = open_burst(&mut [OpenJob::new(&key, nonce, aad, &mut data, &icv)?]);
 //! assert!(verified.contains(0));
 //! assert_eq!(&data, b"inner packet");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -26,19 +27,25 @@
     deny(clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable)
 )]
 
+extern crate alloc;
+
 mod chacha;
+mod composed;
 mod job;
 mod key;
+mod mac;
 mod portable;
+mod transform;
 
-pub use job::{Aad, DataTooLong, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
-pub use key::{AeadKey, KeyLengthError};
+pub use job::{Aad, JobError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
+pub use key::{AeadKey, CipherKey, KeyLengthError};
+pub use mac::{MAX_ICV_LEN, MacKey};
 
 use key::Algorithm;
 
 /// Octets of the nonce: salt and IV (RFC 4106 section 4, RFC 7634 section 2).
 pub const NONCE_LEN: usize = 12;
-/// Octets of the ICV; shorter ones are not supported (RFC 4106 section 6).
+/// Octets of the ICV of AES-GCM and ChaCha20-Poly1305 (RFC 4106 section 6, RFC 7634 section 2).
 pub const ICV_LEN: usize = 16;
 
 /// Encrypts the data of every job in place and writes its ICV. The caller never gives one key the same nonce twice.
@@ -49,6 +56,7 @@ pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
         match &job.key.0 {
             Algorithm::AesGcm(key) => portable::seal(key, &job.nonce, job.aad.octets(), job.data, job.icv, &mut stream),
             Algorithm::ChaCha20Poly1305(key) => chacha::seal(key, &job.nonce, job.aad.octets(), job.data, job.icv),
+            Algorithm::Other(transform) => transform.seal(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
         }
     }
 }
@@ -64,8 +72,9 @@ pub fn open_burst(jobs: &mut [OpenJob<'_>]) -> Verified {
     let mut stream = portable::Keystream::new();
     for (index, job) in jobs.iter_mut().take(MAX_BURST).enumerate() {
         let authentic = match &job.key.0 {
-            Algorithm::AesGcm(key) => portable::open(key, &job.nonce, job.aad.octets(), job.data, &job.icv, &mut stream),
-            Algorithm::ChaCha20Poly1305(key) => chacha::open(key, &job.nonce, job.aad.octets(), job.data, &job.icv),
+            Algorithm::AesGcm(key) => portable::open(key, &job.nonce, job.aad.octets(), job.data, job.icv, &mut stream),
+            Algorithm::ChaCha20Poly1305(key) => chacha::open(key, &job.nonce, job.aad.octets(), job.data, job.icv),
+            Algorithm::Other(transform) => transform.open(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
         };
         if authentic {
             verified.insert(index);

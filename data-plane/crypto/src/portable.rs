@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use crate::{ICV_LEN, NONCE_LEN};
 
-type Block = Array<u8, U16>;
+pub(crate) type Block = Array<u8, U16>;
 
 /// Keystream blocks computed at once: the crate `aes` runs its widest code on batches of 64.
 const BATCH: usize = 64;
@@ -30,7 +30,8 @@ pub(crate) struct Key {
     ghash: GHash,
 }
 
-enum Cipher {
+/// Round keys of any length; they zero themselves when dropped.
+pub(crate) enum Cipher {
     Aes128(Aes128),
     Aes192(Aes192),
     Aes256(Aes256),
@@ -39,12 +40,7 @@ enum Cipher {
 impl Key {
     /// Expands a key; `None` where the length is none of AES.
     pub(crate) fn new(key: &[u8]) -> Option<Self> {
-        let cipher = match key.len() {
-            16 => Cipher::Aes128(Aes128::new_from_slice(key).ok()?),
-            24 => Cipher::Aes192(Aes192::new_from_slice(key).ok()?),
-            32 => Cipher::Aes256(Aes256::new_from_slice(key).ok()?),
-            _ => return None,
-        };
+        let cipher = Cipher::new(key)?;
         let mut hash_key = [Block::default()];
         cipher.encrypt(&mut hash_key);
         let [mut hash_key] = hash_key;
@@ -54,17 +50,31 @@ impl Key {
     }
 
     pub(crate) const fn bits(&self) -> u32 {
-        match self.cipher {
-            Cipher::Aes128(_) => 128,
-            Cipher::Aes192(_) => 192,
-            Cipher::Aes256(_) => 256,
-        }
+        self.cipher.bits()
     }
 }
 
 impl Cipher {
+    /// Expands a key; `None` where the length is none of AES.
+    pub(crate) fn new(key: &[u8]) -> Option<Self> {
+        match key.len() {
+            16 => Aes128::new_from_slice(key).ok().map(Self::Aes128),
+            24 => Aes192::new_from_slice(key).ok().map(Self::Aes192),
+            32 => Aes256::new_from_slice(key).ok().map(Self::Aes256),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn bits(&self) -> u32 {
+        match self {
+            Self::Aes128(_) => 128,
+            Self::Aes192(_) => 192,
+            Self::Aes256(_) => 256,
+        }
+    }
+
     #[inline]
-    fn encrypt(&self, blocks: &mut [Block]) {
+    pub(crate) fn encrypt(&self, blocks: &mut [Block]) {
         match self {
             Self::Aes128(aes) => aes.encrypt_blocks(blocks),
             Self::Aes192(aes) => aes.encrypt_blocks(blocks),
@@ -75,18 +85,21 @@ impl Cipher {
 
 /// GCM-AE (NIST SP 800-38D section 7.1) with a 96-bit IV, in place.
 #[inline]
-pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8; ICV_LEN], stream: &mut Keystream) {
+pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8], stream: &mut Keystream) {
     let mask = apply_keystream(&key.cipher, nonce, data, stream);
-    *icv = tag(key, mask, aad, data);
+    // A job's ICV has this length.
+    if let Some(icv) = icv.first_chunk_mut() {
+        *icv = tag(key, mask, aad, data);
+    }
 }
 
 /// GCM-AD (section 7.2): the tag first, in constant time, and only then the data.
 #[inline]
-pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8; ICV_LEN], stream: &mut Keystream) -> bool {
+pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8], stream: &mut Keystream) -> bool {
     let mut first = [counter_block(nonce, 1)];
     key.cipher.encrypt(&mut first);
     let [mask] = first;
-    let authentic: bool = tag(key, mask, aad, data).ct_eq(icv).into();
+    let authentic = icv.as_array::<ICV_LEN>().is_some_and(|icv| tag(key, mask, aad, data).ct_eq(icv).into());
     if authentic {
         apply_keystream(&key.cipher, nonce, data, stream);
     }
@@ -104,11 +117,28 @@ fn apply_keystream(cipher: &Cipher, nonce: &[u8; NONCE_LEN], data: &mut [u8], st
     };
     xor(first, blocks);
     let mask = *mask;
-    for chunk in rest.chunks_mut(BATCH * 16) {
-        let len = chunk.len().div_ceil(16);
-        xor(chunk, fill(cipher, nonce, &mut counters, stream, len));
-    }
+    xor_keystream(cipher, nonce, &mut counters, rest, stream);
     mask
+}
+
+/// CTR mode of AES-CTR in place, its counter beginning with 1 (RFC 3686 section 2.1).
+#[inline]
+pub(crate) fn ctr(cipher: &Cipher, nonce: &[u8; NONCE_LEN], data: &mut [u8], stream: &mut Keystream) {
+    xor_keystream(cipher, nonce, &mut (1..), data, stream);
+}
+
+#[inline]
+fn xor_keystream(
+    cipher: &Cipher,
+    nonce: &[u8; NONCE_LEN],
+    counters: &mut core::ops::RangeFrom<u32>,
+    data: &mut [u8],
+    stream: &mut Keystream,
+) {
+    for chunk in data.chunks_mut(BATCH * 16) {
+        let len = chunk.len().div_ceil(16);
+        xor(chunk, fill(cipher, nonce, counters, stream, len));
+    }
 }
 
 /// The next `len` keystream blocks, at most [`BATCH`].

@@ -5,7 +5,9 @@
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;
-use esp_crypto::{Aad, AeadKey, DataTooLong, ICV_LEN, KeyLengthError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, open_burst, seal_burst};
+use esp_crypto::{
+    Aad, AeadKey, CipherKey, ICV_LEN, JobError, KeyLengthError, MAX_BURST, MAX_DATA_LEN, MacKey, OpenJob, SealJob, open_burst, seal_burst,
+};
 
 struct Packet {
     key: usize,
@@ -49,7 +51,7 @@ fn seal_all(keys: &[AeadKey], packets: &mut [Packet]) {
 fn open_all(keys: &[AeadKey], packets: &mut [Packet]) -> u32 {
     let mut jobs = Vec::new();
     for p in packets {
-        jobs.push(OpenJob::new(&keys[p.key], p.nonce, p.aad, &mut p.data, p.icv).unwrap());
+        jobs.push(OpenJob::new(&keys[p.key], p.nonce, p.aad, &mut p.data, &p.icv).unwrap());
     }
     open_burst(&mut jobs).bits()
 }
@@ -106,9 +108,21 @@ fn additional_data_are_those_of_rfc_4106() {
 fn data_end_at_the_length_of_an_ip_packet() {
     let key = AeadKey::aes_gcm(&[0; 16]).unwrap();
     let mut data = vec![0; MAX_DATA_LEN + 1];
-    assert!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data[1..], [0; 16]).is_ok());
-    assert_eq!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data, [0; 16]).err(), Some(DataTooLong));
-    assert_eq!(SealJob::new(&key, [0; 12], Aad::new(1, 1), &mut data, &mut [0; 16]).err(), Some(DataTooLong));
+    assert!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data[1..], &[0; 16]).is_ok());
+    assert_eq!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut data, &[0; 16]).err(), Some(JobError::DataTooLong));
+    assert_eq!(SealJob::new(&key, [0; 12], Aad::new(1, 1), &mut data, &mut [0; 16]).err(), Some(JobError::DataTooLong));
+}
+
+#[test]
+fn an_icv_has_the_length_of_its_key() {
+    let sha512 = AeadKey::encrypt_then_mac(CipherKey::Null, MacKey::HmacSha512(&[1; 64])).unwrap();
+    for (key, right) in [(AeadKey::aes_gcm(&[0; 16]).unwrap(), 16), (sha512, 32)] {
+        for len in 0..40 {
+            let expected = (len != right).then_some(JobError::IcvLength);
+            assert_eq!(OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut [0; 20], &vec![0; len]).err(), expected);
+            assert_eq!(SealJob::new(&key, [0; 12], Aad::new(1, 1), &mut [0; 20], &mut vec![0; len]).err(), expected);
+        }
+    }
 }
 
 #[test]
@@ -118,7 +132,11 @@ fn keys_are_checked_and_never_printed() {
     assert_eq!(format!("{:?}", AeadKey::chacha20_poly1305(&[0xab; 32]).unwrap()), "AeadKey(ChaCha20-Poly1305)");
     let key = AeadKey::aes_gcm(&[0xab; 24]).unwrap();
     assert_eq!(format!("{key:?}"), "AeadKey(AES-192-GCM)");
+    let cbc = AeadKey::encrypt_then_mac(CipherKey::AesCbc(&[0xab; 32]), MacKey::HmacSha1(&[0xab; 20])).unwrap();
+    assert_eq!(format!("{cbc:?}"), "AeadKey(AES-256-CBC with HMAC-SHA1-96)");
+    let short = AeadKey::encrypt_then_mac(CipherKey::AesCtr(&[1; 15]), MacKey::HmacSha1(&[1; 20]));
+    assert_eq!(short.err(), Some(KeyLengthError::Aes(15)));
     let mut secret = [0xcd; 4];
-    let job = OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut secret, [0; 16]).unwrap();
+    let job = OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut secret, &[0; 16]).unwrap();
     assert!(!format!("{job:?}").contains("205"));
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use ipsec_types::{Flow, SequenceNumbers, Spi, TrafficSelector};
 
-use crate::{SaKey, WindowSize};
+use crate::{Layout, SaKey, WindowSize};
 
 /// What it takes to open. Immutable; the worker that owns the SA keeps its [`crate::ReplayWindow`].
 #[derive(Debug)]
@@ -21,6 +21,12 @@ impl InboundSa {
     /// An SA that has received nothing yet.
     pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, window_size: WindowSize, selectors: Selectors) -> Self {
         Self { spi, key, numbers, window_size, selectors }
+    }
+
+    /// What the SA's transforms put around a packet.
+    #[inline]
+    pub const fn layout(&self) -> Layout {
+        self.key.layout()
     }
 
     /// Our SPI.

@@ -2,23 +2,36 @@
 
 use core::fmt;
 
-use esp_crypto::{AeadKey, NONCE_LEN};
-use ipsec_types::{EncryptionAlgorithm, Secret};
+use esp_crypto::{AeadKey, CipherKey, MacKey, NONCE_LEN};
+use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret};
 
-/// Octets of salt in front of the IV in a nonce (RFC 4106 section 4, RFC 7634 section 2).
+use crate::Layout;
+
+/// Octets of salt in front of the IV in a nonce (RFC 3686 section 4, RFC 4106 section 4, RFC 7634 section 2).
 const SALT_LEN: usize = 4;
 
 /// Why keying material is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeymatError {
-    /// The algorithm is not one the data plane has.
-    #[error("{0} is not supported for ESP")]
-    Unsupported(EncryptionAlgorithm),
+    /// A cipher that is no AEAD, without an integrity algorithm or its key.
+    #[error("{0} needs an integrity algorithm and its key")]
+    NoIntegrity(EncryptionAlgorithm),
+    /// An AEAD with an integrity algorithm or a key of one.
+    #[error("{0} takes no integrity algorithm")]
+    IntegrityWithAead(EncryptionAlgorithm),
     /// Too few or too many octets.
     #[error("{algorithm} takes {} octets of keying material, not {actual}", algorithm.keymat_len())]
     Length {
         /// The algorithm.
         algorithm: EncryptionAlgorithm,
+        /// Octets there were.
+        actual: usize,
+    },
+    /// Too few or too many octets of integrity key.
+    #[error("{algorithm} takes a key of {} octets, not {actual}", algorithm.key_len())]
+    IntegrityLength {
+        /// The algorithm.
+        algorithm: IntegrityAlgorithm,
         /// Octets there were.
         actual: usize,
     },
@@ -28,10 +41,24 @@ pub enum KeymatError {
 pub struct SaKey {
     key: AeadKey,
     salt: [u8; SALT_LEN],
+    layout: Layout,
 }
 
 impl SaKey {
-    /// Expands keying material: the cipher key followed by the salt (RFC 4106 section 8.1, RFC 7634 section 2).
+    /// Expands the keys of either kind of SA: an AEAD alone, or a cipher with an integrity algorithm.
+    ///
+    /// # Errors
+    /// [`KeymatError`].
+    pub fn new(encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorithm>, keys: &SaKeys) -> Result<Self, KeymatError> {
+        match (integrity, &keys.integrity) {
+            (None, None) => Self::from_keymat(encryption, &keys.encryption),
+            (Some(_), _) | (_, Some(_)) if encryption.is_aead() => Err(KeymatError::IntegrityWithAead(encryption)),
+            (Some(integrity), Some(key)) => Self::composed(encryption, &keys.encryption, integrity, key),
+            (Some(_), None) | (None, Some(_)) => Err(KeymatError::NoIntegrity(encryption)),
+        }
+    }
+
+    /// Expands keying material of an AEAD: the cipher key followed by the salt (RFC 4106 section 8.1, RFC 7634 section 2).
     ///
     /// # Errors
     /// [`KeymatError`] for an algorithm that is no AEAD, or a wrong length.
@@ -39,16 +66,53 @@ impl SaKey {
         let expand = match algorithm {
             EncryptionAlgorithm::AesGcm128 | EncryptionAlgorithm::AesGcm192 | EncryptionAlgorithm::AesGcm256 => AeadKey::aes_gcm,
             EncryptionAlgorithm::ChaCha20Poly1305 => AeadKey::chacha20_poly1305,
-            EncryptionAlgorithm::AesCbc128 | EncryptionAlgorithm::AesCbc192 | EncryptionAlgorithm::AesCbc256 => {
-                return Err(KeymatError::Unsupported(algorithm));
-            }
+            EncryptionAlgorithm::Null
+            | EncryptionAlgorithm::AesCbc128
+            | EncryptionAlgorithm::AesCbc192
+            | EncryptionAlgorithm::AesCbc256
+            | EncryptionAlgorithm::AesCtr128
+            | EncryptionAlgorithm::AesCtr192
+            | EncryptionAlgorithm::AesCtr256 => return Err(KeymatError::NoIntegrity(algorithm)),
         };
-        let wrong_length = KeymatError::Length { algorithm, actual: keymat.len() };
-        if keymat.len() != algorithm.keymat_len() {
-            return Err(wrong_length);
+        let (key, salt) = key_and_salt(algorithm, keymat)?;
+        let key = expand(key).map_err(|_| KeymatError::Length { algorithm, actual: keymat.len() })?;
+        Ok(Self { key, salt, layout: Layout::new(algorithm, None) })
+    }
+
+    fn composed(
+        encryption: EncryptionAlgorithm,
+        keymat: &Secret,
+        integrity: IntegrityAlgorithm,
+        integrity_key: &Secret,
+    ) -> Result<Self, KeymatError> {
+        let (key, salt) = key_and_salt(encryption, keymat)?;
+        let wrong_integrity = KeymatError::IntegrityLength { algorithm: integrity, actual: integrity_key.len() };
+        if integrity_key.len() != integrity.key_len() {
+            return Err(wrong_integrity);
         }
-        let (key, salt) = keymat.expose().split_last_chunk::<SALT_LEN>().ok_or(wrong_length)?;
-        Ok(Self { key: expand(key).map_err(|_| wrong_length)?, salt: *salt })
+        let cipher = match encryption {
+            EncryptionAlgorithm::Null => CipherKey::Null,
+            EncryptionAlgorithm::AesCbc128 | EncryptionAlgorithm::AesCbc192 | EncryptionAlgorithm::AesCbc256 => CipherKey::AesCbc(key),
+            EncryptionAlgorithm::AesCtr128 | EncryptionAlgorithm::AesCtr192 | EncryptionAlgorithm::AesCtr256 => CipherKey::AesCtr(key),
+            EncryptionAlgorithm::AesGcm128
+            | EncryptionAlgorithm::AesGcm192
+            | EncryptionAlgorithm::AesGcm256
+            | EncryptionAlgorithm::ChaCha20Poly1305 => return Err(KeymatError::IntegrityWithAead(encryption)),
+        };
+        let mac = match integrity {
+            IntegrityAlgorithm::HmacSha1 => MacKey::HmacSha1,
+            IntegrityAlgorithm::HmacSha256 => MacKey::HmacSha256,
+            IntegrityAlgorithm::HmacSha384 => MacKey::HmacSha384,
+            IntegrityAlgorithm::HmacSha512 => MacKey::HmacSha512,
+        };
+        // Both lengths are right: it does not come to an error.
+        let key = AeadKey::encrypt_then_mac(cipher, mac(integrity_key.expose())).map_err(|_| wrong_integrity)?;
+        Ok(Self { key, salt, layout: Layout::new(encryption, Some(integrity)) })
+    }
+
+    #[inline]
+    pub(crate) const fn layout(&self) -> Layout {
+        self.layout
     }
 
     #[inline]
@@ -68,6 +132,18 @@ impl fmt::Debug for SaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.key, f)
     }
+}
+
+/// The cipher key, and the salt behind it: the first octets of a nonce's salt are zero where the algorithm has a shorter one.
+fn key_and_salt(algorithm: EncryptionAlgorithm, keymat: &Secret) -> Result<(&[u8], [u8; SALT_LEN]), KeymatError> {
+    let wrong_length = KeymatError::Length { algorithm, actual: keymat.len() };
+    if keymat.len() != algorithm.keymat_len() {
+        return Err(wrong_length);
+    }
+    let (key, short) = keymat.expose().split_at_checked(algorithm.key_len()).ok_or(wrong_length)?;
+    let mut salt = [0; SALT_LEN];
+    salt.iter_mut().rev().zip(short.iter().rev()).for_each(|(octet, of_keymat)| *octet = *of_keymat);
+    Ok((key, salt))
 }
 
 #[cfg(test)]
@@ -93,10 +169,48 @@ mod tests {
                 let result = SaKey::from_keymat(algorithm, &Secret::new(vec![0; len]));
                 match result {
                     Ok(_) => assert!(algorithm.is_aead() && len == algorithm.keymat_len()),
-                    Err(KeymatError::Unsupported(_)) => assert!(!algorithm.is_aead()),
+                    Err(KeymatError::NoIntegrity(_)) => assert!(!algorithm.is_aead()),
                     Err(KeymatError::Length { actual, .. }) => assert!(actual == len && len != algorithm.keymat_len()),
+                    Err(other) => panic!("{other}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn integrity_goes_with_what_is_no_aead_and_takes_its_own_length() {
+        for &encryption in EncryptionAlgorithm::ALL {
+            for &integrity in IntegrityAlgorithm::ALL {
+                let keys = |encryption_len, integrity_len| SaKeys {
+                    encryption: Secret::new(vec![1; encryption_len]),
+                    integrity: Some(Secret::new(vec![2; integrity_len])),
+                };
+                let (e, i) = (encryption.keymat_len(), integrity.key_len());
+                let made = |keys: &SaKeys| SaKey::new(encryption, Some(integrity), keys).map(|_| ());
+                if encryption.is_aead() {
+                    assert_eq!(made(&keys(e, i)), Err(KeymatError::IntegrityWithAead(encryption)));
+                    continue;
+                }
+                assert_eq!(made(&keys(e, i)), Ok(()));
+                assert_eq!(made(&keys(e + 1, i)), Err(KeymatError::Length { algorithm: encryption, actual: e + 1 }));
+                assert_eq!(made(&keys(e, i - 1)), Err(KeymatError::IntegrityLength { algorithm: integrity, actual: i - 1 }));
+                let alone = SaKeys { integrity: None, ..keys(e, 0) };
+                assert_eq!(made(&alone), Err(KeymatError::NoIntegrity(encryption)));
+                assert_eq!(SaKey::new(encryption, None, &alone).map(|_| ()), Err(KeymatError::NoIntegrity(encryption)));
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_that_of_the_expanded_key() {
+        for &encryption in EncryptionAlgorithm::ALL {
+            let integrity = (!encryption.is_aead()).then_some(IntegrityAlgorithm::HmacSha512);
+            let keys = SaKeys {
+                encryption: Secret::new(vec![1; encryption.keymat_len()]),
+                integrity: integrity.map(|integrity| Secret::new(vec![2; integrity.key_len()])),
+            };
+            let key = SaKey::new(encryption, integrity, &keys).unwrap();
+            assert_eq!((key.layout().icv_len(), key.layout().iv_in_data()), (key.context().icv_len(), key.context().iv_len()));
         }
     }
 }

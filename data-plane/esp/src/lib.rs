@@ -17,7 +17,7 @@
 //!
 //! # What the types promise
 //! - A [`SequenceNumber`] comes only from the one counter of its SA, cannot be copied, and is consumed by [`seal::prepare`]: safe code cannot use a nonce
-//!   twice. The IV is the 64-bit sequence number (RFC 4106 section 3.1 asks for uniqueness only).
+//!   twice. The IV is the 64-bit sequence number (RFC 4106 section 3.1 asks for uniqueness only), for AES-CBC encrypted under a key of its own.
 //! - A packet leaves [`open::OpenPlan::finish`] only verified, accepted by the replay window, well formed, and within the SA's selectors.
 //!
 //! ```
@@ -82,6 +82,7 @@ mod esn;
 mod fixtures;
 mod inbound_sa;
 mod key;
+mod layout;
 pub mod open;
 mod outbound_sa;
 mod replay;
@@ -90,11 +91,10 @@ mod tunnel;
 
 pub use inbound_sa::{InboundSa, Selectors};
 pub use key::{KeymatError, SaKey};
+pub use layout::Layout;
 pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
 pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
 pub use tunnel::{DontFragment, Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
 
-/// Octets of the IV in front of the ciphertext (RFC 4106 section 3.1).
-const IV_LEN: usize = 8;
 /// Octets of pad length and next header.
 const TRAILER_LEN: usize = 2;

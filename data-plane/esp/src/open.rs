@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use esp_crypto::{Aad, ICV_LEN, NONCE_LEN, OpenJob};
+use esp_crypto::{Aad, NONCE_LEN, OpenJob};
 use ipsec_types::{Flow, SequenceNumbers};
 use packet::Buffer;
 use packet::esp::{self, EspHeader};
@@ -11,10 +11,10 @@ use packet::ipv4::{Ipv4, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
 use packet::ipv6::{Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
-use crate::{Accepted, IV_LEN, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ecn};
+use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ecn};
 
-/// Octets of the shortest ESP packet: header, IV, trailer, ICV.
-const SHORTEST: usize = esp::HEADER_LEN + IV_LEN + TRAILER_LEN + ICV_LEN;
+/// Octets behind the ESP header that a nonce has room for. No packet of any algorithm has fewer.
+const NONCE_IV_LEN: usize = 8;
 
 /// Why a packet is not opened; each is a reason to drop of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -157,20 +157,13 @@ pub fn prepare<'sa, B: Buffer>(
         return Err(OpenError::WrongSpi);
     }
     let esp = buffer.bytes().get(packet.esp_at..packet.end).ok_or(OpenError::Runt)?;
-    if esp.len() < SHORTEST {
-        return Err(OpenError::Runt);
-    }
-    let iv = esp.get(esp::HEADER_LEN..).and_then(<[u8]>::first_chunk::<IV_LEN>).ok_or(OpenError::Runt)?;
+    let layout = sa.layout();
+    let front = esp::HEADER_LEN + layout.iv_len();
+    let data_len = esp.len().checked_sub(front + layout.icv_len()).filter(|len| *len >= TRAILER_LEN).ok_or(OpenError::Runt)?;
+    let iv = esp.get(esp::HEADER_LEN..).and_then(<[u8]>::first_chunk::<NONCE_IV_LEN>).ok_or(OpenError::Runt)?;
     let number = window.number(sa.sequence_numbers(), packet.sequence)?;
     window.look(number)?;
-    Ok(OpenPlan {
-        sa,
-        number,
-        nonce: sa.key().nonce(*iv),
-        outer_class: packet.traffic_class,
-        data_at: packet.esp_at + esp::HEADER_LEN + IV_LEN,
-        data_len: esp.len() - esp::HEADER_LEN - IV_LEN - ICV_LEN,
-    })
+    Ok(OpenPlan { sa, number, nonce: sa.key().nonce(*iv), outer_class: packet.traffic_class, data_at: packet.esp_at + front, data_len })
 }
 
 /// An inner packet, authentic and permitted. The buffer now starts and ends with it.
@@ -192,10 +185,11 @@ impl OpenPlan<'_> {
     /// The work for [`esp_crypto::open_burst`]. `None` where `buffer` is not the one that was prepared: drop it.
     #[inline]
     pub fn job<'a, B: Buffer>(&'a self, buffer: &'a mut B) -> Option<OpenJob<'a>> {
-        let rest = buffer.bytes_mut().get_mut(self.data_at..)?;
-        let (data, rest) = rest.split_at_mut_checked(self.data_len)?;
-        let icv = rest.first_chunk::<ICV_LEN>()?;
-        OpenJob::new(self.sa.key().context(), self.nonce, self.aad(), data, *icv).ok()
+        let layout = self.sa.layout();
+        let rest = buffer.bytes_mut().get_mut(self.data_at - layout.iv_in_data()..)?;
+        let (data, rest) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len)?;
+        let icv = rest.get(..layout.icv_len())?;
+        OpenJob::new(self.sa.key().context(), self.nonce, self.aad(), data, icv).ok()
     }
 
     /// What follows the cipher: the replay window advances, padding, next header, inner packet, ECN and selectors are checked, and everything but the

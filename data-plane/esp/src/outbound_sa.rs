@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use esp_crypto::{Aad, NONCE_LEN};
 use ipsec_types::{SequenceNumbers, Spi};
 
-use crate::SaKey;
+use crate::{Layout, SaKey};
 
 /// The SA may send no more: its sequence numbers are used up (RFC 4303 section 3.3.3). A new SA must take over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +33,12 @@ impl OutboundSa {
     /// An SA whose first packet has number 1. The key must be new: giving the same keying material to two SAs repeats nonces.
     pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers) -> Self {
         Self { spi, key, numbers, next: Counter(AtomicU64::new(1)) }
+    }
+
+    /// What the SA's transforms put around a packet.
+    #[inline]
+    pub const fn layout(&self) -> Layout {
+        self.key.layout()
     }
 
     /// The peer's SPI.

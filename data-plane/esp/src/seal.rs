@@ -6,7 +6,7 @@
 //!                         |<- AAD  ->|      |<---------------- ciphertext ---------------->|
 //! ```
 
-use esp_crypto::{Aad, ICV_LEN, NONCE_LEN, SealJob};
+use esp_crypto::{Aad, NONCE_LEN, SealJob};
 use packet::Buffer;
 use packet::esp::EspHeader;
 use packet::ip::Ip;
@@ -14,8 +14,9 @@ use packet::ipv4::{Ipv4Header, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
 use packet::ipv6::{Ipv6Header, PROTOCOL_IPV6};
 use packet::{ipv4, ipv6, udp};
 
-use crate::tunnel::{DontFragment, Ends, padding_len};
-use crate::{IV_LEN, OutboundSa, SequenceNumber, TRAILER_LEN, Tunnel};
+use crate::layout::MAX_ALIGNMENT;
+use crate::tunnel::{DontFragment, Ends};
+use crate::{OutboundSa, SequenceNumber, TRAILER_LEN, Tunnel};
 
 /// TTL or hop limit of outer headers (RFC 4301 section 5.1.2: constructed).
 const OUTER_HOP_LIMIT: u8 = 64;
@@ -58,26 +59,28 @@ pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, buf
     let inner = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
     let inner_len = inner.total_len();
     let surplus = buffer.len().saturating_sub(inner_len);
-    let padding = padding_len(inner_len);
+    let layout = number.sa().layout();
+    let (header_len, icv_len) = (tunnel.header_len(layout), layout.icv_len());
+    let padding = layout.padding_len(inner_len);
     let data_len = inner_len + padding + TRAILER_LEN;
     let next_header = match inner {
         Ip::V4(_) => PROTOCOL_IPV4,
         Ip::V6(_) => PROTOCOL_IPV6,
     };
-    let headers = Headers::new(&number, tunnel, &inner, IV_LEN + data_len + ICV_LEN).ok_or(SealError::TooLong)?;
+    let headers = Headers::new(&number, tunnel, &inner, layout.iv_len() + data_len + icv_len).ok_or(SealError::TooLong)?;
 
-    if buffer.headroom() < tunnel.header_len() {
+    if buffer.headroom() < header_len {
         return Err(SealError::NoHeadroom);
     }
-    if buffer.tailroom() + surplus < padding + TRAILER_LEN + ICV_LEN {
+    if buffer.tailroom() + surplus < padding + TRAILER_LEN + icv_len {
         return Err(SealError::NoTailroom);
     }
     buffer.trim_back(surplus).ok_or(SealError::NoTailroom)?;
-    let trailer = buffer.append(padding + TRAILER_LEN + ICV_LEN).ok_or(SealError::NoTailroom)?;
+    let trailer = buffer.append(padding + TRAILER_LEN + icv_len).ok_or(SealError::NoTailroom)?;
     write_trailer(trailer, padding, next_header);
-    let front = buffer.prepend(tunnel.header_len()).ok_or(SealError::NoHeadroom)?;
+    let front = buffer.prepend(header_len).ok_or(SealError::NoHeadroom)?;
     headers.write(front);
-    Ok(SealPlan { sa: number.sa(), nonce: number.nonce(), aad: number.aad(), data_at: tunnel.header_len(), data_len })
+    Ok(SealPlan { sa: number.sa(), nonce: number.nonce(), aad: number.aad(), data_at: header_len, data_len })
 }
 
 impl<'sa> SealPlan<'sa> {
@@ -88,10 +91,9 @@ impl<'sa> SealPlan<'sa> {
     where
         'sa: 'a,
     {
-        let (data, icv) = buffer.bytes_mut().get_mut(self.data_at..)?.split_last_chunk_mut::<ICV_LEN>()?;
-        if data.len() != self.data_len {
-            return None;
-        }
+        let layout = self.sa.layout();
+        let rest = buffer.bytes_mut().get_mut(self.data_at - layout.iv_in_data()..)?;
+        let (data, icv) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len)?;
         SealJob::new(self.sa.key().context(), self.nonce, self.aad, data, icv).ok()
     }
 }
@@ -112,7 +114,8 @@ struct Headers {
     ip: OuterHeader,
     udp: Option<[u8; udp::HEADER_LEN]>,
     esp: [u8; packet::esp::HEADER_LEN],
-    iv: [u8; IV_LEN],
+    /// As the nonce has it. For AES-CBC that is not the IV: the cipher writes it.
+    iv: [u8; 8],
 }
 
 enum OuterHeader {
@@ -145,6 +148,7 @@ impl Headers {
             OuterHeader::V6(ip) => &ip[..],
         };
         let mut rest = front;
+        // The IV is last: there is no room for it where the algorithm has none.
         for part in [ip, udp, &self.esp, &self.iv] {
             let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { return };
             to.copy_from_slice(part);
@@ -188,7 +192,7 @@ const ECN: u8 = 3;
 /// Padding 1, 2, 3 (RFC 4303 section 2.4), its length, next header, and zeros where the ICV will be.
 #[inline]
 fn write_trailer(trailer: &mut [u8], padding: usize, next_header: u8) {
-    let pattern = [1, 2, 3];
+    let pattern: [u8; MAX_ALIGNMENT - 1] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
     for (octet, value) in trailer.iter_mut().zip(pattern.iter().take(padding)) {
         *octet = *value;
     }

@@ -4,12 +4,13 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::{esp, ipv4, ipv6, udp};
 
-use crate::{IV_LEN, TRAILER_LEN};
+use crate::TRAILER_LEN;
+use crate::layout::{Layout, MAX_ALIGNMENT, MAX_IV_LEN};
 
 /// Octets that sealing puts in front of a packet at most: IPv6, UDP, ESP, IV.
-pub const MAX_HEADROOM: usize = ipv6::HEADER_LEN + udp::HEADER_LEN + esp::HEADER_LEN + IV_LEN;
+pub const MAX_HEADROOM: usize = ipv6::HEADER_LEN + udp::HEADER_LEN + esp::HEADER_LEN + MAX_IV_LEN;
 /// Octets that sealing puts behind a packet at most: padding, pad length, next header, ICV.
-pub const MAX_TAILROOM: usize = 3 + TRAILER_LEN + esp_crypto::ICV_LEN;
+pub const MAX_TAILROOM: usize = MAX_ALIGNMENT - 1 + TRAILER_LEN + esp_crypto::MAX_ICV_LEN;
 
 /// What becomes of the DF bit in an outer IPv4 header (RFC 4301 section 8.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,30 +97,26 @@ pub struct Tunnel {
 impl Tunnel {
     /// Octets in front of the ciphertext.
     #[inline]
-    pub(crate) const fn header_len(&self) -> usize {
+    pub(crate) const fn header_len(&self, layout: Layout) -> usize {
         let ip = match self.ends {
             Ends::V4 { .. } => ipv4::HEADER_LEN,
             Ends::V6 { .. } => ipv6::HEADER_LEN,
         };
         let udp = if self.udp.is_some() { udp::HEADER_LEN } else { 0 };
-        ip + udp + esp::HEADER_LEN + IV_LEN
+        ip + udp + esp::HEADER_LEN + layout.iv_len()
     }
 
     /// Octets of the outer packet for an inner one of `inner_len`.
     #[inline]
-    pub const fn outer_len(&self, inner_len: usize) -> usize {
-        self.header_len() + inner_len + padding_len(inner_len) + TRAILER_LEN + esp_crypto::ICV_LEN
+    pub const fn outer_len(&self, layout: Layout, inner_len: usize) -> usize {
+        self.header_len(layout) + inner_len + layout.padding_len(inner_len) + TRAILER_LEN + layout.icv_len()
     }
-}
-
-/// Octets of padding that align the trailer to four octets (RFC 4303 section 2.4).
-#[inline]
-pub(crate) const fn padding_len(payload_len: usize) -> usize {
-    payload_len.wrapping_add(TRAILER_LEN).wrapping_neg() & 3
 }
 
 #[cfg(test)]
 mod tests {
+    use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+
     use super::*;
 
     fn tunnel(source: IpAddr, udp: bool) -> Tunnel {
@@ -129,13 +126,18 @@ mod tests {
 
     #[test]
     fn lengths_of_well_known_packets() {
+        let gcm = Layout::new(EncryptionAlgorithm::AesGcm128, None);
+        let outer_lens = |tunnel: Tunnel| [1438, 1439].map(|len| tunnel.outer_len(gcm, len));
         // 20 + 8 + 8 + 1438 + 2 + 16 = 1492, padded to a multiple of four behind the IV; with UDP eight more, with IPv6 twenty.
         let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
-        assert_eq!([1438, 1439].map(|len| tunnel(four, false).outer_len(len)), [1492, 1496]);
-        assert_eq!([1438, 1439].map(|len| tunnel(four, true).outer_len(len)), [1500, 1504]);
-        assert_eq!([1438, 1439].map(|len| tunnel(six, false).outer_len(len)), [1512, 1516]);
-        assert_eq!([1438, 1439].map(|len| tunnel(six, true).outer_len(len)), [1520, 1524]);
-        assert_eq!(tunnel(six, true).header_len(), MAX_HEADROOM);
+        assert_eq!(outer_lens(tunnel(four, false)), [1492, 1496]);
+        assert_eq!(outer_lens(tunnel(four, true)), [1500, 1504]);
+        assert_eq!(outer_lens(tunnel(six, false)), [1512, 1516]);
+        assert_eq!(outer_lens(tunnel(six, true)), [1520, 1524]);
+        // 20 + 8 + 16 + 1438 + 2 + 16 = 1500, padded to a multiple of sixteen behind the IV.
+        let cbc = Layout::new(EncryptionAlgorithm::AesCbc128, Some(IntegrityAlgorithm::HmacSha256));
+        assert_eq!([1438, 1439].map(|len| tunnel(four, false).outer_len(cbc, len)), [1500, 1516]);
+        assert_eq!(tunnel(six, true).header_len(cbc), MAX_HEADROOM);
     }
 
     #[test]
@@ -144,10 +146,5 @@ mod tests {
         assert_eq!(Ends::new(four, six), None);
         assert_eq!(Ends::new(six, four), None);
         assert_eq!(Ends::new(six, six).map(|ends| (ends.source(), ends.destination())), Some((six, six)));
-    }
-
-    #[test]
-    fn padding_aligns_to_four() {
-        assert_eq!([0, 1, 2, 3, 4, 5].map(padding_len), [2, 1, 0, 3, 2, 1]);
     }
 }

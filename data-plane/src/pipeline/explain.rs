@@ -133,11 +133,12 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
 /// The way through an SA.
 fn in_tunnel(cx: Context<'_>, through: &SadEntry, packet: &Outgoing) -> Option<Way> {
     let tunnel = &through.tunnel;
+    let outer_len = |len| tunnel.outer_len(through.sa.outbound.layout(), len);
     let exit = egress::route(cx, tunnel.ends.destination(), 0, false).ok()?;
     let port = cx.snapshot.ports.port(exit.hop.port)?;
     // The overhead grows with the length: the first that fits from above is the longest.
-    let mtu = (0..=port.mtu).rev().find(|len| tunnel.outer_len(*len) <= port.mtu)?;
-    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: tunnel.outer_len(packet.len), mtu })
+    let mtu = (0..=port.mtu).rev().find(|len| outer_len(*len) <= port.mtu)?;
+    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: outer_len(packet.len), mtu })
 }
 
 fn in_the_clear(cx: Context<'_>, packet: &Outgoing) -> Option<Way> {

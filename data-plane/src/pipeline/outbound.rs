@@ -122,7 +122,12 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
         PolicyAction::Protect => {
             let Some(through) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
             let tunnel = &through.tunnel;
-            let exit = egress::route(cx, tunnel.ends.destination(), tunnel.outer_len(packet.len), packet.dont_fragment)?;
+            let exit = egress::route(
+                cx,
+                tunnel.ends.destination(),
+                tunnel.outer_len(through.sa.outbound.layout(), packet.len),
+                packet.dont_fragment,
+            )?;
             if exit.role != PortRole::Unprotected {
                 return Err(Verdict::NoRoute);
             }

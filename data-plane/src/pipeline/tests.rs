@@ -10,8 +10,11 @@ mod waiting;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{ChildSaId, EncryptionAlgorithm, Policy, PolicyAction, PolicyId, Secret, SequenceNumbers, Spi, TrafficSelector};
+use esp::{DontFragment, Ends, InboundSa, Layout, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use ipsec_types::{
+    ChildSaId, EncryptionAlgorithm, IntegrityAlgorithm, Policy, PolicyAction, PolicyId, SaKeys, Secret, SequenceNumbers, Spi,
+    TrafficSelector,
+};
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ipv4::Ipv4Header;
 use packet::{Buffer, VecBuffer};
@@ -185,6 +188,7 @@ fn policy(id: u32, action: PolicyAction, priority: u8, local: &str, remote: &str
 #[derive(Clone)]
 struct Pair {
     algorithm: EncryptionAlgorithm,
+    integrity: Option<IntegrityAlgorithm>,
     numbers: SequenceNumbers,
     udp: bool,
     active: bool,
@@ -198,6 +202,7 @@ impl Default for Pair {
     fn default() -> Self {
         Self {
             algorithm: EncryptionAlgorithm::AesGcm128,
+            integrity: None,
             numbers: SequenceNumbers::Extended,
             udp: false,
             active: true,
@@ -217,8 +222,14 @@ impl Pair {
 
     /// Towards a site.
     fn key(&self, site: u8) -> SaKey {
-        let keymat: Vec<u8> = (0..self.algorithm.keymat_len()).map(|n| u8::try_from(n).unwrap() ^ (site << 6)).collect();
-        SaKey::from_keymat(self.algorithm, &Secret::new(keymat)).unwrap()
+        let key = |len: usize| Secret::new((0..len).map(|n| u8::try_from(n).unwrap() ^ (site << 6)).collect());
+        let encryption = key(self.algorithm.keymat_len());
+        let integrity = self.integrity.map(|integrity| key(integrity.key_len()));
+        SaKey::new(self.algorithm, self.integrity, &SaKeys { encryption, integrity }).unwrap()
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::new(self.algorithm, self.integrity)
     }
 
     fn tunnel(&self, from: u8) -> Tunnel {

@@ -307,11 +307,11 @@ impl Core {
     fn prepare(&self, sa: ChildSa, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
         let status = v1::ChildSaStatus::from(&sa);
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
-        let key = |secret| SaKey::from_keymat(sa.encryption, secret).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
+        let key = |keys| SaKey::new(sa.encryption, sa.integrity, keys).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
-        let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys.encryption)?, sa.sequence_numbers, size, permitted);
+        let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys)?, sa.sequence_numbers, size, permitted);
         let window = ReplayWindow::new(inbound.window_size());
-        let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys.encryption)?, sa.sequence_numbers);
+        let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys)?, sa.sequence_numbers);
         let installed = InstalledSa {
             id: sa.id,
             slot,

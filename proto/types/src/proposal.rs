@@ -16,6 +16,9 @@ pub enum ProposalError {
     /// A keyword that belongs to the other kind of proposal.
     #[error("'{0}' has no place in this kind of proposal")]
     Misplaced(String),
+    /// An algorithm for ESP alone in an IKE proposal.
+    #[error("'{0}' protects ESP alone, and has no place in a proposal for IKE")]
+    EspOnly(&'static str),
     /// No encryption algorithm.
     #[error("no encryption algorithm, such as aes128gcm16")]
     NoEncryption,
@@ -152,8 +155,12 @@ impl FromStr for IkeProposal {
         if let Some(misplaced) = sequence_numbers.first() {
             return Err(ProposalError::Misplaced(misplaced.keyword().to_string()));
         }
+        let ciphers = encryption.iter().filter(|a| !a.is_for_ike()).map(|a| a.keyword());
+        if let Some(esp_only) = ciphers.chain(integrity.iter().filter(|a| !a.is_for_ike()).map(|a| a.keyword())).next() {
+            return Err(ProposalError::EspOnly(esp_only));
+        }
         if prf.is_empty() {
-            prf = integrity.iter().map(|a| a.prf()).collect();
+            prf = integrity.iter().filter_map(|a| a.prf()).collect();
         }
         if prf.is_empty() {
             return Err(ProposalError::NoPrf);
@@ -232,6 +239,9 @@ mod tests {
         assert_eq!(ike("aes128gcm16-sha256-x25519"), ProposalError::IntegrityWithAead);
         assert_eq!(ike("aes128gcm16-aes128-sha256-x25519"), ProposalError::MixedAead);
         assert_eq!(ike("prfsha256-x25519"), ProposalError::NoEncryption);
+        assert_eq!(ike("null-sha256-x25519"), ProposalError::EspOnly("null"));
+        assert_eq!(ike("aes128-aes256ctr-sha256-x25519"), ProposalError::EspOnly("aes256ctr"));
+        assert_eq!(ike("aes128-sha1-x25519"), ProposalError::EspOnly("sha1"));
         assert_eq!(ike("rot13"), ProposalError::UnknownKeyword("rot13".into()));
         assert_eq!(ike("aes128gcm16-prfsha256-x25519-esn"), ProposalError::Misplaced("esn".into()));
         assert_eq!("aes128gcm16-prfsha256".parse::<EspProposal>().unwrap_err(), ProposalError::Misplaced("prfsha256".into()));

@@ -5,12 +5,20 @@ use core::fmt;
 /// Transform type 1, with the key length where the number alone does not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EncryptionAlgorithm {
+    /// NULL (RFC 2410), which encrypts nothing; needs a separate integrity algorithm. For ESP alone.
+    Null,
     /// AES-CBC (RFC 3602) with a key of 128 bits; needs a separate integrity algorithm.
     AesCbc128,
     /// AES-CBC with a key of 192 bits.
     AesCbc192,
     /// AES-CBC with a key of 256 bits.
     AesCbc256,
+    /// AES-CTR (RFC 3686) with a key of 128 bits; needs a separate integrity algorithm. Culvert has it for ESP alone.
+    AesCtr128,
+    /// AES-CTR with a key of 192 bits.
+    AesCtr192,
+    /// AES-CTR with a key of 256 bits.
+    AesCtr256,
     /// AES-GCM with a 16-octet ICV (RFC 4106, RFC 5282) and a key of 128 bits.
     AesGcm128,
     /// AES-GCM with a 16-octet ICV and a key of 192 bits.
@@ -35,6 +43,8 @@ pub enum PrfAlgorithm {
 /// Transform type 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IntegrityAlgorithm {
+    /// AUTH_HMAC_SHA1_96 (RFC 2404). Culvert has it for ESP alone.
+    HmacSha1,
     /// AUTH_HMAC_SHA2_256_128 (RFC 4868).
     HmacSha256,
     /// AUTH_HMAC_SHA2_384_192.
@@ -116,9 +126,13 @@ macro_rules! algorithms {
 }
 
 algorithms!(EncryptionAlgorithm {
+    Null = 11, "null", "NULL";
     AesCbc128 = 12 / 128, "aes128" or "aes", "AES_CBC_128";
     AesCbc192 = 12 / 192, "aes192", "AES_CBC_192";
     AesCbc256 = 12 / 256, "aes256", "AES_CBC_256";
+    AesCtr128 = 13 / 128, "aes128ctr" or "aesctr", "AES_CTR_128";
+    AesCtr192 = 13 / 192, "aes192ctr", "AES_CTR_192";
+    AesCtr256 = 13 / 256, "aes256ctr", "AES_CTR_256";
     AesGcm128 = 20 / 128, "aes128gcm16" or "aes128gcm128", "AES_GCM_16_128";
     AesGcm192 = 20 / 192, "aes192gcm16" or "aes192gcm128", "AES_GCM_16_192";
     AesGcm256 = 20 / 256, "aes256gcm16" or "aes256gcm128", "AES_GCM_16_256";
@@ -132,6 +146,7 @@ algorithms!(PrfAlgorithm {
 });
 
 algorithms!(IntegrityAlgorithm {
+    HmacSha1 = 2, "sha1" or "sha", "HMAC_SHA1_96";
     HmacSha256 = 12, "sha256" or "sha2_256", "HMAC_SHA2_256_128";
     HmacSha384 = 13, "sha384" or "sha2_384", "HMAC_SHA2_384_192";
     HmacSha512 = 14, "sha512" or "sha2_512", "HMAC_SHA2_512_256";
@@ -158,18 +173,47 @@ impl EncryptionAlgorithm {
         matches!(self, Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 | Self::ChaCha20Poly1305)
     }
 
+    /// Whether an IKE SA can be protected with it; all of them protect ESP.
+    pub const fn is_for_ike(self) -> bool {
+        !matches!(self, Self::Null | Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256)
+    }
+
     /// Octets of the cipher key without salt.
     pub const fn key_len(self) -> usize {
         match self {
-            Self::AesCbc128 | Self::AesGcm128 => 16,
-            Self::AesCbc192 | Self::AesGcm192 => 24,
-            Self::AesCbc256 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 32,
+            Self::Null => 0,
+            Self::AesCbc128 | Self::AesCtr128 | Self::AesGcm128 => 16,
+            Self::AesCbc192 | Self::AesCtr192 | Self::AesGcm192 => 24,
+            Self::AesCbc256 | Self::AesCtr256 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 32,
         }
     }
 
-    /// Octets of salt that follow the key in the keying material (RFC 4106 section 8.1, RFC 5282 section 7.1, RFC 7634 section 2).
+    /// Octets of salt that follow the key in the keying material (RFC 4106 section 8.1, RFC 5282 section 7.1, RFC 7634 section 2), which RFC 3686
+    /// section 5.1 calls nonce.
     pub const fn salt_len(self) -> usize {
-        if self.is_aead() { 4 } else { 0 }
+        match self {
+            Self::Null | Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => 0,
+            Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => 4,
+            Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 4,
+        }
+    }
+
+    /// Octets of IV in each ESP packet (RFC 3602 section 3, RFC 3686 section 3.1, RFC 4106 section 3.1, RFC 7634 section 2).
+    pub const fn esp_iv_len(self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => 16,
+            Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => 8,
+            Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 8,
+        }
+    }
+
+    /// Octets that the encrypted part of an ESP packet is a multiple of: the cipher's block, and at least four (RFC 4303 section 2.4).
+    pub const fn esp_alignment(self) -> usize {
+        match self {
+            Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => 16,
+            _ => 4,
+        }
     }
 
     /// Octets taken from the keying material: key and salt.
@@ -179,26 +223,38 @@ impl EncryptionAlgorithm {
 }
 
 impl IntegrityAlgorithm {
-    /// Octets of key (RFC 4868 section 2.1.1: the length of the full output).
+    /// Whether an IKE SA can be protected with it; all of them protect ESP.
+    pub const fn is_for_ike(self) -> bool {
+        !matches!(self, Self::HmacSha1)
+    }
+
+    /// Octets of key (RFC 2404 section 3, RFC 4868 section 2.1.1: the length of the full output).
     pub const fn key_len(self) -> usize {
         match self {
+            Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
             Self::HmacSha512 => 64,
         }
     }
 
-    /// Octets of the truncated ICV.
+    /// Octets of the truncated ICV (RFC 2404 section 2, RFC 4868 section 2.6).
     pub const fn icv_len(self) -> usize {
-        self.key_len() / 2
+        match self {
+            Self::HmacSha1 => 12,
+            Self::HmacSha256 => 16,
+            Self::HmacSha384 => 24,
+            Self::HmacSha512 => 32,
+        }
     }
 
-    /// The PRF built on the same hash, which a proposal without a PRF means.
-    pub const fn prf(self) -> PrfAlgorithm {
+    /// The PRF built on the same hash, which a proposal without a PRF means; `None` where IKE has no such PRF here.
+    pub const fn prf(self) -> Option<PrfAlgorithm> {
         match self {
-            Self::HmacSha256 => PrfAlgorithm::HmacSha256,
-            Self::HmacSha384 => PrfAlgorithm::HmacSha384,
-            Self::HmacSha512 => PrfAlgorithm::HmacSha512,
+            Self::HmacSha1 => None,
+            Self::HmacSha256 => Some(PrfAlgorithm::HmacSha256),
+            Self::HmacSha384 => Some(PrfAlgorithm::HmacSha384),
+            Self::HmacSha512 => Some(PrfAlgorithm::HmacSha512),
         }
     }
 }
@@ -223,6 +279,10 @@ mod tests {
         for &a in EncryptionAlgorithm::ALL {
             assert_eq!(EncryptionAlgorithm::from_id(a.id(), a.key_length_bits()), Some(a));
             assert_eq!(EncryptionAlgorithm::from_keyword(a.keyword()), Some(a));
+        }
+        for &a in IntegrityAlgorithm::ALL {
+            assert_eq!(IntegrityAlgorithm::from_id(a.id(), None), Some(a));
+            assert_eq!(IntegrityAlgorithm::from_keyword(a.keyword()), Some(a));
         }
         for &a in KeyExchangeMethod::ALL {
             assert_eq!(KeyExchangeMethod::from_id(a.id(), None), Some(a));

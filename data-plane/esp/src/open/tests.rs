@@ -18,7 +18,7 @@ fn every_inner_length_makes_the_round_trip() {
         for len in 20..=1500 {
             let packet = inner(INNER, len);
             let mut buffer = seal_one(&sa, &tunnel, &packet).unwrap();
-            assert_eq!(buffer.len(), tunnel.outer_len(len));
+            assert_eq!(buffer.len(), tunnel.outer_len(sa.layout(), len));
             let opened = open_one(&inbound, &mut window, &mut buffer).unwrap();
             assert_eq!(buffer.bytes(), packet);
             assert_eq!((opened.inner_len, opened.number, opened.accepted), (len, sa.last_taken(), Accepted::Newest));

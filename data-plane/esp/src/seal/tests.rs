@@ -4,8 +4,8 @@ use ipsec_types::SequenceNumbers;
 use packet::VecBuffer;
 
 use super::*;
+use crate::MAX_HEADROOM;
 use crate::fixtures::{INNER, SPI, UDP, inbound, inner, open_one, outbound, outer, seal_one, tunnel};
-use crate::{MAX_HEADROOM, MAX_TAILROOM};
 
 #[test]
 fn a_packet_is_laid_out_as_rfc_4303_and_rfc_3948_say() {
@@ -51,10 +51,12 @@ fn room_is_used_to_the_last_octet_and_not_missed() {
         }
         result
     };
-    let headroom = tunnel(UDP).header_len();
-    assert_eq!(prepared(headroom, MAX_TAILROOM), Ok(()));
-    assert_eq!(prepared(headroom - 1, MAX_TAILROOM), Err(SealError::NoHeadroom));
-    assert_eq!(prepared(headroom, MAX_TAILROOM - 1), Err(SealError::NoTailroom));
+    // Three octets of padding, the trailer and the ICV.
+    let tailroom = 3 + TRAILER_LEN + 16;
+    let headroom = tunnel(UDP).header_len(outbound(SequenceNumbers::Standard).layout());
+    assert_eq!(prepared(headroom, tailroom), Ok(()));
+    assert_eq!(prepared(headroom - 1, tailroom), Err(SealError::NoHeadroom));
+    assert_eq!(prepared(headroom, tailroom - 1), Err(SealError::NoTailroom));
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn what_follows_the_inner_packet_makes_room_for_the_trailer() {
         Ok(buffer.len())
     };
     // Two octets of padding, the trailer and the ICV.
-    assert_eq!(prepared(20), Ok(tunnel(None).outer_len(28)));
+    assert_eq!(prepared(20), Ok(tunnel(None).outer_len(outbound(SequenceNumbers::Standard).layout(), 28)));
     assert_eq!(prepared(19), Err(SealError::NoTailroom));
 }
 

@@ -5,11 +5,12 @@
     {"op": "seal", "sa": SA, "number": N, "inner": HEX, "fault": FAULT}   -> {"wire": HEX}, with one thing wrong
     {"op": "open", "sa": SA, "high": H, "wire": HEX}                      -> {"inner": HEX, "spi": S, "sequence": N}, or {"error": TEXT}
 
-SA: {"spi": S, "cipher": "AES-GCM" or "CHACHA20-POLY1305", "key": HEX (cipher key and salt), "esn": BOOL, "source": IP, "destination": IP (both IPv4 or both IPv6), "udp": null or [SPORT, DPORT]}, seen from the sender.
+SA: {"spi": S, "cipher": NAME, "key": HEX (cipher key and salt), "iv_len": N, "auth": null (AEAD) or NAME, "auth_key": HEX, "shortest": octets of the
+shortest ESP packet, "esn": BOOL, "source": IP, "destination": IP (both IPv4 or both IPv6), "udp": null or [SPORT, DPORT]}, seen from the sender.
 N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer packet, "inner" the inner one, each of
 either IP version. "open" also holds the outer header against the one that scapy builds: DSCP, ECN and DF of the inner packet, TTL or hop limit 64.
 
-FAULT: "icv" (last octet flipped), "payload" (a ciphertext octet flipped), "runt" (33 octets of ESP, one less than the shortest packet), "spi" (another
+FAULT: "icv" (last octet flipped), "payload" (a ciphertext octet flipped), "runt" (one octet less than the shortest packet), "spi" (another
 SPI, authenticated as such), "padding" (pattern wrong, ICV right), "next_header" (6 for TCP, ICV right), "dummy" (59, ICV right).
 
 Replays and packets out of the window are made by sending what this prints again, or with an old number.
@@ -28,7 +29,6 @@ from scapy.layers.ipsec import CRYPT_ALGOS, ESP, IPSecIntegrityError, SecurityAs
 from scapy.packet import Raw  # noqa: E402
 
 ESP_PROTOCOL = 50
-SHORTEST = 34
 
 
 class Faulty:
@@ -46,8 +46,8 @@ class Faulty:
 
 
 def wrong_padding(esp):
-    # Where there is no padding, four octets are added first: the packet stays aligned.
-    esp.padlen = esp.padlen or 4
+    # Where there is no padding, a block of it is added first: the packet stays aligned.
+    esp.padlen = esp.padlen or 16
     esp.padding = bytes(range(1, esp.padlen)) + b"\xaa"
     return esp
 
@@ -91,7 +91,8 @@ def encapsulate(sa, inner, esp):
 def association(sa, high, fault=None):
     spi = sa["spi"] ^ 0x00f00000 if fault == "spi" else sa["spi"]
     result = SecurityAssociation(
-        ESP, spi=spi, crypt_algo=sa["cipher"], crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=16,
+        ESP, spi=spi, crypt_algo=sa["cipher"], crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=None if sa["auth"] else 16,
+        auth_algo=sa["auth"], auth_key=bytes.fromhex(sa["auth_key"]),
         tunnel_header=version(sa)(src=sa["source"], dst=sa["destination"]), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
     if fault in SPOIL:
         result.crypt_algo = Faulty(CRYPT_ALGOS[sa["cipher"]], SPOIL[fault])
@@ -112,14 +113,14 @@ def seal(request):
     sender = association(sa, number >> 32, fault)
     # scapy takes a sequence number of 0, which an extended one may have as its low half, for "none given" and then uses this one.
     sender.seq_num = number & 0xffffffff
-    sealed = sender.encrypt(inner, seq_num=sender.seq_num, iv=number.to_bytes(8, "big"))
+    sealed = sender.encrypt(inner, seq_num=sender.seq_num, iv=number.to_bytes(16, "big")[16 - sa["iv_len"]:])
     esp = bytes(sealed[ESP])
     if fault == "icv":
         esp = flip(esp, -1)
     elif fault == "payload":
         esp = flip(esp, 16)
     elif fault == "runt":
-        esp = esp[:SHORTEST - 1]
+        esp = esp[:sa["shortest"] - 1]
     return {"wire": bytes(encapsulate(sa, inner, esp)).hex()}
 
 

@@ -123,7 +123,7 @@ fn all_four_mixes_cross_two_gateways_plain_and_in_udp() {
             let tunnel = tunnel(&pair, 1, outer_six);
             assert_eq!((outside.source(), outside.destination()), (tunnel.ends.source(), tunnel.ends.destination()));
             assert_eq!((outside.protocol(), outside.hop_limit()), (if udp { 17 } else { 50 }, 64));
-            assert_eq!(outside.total_len(), tunnel.outer_len(packet.len()));
+            assert_eq!(outside.total_len(), tunnel.outer_len(pair.layout(), packet.len()));
             if udp {
                 let datagram = udp::Udp::parse(outside.upper()).unwrap();
                 assert_eq!(datagram.checksum != 0, outer_six, "RFC 8200 section 8.1, RFC 3948 section 2.1");

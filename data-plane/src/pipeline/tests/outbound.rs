@@ -5,13 +5,15 @@ use crate::stats::PolicyCount;
 
 #[test]
 fn a_packet_crosses_two_gateways_and_loses_two_hops() {
-    for (algorithm, numbers, udp) in [
-        (EncryptionAlgorithm::AesGcm128, SequenceNumbers::Extended, false),
-        (EncryptionAlgorithm::AesGcm256, SequenceNumbers::Standard, false),
-        (EncryptionAlgorithm::AesGcm128, SequenceNumbers::Standard, true),
-        (EncryptionAlgorithm::AesGcm256, SequenceNumbers::Extended, true),
+    for (algorithm, integrity, numbers, udp) in [
+        (EncryptionAlgorithm::AesGcm128, None, SequenceNumbers::Extended, false),
+        (EncryptionAlgorithm::AesGcm256, None, SequenceNumbers::Standard, false),
+        (EncryptionAlgorithm::AesGcm128, None, SequenceNumbers::Standard, true),
+        (EncryptionAlgorithm::AesGcm256, None, SequenceNumbers::Extended, true),
+        (EncryptionAlgorithm::AesCbc256, Some(IntegrityAlgorithm::HmacSha512), SequenceNumbers::Extended, true),
+        (EncryptionAlgorithm::Null, Some(IntegrityAlgorithm::HmacSha1), SequenceNumbers::Standard, false),
     ] {
-        let pair = Pair { algorithm, numbers, udp, ..Pair::default() };
+        let pair = Pair { algorithm, integrity, numbers, udp, ..Pair::default() };
         let (mut one, mut two) = (Gateway::protecting(1), Gateway::protecting(2));
         let (sa_one, sa_two) = (one.install(&pair), two.install(&pair));
         let inner = ip_packet(A, B, 100);
@@ -21,7 +23,7 @@ fn a_packet_crosses_two_gateways_and_loses_two_hops() {
         let outer = Ipv4::parse(packet_of(&sent[0])).unwrap();
         assert_eq!((outer.source().octets(), outer.destination().octets()), ([192, 0, 2, 1], [192, 0, 2, 2]));
         assert_eq!(outer.protocol(), if udp { 17 } else { 50 });
-        assert_eq!((outer.total_len(), sa_one.state.outbound()), (pair.tunnel(1).outer_len(100), (1, 100)));
+        assert_eq!((outer.total_len(), sa_one.state.outbound()), (pair.tunnel(1).outer_len(pair.layout(), 100), (1, 100)));
 
         let delivered = two.expect(Verdict::Opened, UNPROTECTED, &frame(UNPROTECTED, packet_of(&sent[0])));
         assert_eq!(delivered.len(), 1);

