@@ -348,7 +348,10 @@ mod tests {
     }
 
     fn proposals() -> impl Strategy<Value = Vec<EspProposal>> {
-        let aead = (keywords(&["aes128gcm16", "aes192gcm16", "aes256gcm16"]), keywords(&["esn", "noesn"]))
+        let aead = (
+            keywords(&["aes128gcm16", "aes192gcm16", "aes256gcm16", "aes128gcm8", "aes128ccm16", "aes256gmac"]),
+            keywords(&["esn", "noesn"]),
+        )
             .prop_map(|(ciphers, esn)| esp(&[ciphers.join("-"), esn.join("-")].join("-")));
         let cbc = (
             keywords(&["aes128", "aes256", "aes128ctr", "null"]),

@@ -304,7 +304,15 @@ fn every_suite_works() {
         "aes192gcm16-prfsha512-x25519",
         "aes192-sha384-ecp256",
     ] {
-        for esp in ["aes256gcm16-esn", "aes128-sha256", "null-sha1-esn", "aes256ctr-sha512", "aes192gcm16-noesn-esn"] {
+        for esp in [
+            "aes256gcm16-esn",
+            "aes128-sha256",
+            "null-sha1-esn",
+            "aes256ctr-sha512",
+            "aes128ccm12",
+            "aes256gmac-esn",
+            "aes192gcm16-noesn-esn",
+        ] {
             let (mut a, mut b) = (config(A), config(B));
             for config in [&mut a, &mut b] {
                 config.connections[0].proposals = vec![suite.parse().unwrap()];

@@ -20,8 +20,6 @@ use crate::{Aad, CipherKey, KeyLengthError, NONCE_LEN};
 
 /// Octets of a block of AES, and of the IV of CBC (RFC 3602 section 3).
 const BLOCK_LEN: usize = 16;
-/// Octets of the IV of AES-CTR (RFC 3686 section 3.1).
-const CTR_IV_LEN: usize = 8;
 
 /// Both keys.
 pub(crate) struct Composed {
@@ -64,7 +62,7 @@ impl Transform for Composed {
         match self.mode {
             Mode::Null => 0,
             Mode::Cbc { .. } => BLOCK_LEN,
-            Mode::Ctr(_) => CTR_IV_LEN,
+            Mode::Ctr(_) => portable::IV_LEN,
         }
     }
 
@@ -73,8 +71,8 @@ impl Transform for Composed {
             Mode::Null => {}
             Mode::Cbc { cipher, iv } => seal_cbc(cipher, iv, nonce, data),
             Mode::Ctr(cipher) => {
-                if let Some((iv, data)) = data.split_at_mut_checked(CTR_IV_LEN) {
-                    iv.iter_mut().zip(nonce.iter().skip(NONCE_LEN - CTR_IV_LEN)).for_each(|(octet, of_nonce)| *octet = *of_nonce);
+                portable::write_iv(nonce, data);
+                if let Some(data) = data.get_mut(portable::IV_LEN..) {
                     portable::ctr(cipher, nonce, data, stream);
                 }
             }
@@ -89,10 +87,7 @@ impl Transform for Composed {
         match &self.mode {
             Mode::Null => true,
             Mode::Cbc { cipher, .. } => open_cbc(cipher, data),
-            Mode::Ctr(cipher) => {
-                let data = data.split_at_mut_checked(CTR_IV_LEN).map(|(_, data)| data);
-                data.map(|data| portable::ctr(cipher, nonce, data, stream)).is_some()
-            }
+            Mode::Ctr(cipher) => data.get_mut(portable::IV_LEN..).map(|data| portable::ctr(cipher, nonce, data, stream)).is_some(),
         }
     }
 }

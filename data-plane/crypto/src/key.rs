@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use core::fmt;
 
+use crate::aead::{self, Gmac, TruncatedGcm};
 use crate::composed::Composed;
 use crate::mac::MacKey;
 use crate::transform::Transform;
@@ -17,6 +18,9 @@ pub enum KeyLengthError {
     /// For ChaCha20.
     #[error("a ChaCha20 key has 32 octets, not {0}")]
     ChaCha20(usize),
+    /// Of the ICV of an AEAD.
+    #[error("an ICV has 8, 12 or 16 octets, not {0}")]
+    Icv(usize),
     /// For the integrity algorithm.
     #[error("this integrity algorithm takes a key of {expected} octets, not {actual}")]
     Integrity {
@@ -68,6 +72,41 @@ impl AeadKey {
     /// [`KeyLengthError`] for any but 16, 24 or 32 octets.
     pub fn aes_gcm(key: &[u8]) -> Result<Self, KeyLengthError> {
         portable::Key::new(key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyLengthError::Aes(key.len()))
+    }
+
+    /// Expands an AES-GCM key of 128, 192 or 256 bits for ICVs of 8, 12 or 16 octets (RFC 4106 section 6).
+    ///
+    /// # Errors
+    /// [`KeyLengthError`] for any other length of key or ICV.
+    pub fn aes_gcm_with_icv(key: &[u8], icv_len: usize) -> Result<Self, KeyLengthError> {
+        match icv_len {
+            ICV_LEN => Self::aes_gcm(key),
+            8 | 12 => {
+                let expanded = portable::Key::new(key).ok_or(KeyLengthError::Aes(key.len()))?;
+                Ok(Self(Algorithm::Other(Box::new(TruncatedGcm::new(expanded, icv_len)))))
+            }
+            _ => Err(KeyLengthError::Icv(icv_len)),
+        }
+    }
+
+    /// Expands an AES-CCM key of 128, 192 or 256 bits for ICVs of 8, 12 or 16 octets (RFC 4309). The first octet of a job's nonce is not used.
+    ///
+    /// # Errors
+    /// [`KeyLengthError`] for any other length of key or ICV.
+    pub fn aes_ccm(key: &[u8], icv_len: usize) -> Result<Self, KeyLengthError> {
+        if !matches!(icv_len, 8 | 12 | 16) {
+            return Err(KeyLengthError::Icv(icv_len));
+        }
+        aead::ccm(key, icv_len).map(|key| Self(Algorithm::Other(key))).ok_or(KeyLengthError::Aes(key.len()))
+    }
+
+    /// Expands an AES-GMAC key of 128, 192 or 256 bits (RFC 4543): nothing is encrypted. The IV is part of the data, and once more of the nonce.
+    ///
+    /// # Errors
+    /// [`KeyLengthError`] for any but 16, 24 or 32 octets.
+    pub fn aes_gmac(key: &[u8]) -> Result<Self, KeyLengthError> {
+        let key = portable::Key::new(key).ok_or(KeyLengthError::Aes(key.len()))?;
+        Ok(Self(Algorithm::Other(Box::new(Gmac::new(key)))))
     }
 
     /// Takes a ChaCha20-Poly1305 key.

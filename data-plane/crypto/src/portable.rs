@@ -96,14 +96,41 @@ pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u
 /// GCM-AD (section 7.2): the tag first, in constant time, and only then the data.
 #[inline]
 pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8], stream: &mut Keystream) -> bool {
-    let mut first = [counter_block(nonce, 1)];
-    key.cipher.encrypt(&mut first);
-    let [mask] = first;
-    let authentic = icv.as_array::<ICV_LEN>().is_some_and(|icv| tag(key, mask, aad, data).ct_eq(icv).into());
+    let authentic = icv.as_array::<ICV_LEN>().is_some_and(|icv| tag(key, mask(key, nonce), aad, data).ct_eq(icv).into());
     if authentic {
         apply_keystream(&key.cipher, nonce, data, stream);
     }
     authentic
+}
+
+/// The same with an ICV of which the tag has more: one as long as the key's, and never empty.
+pub(crate) fn open_truncated(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8], stream: &mut Keystream) -> bool {
+    let tag = tag(key, mask(key, nonce), aad, data);
+    let authentic = !icv.is_empty() && tag.get(..icv.len()).is_some_and(|tag| tag.ct_eq(icv).into());
+    if authentic {
+        apply_keystream(&key.cipher, nonce, data, stream);
+    }
+    authentic
+}
+
+/// GMAC: the tag of AAD and data in a row, with nothing encrypted (NIST SP 800-38D section 3).
+pub(crate) fn gmac(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &[u8]) -> [u8; ICV_LEN] {
+    let mut first = Block::default();
+    let (start, rest) = data.split_at_checked(first.len().saturating_sub(aad.len())).unwrap_or((data, &[]));
+    first.iter_mut().zip(aad.iter().chain(start)).for_each(|(octet, of_data)| *octet = *of_data);
+    let mut ghash = key.ghash.clone();
+    ghash.update(&[first]);
+    ghash.update_padded(rest);
+    finish(ghash, mask(key, nonce), aad.len() + data.len(), 0)
+}
+
+/// The block of counter 1, which masks the tag.
+#[inline]
+fn mask(key: &Key, nonce: &[u8; NONCE_LEN]) -> Block {
+    let mut first = [counter_block(nonce, 1)];
+    key.cipher.encrypt(&mut first);
+    let [mask] = first;
+    mask
 }
 
 /// XORs the keystream from counter 2 on and returns the block of counter 1, which masks the tag.
@@ -119,6 +146,14 @@ fn apply_keystream(cipher: &Cipher, nonce: &[u8; NONCE_LEN], data: &mut [u8], st
     let mask = *mask;
     xor_keystream(cipher, nonce, &mut counters, rest, stream);
     mask
+}
+
+/// Octets of the IV at the end of a nonce (RFC 3686 section 3.1, RFC 4543 section 3.1).
+pub(crate) const IV_LEN: usize = 8;
+
+/// Writes the IV of the nonce to the front of the data.
+pub(crate) fn write_iv(nonce: &[u8; NONCE_LEN], data: &mut [u8]) {
+    data.iter_mut().zip(nonce.iter().skip(NONCE_LEN - IV_LEN)).for_each(|(octet, of_nonce)| *octet = *of_nonce);
 }
 
 /// CTR mode of AES-CTR in place, its counter beginning with 1 (RFC 3686 section 2.1).
@@ -172,11 +207,17 @@ fn xor(data: &mut [u8], stream: &[Block]) {
 /// GHASH over AAD, data and their lengths, masked.
 #[inline]
 fn tag(key: &Key, mask: Block, aad: &[u8], data: &[u8]) -> [u8; ICV_LEN] {
-    let bits = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX) << 3;
     let mut ghash = key.ghash.clone();
     ghash.update_padded(aad);
     ghash.update_padded(data);
-    let lengths = (u128::from(bits(aad)) << 64) | u128::from(bits(data));
+    finish(ghash, mask, aad.len(), data.len())
+}
+
+/// GHASH over the lengths, in octets, of what it has seen, masked.
+#[inline]
+fn finish(mut ghash: GHash, mask: Block, aad_len: usize, data_len: usize) -> [u8; ICV_LEN] {
+    let bits = |octets: usize| u64::try_from(octets).unwrap_or(u64::MAX) << 3;
+    let lengths = (u128::from(bits(aad_len)) << 64) | u128::from(bits(data_len));
     ghash.update(&[lengths.to_be_bytes().into()]);
     (u128::from_be_bytes(ghash.finalize().into()) ^ u128::from_be_bytes(mask.into())).to_be_bytes()
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use esp_crypto::{AeadKey, CipherKey, MacKey, NONCE_LEN};
-use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret};
+use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret};
 
 use crate::Layout;
 
@@ -58,24 +58,22 @@ impl SaKey {
         }
     }
 
-    /// Expands keying material of an AEAD: the cipher key followed by the salt (RFC 4106 section 8.1, RFC 7634 section 2).
+    /// Expands keying material of an AEAD: the cipher key followed by the salt (RFC 4106 section 8.1, RFC 4309 section 7.1, RFC 7634
+    /// section 2).
     ///
     /// # Errors
     /// [`KeymatError`] for an algorithm that is no AEAD, or a wrong length.
     pub fn from_keymat(algorithm: EncryptionAlgorithm, keymat: &Secret) -> Result<Self, KeymatError> {
-        let expand = match algorithm {
-            EncryptionAlgorithm::AesGcm128 | EncryptionAlgorithm::AesGcm192 | EncryptionAlgorithm::AesGcm256 => AeadKey::aes_gcm,
-            EncryptionAlgorithm::ChaCha20Poly1305 => AeadKey::chacha20_poly1305,
-            EncryptionAlgorithm::Null
-            | EncryptionAlgorithm::AesCbc128
-            | EncryptionAlgorithm::AesCbc192
-            | EncryptionAlgorithm::AesCbc256
-            | EncryptionAlgorithm::AesCtr128
-            | EncryptionAlgorithm::AesCtr192
-            | EncryptionAlgorithm::AesCtr256 => return Err(KeymatError::NoIntegrity(algorithm)),
-        };
+        let (Some(icv_len), mode) = (algorithm.aead_icv_len(), algorithm.mode()) else { return Err(KeymatError::NoIntegrity(algorithm)) };
         let (key, salt) = key_and_salt(algorithm, keymat)?;
-        let key = expand(key).map_err(|_| KeymatError::Length { algorithm, actual: keymat.len() })?;
+        let key = match mode {
+            CipherMode::Gcm => AeadKey::aes_gcm_with_icv(key, icv_len),
+            CipherMode::Ccm => AeadKey::aes_ccm(key, icv_len),
+            CipherMode::Gmac => AeadKey::aes_gmac(key),
+            CipherMode::ChaCha20Poly1305 => AeadKey::chacha20_poly1305(key),
+            CipherMode::Null | CipherMode::Cbc | CipherMode::Ctr => return Err(KeymatError::NoIntegrity(algorithm)),
+        };
+        let key = key.map_err(|_| KeymatError::Length { algorithm, actual: keymat.len() })?;
         Ok(Self { key, salt, layout: Layout::new(algorithm, None) })
     }
 
@@ -90,14 +88,13 @@ impl SaKey {
         if integrity_key.len() != integrity.key_len() {
             return Err(wrong_integrity);
         }
-        let cipher = match encryption {
-            EncryptionAlgorithm::Null => CipherKey::Null,
-            EncryptionAlgorithm::AesCbc128 | EncryptionAlgorithm::AesCbc192 | EncryptionAlgorithm::AesCbc256 => CipherKey::AesCbc(key),
-            EncryptionAlgorithm::AesCtr128 | EncryptionAlgorithm::AesCtr192 | EncryptionAlgorithm::AesCtr256 => CipherKey::AesCtr(key),
-            EncryptionAlgorithm::AesGcm128
-            | EncryptionAlgorithm::AesGcm192
-            | EncryptionAlgorithm::AesGcm256
-            | EncryptionAlgorithm::ChaCha20Poly1305 => return Err(KeymatError::IntegrityWithAead(encryption)),
+        let cipher = match encryption.mode() {
+            CipherMode::Null => CipherKey::Null,
+            CipherMode::Cbc => CipherKey::AesCbc(key),
+            CipherMode::Ctr => CipherKey::AesCtr(key),
+            CipherMode::Ccm | CipherMode::Gcm | CipherMode::Gmac | CipherMode::ChaCha20Poly1305 => {
+                return Err(KeymatError::IntegrityWithAead(encryption));
+            }
         };
         let mac = match integrity {
             IntegrityAlgorithm::HmacSha1 => MacKey::HmacSha1,

@@ -1,6 +1,6 @@
 //! What the transforms of an SA put around a packet.
 
-use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm};
 
 use crate::TRAILER_LEN;
 
@@ -24,9 +24,11 @@ impl Layout {
     #[expect(clippy::cast_possible_truncation, reason = "no algorithm has a length beyond 64")]
     pub const fn new(encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorithm>) -> Self {
         let iv_len = encryption.esp_iv_len() as u8;
-        let (icv_len, iv_in_data) = match integrity {
-            Some(integrity) if !encryption.is_aead() => (integrity.icv_len(), iv_len),
-            _ => (esp_crypto::ICV_LEN, 0),
+        let (icv_len, iv_in_data) = match (encryption.aead_icv_len(), integrity) {
+            (Some(icv_len), _) if matches!(encryption.mode(), CipherMode::Gmac) => (icv_len, iv_len),
+            (Some(icv_len), _) => (icv_len, 0),
+            (None, Some(integrity)) => (integrity.icv_len(), iv_len),
+            (None, None) => (0, iv_len),
         };
         Self { iv_len, icv_len: icv_len as u8, alignment: encryption.esp_alignment() as u8, iv_in_data }
     }

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use esp::open::{self, EspPacket, OpenError};
 use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
-use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret, SequenceNumbers, Spi};
+use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret, SequenceNumbers, Spi};
 use packet::ipv4::Ipv4Header;
 use packet::ipv6::Ipv6Header;
 use packet::{Buffer, VecBuffer};
@@ -134,10 +134,13 @@ const OUTER4: (&str, &str) = ("192.0.2.1", "192.0.2.2");
 const OUTER6: (&str, &str) = ("2001:db8::1", "2001:db8::2");
 
 impl Suite {
-    const TRANSFORMS: [(EncryptionAlgorithm, Option<IntegrityAlgorithm>); 11] = [
+    const TRANSFORMS: [(EncryptionAlgorithm, Option<IntegrityAlgorithm>); 14] = [
         (EncryptionAlgorithm::AesGcm128, None),
         (EncryptionAlgorithm::AesGcm256, None),
         (EncryptionAlgorithm::ChaCha20Poly1305, None),
+        (EncryptionAlgorithm::AesCcm8Icv128, None),
+        (EncryptionAlgorithm::AesCcm12Icv192, None),
+        (EncryptionAlgorithm::AesCcm16Icv256, None),
         (EncryptionAlgorithm::AesCbc128, Some(IntegrityAlgorithm::HmacSha1)),
         (EncryptionAlgorithm::AesCbc128, Some(IntegrityAlgorithm::HmacSha256)),
         (EncryptionAlgorithm::AesCbc192, Some(IntegrityAlgorithm::HmacSha384)),
@@ -180,13 +183,15 @@ impl Suite {
     }
 
     /// scapy's names.
-    const fn names(&self) -> (&'static str, Option<&'static str>) {
-        let cipher = match self.algorithm {
-            EncryptionAlgorithm::Null => "NULL",
-            EncryptionAlgorithm::ChaCha20Poly1305 => "CHACHA20-POLY1305",
-            EncryptionAlgorithm::AesCbc128 | EncryptionAlgorithm::AesCbc192 | EncryptionAlgorithm::AesCbc256 => "AES-CBC",
-            EncryptionAlgorithm::AesCtr128 | EncryptionAlgorithm::AesCtr192 | EncryptionAlgorithm::AesCtr256 => "AES-CTR",
-            EncryptionAlgorithm::AesGcm128 | EncryptionAlgorithm::AesGcm192 | EncryptionAlgorithm::AesGcm256 => "AES-GCM",
+    fn names(&self) -> (&'static str, Option<&'static str>) {
+        let cipher = match self.algorithm.mode() {
+            CipherMode::Null => "NULL",
+            CipherMode::Cbc => "AES-CBC",
+            CipherMode::Ctr => "AES-CTR",
+            CipherMode::Ccm => "AES-CCM",
+            CipherMode::Gcm => "AES-GCM",
+            CipherMode::Gmac => unreachable!("scapy 2.5 has no GMAC"),
+            CipherMode::ChaCha20Poly1305 => "CHACHA20-POLY1305",
         };
         let integrity = match self.integrity {
             None => None,
@@ -233,9 +238,9 @@ impl Suite {
         let udp = if self.udp { json!([4500, 61_234]) } else { Value::Null };
         let ((cipher, auth), ends, iv_len) = (self.names(), self.outer, self.algorithm.esp_iv_len());
         let (key, auth_key) = (hex(&self.keymat()), hex(&self.integrity_key().unwrap_or_default()));
-        let shortest = 8 + iv_len + 2 + self.integrity.map_or(16, IntegrityAlgorithm::icv_len);
+        let icv_len = self.integrity.map(IntegrityAlgorithm::icv_len).or_else(|| self.algorithm.aead_icv_len()).unwrap();
         json!({
-            "spi": SPI, "cipher": cipher, "key": key, "iv_len": iv_len, "auth": auth, "auth_key": auth_key, "shortest": shortest,
+            "spi": SPI, "cipher": cipher, "key": key, "iv_len": iv_len, "auth": auth, "auth_key": auth_key, "icv_len": icv_len,
             "esn": self.esn, "source": ends.0, "destination": ends.1, "udp": udp,
         })
     }

@@ -97,7 +97,7 @@ impl Transforms {
     }
 
     fn icv_len(self) -> usize {
-        self.integrity.map_or(16, IntegrityAlgorithm::icv_len)
+        self.integrity.map(IntegrityAlgorithm::icv_len).or_else(|| self.encryption.aead_icv_len()).unwrap()
     }
 }
 

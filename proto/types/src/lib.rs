@@ -31,4 +31,4 @@ pub use secret::Secret;
 pub use selector::{AddressRange, Flow, PortRange, SelectorError, TrafficSelector};
 pub use spi::{IkeSpi, ReservedSpi, Spi};
 pub use time::Instant;
-pub use transform::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers};
+pub use transform::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers};

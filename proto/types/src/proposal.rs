@@ -241,6 +241,9 @@ mod tests {
         assert_eq!(ike("prfsha256-x25519"), ProposalError::NoEncryption);
         assert_eq!(ike("null-sha256-x25519"), ProposalError::EspOnly("null"));
         assert_eq!(ike("aes128-aes256ctr-sha256-x25519"), ProposalError::EspOnly("aes256ctr"));
+        for esp_only in ["aes128gcm8", "aes192gcm12", "aes128ccm8", "aes256ccm12", "aes256ccm16", "aes256gmac"] {
+            assert_eq!(ike(&alloc::format!("{esp_only}-prfsha256-x25519")), ProposalError::EspOnly(esp_only));
+        }
         assert_eq!(ike("aes128-sha1-x25519"), ProposalError::EspOnly("sha1"));
         assert_eq!(ike("rot13"), ProposalError::UnknownKeyword("rot13".into()));
         assert_eq!(ike("aes128gcm16-prfsha256-x25519-esn"), ProposalError::Misplaced("esn".into()));

@@ -19,13 +19,68 @@ pub enum EncryptionAlgorithm {
     AesCtr192,
     /// AES-CTR with a key of 256 bits.
     AesCtr256,
+    /// AES-CCM with an 8-octet ICV (RFC 4309), for ESP alone here, and a key of 128 bits.
+    AesCcm8Icv128,
+    /// AES-CCM with an 8-octet ICV (RFC 4309), for ESP alone here, and a key of 192 bits.
+    AesCcm8Icv192,
+    /// AES-CCM with an 8-octet ICV (RFC 4309), for ESP alone here, and a key of 256 bits.
+    AesCcm8Icv256,
+    /// AES-CCM with a 12-octet ICV and a key of 128 bits.
+    AesCcm12Icv128,
+    /// AES-CCM with a 12-octet ICV and a key of 192 bits.
+    AesCcm12Icv192,
+    /// AES-CCM with a 12-octet ICV and a key of 256 bits.
+    AesCcm12Icv256,
+    /// AES-CCM with a 16-octet ICV and a key of 128 bits.
+    AesCcm16Icv128,
+    /// AES-CCM with a 16-octet ICV and a key of 192 bits.
+    AesCcm16Icv192,
+    /// AES-CCM with a 16-octet ICV and a key of 256 bits.
+    AesCcm16Icv256,
+    /// AES-GCM with an 8-octet ICV (RFC 4106), for ESP alone here, and a key of 128 bits.
+    AesGcm8Icv128,
+    /// AES-GCM with an 8-octet ICV (RFC 4106), for ESP alone here, and a key of 192 bits.
+    AesGcm8Icv192,
+    /// AES-GCM with an 8-octet ICV (RFC 4106), for ESP alone here, and a key of 256 bits.
+    AesGcm8Icv256,
+    /// AES-GCM with a 12-octet ICV and a key of 128 bits.
+    AesGcm12Icv128,
+    /// AES-GCM with a 12-octet ICV and a key of 192 bits.
+    AesGcm12Icv192,
+    /// AES-GCM with a 12-octet ICV and a key of 256 bits.
+    AesGcm12Icv256,
     /// AES-GCM with a 16-octet ICV (RFC 4106, RFC 5282) and a key of 128 bits.
     AesGcm128,
     /// AES-GCM with a 16-octet ICV and a key of 192 bits.
     AesGcm192,
     /// AES-GCM with a 16-octet ICV and a key of 256 bits.
     AesGcm256,
+    /// AES-GMAC, which encrypts nothing (RFC 4543), for ESP alone, and a key of 128 bits.
+    AesGmac128,
+    /// AES-GMAC, which encrypts nothing (RFC 4543), for ESP alone, and a key of 192 bits.
+    AesGmac192,
+    /// AES-GMAC, which encrypts nothing (RFC 4543), for ESP alone, and a key of 256 bits.
+    AesGmac256,
     /// ChaCha20-Poly1305 (RFC 7634), whose key always has 256 bits.
+    ChaCha20Poly1305,
+}
+
+/// How an encryption algorithm works, whatever the lengths of its key and ICV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CipherMode {
+    /// Nothing is encrypted.
+    Null,
+    /// Cipher block chaining.
+    Cbc,
+    /// A counter.
+    Ctr,
+    /// A counter with CBC-MAC.
+    Ccm,
+    /// Galois/counter mode.
+    Gcm,
+    /// Galois/counter mode that encrypts nothing.
+    Gmac,
+    /// ChaCha20 with Poly1305.
     ChaCha20Poly1305,
 }
 
@@ -133,9 +188,27 @@ algorithms!(EncryptionAlgorithm {
     AesCtr128 = 13 / 128, "aes128ctr" or "aesctr", "AES_CTR_128";
     AesCtr192 = 13 / 192, "aes192ctr", "AES_CTR_192";
     AesCtr256 = 13 / 256, "aes256ctr", "AES_CTR_256";
+    AesCcm8Icv128 = 14 / 128, "aes128ccm8" or "aes128ccm64", "AES_CCM_8_128";
+    AesCcm8Icv192 = 14 / 192, "aes192ccm8" or "aes192ccm64", "AES_CCM_8_192";
+    AesCcm8Icv256 = 14 / 256, "aes256ccm8" or "aes256ccm64", "AES_CCM_8_256";
+    AesCcm12Icv128 = 15 / 128, "aes128ccm12" or "aes128ccm96", "AES_CCM_12_128";
+    AesCcm12Icv192 = 15 / 192, "aes192ccm12" or "aes192ccm96", "AES_CCM_12_192";
+    AesCcm12Icv256 = 15 / 256, "aes256ccm12" or "aes256ccm96", "AES_CCM_12_256";
+    AesCcm16Icv128 = 16 / 128, "aes128ccm16" or "aes128ccm128", "AES_CCM_16_128";
+    AesCcm16Icv192 = 16 / 192, "aes192ccm16" or "aes192ccm128", "AES_CCM_16_192";
+    AesCcm16Icv256 = 16 / 256, "aes256ccm16" or "aes256ccm128", "AES_CCM_16_256";
+    AesGcm8Icv128 = 18 / 128, "aes128gcm8" or "aes128gcm64", "AES_GCM_8_128";
+    AesGcm8Icv192 = 18 / 192, "aes192gcm8" or "aes192gcm64", "AES_GCM_8_192";
+    AesGcm8Icv256 = 18 / 256, "aes256gcm8" or "aes256gcm64", "AES_GCM_8_256";
+    AesGcm12Icv128 = 19 / 128, "aes128gcm12" or "aes128gcm96", "AES_GCM_12_128";
+    AesGcm12Icv192 = 19 / 192, "aes192gcm12" or "aes192gcm96", "AES_GCM_12_192";
+    AesGcm12Icv256 = 19 / 256, "aes256gcm12" or "aes256gcm96", "AES_GCM_12_256";
     AesGcm128 = 20 / 128, "aes128gcm16" or "aes128gcm128", "AES_GCM_16_128";
     AesGcm192 = 20 / 192, "aes192gcm16" or "aes192gcm128", "AES_GCM_16_192";
     AesGcm256 = 20 / 256, "aes256gcm16" or "aes256gcm128", "AES_GCM_16_256";
+    AesGmac128 = 21 / 128, "aes128gmac", "NULL_AUTH_AES_GMAC_128";
+    AesGmac192 = 21 / 192, "aes192gmac", "NULL_AUTH_AES_GMAC_192";
+    AesGmac256 = 21 / 256, "aes256gmac", "NULL_AUTH_AES_GMAC_256";
     ChaCha20Poly1305 = 28, "chacha20poly1305", "CHACHA20_POLY1305";
 });
 
@@ -168,50 +241,84 @@ algorithms!(SequenceNumbers {
 });
 
 impl EncryptionAlgorithm {
-    /// Whether the algorithm authenticates by itself (RFC 5282 section 8: then no integrity transform goes with it).
-    pub const fn is_aead(self) -> bool {
-        matches!(self, Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 | Self::ChaCha20Poly1305)
+    /// The mode.
+    pub const fn mode(self) -> CipherMode {
+        match self {
+            Self::Null => CipherMode::Null,
+            Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => CipherMode::Cbc,
+            Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => CipherMode::Ctr,
+            Self::AesCcm8Icv128 | Self::AesCcm8Icv192 | Self::AesCcm8Icv256 => CipherMode::Ccm,
+            Self::AesCcm12Icv128 | Self::AesCcm12Icv192 | Self::AesCcm12Icv256 => CipherMode::Ccm,
+            Self::AesCcm16Icv128 | Self::AesCcm16Icv192 | Self::AesCcm16Icv256 => CipherMode::Ccm,
+            Self::AesGcm8Icv128 | Self::AesGcm8Icv192 | Self::AesGcm8Icv256 => CipherMode::Gcm,
+            Self::AesGcm12Icv128 | Self::AesGcm12Icv192 | Self::AesGcm12Icv256 => CipherMode::Gcm,
+            Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 => CipherMode::Gcm,
+            Self::AesGmac128 | Self::AesGmac192 | Self::AesGmac256 => CipherMode::Gmac,
+            Self::ChaCha20Poly1305 => CipherMode::ChaCha20Poly1305,
+        }
     }
 
-    /// Whether an IKE SA can be protected with it; all of them protect ESP.
+    /// Octets of the ICV of an algorithm that authenticates by itself; `None` for one that needs an integrity algorithm.
+    pub const fn aead_icv_len(self) -> Option<usize> {
+        match self {
+            Self::Null | Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 | Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => None,
+            Self::AesCcm8Icv128 | Self::AesCcm8Icv192 | Self::AesCcm8Icv256 => Some(8),
+            Self::AesGcm8Icv128 | Self::AesGcm8Icv192 | Self::AesGcm8Icv256 => Some(8),
+            Self::AesCcm12Icv128 | Self::AesCcm12Icv192 | Self::AesCcm12Icv256 => Some(12),
+            Self::AesGcm12Icv128 | Self::AesGcm12Icv192 | Self::AesGcm12Icv256 => Some(12),
+            Self::AesCcm16Icv128 | Self::AesCcm16Icv192 | Self::AesCcm16Icv256 => Some(16),
+            Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 => Some(16),
+            Self::AesGmac128 | Self::AesGmac192 | Self::AesGmac256 | Self::ChaCha20Poly1305 => Some(16),
+        }
+    }
+
+    /// Whether the algorithm authenticates by itself (RFC 5282 section 8: then no integrity transform goes with it).
+    pub const fn is_aead(self) -> bool {
+        self.aead_icv_len().is_some()
+    }
+
+    /// Whether an IKE SA can be protected with it here; all of them protect ESP.
     pub const fn is_for_ike(self) -> bool {
-        !matches!(self, Self::Null | Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256)
+        match self.mode() {
+            CipherMode::Cbc | CipherMode::ChaCha20Poly1305 => true,
+            CipherMode::Gcm => matches!(self.aead_icv_len(), Some(16)),
+            CipherMode::Null | CipherMode::Ctr | CipherMode::Ccm | CipherMode::Gmac => false,
+        }
     }
 
     /// Octets of the cipher key without salt.
     pub const fn key_len(self) -> usize {
-        match self {
-            Self::Null => 0,
-            Self::AesCbc128 | Self::AesCtr128 | Self::AesGcm128 => 16,
-            Self::AesCbc192 | Self::AesCtr192 | Self::AesGcm192 => 24,
-            Self::AesCbc256 | Self::AesCtr256 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 32,
+        match (self.key_length_bits(), self.mode()) {
+            (Some(bits), _) => bits as usize / 8,
+            (None, CipherMode::ChaCha20Poly1305) => 32,
+            (None, _) => 0,
         }
     }
 
-    /// Octets of salt that follow the key in the keying material (RFC 4106 section 8.1, RFC 5282 section 7.1, RFC 7634 section 2), which RFC 3686
-    /// section 5.1 calls nonce.
+    /// Octets of salt that follow the key in the keying material (RFC 4106 section 8.1, RFC 4309 section 7.1, RFC 4543 section 5.4, RFC 5282 section 7.1,
+    /// RFC 7634 section 2), which RFC 3686 section 5.1 calls nonce.
     pub const fn salt_len(self) -> usize {
-        match self {
-            Self::Null | Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => 0,
-            Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => 4,
-            Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 4,
+        match self.mode() {
+            CipherMode::Null | CipherMode::Cbc => 0,
+            CipherMode::Ccm => 3,
+            CipherMode::Ctr | CipherMode::Gcm | CipherMode::Gmac | CipherMode::ChaCha20Poly1305 => 4,
         }
     }
 
-    /// Octets of IV in each ESP packet (RFC 3602 section 3, RFC 3686 section 3.1, RFC 4106 section 3.1, RFC 7634 section 2).
+    /// Octets of IV in each ESP packet (RFC 3602 section 3, RFC 3686 section 3.1, RFC 4106 section 3.1, RFC 4309 section 3.1, RFC 4543 section 3.1,
+    /// RFC 7634 section 2).
     pub const fn esp_iv_len(self) -> usize {
-        match self {
-            Self::Null => 0,
-            Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => 16,
-            Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => 8,
-            Self::AesGcm128 | Self::AesGcm192 | Self::AesGcm256 | Self::ChaCha20Poly1305 => 8,
+        match self.mode() {
+            CipherMode::Null => 0,
+            CipherMode::Cbc => 16,
+            CipherMode::Ctr | CipherMode::Ccm | CipherMode::Gcm | CipherMode::Gmac | CipherMode::ChaCha20Poly1305 => 8,
         }
     }
 
     /// Octets that the encrypted part of an ESP packet is a multiple of: the cipher's block, and at least four (RFC 4303 section 2.4).
     pub const fn esp_alignment(self) -> usize {
-        match self {
-            Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => 16,
+        match self.mode() {
+            CipherMode::Cbc => 16,
             _ => 4,
         }
     }

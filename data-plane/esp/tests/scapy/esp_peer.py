@@ -5,8 +5,7 @@
     {"op": "seal", "sa": SA, "number": N, "inner": HEX, "fault": FAULT}   -> {"wire": HEX}, with one thing wrong
     {"op": "open", "sa": SA, "high": H, "wire": HEX}                      -> {"inner": HEX, "spi": S, "sequence": N}, or {"error": TEXT}
 
-SA: {"spi": S, "cipher": NAME, "key": HEX (cipher key and salt), "iv_len": N, "auth": null (AEAD) or NAME, "auth_key": HEX, "shortest": octets of the
-shortest ESP packet, "esn": BOOL, "source": IP, "destination": IP (both IPv4 or both IPv6), "udp": null or [SPORT, DPORT]}, seen from the sender.
+SA: {"spi": S, "cipher": NAME, "key": HEX (cipher key and salt), "iv_len": N, "auth": null (AEAD) or NAME, "auth_key": HEX, "icv_len": N, "esn": BOOL, "source": IP, "destination": IP (both IPv4 or both IPv6), "udp": null or [SPORT, DPORT]}, seen from the sender.
 N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer packet, "inner" the inner one, each of
 either IP version. "open" also holds the outer header against the one that scapy builds: DSCP, ECN and DF of the inner packet, TTL or hop limit 64.
 
@@ -91,7 +90,7 @@ def encapsulate(sa, inner, esp):
 def association(sa, high, fault=None):
     spi = sa["spi"] ^ 0x00f00000 if fault == "spi" else sa["spi"]
     result = SecurityAssociation(
-        ESP, spi=spi, crypt_algo=sa["cipher"], crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=None if sa["auth"] else 16,
+        ESP, spi=spi, crypt_algo=sa["cipher"], crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=None if sa["auth"] else sa["icv_len"],
         auth_algo=sa["auth"], auth_key=bytes.fromhex(sa["auth_key"]),
         tunnel_header=version(sa)(src=sa["source"], dst=sa["destination"]), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
     if fault in SPOIL:
@@ -120,7 +119,7 @@ def seal(request):
     elif fault == "payload":
         esp = flip(esp, 16)
     elif fault == "runt":
-        esp = esp[:sa["shortest"] - 1]
+        esp = esp[:8 + sa["iv_len"] + 2 + sa["icv_len"] - 1]
     return {"wire": bytes(encapsulate(sa, inner, esp)).hex()}
 
 
