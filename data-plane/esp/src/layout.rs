@@ -53,6 +53,12 @@ impl Layout {
     pub(crate) const fn padding_len(self, payload_len: usize) -> usize {
         payload_len.wrapping_add(TRAILER_LEN).wrapping_neg() & (self.alignment as usize - 1)
     }
+
+    /// The most octets of payload, padding and trailer that `room` takes.
+    #[inline]
+    pub(crate) const fn aligned(self, room: usize) -> usize {
+        room & !(self.alignment as usize - 1)
+    }
 }
 
 #[cfg(test)]

@@ -111,6 +111,13 @@ impl Tunnel {
     pub const fn outer_len(&self, layout: Layout, inner_len: usize) -> usize {
         self.header_len(layout) + inner_len + layout.padding_len(inner_len) + TRAILER_LEN + layout.icv_len()
     }
+
+    /// Octets of the longest inner packet whose outer packet has `outer_mtu` at most (RFC 4301 section 8.2.1); `None` where not even an empty one has.
+    #[inline]
+    pub const fn inner_mtu(&self, layout: Layout, outer_mtu: usize) -> Option<usize> {
+        let Some(room) = outer_mtu.checked_sub(self.header_len(layout) + layout.icv_len()) else { return None };
+        layout.aligned(room).checked_sub(TRAILER_LEN)
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +145,22 @@ mod tests {
         let cbc = Layout::new(EncryptionAlgorithm::AesCbc128, Some(IntegrityAlgorithm::HmacSha256));
         assert_eq!([1438, 1439].map(|len| tunnel(four, false).outer_len(cbc, len)), [1500, 1516]);
         assert_eq!(tunnel(six, true).header_len(cbc), MAX_HEADROOM);
+    }
+
+    #[test]
+    fn the_longest_inner_packet_fits_and_the_next_one_does_not() {
+        let gcm = Layout::new(EncryptionAlgorithm::AesGcm128, None);
+        let cbc = Layout::new(EncryptionAlgorithm::AesCbc256, Some(IntegrityAlgorithm::HmacSha512));
+        let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+        for (layout, source, udp) in [(gcm, four, true), (gcm, four, false), (gcm, six, true), (cbc, four, false), (cbc, six, true)] {
+            let tunnel = tunnel(source, udp);
+            let shortest = tunnel.outer_len(layout, 0);
+            assert_eq!((tunnel.inner_mtu(layout, shortest - 1), tunnel.inner_mtu(layout, 0)), (None, None));
+            for mtu in shortest..3000 {
+                let longest = tunnel.inner_mtu(layout, mtu).unwrap();
+                assert!(tunnel.outer_len(layout, longest) <= mtu && tunnel.outer_len(layout, longest + 1) > mtu, "{mtu}: {longest}");
+            }
+        }
     }
 
     #[test]

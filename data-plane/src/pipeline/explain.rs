@@ -2,7 +2,7 @@
 //!
 //! No counter moves, no sequence number is taken, nobody is asked for an SA or a neighbour.
 
-use ipsec_types::{ChildSaId, PolicyId};
+use ipsec_types::{ChildSaId, PolicyAction, PolicyId};
 use packet::ethernet::MacAddress;
 
 use super::Context;
@@ -100,15 +100,20 @@ fn outgoing<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires: &Acquire
         Err(verdict) => Fate::Verdict(*verdict),
     };
     // Also where the ruling is that it does not fit.
-    let (through, way) = match entry.action {
-        ipsec_types::PolicyAction::Protect => {
+    let (through, way) = way(cx, sas, entry, packet);
+    Explanation { fate, len: packet.len, policy: Some(entry.id), child_sa: through.map(|through| through.sa.id), way }
+}
+
+/// The SA that a packet from the protected side would cross in, and the way it would leave, whether it fits or not.
+pub(super) fn way<'a>(cx: Context<'_>, sas: Sas<'a>, entry: &SpdEntry, packet: &Outgoing) -> (Option<&'a SadEntry>, Option<Way>) {
+    match entry.action {
+        PolicyAction::Protect => {
             let through = sas.outbound(entry.slot, &packet.flow);
             (through, through.and_then(|through| in_tunnel(cx, through, packet)))
         }
-        ipsec_types::PolicyAction::Bypass => (None, in_the_clear(cx, packet)),
-        ipsec_types::PolicyAction::Discard => (None, None),
-    };
-    Explanation { fate, len: packet.len, policy: Some(entry.id), child_sa: through.map(|through| through.sa.id), way }
+        PolicyAction::Bypass => (None, in_the_clear(cx, packet)),
+        PolicyAction::Discard => (None, None),
+    }
 }
 
 /// In the clear from the unprotected side.
@@ -133,12 +138,11 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
 /// The way through an SA.
 fn in_tunnel(cx: Context<'_>, through: &SadEntry, packet: &Outgoing) -> Option<Way> {
     let tunnel = &through.tunnel;
-    let outer_len = |len| tunnel.outer_len(through.sa.outbound.layout(), len);
+    let layout = through.sa.outbound.layout();
     let exit = egress::route(cx, tunnel.ends.destination(), 0, false).ok()?;
     let port = cx.snapshot.ports.port(exit.hop.port)?;
-    // The overhead grows with the length: the first that fits from above is the longest.
-    let mtu = (0..=port.mtu).rev().find(|len| outer_len(*len) <= port.mtu)?;
-    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: outer_len(packet.len), mtu })
+    let mtu = tunnel.inner_mtu(layout, port.mtu)?;
+    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: tunnel.outer_len(layout, packet.len), mtu })
 }
 
 fn in_the_clear(cx: Context<'_>, packet: &Outgoing) -> Option<Way> {
