@@ -167,11 +167,13 @@ pub enum PuntClass {
     SlowPath,
     /// Fragments of IKE and ICMP, to be put together first. Nobody knows what they are fragments of: they starve each other at most.
     Fragment,
+    /// The beginnings of packets from the protected side that were dropped and are answered with an ICMP error.
+    Refused,
 }
 
 impl PuntClass {
     /// Every class, most important first.
-    pub const ALL: [Self; 4] = [Self::IkeSession, Self::IkeInit, Self::SlowPath, Self::Fragment];
+    pub const ALL: [Self; 5] = [Self::IkeSession, Self::IkeInit, Self::SlowPath, Self::Fragment, Self::Refused];
 }
 
 /// Where a punted packet came from.
@@ -181,6 +183,25 @@ pub enum Origin {
     Port(PortId),
     /// Out of an SA; the frame starts with the inner IP header. Answer with [`Via::Policy`].
     Tunnel(ChildSaId),
+    /// From the protected side, and dropped; the frame holds the beginning of the packet, from its IP header.
+    Refused {
+        /// Who sent it, as it says.
+        sender: IpAddr,
+        /// Why it was dropped.
+        refusal: Refusal,
+    },
+}
+
+/// Why a packet was dropped, as its sender is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It does not fit and may not be fragmented (RFC 4301 section 8.2).
+    TooBig {
+        /// The longest packet that fits.
+        mtu: u16,
+    },
+    /// Its time to live or hop limit is used up.
+    HopLimitExceeded,
 }
 
 /// A packet copied out of an mbuf, or to be copied into one. The former are made once and recycled.
@@ -548,7 +569,7 @@ mod tests {
             assert!(punt(PuntClass::IkeInit) && punt(PuntClass::IkeInit) && !punt(PuntClass::IkeInit));
             kept.extend(std::iter::from_fn(|| handle.punted(PuntClass::IkeInit)));
         }
-        assert!(!punt(PuntClass::SlowPath), "all eight frames are with the server");
+        assert!(!punt(PuntClass::SlowPath), "all ten frames are with the server");
         handle.recycle(kept.pop().unwrap());
         assert!(punt(PuntClass::SlowPath) && !punt(PuntClass::SlowPath));
         assert_eq!(handle.punted(PuntClass::SlowPath).unwrap().bytes(), b"packet");

@@ -31,6 +31,8 @@ mod limits {
     pub(super) const IPV6_MTU: u16 = 1280;
     /// An SPI names a slot with 20 of its bits.
     pub(super) const SLOTS: u32 = 1 << 20;
+    /// One server thread sends them all.
+    pub(super) const ICMP_ERRORS: u32 = 100_000;
 }
 
 /// The checked configuration.
@@ -55,6 +57,8 @@ pub struct Config {
     /// The generation of the first SPI of each slot, 1 to 4095. `None`: random at each start, as it should be wherever packets of an earlier
     /// run may still be under way.
     pub first_generation: Option<u16>,
+    /// ICMP errors that each worker may cause in a second; zero: none.
+    pub icmp_errors_per_second: u32,
 }
 
 /// What a worker does when there is nothing to do.
@@ -200,7 +204,7 @@ impl InterfaceAddress {
 
     /// Whether it names the subnet itself, or everybody in it: network and broadcast address of IPv4, where there are such (RFC 3021), and the
     /// anycast address of IPv6's routers (RFC 4291 section 2.6.1, RFC 6164).
-    fn is_nobodys(&self) -> bool {
+    pub fn is_nobodys(&self) -> bool {
         let Some(range) = AddressRange::prefix(self.address, self.prefix_len) else { return true };
         match self.address {
             IpAddr::V4(_) => self.prefix_len < 31 && [range.first(), range.last()].contains(&self.address),
@@ -234,6 +238,8 @@ struct Raw {
     neighbor: Vec<RawNeighbor>,
     #[serde(default)]
     sad: RawSad,
+    #[serde(default)]
+    icmp: RawIcmp,
 }
 
 #[derive(Deserialize)]
@@ -267,6 +273,12 @@ struct RawNeighbor {
 struct RawSad {
     slots: Option<Spanned<u32>>,
     first_generation: Option<Spanned<u16>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawIcmp {
+    errors_per_second: Option<Spanned<u32>>,
 }
 
 fn no_addresses() -> Spanned<Vec<Spanned<String>>> {
@@ -316,6 +328,11 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         let problem = format!("must lie between 1 and {MAX_GENERATION}; leave the field out for a random one");
         return Err(Fault::new(generation, "sad.first_generation", problem));
     }
+    let icmp_errors = raw.icmp.errors_per_second;
+    if let Some(rate) = icmp_errors.as_ref().filter(|rate| *rate.get_ref() > limits::ICMP_ERRORS) {
+        let problem = format!("must lie between 0, for no ICMP errors, and {}", limits::ICMP_ERRORS);
+        return Err(Fault::new(rate, "icmp.errors_per_second", problem));
+    }
     Ok(Config {
         workers: check_workers(&raw.workers)?,
         routes: check_routes(&raw.route, &ports)?,
@@ -326,6 +343,7 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         ports,
         sad_slots,
         first_generation: raw.sad.first_generation.map(Spanned::into_inner),
+        icmp_errors_per_second: icmp_errors.map_or(100, Spanned::into_inner),
     })
 }
 

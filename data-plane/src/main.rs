@@ -11,7 +11,7 @@ use clap::Parser;
 use culvert_data::clock::Clock;
 use culvert_data::command::{self, QueueSizes, WorkerHandle, WorkerId};
 use culvert_data::config::{self, Config, Idle, InterfaceAddress, Role};
-use culvert_data::pipeline::Limits;
+use culvert_data::pipeline::{IcmpErrorLimits, Limits};
 use culvert_data::server::core::{self, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
 use culvert_data::server::service::Shared;
 use culvert_data::server::socket::Socket;
@@ -218,6 +218,7 @@ fn start_workers(
     let limits = Limits {
         sad_slots: usize::try_from(config.sad_slots).unwrap_or(usize::MAX),
         policy_slots: MAX_POLICIES.into(),
+        icmp_errors: IcmpErrorLimits { per_second: config.icmp_errors_per_second },
         ..Limits::default()
     };
     let idle = match config.idle {

@@ -45,7 +45,7 @@ pub enum Punted {
 pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
     let packet = match origin {
         Origin::Port(_) => bytes.get(ethernet::HEADER_LEN..).unwrap_or_default(),
-        Origin::Tunnel(_) => bytes,
+        Origin::Tunnel(_) | Origin::Refused { .. } => bytes,
     };
     let Ok(ip) = Ip::parse(packet) else { return Punted::Other };
     if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {

@@ -1,5 +1,6 @@
 //! What the gateway answers itself: ARP (RFC 826), Neighbor Discovery (RFC 4861) and echo requests (RFC 792, RFC 4443) for its own addresses.
 
+mod error;
 mod icmpv6;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,6 +14,7 @@ use smoltcp::wire::{
 
 use crate::table::PortInfo;
 
+pub use error::icmp_error;
 pub use icmpv6::{link_local, solicitation};
 
 /// Time to live of the gateway's own packets.

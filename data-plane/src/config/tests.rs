@@ -26,6 +26,9 @@ mac = "02:00:00:00:00:0a"
 [sad]
 slots = 1024
 first_generation = 4095
+
+[icmp]
+errors_per_second = 50
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -36,6 +39,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn a_good_file_is_read_whole() {
     let config = parse(GOOD).unwrap();
     assert_eq!((config.workers.as_slice(), config.idle, config.sad_slots), (&[0, 1][..], Idle::Spin, 1024));
+    assert_eq!(config.icmp_errors_per_second, 50);
     assert_eq!((config.ports[0].mtu, config.ports[1].mtu), (1500, 1400));
     assert_eq!(config.ports[1].role, Role::Unprotected);
     let default = Route { destination: [0; 4].into(), prefix_len: 0, via: "192.0.2.254".parse().unwrap(), port: PortId(1) };
@@ -105,6 +109,7 @@ fn each_fault_is_named_with_line_and_remedy() {
         ("02:00:00:00:00:0a", "02:00:00:00:00", "data.toml:22: neighbor[0].mac:"),
         ("4095", "4096", "data.toml:26: sad.first_generation: must lie between 1 and 4095"),
         ("4095", "0", "data.toml:26: sad.first_generation: must lie between 1 and 4095"),
+        ("= 50", "= 100001", "data.toml:29: icmp.errors_per_second: must lie between 0, for no ICMP errors, and 100000"),
         ("[sad]", "[sad", "data.toml:24:"),
     ];
     for (good, bad, message) in cases {

@@ -78,7 +78,7 @@ pub(super) fn punt<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, index: usiz
 pub(super) const fn punted(class: PuntClass) -> Verdict {
     match class {
         PuntClass::IkeSession | PuntClass::IkeInit => Verdict::PuntedIke,
-        PuntClass::SlowPath => Verdict::PuntedSlowPath,
+        PuntClass::SlowPath | PuntClass::Refused => Verdict::PuntedSlowPath,
         PuntClass::Fragment => Verdict::PuntedFragment,
     }
 }

@@ -12,6 +12,7 @@ mod egress;
 mod explain;
 mod inbound;
 mod outbound;
+mod refuse;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -34,6 +35,8 @@ use egress::Leaving;
 pub use explain::{Explanation, Fate, Inquiry, Way};
 use inbound::Received;
 use outbound::Outgoing;
+pub use refuse::IcmpErrorLimits;
+use refuse::Refusals;
 pub use wait::WaitLimits;
 use wait::Waiting;
 
@@ -120,11 +123,19 @@ pub struct Limits {
     pub acquire: AcquireLimits,
     /// Packets that wait for their next hop.
     pub wait: WaitLimits,
+    /// ICMP errors.
+    pub icmp_errors: IcmpErrorLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { sad_slots: 4096, policy_slots: 1024, acquire: AcquireLimits::default(), wait: WaitLimits::default() }
+        Self {
+            sad_slots: 4096,
+            policy_slots: 1024,
+            acquire: AcquireLimits::default(),
+            wait: WaitLimits::default(),
+            icmp_errors: IcmpErrorLimits::default(),
+        }
     }
 }
 
@@ -187,6 +198,7 @@ pub struct Pipeline<B> {
     sad: Sad,
     acquires: Acquires<B>,
     waiting: Waiting<B>,
+    refusals: Refusals,
     spi_misses: inbound::SpiMisses,
     now_ms: u64,
 }
@@ -209,6 +221,7 @@ impl<B: Buffer> Pipeline<B> {
             sad: Sad::new(limits.sad_slots, limits.policy_slots),
             acquires: Acquires::new(limits.acquire, limits.policy_slots),
             waiting: Waiting::new(limits.wait),
+            refusals: Refusals::new(limits.icmp_errors),
             spi_misses: inbound::SpiMisses::default(),
             now_ms: 0,
         }
@@ -268,7 +281,7 @@ impl<B: Buffer> Pipeline<B> {
         let Sorted { outgoing, received, leaving } = sorted;
         let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
         let (sas, mut windows) = self.sad.split();
-        let seals = outbound::stage(cx, sas, outgoing, burst, &mut self.acquires, leaving);
+        let seals = outbound::stage(cx, sas, outgoing, burst, &mut self.acquires, &mut self.refusals, leaving);
         let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, hand_off, io);
         let sealed = crypto::seal(seals, burst);
         let verified = crypto::open(&opens, burst);

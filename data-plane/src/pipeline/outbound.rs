@@ -9,6 +9,7 @@ use packet::ip::{self, Ip};
 use super::acquire::Acquires;
 use super::crypto::SealedPackets;
 use super::egress::{self, Leaving};
+use super::refuse::Refusals;
 use super::{BURST, Burst, Context};
 use crate::command::Notice;
 use crate::table::sad::{SadEntry, Sas};
@@ -78,6 +79,7 @@ pub(super) fn stage<'a, B: Buffer>(
     outgoing: &[Outgoing],
     burst: &mut Burst<B>,
     acquires: &mut Acquires<B>,
+    refusals: &mut Refusals,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) -> ArrayVec<Sealing<'a>, BURST> {
     let mut seals = ArrayVec::new();
@@ -87,7 +89,10 @@ pub(super) fn stage<'a, B: Buffer>(
             Ok(Step::Seal(through, plan, hop)) => seals.push(Sealing { index: packet.index, through, plan, hop, inner_len: packet.len }),
             Ok(Step::Leave(hop)) => leaving.push(Leaving { index: packet.index, hop, verdict: Verdict::BypassedOutbound }),
             Ok(Step::Acquire(entry)) => acquires.hold(cx, entry, packet, burst),
-            Err(verdict) => cx.drop(burst, packet.index, verdict),
+            Err(verdict) => {
+                refusals.report(cx, sas, packet, buffer.bytes(), verdict);
+                cx.drop(burst, packet.index, verdict);
+            }
         }
     }
     seals

@@ -5,6 +5,7 @@ mod explain;
 mod inbound;
 mod ipv6;
 mod outbound;
+mod refuse;
 mod waiting;
 
 use std::net::{IpAddr, Ipv4Addr};

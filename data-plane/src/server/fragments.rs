@@ -39,7 +39,9 @@ impl Core {
                 (Origin::Port(_), Punted::MalformedIke) => self.counters.ike_malformed += 1,
                 (_, Punted::Other) => self.on_reassembled(origin, &packet),
                 // Neither IKE nor ESP is taken out of an SA.
-                (Origin::Tunnel(_), Punted::Ike(_) | Punted::Esp | Punted::MalformedIke) => self.counters.slow_path_ignored += 1,
+                (Origin::Tunnel(_) | Origin::Refused { .. }, Punted::Ike(_) | Punted::Esp | Punted::MalformedIke) => {
+                    self.counters.slow_path_ignored += 1;
+                }
             }
         }
         if !datagrams.is_empty() {

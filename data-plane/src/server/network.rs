@@ -8,7 +8,7 @@ use packet::ethernet;
 use packet::ip::Ip;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::command::{Frame, Notice, Origin, PortId, PuntClass, Via};
+use crate::command::{Frame, Notice, Origin, PortId, PuntClass, Refusal, Via};
 use crate::config::InterfaceAddress;
 use crate::fragmentation;
 use crate::neighbor::Resolution;
@@ -66,8 +66,9 @@ impl Core {
             self.deliver(datagrams);
         }
         let mut frames = Vec::new();
-        self.workers.punted(PuntClass::SlowPath, BATCH, |frame| frames.push((frame.origin(), frame.bytes().to_vec())));
-        count += frames.len();
+        for class in [PuntClass::SlowPath, PuntClass::Refused] {
+            count += self.workers.punted(class, BATCH, |frame| frames.push((frame.origin(), frame.bytes().to_vec())));
+        }
         for (origin, bytes) in frames {
             self.on_slow_path(origin, &bytes);
         }
@@ -172,11 +173,41 @@ impl Core {
                 Some(reply) => self.send_echo_reply(Via::Policy, &[], reply, self.mtu_inside()),
                 None => self.counters.slow_path_ignored += 1,
             },
+            Origin::Refused { sender, refusal } => self.answer_refused(sender, refusal, bytes),
             Origin::Port(port) => {
                 let Some(info) = ports.port(port) else { return };
                 self.on_frame(port, slow_path::on_frame(bytes, info, |address| ports.is_own(address)));
             }
         }
+    }
+
+    /// Tells the sender of a packet from the protected side why it was dropped. What is quoted was to be protected, so it stays on that side. The
+    /// source is an address of the port that the error leaves by (RFC 1812 section 4.3.2.4).
+    fn answer_refused(&mut self, sender: IpAddr, refusal: Refusal, quoted: &[u8]) {
+        let identification = self.next_identification();
+        let error = self.source_towards(sender).and_then(|source| slow_path::icmp_error(refusal, quoted, source, sender, identification));
+        let Some(error) = error else {
+            self.counters.icmp_errors_unroutable += 1;
+            return;
+        };
+        let sent = u64::from(self.transmit(Via::Route, error));
+        *match refusal {
+            Refusal::TooBig { .. } => &mut self.counters.icmp_too_big,
+            Refusal::HopLimitExceeded => &mut self.counters.icmp_time_exceeded,
+        } += sent;
+    }
+
+    /// The gateway's address on the protected port that leads to a host; `None` where there is none, or the address is not that of one other host.
+    fn source_towards(&self, host: IpAddr) -> Option<IpAddr> {
+        let hop = self.snapshot.routes.lookup(host)?;
+        let port = self.ports.get(usize::from(hop.port.0)).filter(|port| port.info.role == PortRole::Protected)?;
+        let near = |subnet: &&InterfaceAddress| subnet.holds(host);
+        let nobody = |subnet: &InterfaceAddress| InterfaceAddress { address: host, ..*subnet }.is_nobodys();
+        if self.snapshot.ports.is_own(host) || port.subnets.iter().filter(near).any(nobody) {
+            return None;
+        }
+        let mut global = port.subnets.iter().filter(|subnet| !subnet.is_link_local() && subnet.address.is_ipv4() == host.is_ipv4());
+        global.clone().find(near).or_else(|| global.next()).map(|subnet| subnet.address)
     }
 
     /// The same for what was put together from fragments.

@@ -857,3 +857,25 @@ fn workers_say_how_busy_they_are_and_what_waits_for_them() {
     let workers = rig.core.stats().workers;
     assert_eq!(workers.iter().map(|w| (w.load_permille, w.commands_queued)).collect::<Vec<_>>(), [(0, 0), (0, 0)]);
 }
+
+/// What is quoted was to be protected: it goes to a host behind a protected port or nowhere.
+#[test]
+fn an_icmp_error_goes_to_one_other_host_on_the_protected_side() {
+    let mut rig = Rig::new(1);
+    let refusal = command::Refusal::TooBig { mtu: 1438 };
+    let refuse = |rig: &mut Rig, sender: Ipv4Addr| {
+        assert!(rig.ends[0].punt(PuntClass::Refused, Origin::Refused { sender: sender.into(), refusal }, &[0x45; 100]));
+        rig.settle();
+        rig.applied.drain(..).find_map(|(_, command)| match command {
+            Command::Transmit { via, frame } => Some((via, frame.bytes().to_vec())),
+            _ => None,
+        })
+    };
+    let host = Ipv4Addr::new(10, 1, 0, 2);
+    let error = slow_path::icmp_error(refusal, &[0x45; 100], INSIDE.into(), host.into(), 1).unwrap();
+    assert_eq!(refuse(&mut rig, host), Some((Via::Route, error)));
+    for nobody in [PEER, INSIDE, OUTSIDE, [10, 1, 0, 255].into(), [10, 1, 0, 0].into(), [198, 51, 100, 1].into()] {
+        assert_eq!(refuse(&mut rig, nobody), None, "{nobody}");
+    }
+    assert_eq!(["icmp_too_big", "icmp_errors_unroutable"].map(|name| rig.counter(name)), [1, 6]);
+}

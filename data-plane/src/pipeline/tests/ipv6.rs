@@ -376,3 +376,22 @@ fn an_inner_packet_outside_the_selectors_or_of_the_other_version_is_dropped() {
     }
     assert!(matches!(two.notices()[..], [Notice::PeerMoved { address, .. }] if address == IpAddr::from(outer(1))));
 }
+
+/// RFC 2473 section 7.1: no sender goes below 1280 octets, so nobody is asked to.
+#[test]
+fn an_icmp_error_about_ipv6_never_asks_for_less_than_its_smallest_mtu() {
+    let mut one = gateway(1);
+    install(&mut one, &Pair::default(), true);
+    let refused = |one: &mut Gateway, len: usize| {
+        one.expect(Verdict::FragmentationNeeded, PROTECTED, &frame(PROTECTED, &packet6(&HEADER6, &vec![0; len - 40])));
+        one.handle.punted(PuntClass::Refused).map(|frame| frame.origin())
+    };
+    let too_big = |mtu| Some(Origin::Refused { sender: A6.into(), refusal: crate::command::Refusal::TooBig { mtu } });
+    assert_eq!(refused(&mut one, 1427), too_big(1426));
+    let mut ports: Vec<PortInfo> = [PROTECTED, UNPROTECTED].map(|id| one.snapshot.ports.port(id).unwrap().clone()).to_vec();
+    ports[1].mtu = 1300;
+    one.snapshot.ports = Arc::new(Ports::new(ports));
+    one.publish();
+    assert_eq!(refused(&mut one, 1281), too_big(1280));
+    assert_eq!(refused(&mut one, 1280), None);
+}
