@@ -14,6 +14,7 @@ mod explain;
 mod fragments;
 mod harness;
 mod hostile;
+mod icmp_error;
 mod ipv6;
 mod lifecycle;
 mod mixes;

@@ -17,7 +17,7 @@ from scapy.layers.l2 import ARP, Ether  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 from scapy.utils6 import in6_mactoifaceid, in6_ptop  # noqa: E402
 
-OURS = [ARP, Ether, Raw, bytes, in6_mactoifaceid, in6_ptop, inet.ICMP, inet.IP, inet.TCP, inet.UDP]
+OURS = [ARP, Ether, Raw, bytes, in6_mactoifaceid, in6_ptop, inet.ICMP, inet.IP, inet.IPerror, inet.TCP, inet.UDP]
 OURS += [inet.fragment, inet.defragment, inet6.fragment6, inet6.defragment6]
 NAMES = {thing.__name__: thing for thing in OURS} | {name: layer for name, layer in vars(inet6).items() if name.startswith(("IPv6", "ICMPv6"))}
 
