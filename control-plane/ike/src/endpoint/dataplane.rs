@@ -154,7 +154,7 @@ impl IkeSa {
     /// The data plane saw authentic packets of a Child SA come from elsewhere (RFC 7296 section 2.23).
     fn on_peer_moved(mut self, cx: &mut Context<'_>, remote: SocketAddr) -> Self {
         if let State::Established(established) = &self.state
-            && self.core.nat.remote
+            && self.core.nat.follows()
             && self.core.remote != remote
         {
             self.core.remote = remote;

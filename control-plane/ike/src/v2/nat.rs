@@ -23,6 +23,13 @@ pub(crate) struct NatStatus {
     pub(crate) remote: bool,
 }
 
+impl NatStatus {
+    /// Whether the peer's address is followed, by IKE messages or by ESP: only from a gateway that is not behind a NAT itself (section 2.23).
+    pub(crate) const fn follows(self) -> bool {
+        self.remote && !self.local
+    }
+}
+
 /// SPIi and SPIr of the header.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HeaderSpis(pub(crate) u64, pub(crate) u64);
@@ -79,6 +86,13 @@ mod tests {
         (0x0123_4567_89ab_cdef, 0, "[2001:db8::1]:500", "9bbdb9b85c4968af03a73f051323d6e067cf4027"),
         (0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, "[2001:db8:0:ff::a00:7]:4500", "7529838c816e49383b33ce27cd2f60caf66c1e0c"),
     ];
+
+    #[test]
+    fn only_a_gateway_in_the_open_follows_its_peer() {
+        for (local, remote, follows) in [(false, true, true), (true, true, false), (true, false, false), (false, false, false)] {
+            assert_eq!(NatStatus { supported: true, local, remote }.follows(), follows);
+        }
+    }
 
     #[test]
     fn the_hash_covers_spis_address_and_port_of_both_families() {

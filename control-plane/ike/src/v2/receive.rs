@@ -176,7 +176,7 @@ impl Core {
     /// not behind a NAT follows, and only authentic new messages (section 2.23).
     fn follow_peer(&mut self, cx: &mut Context<'_>, state: &State, datagram: &Datagram) {
         let moved = (self.local, self.remote) != (datagram.local, datagram.remote);
-        let may = matches!(state, State::AwaitAuthRequest(_)) || (self.nat.remote && !self.nat.local);
+        let may = matches!(state, State::AwaitAuthRequest(_)) || self.nat.follows();
         if !moved || !may {
             return;
         }
