@@ -25,7 +25,7 @@ mod transform;
 pub use distinguished_name::{DistinguishedName, DistinguishedNameError};
 pub use identity::{Identity, IdentityError};
 pub use lifetime::{Lifetime, LifetimeError, Limits};
-pub use proposal::{EspProposal, IkeProposal, ProposalError};
+pub use proposal::{AhProposal, ChildProposal, EspProposal, IkeProposal, ProposalError};
 pub use sa::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, SaKeys, UdpEncapsulation};
 pub use secret::Secret;
 pub use selector::{AddressRange, Flow, PortRange, SelectorError, TrafficSelector};

@@ -16,6 +16,12 @@ pub enum ProposalError {
     /// A keyword that belongs to the other kind of proposal.
     #[error("'{0}' has no place in this kind of proposal")]
     Misplaced(String),
+    /// A cipher in a proposal for AH (RFC 4302 section 1).
+    #[error("AH encrypts nothing, and '{0}' has no place in its proposals: leave it out, or write esp_proposals")]
+    EncryptionInAh(&'static str),
+    /// A proposal for AH without integrity.
+    #[error("AH needs an integrity algorithm, such as sha256")]
+    NoIntegrityForAh,
     /// An algorithm for ESP alone in an IKE proposal.
     #[error("'{0}' protects ESP alone, and has no place in a proposal for IKE")]
     EspOnly(&'static str),
@@ -101,6 +107,86 @@ impl EspProposal {
     }
 }
 
+/// What may protect a Child SA by AH; each list in order of preference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AhProposal {
+    integrity: Vec<IntegrityAlgorithm>,
+    key_exchange: Vec<KeyExchangeMethod>,
+    sequence_numbers: Vec<SequenceNumbers>,
+}
+
+impl AhProposal {
+    /// Integrity algorithms; never empty.
+    pub fn integrity(&self) -> &[IntegrityAlgorithm] {
+        &self.integrity
+    }
+
+    /// Key exchange methods for perfect forward secrecy; empty for none.
+    pub fn key_exchange(&self) -> &[KeyExchangeMethod] {
+        &self.key_exchange
+    }
+
+    /// Extended or standard sequence numbers; never empty.
+    pub fn sequence_numbers(&self) -> &[SequenceNumbers] {
+        &self.sequence_numbers
+    }
+}
+
+/// What may protect a Child SA, by either protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChildProposal {
+    /// By ESP.
+    Esp(EspProposal),
+    /// By AH.
+    Ah(AhProposal),
+}
+
+impl ChildProposal {
+    /// Encryption algorithms; empty exactly with AH.
+    pub fn encryption(&self) -> &[EncryptionAlgorithm] {
+        match self {
+            Self::Esp(esp) => esp.encryption(),
+            Self::Ah(_) => &[],
+        }
+    }
+
+    /// Integrity algorithms; empty exactly with AEAD.
+    pub fn integrity(&self) -> &[IntegrityAlgorithm] {
+        match self {
+            Self::Esp(esp) => esp.integrity(),
+            Self::Ah(ah) => ah.integrity(),
+        }
+    }
+
+    /// Key exchange methods for perfect forward secrecy; empty for none.
+    pub fn key_exchange(&self) -> &[KeyExchangeMethod] {
+        match self {
+            Self::Esp(esp) => esp.key_exchange(),
+            Self::Ah(ah) => ah.key_exchange(),
+        }
+    }
+
+    /// Extended or standard sequence numbers; never empty.
+    pub fn sequence_numbers(&self) -> &[SequenceNumbers] {
+        match self {
+            Self::Esp(esp) => esp.sequence_numbers(),
+            Self::Ah(ah) => ah.sequence_numbers(),
+        }
+    }
+}
+
+impl From<EspProposal> for ChildProposal {
+    fn from(esp: EspProposal) -> Self {
+        Self::Esp(esp)
+    }
+}
+
+impl From<AhProposal> for ChildProposal {
+    fn from(ah: AhProposal) -> Self {
+        Self::Ah(ah)
+    }
+}
+
 /// The lists before they are checked.
 #[derive(Default)]
 struct Keywords {
@@ -129,20 +215,31 @@ impl Keywords {
                 return Err(ProposalError::UnknownKeyword(keyword.to_string()));
             }
         }
-        lists.check()?;
         Ok(lists)
     }
 
-    fn check(&self) -> Result<(), ProposalError> {
+    /// The same, if ciphers and integrity algorithms go together.
+    fn with_cipher(self) -> Result<Self, ProposalError> {
         let aead = self.encryption.iter().filter(|a| a.is_aead()).count();
         match (aead, self.encryption.len()) {
             (_, 0) => Err(ProposalError::NoEncryption),
             (n, all) if n == all && !self.integrity.is_empty() => Err(ProposalError::IntegrityWithAead),
-            (n, all) if n == all => Ok(()),
+            (n, all) if n == all => Ok(self),
             (0, _) if self.integrity.is_empty() => Err(ProposalError::NoIntegrity),
-            (0, _) => Ok(()),
+            (0, _) => Ok(self),
             _ => Err(ProposalError::MixedAead),
         }
+    }
+
+    /// The same without a PRF, and with sequence numbers.
+    fn for_child(mut self) -> Result<Self, ProposalError> {
+        if let Some(misplaced) = self.prf.first() {
+            return Err(ProposalError::Misplaced(misplaced.keyword().to_string()));
+        }
+        if self.sequence_numbers.is_empty() {
+            self.sequence_numbers.push(SequenceNumbers::Standard);
+        }
+        Ok(self)
     }
 }
 
@@ -151,7 +248,7 @@ impl FromStr for IkeProposal {
     type Err = ProposalError;
 
     fn from_str(text: &str) -> Result<Self, ProposalError> {
-        let Keywords { encryption, integrity, mut prf, key_exchange, sequence_numbers } = Keywords::parse(text)?;
+        let Keywords { encryption, integrity, mut prf, key_exchange, sequence_numbers } = Keywords::parse(text)?.with_cipher()?;
         if let Some(misplaced) = sequence_numbers.first() {
             return Err(ProposalError::Misplaced(misplaced.keyword().to_string()));
         }
@@ -177,14 +274,22 @@ impl FromStr for EspProposal {
     type Err = ProposalError;
 
     fn from_str(text: &str) -> Result<Self, ProposalError> {
-        let Keywords { encryption, integrity, prf, key_exchange, mut sequence_numbers } = Keywords::parse(text)?;
-        if let Some(misplaced) = prf.first() {
-            return Err(ProposalError::Misplaced(misplaced.keyword().to_string()));
-        }
-        if sequence_numbers.is_empty() {
-            sequence_numbers.push(SequenceNumbers::Standard);
-        }
+        let Keywords { encryption, integrity, key_exchange, sequence_numbers, .. } = Keywords::parse(text)?.with_cipher()?.for_child()?;
         Ok(Self { encryption, integrity, key_exchange, sequence_numbers })
+    }
+}
+
+/// Algorithms joined by `-`, as in `sha256-x25519-esn`. Without `esn` or `noesn`, standard sequence numbers are meant.
+impl FromStr for AhProposal {
+    type Err = ProposalError;
+
+    fn from_str(text: &str) -> Result<Self, ProposalError> {
+        let Keywords { encryption, integrity, key_exchange, sequence_numbers, .. } = Keywords::parse(text)?.for_child()?;
+        match encryption.first() {
+            Some(cipher) => Err(ProposalError::EncryptionInAh(cipher.keyword())),
+            None if integrity.is_empty() => Err(ProposalError::NoIntegrityForAh),
+            None => Ok(Self { integrity, key_exchange, sequence_numbers }),
+        }
     }
 }
 
@@ -192,6 +297,22 @@ impl fmt::Display for IkeProposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.encryption.iter().map(|a| a.keyword()).chain(self.integrity.iter().map(|a| a.keyword()));
         write_joined(f, names.chain(self.prf.iter().map(|a| a.keyword())).chain(self.key_exchange.iter().map(|a| a.keyword())))
+    }
+}
+
+impl fmt::Display for ChildProposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Esp(esp) => esp.fmt(f),
+            Self::Ah(ah) => ah.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for AhProposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.integrity.iter().map(|a| a.keyword()).chain(self.key_exchange.iter().map(|a| a.keyword()));
+        write_joined(f, names.chain(self.sequence_numbers.iter().map(|a| a.keyword())))
     }
 }
 
@@ -223,6 +344,8 @@ mod tests {
         }
         assert_eq!("aes128gcm16".parse::<EspProposal>().unwrap().to_string(), "aes128gcm16-noesn");
         assert_eq!("aes256gcm16-x25519-esn".parse::<EspProposal>().unwrap().to_string(), "aes256gcm16-x25519-esn");
+        assert_eq!("sha256".parse::<AhProposal>().unwrap().to_string(), "sha256-noesn");
+        assert_eq!("sha384-sha256-ecp256-esn".parse::<AhProposal>().unwrap().to_string(), "sha384-sha256-ecp256-esn");
     }
 
     #[test]
@@ -248,5 +371,9 @@ mod tests {
         assert_eq!(ike("rot13"), ProposalError::UnknownKeyword("rot13".into()));
         assert_eq!(ike("aes128gcm16-prfsha256-x25519-esn"), ProposalError::Misplaced("esn".into()));
         assert_eq!("aes128gcm16-prfsha256".parse::<EspProposal>().unwrap_err(), ProposalError::Misplaced("prfsha256".into()));
+        let ah = |text: &str| text.parse::<AhProposal>().unwrap_err();
+        assert_eq!(ah("esn"), ProposalError::NoIntegrityForAh);
+        assert_eq!(ah("aes128-sha256"), ProposalError::EncryptionInAh("aes128"));
+        assert_eq!(ah("sha256-prfsha256"), ProposalError::Misplaced("prfsha256".into()));
     }
 }
