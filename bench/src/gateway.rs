@@ -135,6 +135,7 @@ impl Gateway {
             action: Action::Protect.into(),
             local: vec![selector([10, 1, 0, 0], [10, 1, 255, 255])],
             remote: vec![selector([10, 2, 0, 0], [10, 2, 255, 255])],
+            dscp: Vec::new(),
         };
         self.expect_done(Kind::SetPolicies(SetPolicies { policies: vec![policy.clone()] })).await?;
         let keys = |keymat: [u8; 20]| Some(Keys { encryption: keymat.to_vec(), integrity: Vec::new() });
@@ -151,6 +152,7 @@ impl Gateway {
             outbound_keys: keys(OUTBOUND_KEYMAT),
             local_selectors: policy.local,
             remote_selectors: policy.remote,
+            copy_dscp: true,
             // An endless replay of one capture needs it.
             replay_window: 0,
             ..Install::default()

@@ -3,13 +3,14 @@
 //! Towards the domain everything is `TryFrom`: one bad field refuses the whole message, and [`ConvertError`] names it. Keys leave the
 //! generated structure as the first step and are zeroed with their [`Secret`] whatever comes after.
 
-use std::mem;
+mod child_sa;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipsec_types::{
-    Activation, AddressRange, ChildSa, ChildSaId, EncryptionAlgorithm, Flow, IntegrityAlgorithm, Lifetime, Limits, Policy, PolicyAction,
-    PolicyId, PortRange, SaKeys, Secret, SelectorError, SequenceNumbers, Spi, TrafficSelector, UdpEncapsulation,
+    AddressRange, ChildSaId, Dscp, DscpSet, Flow, Limits, Policy, PolicyAction, PolicyId, PortRange, SelectorError, Spi, TrafficSelector,
+    UdpEncapsulation,
 };
 
 use crate::dataplane::v1;
@@ -83,9 +84,18 @@ pub enum Problem {
     /// An integrity algorithm beside AEAD.
     #[error("an AEAD cipher takes no integrity algorithm")]
     IntegrityWithAead,
-    /// A cipher that is no AEAD, alone.
-    #[error("a cipher that is no AEAD needs an integrity algorithm")]
+    /// A cipher that is no AEAD, alone, or AH.
+    #[error("AH, and a cipher that is no AEAD, need an integrity algorithm")]
     NoIntegrity,
+    /// A cipher with AH.
+    #[error("AH has no cipher")]
+    CipherWithAh,
+    /// UDP encapsulation of AH.
+    #[error("AH cannot travel in UDP (RFC 3948 is about ESP)")]
+    EncapsulatedAh,
+    /// Traffic flow confidentiality where nothing hides it.
+    #[error("goes with ESP in tunnel mode alone (RFC 4303 section 2.7)")]
+    TfcOutsideTunnel,
     /// An SPI below 256.
     #[error(transparent)]
     ReservedSpi(#[from] ipsec_types::ReservedSpi),
@@ -249,6 +259,7 @@ impl TryFrom<v1::Policy> for Policy {
             action: action.try_into()?,
             local: selectors("local", message.local)?,
             remote: selectors("remote", message.remote)?,
+            dscp: dscp(&message.dscp)?,
         })
     }
 }
@@ -262,6 +273,7 @@ impl From<Policy> for v1::Policy {
             action: v1::policy::Action::from(policy.action).into(),
             local: policy.local.into_iter().map(Into::into).collect(),
             remote: policy.remote.into_iter().map(Into::into).collect(),
+            dscp: if policy.dscp == DscpSet::ALL { Vec::new() } else { policy.dscp.iter().map(|dscp| dscp.value().into()).collect() },
         }
     }
 }
@@ -291,150 +303,6 @@ impl From<Limits> for v1::Limits {
     fn from(limits: Limits) -> Self {
         let number = |limit: Option<u64>| limit.map_or(0, |n| n.max(1));
         Self { time_ms: number(limits.time.map(milliseconds)), octets: number(limits.octets), packets: number(limits.packets) }
-    }
-}
-
-impl TryFrom<v1::Install> for ChildSa {
-    type Error = ConvertError;
-
-    fn try_from(mut message: v1::Install) -> Result<Self, ConvertError> {
-        // Keys first: from here on they are zeroed on every path.
-        let inbound_keys = message.inbound_keys.take().map(RawKeys::from);
-        let outbound_keys = message.outbound_keys.take().map(RawKeys::from);
-        let (encryption, integrity) = algorithms(message.encryption, message.encryption_key_length, message.integrity)?;
-        let (local, remote) = tunnel(&message.local_address, &message.remote_address)?;
-        Ok(Self {
-            id: child_sa_id("child_sa", message.child_sa)?,
-            policy: PolicyId(message.policy),
-            inbound_spi: spi("inbound_spi", message.inbound_spi)?,
-            outbound_spi: spi("outbound_spi", message.outbound_spi)?,
-            local,
-            remote,
-            encapsulation: encapsulation(message.encapsulation)?,
-            encryption,
-            integrity,
-            sequence_numbers: if message.extended_sequence_numbers { SequenceNumbers::Extended } else { SequenceNumbers::Standard },
-            replay_window: message.replay_window,
-            inbound_keys: keys("inbound_keys", inbound_keys, encryption, integrity)?,
-            outbound_keys: keys("outbound_keys", outbound_keys, encryption, integrity)?,
-            local_selectors: selectors("local_selectors", mem::take(&mut message.local_selectors))?,
-            remote_selectors: selectors("remote_selectors", mem::take(&mut message.remote_selectors))?,
-            activation: match message.parked {
-                None => Activation::Immediate,
-                Some(parked) => Activation::Parked { fallback: some(parked.fallback_ms).map(Duration::from_millis) },
-            },
-            predecessor: some(message.predecessor).map(ChildSaId),
-            lifetime: Lifetime::new(message.soft.unwrap_or_default().into(), message.hard.unwrap_or_default().into())
-                .map_err(|e| ConvertError::new("soft", e))?,
-        })
-    }
-}
-
-/// The keys move: the `ChildSa` is consumed, and what it held is zeroed.
-impl From<ChildSa> for v1::Install {
-    fn from(sa: ChildSa) -> Self {
-        Self {
-            child_sa: sa.id.0,
-            policy: sa.policy.0,
-            inbound_spi: sa.inbound_spi.value(),
-            outbound_spi: sa.outbound_spi.value(),
-            local_address: address_octets(sa.local),
-            remote_address: address_octets(sa.remote),
-            encapsulation: sa.encapsulation.map(Into::into),
-            encryption: sa.encryption.id().into(),
-            encryption_key_length: sa.encryption.key_length_bits().unwrap_or(0).into(),
-            integrity: sa.integrity.map_or(0, |a| a.id().into()),
-            extended_sequence_numbers: sa.sequence_numbers == SequenceNumbers::Extended,
-            replay_window: sa.replay_window,
-            inbound_keys: Some(sa.inbound_keys.into()),
-            outbound_keys: Some(sa.outbound_keys.into()),
-            local_selectors: sa.local_selectors.into_iter().map(Into::into).collect(),
-            remote_selectors: sa.remote_selectors.into_iter().map(Into::into).collect(),
-            parked: match sa.activation {
-                Activation::Immediate => None,
-                Activation::Parked { fallback } => Some(v1::Parked { fallback_ms: fallback.map_or(0, |d| milliseconds(d).max(1)) }),
-            },
-            predecessor: sa.predecessor.map_or(0, |id| id.0),
-            soft: Some((*sa.lifetime.soft()).into()),
-            hard: Some((*sa.lifetime.hard()).into()),
-        }
-    }
-}
-
-/// What is listed of an SA when it is installed: no keys, counters at 0.
-impl From<&ChildSa> for v1::ChildSaStatus {
-    fn from(sa: &ChildSa) -> Self {
-        Self {
-            child_sa: sa.id.0,
-            policy: sa.policy.0,
-            inbound_spi: sa.inbound_spi.value(),
-            outbound_spi: sa.outbound_spi.value(),
-            local_address: address_octets(sa.local),
-            remote_address: address_octets(sa.remote),
-            encapsulation: sa.encapsulation.map(Into::into),
-            encryption: sa.encryption.id().into(),
-            encryption_key_length: sa.encryption.key_length_bits().unwrap_or(0).into(),
-            integrity: sa.integrity.map_or(0, |a| a.id().into()),
-            extended_sequence_numbers: sa.sequence_numbers == SequenceNumbers::Extended,
-            replay_window: sa.replay_window,
-            local_selectors: sa.local_selectors.iter().copied().map(Into::into).collect(),
-            remote_selectors: sa.remote_selectors.iter().copied().map(Into::into).collect(),
-            outbound_parked: sa.activation != Activation::Immediate,
-            ..Self::default()
-        }
-    }
-}
-
-impl From<SaKeys> for v1::Keys {
-    fn from(keys: SaKeys) -> Self {
-        let octets = |secret: &Secret| secret.expose().to_vec();
-        Self { encryption: octets(&keys.encryption), integrity: keys.integrity.as_ref().map(octets).unwrap_or_default() }
-    }
-}
-
-/// Keys that were taken out of their message and not looked at yet.
-struct RawKeys {
-    encryption: Secret,
-    integrity: Secret,
-}
-
-impl From<v1::Keys> for RawKeys {
-    fn from(mut keys: v1::Keys) -> Self {
-        Self { encryption: Secret::new(mem::take(&mut keys.encryption)), integrity: Secret::new(mem::take(&mut keys.integrity)) }
-    }
-}
-
-fn keys(
-    field: &str,
-    raw: Option<RawKeys>,
-    encryption: EncryptionAlgorithm,
-    integrity: Option<IntegrityAlgorithm>,
-) -> Result<SaKeys, ConvertError> {
-    let raw = raw.ok_or_else(|| ConvertError::new(field, Problem::Missing))?;
-    let length = |name: &str, found: usize, expected: usize| {
-        if found == expected { Ok(()) } else { Err(ConvertError::new(format!("{field}.{name}"), Problem::KeyLength { expected, found })) }
-    };
-    length("encryption", raw.encryption.len(), encryption.keymat_len())?;
-    length("integrity", raw.integrity.len(), integrity.map_or(0, IntegrityAlgorithm::key_len))?;
-    Ok(SaKeys { encryption: raw.encryption, integrity: integrity.map(|_| raw.integrity) })
-}
-
-fn algorithms(encryption: u32, key_length: u32, integrity: u32) -> Result<(EncryptionAlgorithm, Option<IntegrityAlgorithm>), ConvertError> {
-    let unknown = |field, number, key_length| ConvertError::new(field, Problem::UnknownAlgorithm { number, key_length });
-    let cipher = u16::try_from(encryption)
-        .ok()
-        .zip(u16::try_from(key_length).ok())
-        .and_then(|(number, bits)| EncryptionAlgorithm::from_id(number, (bits != 0).then_some(bits)))
-        .ok_or_else(|| unknown("encryption", encryption, key_length))?;
-    match (cipher.is_aead(), integrity) {
-        (true, 0) => Ok((cipher, None)),
-        (true, _) => Err(ConvertError::new("integrity", Problem::IntegrityWithAead)),
-        (false, 0) => Err(ConvertError::new("integrity", Problem::NoIntegrity)),
-        (false, number) => u16::try_from(number)
-            .ok()
-            .and_then(|number| IntegrityAlgorithm::from_id(number, None))
-            .map(|algorithm| (cipher, Some(algorithm)))
-            .ok_or_else(|| unknown("integrity", number, 0)),
     }
 }
 
@@ -468,6 +336,17 @@ pub fn selectors(field: &str, list: Vec<v1::TrafficSelector>) -> Result<Vec<Traf
         return Err(ConvertError::new(field, Problem::Empty));
     }
     list.into_iter().enumerate().map(|(i, s)| s.try_into().map_err(|e: ConvertError| e.within(&format!("{field}[{i}]")))).collect()
+}
+
+/// No code points at all mean any.
+fn dscp(list: &[u32]) -> Result<DscpSet, ConvertError> {
+    if list.is_empty() {
+        return Ok(DscpSet::ALL);
+    }
+    let read = |(i, &value): (usize, &u32)| {
+        u8::try_from(value).ok().and_then(Dscp::new).ok_or_else(|| too_large(&format!("dscp[{i}]"), value.into(), 63))
+    };
+    list.iter().enumerate().map(read).collect()
 }
 
 fn octet(field: &str, value: u32) -> Result<u8, ConvertError> {

@@ -6,7 +6,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ipsec_types::{Activation, ChildSa, ChildSaId, Flow, Instant, Lifetime, Limits, PolicyId, SaKeys, Spi, UdpEncapsulation};
+use ipsec_types::{
+    Activation, ChildSa, ChildSaId, DontFragment, Flow, Instant, Lifetime, Limits, Mode, PolicyId, Protection, SaKeys, Spi, Tfc,
+    UdpEncapsulation,
+};
 
 use crate::config::ChildLifetime;
 use crate::context::Context;
@@ -93,8 +96,11 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         local: core.local.ip(),
         remote: core.remote.ip(),
         encapsulation,
-        encryption: agreed.suite.encryption,
-        integrity: agreed.suite.integrity,
+        protection: Protection::Esp { encryption: agreed.suite.encryption, integrity: agreed.suite.integrity },
+        mode: Mode::Tunnel,
+        dont_fragment: DontFragment::Copy,
+        copy_dscp: true,
+        tfc: Tfc::default(),
         sequence_numbers: agreed.suite.sequence_numbers,
         replay_window: configured.replay_window,
         inbound_keys,

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use crate::io::InstalledChildSa;
-use ipsec_types::{EspProposal, Identity, IkeProposal, Limits, Policy, PolicyAction, PolicyId, Secret, TrafficSelector};
+use ipsec_types::{DscpSet, EspProposal, Identity, IkeProposal, Limits, Policy, PolicyAction, PolicyId, Secret, TrafficSelector};
 
 /// Everything.
 #[derive(Debug, Default)]
@@ -186,6 +186,7 @@ impl Config {
             action: PolicyAction::Protect,
             local: child.local_selectors.clone(),
             remote: child.remote_selectors.clone(),
+            dscp: DscpSet::ALL,
         });
         protect.chain(self.policies.iter().cloned()).collect()
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use ike::config::{Child, Connection, DpdAction, Psk, Retransmission, StartAction, Unique};
 use ipsec_types::{
-    EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction, PrfAlgorithm,
-    ProposalError, SequenceNumbers, TrafficSelector,
+    DscpSet, EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction,
+    PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
 };
 
 use super::diagnostic::{Report, nearest};
@@ -98,7 +98,7 @@ pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> O
     let priority = priority(&mut section);
     let id = spd.enter(&section, priority);
     section.finish();
-    Some(Policy { id, name, priority: 0, action: action?.value, local, remote })
+    Some(Policy { id, name, priority: 0, action: action?.value, local, remote, dscp: DscpSet::ALL })
 }
 
 /// Notes a connection that no pre-shared key fits.
@@ -198,7 +198,7 @@ fn read_shunt(name: String, mut section: Section<'_>, spd: &mut Spd, action: Pol
     let id = spd.enter(&section, priority);
     let sound = section.faults() == before;
     section.finish();
-    sound.then_some(Policy { id, name, priority: 0, action, local, remote })
+    sound.then_some(Policy { id, name, priority: 0, action, local, remote, dscp: DscpSet::ALL })
 }
 
 /// The widest window the data plane takes, in packets.

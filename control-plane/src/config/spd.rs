@@ -148,7 +148,7 @@ fn without(cube: &Cube, cut: &Cube) -> Vec<Cube> {
 
 #[cfg(test)]
 mod tests {
-    use ipsec_types::PolicyAction;
+    use ipsec_types::{DscpSet, PolicyAction};
     use proptest::prelude::*;
 
     use super::*;
@@ -156,7 +156,7 @@ mod tests {
     fn policy(id: u32, local: &[&str], remote: &[&str]) -> Policy {
         let selectors = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect();
         let (local, remote) = (selectors(local), selectors(remote));
-        Policy { id: PolicyId(id), name: id.to_string(), priority: id, action: PolicyAction::Discard, local, remote }
+        Policy { id: PolicyId(id), name: id.to_string(), priority: id, action: PolicyAction::Discard, local, remote, dscp: DscpSet::ALL }
     }
 
     fn hiders(policy: &Policy, earlier: &[&Policy]) -> Option<Vec<u32>> {

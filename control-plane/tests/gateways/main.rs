@@ -61,7 +61,7 @@ async fn a_packet_brings_a_tunnel_up_with_mirrored_sas() {
     assert_ne!(a.inbound_keys, a.outbound_keys);
     assert_eq!((&a.local_selectors, &a.remote_selectors), (&b.remote_selectors, &b.local_selectors));
     assert_eq!((a.local, a.remote), (b.remote, b.local));
-    assert_eq!((a.encryption, a.sequence_numbers, a.replay_window), (b.encryption, b.sequence_numbers, 1024));
+    assert_eq!((a.protection, a.sequence_numbers, a.replay_window), (b.protection, b.sequence_numbers, 1024));
     assert_eq!(here.policies.iter().flatten().find(|policy| policy.id == a.policy).unwrap().name, "net");
     assert!(here.refused_acquires.is_empty());
 }

@@ -90,11 +90,12 @@ pub mod seal;
 mod tunnel;
 
 pub use inbound_sa::{InboundSa, Selectors};
+pub use ipsec_types::DontFragment;
 pub use key::{KeymatError, SaKey};
 pub use layout::Layout;
 pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
 pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
-pub use tunnel::{DontFragment, Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
+pub use tunnel::{Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
 
 /// Octets of pad length and next header.
 const TRAILER_LEN: usize = 2;

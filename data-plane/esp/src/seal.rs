@@ -7,6 +7,7 @@
 //! ```
 
 use esp_crypto::{Aad, NONCE_LEN, SealJob};
+use ipsec_types::DontFragment;
 use packet::Buffer;
 use packet::esp::EspHeader;
 use packet::ip::Ip;
@@ -15,7 +16,7 @@ use packet::ipv6::{Ipv6Header, PROTOCOL_IPV6};
 use packet::{ipv4, ipv6, udp};
 
 use crate::layout::MAX_ALIGNMENT;
-use crate::tunnel::{DontFragment, Ends};
+use crate::tunnel::Ends;
 use crate::{OutboundSa, SequenceNumber, TRAILER_LEN, Tunnel};
 
 /// TTL or hop limit of outer headers (RFC 4301 section 5.1.2: constructed).

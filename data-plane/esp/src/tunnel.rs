@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipsec_types::DontFragment;
 use packet::{esp, ipv4, ipv6, udp};
 
 use crate::TRAILER_LEN;
@@ -11,18 +12,6 @@ use crate::layout::{Layout, MAX_ALIGNMENT, MAX_IV_LEN};
 pub const MAX_HEADROOM: usize = ipv6::HEADER_LEN + udp::HEADER_LEN + esp::HEADER_LEN + MAX_IV_LEN;
 /// Octets that sealing puts behind a packet at most: padding, pad length, next header, ICV.
 pub const MAX_TAILROOM: usize = MAX_ALIGNMENT - 1 + TRAILER_LEN + esp_crypto::MAX_ICV_LEN;
-
-/// What becomes of the DF bit in an outer IPv4 header (RFC 4301 section 8.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DontFragment {
-    /// As in the inner header; set for an inner IPv6 packet, which no router fragments.
-    #[default]
-    Copy,
-    /// Always set.
-    Set,
-    /// Always clear.
-    Clear,
-}
 
 /// The ports of UDP-encapsulated ESP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

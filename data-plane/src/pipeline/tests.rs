@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use esp::{DontFragment, Ends, InboundSa, Layout, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{
-    ChildSaId, EncryptionAlgorithm, IntegrityAlgorithm, Policy, PolicyAction, PolicyId, SaKeys, Secret, SequenceNumbers, Spi,
+    ChildSaId, DscpSet, EncryptionAlgorithm, IntegrityAlgorithm, Policy, PolicyAction, PolicyId, SaKeys, Secret, SequenceNumbers, Spi,
     TrafficSelector,
 };
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
@@ -182,7 +182,7 @@ fn snapshot(site: u8) -> Snapshot {
 fn policy(id: u32, action: PolicyAction, priority: u8, local: &str, remote: &str) -> Policy {
     let selectors = |text: &str| vec![text.parse::<TrafficSelector>().unwrap()];
     let (local, remote) = (selectors(local), selectors(remote));
-    Policy { id: PolicyId(id), name: format!("policy {id}"), priority: priority.into(), action, local, remote }
+    Policy { id: PolicyId(id), name: format!("policy {id}"), priority: priority.into(), action, local, remote, dscp: DscpSet::ALL }
 }
 
 /// The two SAs between site 1 and site 2, as both ends have them.

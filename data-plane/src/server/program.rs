@@ -9,8 +9,8 @@ use culvert_proto::convert::{self, ConvertError, Problem};
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
-use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi, UdpEncapsulation};
+use esp::{Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Mode, Policy, PolicyAction, PolicyId, Protection, Spi, Tfc, UdpEncapsulation};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -286,8 +286,9 @@ impl Core {
         let policy = self.slots.slot(sa.policy).ok_or_else(|| refuse(Reason::NotFound, "policy: is not in force"))?;
         let active = sa.activation == Activation::Immediate;
         let served = sa.policy;
-        let tunnel = self.tunnel(sa.local, sa.remote, sa.encapsulation)?;
-        let (entry, window) = self.prepare(sa, slot, policy)?;
+        let (ends, udp) = self.way(sa.local, sa.remote, sa.encapsulation)?;
+        let tunnel = Tunnel { ends, udp, dont_fragment: sa.dont_fragment, copy_dscp: sa.copy_dscp };
+        let (entry, window) = self.prepare(sa, tunnel, slot, policy)?;
         let (child_sa, installed, owner) = (entry.sa.id, Arc::clone(&entry.sa), entry.sa.owner);
         self.sad.insert(entry);
         let mut window = Some(window);
@@ -304,10 +305,19 @@ impl Core {
     }
 
     /// Expands the keys and makes what the workers share.
-    fn prepare(&self, sa: ChildSa, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
+    fn prepare(&self, sa: ChildSa, tunnel: Tunnel, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
         let status = v1::ChildSaStatus::from(&sa);
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
-        let key = |keys| SaKey::new(sa.encryption, sa.integrity, keys).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
+        if sa.mode == Mode::Transport {
+            return Err(refuse(Reason::Invalid, "mode: transport mode is not built yet"));
+        }
+        if sa.tfc != Tfc::default() {
+            return Err(refuse(Reason::Invalid, "tfc: traffic flow confidentiality is not built yet"));
+        }
+        let Protection::Esp { encryption, integrity } = sa.protection else {
+            return Err(refuse(Reason::Invalid, "protocol: AH is not built yet"));
+        };
+        let key = |keys| SaKey::new(encryption, integrity, keys).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
         let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys)?, sa.sequence_numbers, size, permitted);
         let window = ReplayWindow::new(inbound.window_size());
@@ -326,6 +336,7 @@ impl Core {
         let entry = Entry {
             sa: Arc::new(installed),
             status,
+            tunnel,
             policy: sa.policy,
             epoch: self.epoch,
             installed_ms: self.now_ms,
@@ -341,8 +352,8 @@ impl Core {
         Ok((entry, window))
     }
 
-    /// The outer header of an SA between these ends.
-    fn tunnel(&self, local: IpAddr, remote: IpAddr, encapsulation: Option<UdpEncapsulation>) -> Result<Tunnel, Refusal> {
+    /// Where packets of an SA travel: outer addresses, and ports where they travel in UDP.
+    fn way(&self, local: IpAddr, remote: IpAddr, encapsulation: Option<UdpEncapsulation>) -> Result<(Ends, Option<UdpPorts>), Refusal> {
         let ends = Ends::new(local, remote).ok_or_else(|| {
             refuse(Reason::Invalid, format!("remote_address: {remote} is of another IP version than local_address, {local}"))
         })?;
@@ -350,7 +361,7 @@ impl Core {
             return Err(refuse(Reason::Invalid, format!("local_address: {local} is no address of this gateway's unprotected ports")));
         }
         let udp = encapsulation.map(|ports| UdpPorts { source: ports.local_port, destination: ports.remote_port });
-        Ok(Tunnel { ends, udp, dont_fragment: DontFragment::default(), copy_dscp: true })
+        Ok((ends, udp))
     }
 
     /// The peer is elsewhere now (RFC 7296 section 2.23). Nothing is made anew: the SA goes on under its key, with its next number.
@@ -358,8 +369,10 @@ impl Core {
         let id = self.known("child_sa", message.child_sa)?;
         let (local, remote) = convert::tunnel(&message.local_address, &message.remote_address)?;
         let encapsulation = convert::encapsulation(message.encapsulation)?;
-        let tunnel = self.tunnel(local, remote, encapsulation)?;
+        let (ends, udp) = self.way(local, remote, encapsulation)?;
         let Some(entry) = self.sad.entry_mut(id) else { return Ok(DONE) };
+        let tunnel = Tunnel { ends, udp, ..entry.tunnel };
+        entry.tunnel = tunnel;
         entry.status.local_address = message.local_address;
         entry.status.remote_address = message.remote_address;
         entry.status.encapsulation = message.encapsulation;

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use culvert_proto::dataplane::v1;
+use esp::Tunnel;
 use ipsec_types::{ChildSaId, Lifetime, PolicyId, Spi};
 
 use crate::command::InstalledSa;
@@ -47,6 +48,8 @@ pub(super) struct Entry {
     pub(super) sa: Arc<InstalledSa>,
     /// What is listed, without counters.
     pub(super) status: v1::ChildSaStatus,
+    /// Where its outbound half leads now.
+    pub(super) tunnel: Tunnel,
     /// The policy it serves.
     pub(super) policy: PolicyId,
     /// The epoch whose controller installed or claimed it.

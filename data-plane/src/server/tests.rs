@@ -205,6 +205,7 @@ pub(super) fn policy(id: u32) -> v1::Policy {
         action: v1::policy::Action::Protect.into(),
         local: selector("10.1.0.0/24"),
         remote: selector("10.2.0.0/24"),
+        dscp: Vec::new(),
     }
 }
 

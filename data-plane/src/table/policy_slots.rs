@@ -60,7 +60,7 @@ impl PolicySlots {
 
 #[cfg(test)]
 mod tests {
-    use ipsec_types::PolicyAction;
+    use ipsec_types::{DscpSet, PolicyAction};
 
     use super::*;
 
@@ -72,6 +72,7 @@ mod tests {
             action: PolicyAction::Discard,
             local: Vec::new(),
             remote: Vec::new(),
+            dscp: DscpSet::ALL,
         };
         ids.iter().map(policy).collect()
     }

@@ -74,7 +74,7 @@ impl SpdEntry {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use ipsec_types::{AddressRange, PortRange};
+    use ipsec_types::{AddressRange, DscpSet, PortRange};
     use proptest::prelude::*;
 
     use super::*;
@@ -121,6 +121,7 @@ mod tests {
                     action: PolicyAction::Discard,
                     local,
                     remote,
+                    dscp: DscpSet::ALL,
                 };
                 (PolicySlot(n), policy)
             }));

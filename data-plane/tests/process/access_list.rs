@@ -56,6 +56,7 @@ impl Family {
             action: action.into(),
             local,
             remote,
+            dscp: Vec::new(),
         };
         vec![
             policy(1, 30, Action::Protect, side(self.local, UDP, (1000, 1999)), side(self.remote, UDP, (2000, 2999))),

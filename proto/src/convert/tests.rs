@@ -4,6 +4,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use ipsec_types::{
+    Activation, ChildSa, DontFragment, EncryptionAlgorithm, IntegrityAlgorithm, Lifetime, Mode, Protection, SaKeys, Secret,
+    SequenceNumbers, Tfc, TfcPadding,
+};
+
 use super::*;
 
 fn any_selector() -> impl Strategy<Value = TrafficSelector> {
@@ -32,14 +37,27 @@ fn any_lifetime() -> impl Strategy<Value = Lifetime> {
     })
 }
 
-fn any_keys(encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorithm>) -> impl Strategy<Value = SaKeys> {
-    (vec(any::<u8>(), encryption.keymat_len()), vec(any::<u8>(), integrity.map_or(0, IntegrityAlgorithm::key_len)))
-        .prop_map(move |(e, i)| SaKeys { encryption: Secret::new(e), integrity: integrity.map(|_| Secret::copy_from(&i)) })
+fn any_keys(protection: Protection) -> impl Strategy<Value = SaKeys> {
+    let lens =
+        (protection.encryption().map_or(0, EncryptionAlgorithm::keymat_len), protection.integrity().map_or(0, IntegrityAlgorithm::key_len));
+    (vec(any::<u8>(), lens.0), vec(any::<u8>(), lens.1))
+        .prop_map(move |(e, i)| SaKeys { encryption: Secret::new(e), integrity: protection.integrity().map(|_| Secret::copy_from(&i)) })
 }
 
-fn any_suite() -> impl Strategy<Value = (EncryptionAlgorithm, Option<IntegrityAlgorithm>)> {
-    (prop::sample::select(EncryptionAlgorithm::ALL), prop::sample::select(IntegrityAlgorithm::ALL))
-        .prop_map(|(e, i)| (e, (!e.is_aead()).then_some(i)))
+fn any_protection() -> impl Strategy<Value = Protection> {
+    let any = (any::<bool>(), prop::sample::select(EncryptionAlgorithm::ALL), prop::sample::select(IntegrityAlgorithm::ALL));
+    any.prop_map(|(ah, encryption, integrity)| match ah {
+        true => Protection::Ah { integrity },
+        false => Protection::Esp { encryption, integrity: (!encryption.is_aead()).then_some(integrity) },
+    })
+}
+
+fn any_handling() -> impl Strategy<Value = (Mode, DontFragment, bool, Tfc)> {
+    let padding = prop_oneof![Just(None), (1..u16::MAX).prop_map(|len| Some(TfcPadding::To(len))), Just(Some(TfcPadding::Mtu))];
+    (0..2usize, 0..3usize, any::<bool>(), padding, any::<u32>()).prop_map(|(mode, df, copy_dscp, padding, dummies_per_second)| {
+        let df = [DontFragment::Copy, DontFragment::Set, DontFragment::Clear][df];
+        ([Mode::Tunnel, Mode::Transport][mode], df, copy_dscp, Tfc { padding, dummies_per_second })
+    })
 }
 
 fn any_child_sa() -> impl Strategy<Value = ChildSa> {
@@ -47,10 +65,13 @@ fn any_child_sa() -> impl Strategy<Value = ChildSa> {
     let path = (any::<(u32, u32, bool)>(), option::of(any::<(u16, u16)>()));
     let selectors = (vec(any_selector(), 1..4), vec(any_selector(), 1..4));
     let activation = option::of(option::of(1..u64::MAX / 2_000_000));
-    let keys = any_suite().prop_flat_map(|(e, i)| (Just((e, i)), any_keys(e, i), any_keys(e, i)));
-    (names, path, keys, selectors, activation, any_lifetime()).prop_map(|(names, path, keys, selectors, activation, lifetime)| {
+    let keys = any_protection().prop_flat_map(|protection| (Just(protection), any_keys(protection), any_keys(protection)));
+    let rest = (activation, any_lifetime(), any_handling());
+    (names, path, keys, selectors, rest).prop_map(|(names, path, keys, selectors, (activation, lifetime, handling))| {
         let ((local, remote, esn), ports) = path;
-        let ((encryption, integrity), inbound_keys, outbound_keys) = keys;
+        let (protection, inbound_keys, outbound_keys) = keys;
+        let (mode, dont_fragment, copy_dscp, tfc) = handling;
+        let is_ah = matches!(protection, Protection::Ah { .. });
         ChildSa {
             id: ChildSaId(names.0),
             policy: PolicyId(names.1),
@@ -58,9 +79,12 @@ fn any_child_sa() -> impl Strategy<Value = ChildSa> {
             outbound_spi: Spi::new(names.3).unwrap(),
             local: Ipv4Addr::from(local).into(),
             remote: Ipv4Addr::from(remote).into(),
-            encapsulation: ports.map(|(local_port, remote_port)| UdpEncapsulation { local_port, remote_port }),
-            encryption,
-            integrity,
+            encapsulation: ports.filter(|_| !is_ah).map(|(local_port, remote_port)| UdpEncapsulation { local_port, remote_port }),
+            protection,
+            mode,
+            dont_fragment,
+            copy_dscp,
+            tfc: if is_ah || mode == Mode::Transport { Tfc::default() } else { tfc },
             sequence_numbers: if esn { SequenceNumbers::Extended } else { SequenceNumbers::Standard },
             replay_window: names.4,
             inbound_keys,
@@ -93,6 +117,7 @@ proptest! {
         prop_assert_eq!(status.local_selectors, install.local_selectors);
         prop_assert_eq!((status.encryption, status.encryption_key_length, status.integrity),
             (install.encryption, install.encryption_key_length, install.integrity));
+        prop_assert_eq!((status.protocol, status.mode), (install.protocol, install.mode));
         prop_assert_eq!(status.outbound_parked, install.parked.is_some());
     }
 
@@ -102,9 +127,11 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_comes_back_as_it_went(id: u32, priority: u32, name: String, action in 0..3usize, local in vec(any_selector(), 1..4), remote in vec(any_selector(), 1..4)) {
+    fn a_policy_comes_back_as_it_went(id: u32, priority: u32, name: String, action in 0..3usize, local in vec(any_selector(), 1..4), remote in vec(any_selector(), 1..4),
+        dscp in vec(0..64u8, 0..5)) {
         let action = [PolicyAction::Protect, PolicyAction::Bypass, PolicyAction::Discard][action];
-        let policy = Policy { id: PolicyId(id), name, priority, action, local, remote };
+        let dscp = if dscp.is_empty() { DscpSet::ALL } else { dscp.into_iter().filter_map(Dscp::new).collect() };
+        let policy = Policy { id: PolicyId(id), name, priority, action, local, remote, dscp };
         prop_assert_eq!(Policy::try_from(v1::Policy::from(policy.clone())), Ok(policy));
     }
 
@@ -161,6 +188,17 @@ fn each_bad_field_is_named() {
         ("encryption", |m| m.encryption_key_length = 127),
         ("encryption", |m| m.encryption = 65536 + 20),
         ("integrity", |m| m.integrity = 12),
+        ("protocol", |m| m.protocol = 2),
+        ("encryption", |m| (m.protocol, m.integrity) = (1, 12)),
+        ("integrity", |m| (m.protocol, m.encryption, m.encryption_key_length) = (1, 0, 0)),
+        ("encapsulation", |m| {
+            (m.protocol, m.encryption, m.encryption_key_length, m.integrity) = (1, 0, 0, 12);
+            m.encapsulation = Some(v1::UdpEncapsulation { local_port: 4500, remote_port: 4500 });
+        }),
+        ("mode", |m| m.mode = 2),
+        ("dont_fragment", |m| m.dont_fragment = 3),
+        ("tfc", |m| (m.mode, m.tfc) = (1, Some(v1::Tfc { pad_to_mtu: true, ..v1::Tfc::default() }))),
+        ("tfc.pad_to", |m| m.tfc = Some(v1::Tfc { pad_to: 65536, ..v1::Tfc::default() })),
         ("inbound_keys", |m| m.inbound_keys = None),
         ("outbound_keys.encryption", |m| m.outbound_keys = Some(v1::Keys { encryption: vec![0; 19], integrity: Vec::new() })),
         ("inbound_keys.integrity", |m| m.inbound_keys = Some(v1::Keys { encryption: vec![0; 20], integrity: vec![0] })),
@@ -191,6 +229,8 @@ fn a_policy_needs_an_action_that_is_known() {
     assert_eq!(Policy::try_from(policy(0)), Err(ConvertError::new("action", Problem::Missing)));
     assert_eq!(Policy::try_from(policy(9)), Err(ConvertError::new("action", Problem::UnknownValue(9))));
     assert!(Policy::try_from(policy(2)).is_ok());
+    let beyond = v1::Policy { dscp: vec![46, 64], ..policy(2) };
+    assert_eq!(Policy::try_from(beyond), Err(ConvertError::new("dscp[1]", Problem::TooLarge { value: 64, max: 63 })));
 }
 
 #[test]

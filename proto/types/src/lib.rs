@@ -12,6 +12,7 @@
 extern crate alloc;
 
 mod distinguished_name;
+mod dscp;
 mod identity;
 mod lifetime;
 mod proposal;
@@ -23,10 +24,14 @@ mod time;
 mod transform;
 
 pub use distinguished_name::{DistinguishedName, DistinguishedNameError};
+pub use dscp::{Dscp, DscpSet};
 pub use identity::{Identity, IdentityError};
 pub use lifetime::{Lifetime, LifetimeError, Limits};
 pub use proposal::{AhProposal, ChildProposal, EspProposal, IkeProposal, ProposalError};
-pub use sa::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, SaKeys, UdpEncapsulation};
+pub use sa::{
+    Activation, ChildSa, ChildSaId, DontFragment, Mode, Policy, PolicyAction, PolicyId, Protection, SaKeys, Tfc, TfcPadding,
+    UdpEncapsulation,
+};
 pub use secret::Secret;
 pub use selector::{AddressRange, Flow, PortRange, SelectorError, TrafficSelector};
 pub use spi::{IkeSpi, ReservedSpi, Spi};

@@ -595,8 +595,7 @@ impl Pair {
             assert_ne!(ours.inbound_keys, ours.outbound_keys);
             assert_eq!(ours.local_selectors, theirs.remote_selectors);
             assert_eq!(ours.remote_selectors, theirs.local_selectors);
-            assert_eq!(ours.encryption, theirs.encryption);
-            assert_eq!(ours.integrity, theirs.integrity);
+            assert_eq!((ours.protection, ours.mode), (theirs.protection, theirs.mode));
             assert_eq!(ours.sequence_numbers, theirs.sequence_numbers);
             assert_eq!(ours.encapsulation.is_some(), theirs.encapsulation.is_some());
             let parked = |sa: &ChildSa| matches!(sa.activation, Activation::Parked { .. });

@@ -111,10 +111,8 @@ impl ChildSa {
             outbound_keys: keys(&self.outbound_key),
             local_selectors: vec![selector("10.1.0.0", "10.1.0.255")],
             remote_selectors: vec![selector("10.2.0.0", "10.2.0.255")],
-            parked: None,
-            predecessor: 0,
-            soft: None,
-            hard: None,
+            copy_dscp: true,
+            ..v1::Install::default()
         }
     }
 

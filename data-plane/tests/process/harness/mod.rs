@@ -202,6 +202,7 @@ pub(crate) fn policy(id: u32, action: Action, remote: v1::TrafficSelector) -> v1
         action: action.into(),
         local: vec![selector("10.1.0.0", "10.1.0.255")],
         remote: vec![remote],
+        dscp: Vec::new(),
     }
 }
 
