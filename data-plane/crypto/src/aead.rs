@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::ZeroizeOnDrop;
 
 use crate::portable::{self, Keystream};
-use crate::transform::Transform;
+use crate::transform::{Transform, write_icv};
 use crate::{Aad, ICV_LEN, NONCE_LEN};
 
 /// AES-GCM with an ICV of 8 or 12 octets (RFC 4106 section 6).
@@ -40,7 +40,7 @@ impl Transform for TruncatedGcm {
     fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &mut [u8], stream: &mut Keystream) {
         let mut tag = [0; ICV_LEN];
         portable::seal(&self.key, nonce, aad.octets(), data, &mut tag, stream);
-        copy(&tag, icv);
+        write_icv(&tag, icv);
     }
 
     fn open(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &[u8], stream: &mut Keystream) -> bool {
@@ -74,7 +74,7 @@ impl Transform for Gmac {
 
     fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &mut [u8], _: &mut Keystream) {
         portable::write_iv(nonce, data);
-        copy(&portable::gmac(&self.0, nonce, aad.octets(), data), icv);
+        write_icv(&portable::gmac(&self.0, nonce, aad.octets(), data), icv);
     }
 
     fn open(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &[u8], _: &mut Keystream) -> bool {
@@ -140,7 +140,7 @@ where
 
     fn seal(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &mut [u8], _: &mut Keystream) {
         match self.0.encrypt_inout_detached(&Self::nonce(nonce), aad.octets(), (&mut *data).into()) {
-            Ok(tag) => copy(&tag, icv),
+            Ok(tag) => write_icv(&tag, icv),
             // Data of 4 GiB, which no job has. Should that ever change, no octet of it leaves.
             Err(_) => data.fill(0),
         }
@@ -160,11 +160,6 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AES-{}-CCM with {} octets of ICV", C::key_size() * 8, M::USIZE)
     }
-}
-
-/// As much of the tag as the ICV takes.
-fn copy(tag: &[u8], icv: &mut [u8]) {
-    icv.iter_mut().zip(tag).for_each(|(octet, of_tag)| *octet = *of_tag);
 }
 
 #[cfg(test)]

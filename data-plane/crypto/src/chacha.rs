@@ -4,6 +4,7 @@ use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 
 use crate::NONCE_LEN;
+use crate::transform::write_icv;
 
 /// A key; zeroed when dropped.
 pub(crate) struct Key(ChaCha20Poly1305);
@@ -19,8 +20,7 @@ impl Key {
 #[inline]
 pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &mut [u8]) {
     match key.0.encrypt_inout_detached(&Nonce::from(*nonce), aad, data.into()) {
-        // A job's ICV is as long as the tag.
-        Ok(tag) => icv.iter_mut().zip(tag).for_each(|(octet, of_tag)| *octet = of_tag),
+        Ok(tag) => write_icv(&tag, icv),
         // Data of 256 GiB, which no job has. Should that ever change, no octet of it leaves.
         Err(_) => data.fill(0),
     }

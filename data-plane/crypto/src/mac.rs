@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::KeyLengthError;
+use crate::transform::write_icv;
 
 /// Octets of the longest ICV, that of HMAC-SHA2-512-256.
 pub const MAX_ICV_LEN: usize = 32;
@@ -104,9 +105,7 @@ fn sign<M: hmac::Mac + Clone>(mac: &M, parts: [&[u8]; 3], icv: &mut [u8]) {
     for part in parts {
         mac.update(part);
     }
-    for (octet, of_output) in icv.iter_mut().zip(mac.finalize().into_bytes()) {
-        *octet = of_output;
-    }
+    write_icv(&mac.finalize().into_bytes(), icv);
 }
 
 #[cfg(test)]

@@ -19,3 +19,9 @@ pub(crate) trait Transform: fmt::Display + Send + Sync {
     /// Compares the ICV, which has the right length, in constant time, and only then decrypts.
     fn open(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &[u8], stream: &mut Keystream) -> bool;
 }
+
+/// Writes as much of a tag as the ICV takes.
+#[inline]
+pub(crate) fn write_icv(tag: &[u8], icv: &mut [u8]) {
+    icv.iter_mut().zip(tag).for_each(|(octet, of_tag)| *octet = *of_tag);
+}
