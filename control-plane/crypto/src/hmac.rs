@@ -50,6 +50,7 @@ impl IntegrityKey {
             IntegrityAlgorithm::HmacSha256 => hmac::HMAC_SHA256,
             IntegrityAlgorithm::HmacSha384 => hmac::HMAC_SHA384,
             IntegrityAlgorithm::HmacSha512 => hmac::HMAC_SHA512,
+            IntegrityAlgorithm::AesXcbc | IntegrityAlgorithm::AesCmac => return Err(CryptoError::Unavailable),
         };
         Ok(Self { key: hmac::Key::new(hash, key), icv_len: algorithm.icv_len() })
     }

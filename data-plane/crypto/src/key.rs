@@ -9,12 +9,18 @@ use crate::mac::MacKey;
 use crate::transform::Transform;
 use crate::{ICV_LEN, chacha, portable};
 
-/// A key of a length its algorithm does not take.
+/// A key that its algorithm does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum KeyLengthError {
+pub enum KeyError {
     /// For AES.
     #[error("an AES key has 16, 24 or 32 octets, not {0}")]
     Aes(usize),
+    /// For 3DES.
+    #[error("a 3DES key has 24 octets, not {0}")]
+    TripleDes(usize),
+    /// For 3DES, of the right length.
+    #[error("this 3DES key is one of DES")]
+    TripleDesIsDes,
     /// For ChaCha20.
     #[error("a ChaCha20 key has 32 octets, not {0}")]
     ChaCha20(usize),
@@ -38,6 +44,8 @@ pub enum CipherKey<'a> {
     Null,
     /// AES-CBC (RFC 3602), 16, 24 or 32 octets. The IV is part of the data.
     AesCbc(&'a [u8]),
+    /// 3DES-CBC (RFC 2451), 24 octets. The IV is part of the data.
+    TripleDesCbc(&'a [u8]),
     /// AES-CTR (RFC 3686), 16, 24 or 32 octets. The IV is part of the data, and once more of the nonce.
     AesCtr(&'a [u8]),
 }
@@ -47,6 +55,7 @@ impl fmt::Debug for CipherKey<'_> {
         f.write_str(match self {
             Self::Null => "Null",
             Self::AesCbc(_) => "AesCbc",
+            Self::TripleDesCbc(_) => "TripleDesCbc",
             Self::AesCtr(_) => "AesCtr",
         })
     }
@@ -69,59 +78,59 @@ impl AeadKey {
     /// Expands an AES-GCM key of 128, 192 or 256 bits.
     ///
     /// # Errors
-    /// [`KeyLengthError`] for any but 16, 24 or 32 octets.
-    pub fn aes_gcm(key: &[u8]) -> Result<Self, KeyLengthError> {
-        portable::Key::new(key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyLengthError::Aes(key.len()))
+    /// [`KeyError`] for any but 16, 24 or 32 octets.
+    pub fn aes_gcm(key: &[u8]) -> Result<Self, KeyError> {
+        portable::Key::new(key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyError::Aes(key.len()))
     }
 
     /// Expands an AES-GCM key of 128, 192 or 256 bits for ICVs of 8, 12 or 16 octets (RFC 4106 section 6).
     ///
     /// # Errors
-    /// [`KeyLengthError`] for any other length of key or ICV.
-    pub fn aes_gcm_with_icv(key: &[u8], icv_len: usize) -> Result<Self, KeyLengthError> {
+    /// [`KeyError`] for any other length of key or ICV.
+    pub fn aes_gcm_with_icv(key: &[u8], icv_len: usize) -> Result<Self, KeyError> {
         match icv_len {
             ICV_LEN => Self::aes_gcm(key),
             8 | 12 => {
-                let expanded = portable::Key::new(key).ok_or(KeyLengthError::Aes(key.len()))?;
+                let expanded = portable::Key::new(key).ok_or(KeyError::Aes(key.len()))?;
                 Ok(Self(Algorithm::Other(Box::new(TruncatedGcm::new(expanded, icv_len)))))
             }
-            _ => Err(KeyLengthError::Icv(icv_len)),
+            _ => Err(KeyError::Icv(icv_len)),
         }
     }
 
     /// Expands an AES-CCM key of 128, 192 or 256 bits for ICVs of 8, 12 or 16 octets (RFC 4309). The first octet of a job's nonce is not used.
     ///
     /// # Errors
-    /// [`KeyLengthError`] for any other length of key or ICV.
-    pub fn aes_ccm(key: &[u8], icv_len: usize) -> Result<Self, KeyLengthError> {
+    /// [`KeyError`] for any other length of key or ICV.
+    pub fn aes_ccm(key: &[u8], icv_len: usize) -> Result<Self, KeyError> {
         if !matches!(icv_len, 8 | 12 | 16) {
-            return Err(KeyLengthError::Icv(icv_len));
+            return Err(KeyError::Icv(icv_len));
         }
-        aead::ccm(key, icv_len).map(|key| Self(Algorithm::Other(key))).ok_or(KeyLengthError::Aes(key.len()))
+        aead::ccm(key, icv_len).map(|key| Self(Algorithm::Other(key))).ok_or(KeyError::Aes(key.len()))
     }
 
     /// Expands an AES-GMAC key of 128, 192 or 256 bits (RFC 4543): nothing is encrypted. The IV is part of the data, and once more of the nonce.
     ///
     /// # Errors
-    /// [`KeyLengthError`] for any but 16, 24 or 32 octets.
-    pub fn aes_gmac(key: &[u8]) -> Result<Self, KeyLengthError> {
-        let key = portable::Key::new(key).ok_or(KeyLengthError::Aes(key.len()))?;
+    /// [`KeyError`] for any but 16, 24 or 32 octets.
+    pub fn aes_gmac(key: &[u8]) -> Result<Self, KeyError> {
+        let key = portable::Key::new(key).ok_or(KeyError::Aes(key.len()))?;
         Ok(Self(Algorithm::Other(Box::new(Gmac::new(key)))))
     }
 
     /// Takes a ChaCha20-Poly1305 key.
     ///
     /// # Errors
-    /// [`KeyLengthError`] for any but 32 octets.
-    pub fn chacha20_poly1305(key: &[u8]) -> Result<Self, KeyLengthError> {
-        chacha::Key::new(key).map(|key| Self(Algorithm::ChaCha20Poly1305(key))).ok_or(KeyLengthError::ChaCha20(key.len()))
+    /// [`KeyError`] for any but 32 octets.
+    pub fn chacha20_poly1305(key: &[u8]) -> Result<Self, KeyError> {
+        chacha::Key::new(key).map(|key| Self(Algorithm::ChaCha20Poly1305(key))).ok_or(KeyError::ChaCha20(key.len()))
     }
 
     /// Expands the keys of a cipher and of an integrity algorithm, which authenticates what the cipher made (RFC 4303 section 3.3.2.1).
     ///
     /// # Errors
-    /// [`KeyLengthError`] for either.
-    pub fn encrypt_then_mac(cipher: CipherKey<'_>, mac: MacKey<'_>) -> Result<Self, KeyLengthError> {
+    /// [`KeyError`] for either.
+    pub fn encrypt_then_mac(cipher: CipherKey<'_>, mac: MacKey<'_>) -> Result<Self, KeyError> {
         Composed::new(cipher, mac).map(|composed| Self(Algorithm::Other(Box::new(composed))))
     }
 

@@ -1,5 +1,6 @@
 //! The transforms of ESP, a burst of packets at a time: AES-GCM (RFC 4106, NIST SP 800-38D), AES-GMAC (RFC 4543), AES-CCM (RFC 4309),
-//! ChaCha20-Poly1305 (RFC 7634, RFC 8439), and AES-CBC (RFC 3602), AES-CTR (RFC 3686) and NULL (RFC 2410) with HMAC (RFC 2404, RFC 4868).
+//! ChaCha20-Poly1305 (RFC 7634, RFC 8439), and AES-CBC (RFC 3602), AES-CTR (RFC 3686), 3DES-CBC (RFC 2451) and NULL (RFC 2410) with HMAC (RFC 2404,
+//! RFC 4868), AES-XCBC (RFC 3566) or AES-CMAC (RFC 4494).
 //!
 //! A kernel maps key, nonce, AAD and bytes, in place, and knows nothing of packets. [`SealJob`] and [`OpenJob`] describe one packet each;
 //! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
@@ -39,7 +40,7 @@ mod portable;
 mod transform;
 
 pub use job::{Aad, JobError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
-pub use key::{AeadKey, CipherKey, KeyLengthError};
+pub use key::{AeadKey, CipherKey, KeyError};
 pub use mac::{MAX_ICV_LEN, MacKey};
 
 use key::Algorithm;

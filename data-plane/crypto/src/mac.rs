@@ -1,14 +1,18 @@
-//! Integrity algorithms that stand by themselves: HMAC (RFC 2104) with SHA-1 (RFC 2404) and SHA-2 (RFC 4868).
+//! Integrity algorithms that stand by themselves: HMAC (RFC 2104) with SHA-1 (RFC 2404) and SHA-2 (RFC 4868), and AES in XCBC (RFC 3566) and CMAC
+//! (RFC 4494).
 
 use core::fmt;
 
+use aes::Aes128;
+use aes_xcbc::AesXcbc;
+use cmac::Cmac;
 use hmac::{Hmac, KeyInit};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::KeyLengthError;
+use crate::KeyError;
 use crate::transform::write_icv;
 
 /// Octets of the longest ICV, that of HMAC-SHA2-512-256.
@@ -25,6 +29,10 @@ pub enum MacKey<'a> {
     HmacSha384(&'a [u8]),
     /// HMAC-SHA2-512-256, 64 octets.
     HmacSha512(&'a [u8]),
+    /// AES-XCBC-MAC-96 (RFC 3566), 16 octets.
+    AesXcbc(&'a [u8]),
+    /// AES-CMAC-96 (RFC 4494), 16 octets.
+    AesCmac(&'a [u8]),
 }
 
 impl fmt::Debug for MacKey<'_> {
@@ -34,6 +42,8 @@ impl fmt::Debug for MacKey<'_> {
             Self::HmacSha256(_) => "HmacSha256",
             Self::HmacSha384(_) => "HmacSha384",
             Self::HmacSha512(_) => "HmacSha512",
+            Self::AesXcbc(_) => "AesXcbc",
+            Self::AesCmac(_) => "AesCmac",
         })
     }
 }
@@ -44,16 +54,20 @@ pub(crate) enum Mac {
     HmacSha256(Hmac<Sha256>),
     HmacSha384(Hmac<Sha384>),
     HmacSha512(Hmac<Sha512>),
+    AesXcbc(AesXcbc),
+    AesCmac(Cmac<Aes128>),
 }
 
 impl Mac {
-    /// Takes a key, whose length is fixed (RFC 2404 section 3, RFC 4868 section 2.1.1).
-    pub(crate) fn new(key: MacKey<'_>) -> Result<Self, KeyLengthError> {
+    /// Takes a key, whose length is fixed (RFC 2404 section 3, RFC 3566 section 4, RFC 4494 section 4, RFC 4868 section 2.1.1).
+    pub(crate) fn new(key: MacKey<'_>) -> Result<Self, KeyError> {
         match key {
             MacKey::HmacSha1(key) => keyed(key, 20).map(Self::HmacSha1),
             MacKey::HmacSha256(key) => keyed(key, 32).map(Self::HmacSha256),
             MacKey::HmacSha384(key) => keyed(key, 48).map(Self::HmacSha384),
             MacKey::HmacSha512(key) => keyed(key, 64).map(Self::HmacSha512),
+            MacKey::AesXcbc(key) => keyed(key, 16).map(Self::AesXcbc),
+            MacKey::AesCmac(key) => keyed(key, 16).map(Self::AesCmac),
         }
     }
 
@@ -63,13 +77,15 @@ impl Mac {
             Self::HmacSha256(_) => "HMAC-SHA2-256-128",
             Self::HmacSha384(_) => "HMAC-SHA2-384-192",
             Self::HmacSha512(_) => "HMAC-SHA2-512-256",
+            Self::AesXcbc(_) => "AES-XCBC-96",
+            Self::AesCmac(_) => "AES-CMAC-96",
         }
     }
 
     /// Octets of the truncated ICV.
     pub(crate) const fn icv_len(&self) -> usize {
         match self {
-            Self::HmacSha1(_) => 12,
+            Self::HmacSha1(_) | Self::AesXcbc(_) | Self::AesCmac(_) => 12,
             Self::HmacSha256(_) => 16,
             Self::HmacSha384(_) => 24,
             Self::HmacSha512(_) => 32,
@@ -83,6 +99,8 @@ impl Mac {
             Self::HmacSha256(mac) => sign(mac, parts, icv),
             Self::HmacSha384(mac) => sign(mac, parts, icv),
             Self::HmacSha512(mac) => sign(mac, parts, icv),
+            Self::AesXcbc(mac) => sign(mac, parts, icv),
+            Self::AesCmac(mac) => sign(mac, parts, icv),
         }
     }
 
@@ -95,8 +113,8 @@ impl Mac {
     }
 }
 
-fn keyed<M: KeyInit>(key: &[u8], expected: usize) -> Result<M, KeyLengthError> {
-    let wrong = KeyLengthError::Integrity { expected, actual: key.len() };
+fn keyed<M: KeyInit>(key: &[u8], expected: usize) -> Result<M, KeyError> {
+    let wrong = KeyError::Integrity { expected, actual: key.len() };
     if key.len() == expected { M::new_from_slice(key).map_err(|_| wrong) } else { Err(wrong) }
 }
 

@@ -6,7 +6,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;
 use esp_crypto::{
-    Aad, AeadKey, CipherKey, ICV_LEN, JobError, KeyLengthError, MAX_BURST, MAX_DATA_LEN, MacKey, OpenJob, SealJob, open_burst, seal_burst,
+    Aad, AeadKey, CipherKey, ICV_LEN, JobError, KeyError, MAX_BURST, MAX_DATA_LEN, MacKey, OpenJob, SealJob, open_burst, seal_burst,
 };
 
 struct Packet {
@@ -127,15 +127,15 @@ fn an_icv_has_the_length_of_its_key() {
 
 #[test]
 fn keys_are_checked_and_never_printed() {
-    assert_eq!(AeadKey::aes_gcm(&[0; 20]).err(), Some(KeyLengthError::Aes(20)));
-    assert_eq!(AeadKey::chacha20_poly1305(&[0; 36]).err(), Some(KeyLengthError::ChaCha20(36)));
+    assert_eq!(AeadKey::aes_gcm(&[0; 20]).err(), Some(KeyError::Aes(20)));
+    assert_eq!(AeadKey::chacha20_poly1305(&[0; 36]).err(), Some(KeyError::ChaCha20(36)));
     assert_eq!(format!("{:?}", AeadKey::chacha20_poly1305(&[0xab; 32]).unwrap()), "AeadKey(ChaCha20-Poly1305)");
     let key = AeadKey::aes_gcm(&[0xab; 24]).unwrap();
     assert_eq!(format!("{key:?}"), "AeadKey(AES-192-GCM)");
     let cbc = AeadKey::encrypt_then_mac(CipherKey::AesCbc(&[0xab; 32]), MacKey::HmacSha1(&[0xab; 20])).unwrap();
     assert_eq!(format!("{cbc:?}"), "AeadKey(AES-256-CBC with HMAC-SHA1-96)");
     let short = AeadKey::encrypt_then_mac(CipherKey::AesCtr(&[1; 15]), MacKey::HmacSha1(&[1; 20]));
-    assert_eq!(short.err(), Some(KeyLengthError::Aes(15)));
+    assert_eq!(short.err(), Some(KeyError::Aes(15)));
     let mut secret = [0xcd; 4];
     let job = OpenJob::new(&key, [0; 12], Aad::new(1, 1), &mut secret, &[0; 16]).unwrap();
     assert!(!format!("{job:?}").contains("205"));

@@ -19,6 +19,9 @@ pub enum KeymatError {
     /// An AEAD with an integrity algorithm or a key of one.
     #[error("{0} takes no integrity algorithm")]
     IntegrityWithAead(EncryptionAlgorithm),
+    /// Keying material that the algorithm must refuse (3DES: RFC 2451 section 2.3).
+    #[error("this key of {0} is a weak one")]
+    Weak(EncryptionAlgorithm),
     /// Too few or too many octets.
     #[error("{algorithm} takes {} octets of keying material, not {actual}", algorithm.keymat_len())]
     Length {
@@ -71,7 +74,9 @@ impl SaKey {
             CipherMode::Ccm => AeadKey::aes_ccm(key, icv_len),
             CipherMode::Gmac => AeadKey::aes_gmac(key),
             CipherMode::ChaCha20Poly1305 => AeadKey::chacha20_poly1305(key),
-            CipherMode::Null | CipherMode::Cbc | CipherMode::Ctr => return Err(KeymatError::NoIntegrity(algorithm)),
+            CipherMode::Null | CipherMode::Cbc | CipherMode::TripleDesCbc | CipherMode::Ctr => {
+                return Err(KeymatError::NoIntegrity(algorithm));
+            }
         };
         let key = key.map_err(|_| KeymatError::Length { algorithm, actual: keymat.len() })?;
         Ok(Self { key, salt, layout: Layout::new(algorithm, None) })
@@ -91,6 +96,7 @@ impl SaKey {
         let cipher = match encryption.mode() {
             CipherMode::Null => CipherKey::Null,
             CipherMode::Cbc => CipherKey::AesCbc(key),
+            CipherMode::TripleDesCbc => CipherKey::TripleDesCbc(key),
             CipherMode::Ctr => CipherKey::AesCtr(key),
             CipherMode::Ccm | CipherMode::Gcm | CipherMode::Gmac | CipherMode::ChaCha20Poly1305 => {
                 return Err(KeymatError::IntegrityWithAead(encryption));
@@ -101,9 +107,11 @@ impl SaKey {
             IntegrityAlgorithm::HmacSha256 => MacKey::HmacSha256,
             IntegrityAlgorithm::HmacSha384 => MacKey::HmacSha384,
             IntegrityAlgorithm::HmacSha512 => MacKey::HmacSha512,
+            IntegrityAlgorithm::AesXcbc => MacKey::AesXcbc,
+            IntegrityAlgorithm::AesCmac => MacKey::AesCmac,
         };
-        // Both lengths are right: it does not come to an error.
-        let key = AeadKey::encrypt_then_mac(cipher, mac(integrity_key.expose())).map_err(|_| wrong_integrity)?;
+        // Both lengths are right: one fault is left.
+        let key = AeadKey::encrypt_then_mac(cipher, mac(integrity_key.expose())).map_err(|_| KeymatError::Weak(encryption))?;
         Ok(Self { key, salt, layout: Layout::new(encryption, Some(integrity)) })
     }
 
@@ -179,7 +187,7 @@ mod tests {
         for &encryption in EncryptionAlgorithm::ALL {
             for &integrity in IntegrityAlgorithm::ALL {
                 let keys = |encryption_len, integrity_len| SaKeys {
-                    encryption: Secret::new(vec![1; encryption_len]),
+                    encryption: Secret::new((0..).take(encryption_len).collect()),
                     integrity: Some(Secret::new(vec![2; integrity_len])),
                 };
                 let (e, i) = (encryption.keymat_len(), integrity.key_len());
@@ -199,11 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_3des_that_is_one_of_des_is_refused() {
+        let keys = SaKeys { encryption: Secret::new(vec![2; 24]), integrity: Some(Secret::new(vec![2; 16])) };
+        let refused = SaKey::new(EncryptionAlgorithm::TripleDes, Some(IntegrityAlgorithm::AesXcbc), &keys).map(|_| ());
+        assert_eq!(refused, Err(KeymatError::Weak(EncryptionAlgorithm::TripleDes)));
+    }
+
+    #[test]
     fn the_layout_is_that_of_the_expanded_key() {
         for &encryption in EncryptionAlgorithm::ALL {
             let integrity = (!encryption.is_aead()).then_some(IntegrityAlgorithm::HmacSha512);
             let keys = SaKeys {
-                encryption: Secret::new(vec![1; encryption.keymat_len()]),
+                encryption: Secret::new((0..).take(encryption.keymat_len()).collect()),
                 integrity: integrity.map(|integrity| Secret::new(vec![2; integrity.key_len()])),
             };
             let key = SaKey::new(encryption, integrity, &keys).unwrap();

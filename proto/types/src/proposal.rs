@@ -367,7 +367,10 @@ mod tests {
         for esp_only in ["aes128gcm8", "aes192gcm12", "aes128ccm8", "aes256ccm12", "aes256ccm16", "aes256gmac"] {
             assert_eq!(ike(&alloc::format!("{esp_only}-prfsha256-x25519")), ProposalError::EspOnly(esp_only));
         }
-        assert_eq!(ike("aes128-sha1-x25519"), ProposalError::EspOnly("sha1"));
+        assert_eq!(ike("3des-sha256-x25519"), ProposalError::EspOnly("3des"));
+        for esp_only in ["sha1", "aesxcbc", "aescmac"] {
+            assert_eq!(ike(&alloc::format!("aes128-{esp_only}-x25519")), ProposalError::EspOnly(esp_only));
+        }
         assert_eq!(ike("rot13"), ProposalError::UnknownKeyword("rot13".into()));
         assert_eq!(ike("aes128gcm16-prfsha256-x25519-esn"), ProposalError::Misplaced("esn".into()));
         assert_eq!("aes128gcm16-prfsha256".parse::<EspProposal>().unwrap_err(), ProposalError::Misplaced("prfsha256".into()));

@@ -7,6 +7,8 @@ use core::fmt;
 pub enum EncryptionAlgorithm {
     /// NULL (RFC 2410), which encrypts nothing; needs a separate integrity algorithm. For ESP alone.
     Null,
+    /// 3DES-CBC (RFC 2451); needs a separate integrity algorithm. For old peers alone (RFC 8221 section 5: SHOULD NOT).
+    TripleDes,
     /// AES-CBC (RFC 3602) with a key of 128 bits; needs a separate integrity algorithm.
     AesCbc128,
     /// AES-CBC with a key of 192 bits.
@@ -70,8 +72,10 @@ pub enum EncryptionAlgorithm {
 pub enum CipherMode {
     /// Nothing is encrypted.
     Null,
-    /// Cipher block chaining.
+    /// Cipher block chaining of AES.
     Cbc,
+    /// Cipher block chaining of 3DES.
+    TripleDesCbc,
     /// A counter.
     Ctr,
     /// A counter with CBC-MAC.
@@ -100,6 +104,10 @@ pub enum PrfAlgorithm {
 pub enum IntegrityAlgorithm {
     /// AUTH_HMAC_SHA1_96 (RFC 2404). Culvert has it for ESP alone.
     HmacSha1,
+    /// AUTH_AES_XCBC_96 (RFC 3566). Culvert has it for ESP alone.
+    AesXcbc,
+    /// AUTH_AES_CMAC_96 (RFC 4494). Culvert has it for ESP alone.
+    AesCmac,
     /// AUTH_HMAC_SHA2_256_128 (RFC 4868).
     HmacSha256,
     /// AUTH_HMAC_SHA2_384_192.
@@ -182,6 +190,7 @@ macro_rules! algorithms {
 
 algorithms!(EncryptionAlgorithm {
     Null = 11, "null", "NULL";
+    TripleDes = 3, "3des", "3DES_CBC";
     AesCbc128 = 12 / 128, "aes128" or "aes", "AES_CBC_128";
     AesCbc192 = 12 / 192, "aes192", "AES_CBC_192";
     AesCbc256 = 12 / 256, "aes256", "AES_CBC_256";
@@ -220,6 +229,8 @@ algorithms!(PrfAlgorithm {
 
 algorithms!(IntegrityAlgorithm {
     HmacSha1 = 2, "sha1" or "sha", "HMAC_SHA1_96";
+    AesXcbc = 5, "aesxcbc", "AES_XCBC_96";
+    AesCmac = 8, "aescmac", "AES_CMAC_96";
     HmacSha256 = 12, "sha256" or "sha2_256", "HMAC_SHA2_256_128";
     HmacSha384 = 13, "sha384" or "sha2_384", "HMAC_SHA2_384_192";
     HmacSha512 = 14, "sha512" or "sha2_512", "HMAC_SHA2_512_256";
@@ -245,6 +256,7 @@ impl EncryptionAlgorithm {
     pub const fn mode(self) -> CipherMode {
         match self {
             Self::Null => CipherMode::Null,
+            Self::TripleDes => CipherMode::TripleDesCbc,
             Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => CipherMode::Cbc,
             Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => CipherMode::Ctr,
             Self::AesCcm8Icv128 | Self::AesCcm8Icv192 | Self::AesCcm8Icv256 => CipherMode::Ccm,
@@ -261,7 +273,8 @@ impl EncryptionAlgorithm {
     /// Octets of the ICV of an algorithm that authenticates by itself; `None` for one that needs an integrity algorithm.
     pub const fn aead_icv_len(self) -> Option<usize> {
         match self {
-            Self::Null | Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 | Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => None,
+            Self::Null | Self::TripleDes | Self::AesCbc128 | Self::AesCbc192 | Self::AesCbc256 => None,
+            Self::AesCtr128 | Self::AesCtr192 | Self::AesCtr256 => None,
             Self::AesCcm8Icv128 | Self::AesCcm8Icv192 | Self::AesCcm8Icv256 => Some(8),
             Self::AesGcm8Icv128 | Self::AesGcm8Icv192 | Self::AesGcm8Icv256 => Some(8),
             Self::AesCcm12Icv128 | Self::AesCcm12Icv192 | Self::AesCcm12Icv256 => Some(12),
@@ -282,15 +295,16 @@ impl EncryptionAlgorithm {
         match self.mode() {
             CipherMode::Cbc | CipherMode::ChaCha20Poly1305 => true,
             CipherMode::Gcm => matches!(self.aead_icv_len(), Some(16)),
-            CipherMode::Null | CipherMode::Ctr | CipherMode::Ccm | CipherMode::Gmac => false,
+            CipherMode::Null | CipherMode::TripleDesCbc | CipherMode::Ctr | CipherMode::Ccm | CipherMode::Gmac => false,
         }
     }
 
-    /// Octets of the cipher key without salt.
+    /// Octets of the cipher key without salt (3DES: RFC 2451 section 2.2, parity bits included).
     pub const fn key_len(self) -> usize {
         match (self.key_length_bits(), self.mode()) {
             (Some(bits), _) => bits as usize / 8,
             (None, CipherMode::ChaCha20Poly1305) => 32,
+            (None, CipherMode::TripleDesCbc) => 24,
             (None, _) => 0,
         }
     }
@@ -299,19 +313,20 @@ impl EncryptionAlgorithm {
     /// RFC 7634 section 2), which RFC 3686 section 5.1 calls nonce.
     pub const fn salt_len(self) -> usize {
         match self.mode() {
-            CipherMode::Null | CipherMode::Cbc => 0,
+            CipherMode::Null | CipherMode::Cbc | CipherMode::TripleDesCbc => 0,
             CipherMode::Ccm => 3,
             CipherMode::Ctr | CipherMode::Gcm | CipherMode::Gmac | CipherMode::ChaCha20Poly1305 => 4,
         }
     }
 
-    /// Octets of IV in each ESP packet (RFC 3602 section 3, RFC 3686 section 3.1, RFC 4106 section 3.1, RFC 4309 section 3.1, RFC 4543 section 3.1,
+    /// Octets of IV in each ESP packet (RFC 2451 section 3, RFC 3602 section 3, RFC 3686 section 3.1, RFC 4106 section 3.1, RFC 4309 section 3.1, RFC 4543 section 3.1,
     /// RFC 7634 section 2).
     pub const fn esp_iv_len(self) -> usize {
         match self.mode() {
             CipherMode::Null => 0,
             CipherMode::Cbc => 16,
-            CipherMode::Ctr | CipherMode::Ccm | CipherMode::Gcm | CipherMode::Gmac | CipherMode::ChaCha20Poly1305 => 8,
+            CipherMode::TripleDesCbc | CipherMode::Ctr | CipherMode::Ccm | CipherMode::Gcm | CipherMode::Gmac => 8,
+            CipherMode::ChaCha20Poly1305 => 8,
         }
     }
 
@@ -319,6 +334,7 @@ impl EncryptionAlgorithm {
     pub const fn esp_alignment(self) -> usize {
         match self.mode() {
             CipherMode::Cbc => 16,
+            CipherMode::TripleDesCbc => 8,
             _ => 4,
         }
     }
@@ -332,12 +348,13 @@ impl EncryptionAlgorithm {
 impl IntegrityAlgorithm {
     /// Whether an IKE SA can be protected with it; all of them protect ESP.
     pub const fn is_for_ike(self) -> bool {
-        !matches!(self, Self::HmacSha1)
+        matches!(self, Self::HmacSha256 | Self::HmacSha384 | Self::HmacSha512)
     }
 
-    /// Octets of key (RFC 2404 section 3, RFC 4868 section 2.1.1: the length of the full output).
+    /// Octets of key (RFC 2404 section 3, RFC 3566 section 4, RFC 4494 section 2, RFC 4868 section 2.1.1: the length of the full output).
     pub const fn key_len(self) -> usize {
         match self {
+            Self::AesXcbc | Self::AesCmac => 16,
             Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
@@ -345,10 +362,10 @@ impl IntegrityAlgorithm {
         }
     }
 
-    /// Octets of the truncated ICV (RFC 2404 section 2, RFC 4868 section 2.6).
+    /// Octets of the truncated ICV (RFC 2404 section 2, RFC 3566 section 4.3, RFC 4494 section 2, RFC 4868 section 2.6).
     pub const fn icv_len(self) -> usize {
         match self {
-            Self::HmacSha1 => 12,
+            Self::HmacSha1 | Self::AesXcbc | Self::AesCmac => 12,
             Self::HmacSha256 => 16,
             Self::HmacSha384 => 24,
             Self::HmacSha512 => 32,
@@ -358,7 +375,7 @@ impl IntegrityAlgorithm {
     /// The PRF built on the same hash, which a proposal without a PRF means; `None` where IKE has no such PRF here.
     pub const fn prf(self) -> Option<PrfAlgorithm> {
         match self {
-            Self::HmacSha1 => None,
+            Self::HmacSha1 | Self::AesXcbc | Self::AesCmac => None,
             Self::HmacSha256 => Some(PrfAlgorithm::HmacSha256),
             Self::HmacSha384 => Some(PrfAlgorithm::HmacSha384),
             Self::HmacSha512 => Some(PrfAlgorithm::HmacSha512),

