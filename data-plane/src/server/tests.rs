@@ -383,7 +383,10 @@ fn tunnels(rig: &Rig) -> Vec<(u16, esp::Tunnel)> {
 fn an_sa_follows_its_peer_on_every_worker_and_counts_on() {
     let mut rig = Rig::new(2);
     rig.set_policies(&[1]);
-    let spi = rig.install(1, |m| m.encapsulation = Some(v1::UdpEncapsulation { local_port: 4500, remote_port: 4500 }));
+    let spi = rig.install(1, |m| {
+        m.encapsulation = Some(v1::UdpEncapsulation { local_port: 4500, remote_port: 4500 });
+        (m.dont_fragment, m.copy_dscp) = (v1::DontFragment::Clear.into(), true);
+    });
     let sa = rig.installed_sa(1);
     assert_eq!(sa.outbound.take_one().map(|number| number.value()), Ok(1));
     let moved = v1::Retarget {
@@ -396,7 +399,7 @@ fn an_sa_follows_its_peer_on_every_worker_and_counts_on() {
     let tunnel = esp::Tunnel {
         ends: esp::Ends::V4 { source: OUTSIDE, destination: [198, 51, 100, 7].into() },
         udp: Some(esp::UdpPorts { source: 4500, destination: 61_234 }),
-        dont_fragment: esp::DontFragment::Copy,
+        dont_fragment: esp::DontFragment::Clear,
         copy_dscp: true,
     };
     assert_eq!(tunnels(&rig), [(0, tunnel), (1, tunnel)]);
