@@ -77,18 +77,36 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
 /// # Errors
 /// [`SendError`].
 pub fn to_packet(datagram: &v1::Datagram, is_own: impl Fn(IpAddr) -> bool, identification: u32) -> Result<Vec<u8>, SendError> {
-    let source = convert::address("local_address", &datagram.local_address)?;
-    let destination = convert::address("remote_address", &datagram.remote_address)?;
-    let source_port = convert::port("local_port", datagram.local_port)?;
-    let destination_port = convert::port("remote_port", datagram.remote_port)?;
+    let marker: &[u8] = if datagram.local_port == u32::from(udp::PORT_NAT_T) { &udp::NON_ESP_MARKER } else { &[] };
+    udp_packet(datagram, [marker, &datagram.payload], is_own, identification)
+}
+
+/// Builds the IP packet of a NAT-keepalive between the ends of a datagram (RFC 3948 section 2.3).
+///
+/// # Errors
+/// [`SendError`].
+pub fn keep_alive(ends: &v1::Datagram, is_own: impl Fn(IpAddr) -> bool, identification: u32) -> Result<Vec<u8>, SendError> {
+    udp_packet(ends, [&[], &udp::NAT_KEEPALIVE], is_own, identification)
+}
+
+/// The payload comes in two parts, so that no message is copied for its marker.
+fn udp_packet(
+    ends: &v1::Datagram,
+    payload: [&[u8]; 2],
+    is_own: impl Fn(IpAddr) -> bool,
+    identification: u32,
+) -> Result<Vec<u8>, SendError> {
+    let source = convert::address("local_address", &ends.local_address)?;
+    let destination = convert::address("remote_address", &ends.remote_address)?;
+    let source_port = convert::port("local_port", ends.local_port)?;
+    let destination_port = convert::port("remote_port", ends.remote_port)?;
     if !is_own(source) {
         return Err(SendError::NotOwn(source));
     }
-    let marker: &[u8] = if source_port == udp::PORT_NAT_T { &udp::NON_ESP_MARKER } else { &[] };
-    let payload_len = marker.len() + datagram.payload.len();
+    let payload_len = payload.iter().map(|part| part.len()).sum();
     let udp = udp::header_without_checksum(source_port, destination_port, payload_len).ok_or(SendError::TooLong(payload_len))?;
     let ip = ip_header(source, destination, udp::HEADER_LEN + payload_len, identification)?;
-    let mut packet = [&ip[..], &udp[..], marker, &datagram.payload[..]].concat();
+    let mut packet = [&[&ip[..], &udp[..]], &payload[..]].concat().concat();
     udp::fill_checksum(source, destination, packet.get_mut(ip.len()..).unwrap_or_default());
     Ok(packet)
 }
@@ -167,6 +185,18 @@ mod tests {
             let _ = (sort(Origin::Port(PortId(0)), &octets), from_packet(&octets));
         }
     }
+
+    /// As scapy 2.5 builds it: IP(id=0x1234, src=..., dst=...)/UDP(sport=4500, dport=14500)/b"\xff".
+    #[test]
+    fn a_keepalive_is_one_octet_without_a_marker() {
+        let ends = v1::Datagram { remote_port: 14_500, ..datagram(4500, b"") };
+        let packet = keep_alive(&ends, |_| true, 0x1234).unwrap();
+        let hex: String = packet.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, KEEP_ALIVE);
+        assert_eq!(sort(Origin::Tunnel(ChildSaId(1)), &packet), Punted::MalformedIke, "it is no message");
+        assert_eq!(keep_alive(&ends, |_| false, 0), Err(SendError::NotOwn([192, 0, 2, 1].into())));
+    }
+    const KEEP_ALIVE: &str = "4500001d123400004011e498c0000201c0000202119438a40009329fff";
 
     #[test]
     fn port_4500_has_the_marker_and_others_do_not() {

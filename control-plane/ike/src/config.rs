@@ -54,6 +54,8 @@ pub struct Connection {
     pub unique: Unique,
     /// Idle time after which the peer is asked for a sign of life; `None` for never.
     pub dpd_delay: Option<Duration>,
+    /// Behind a NAT: idle time after which its mapping is kept alive (RFC 3948 section 4); `None` for never.
+    pub keep_alive: Option<Duration>,
     /// When to repeat a request and when to give up.
     pub retransmission: Retransmission,
     /// How long an IKE SA may live.

@@ -182,6 +182,13 @@ pub struct JobId(pub u64);
 pub enum Output {
     /// Send this.
     Transmit(Datagram),
+    /// Send a NAT-keepalive: UDP with the one octet 0xff, and no non-ESP marker before it (RFC 3948 section 2.3).
+    KeepAlive {
+        /// This gateway's address and port.
+        local: SocketAddr,
+        /// The peer's.
+        remote: SocketAddr,
+    },
     /// Ask the data plane for this many inbound SPIs.
     LeaseSpis(u32),
     /// Install this pair of SAs and answer with [`Input::Installed`].

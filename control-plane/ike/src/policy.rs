@@ -151,6 +151,7 @@ mod tests {
             children: Vec::new(),
             unique: crate::config::Unique::default(),
             dpd_delay: None,
+            keep_alive: None,
             retransmission: crate::config::Retransmission::default(),
             lifetime: crate::config::IkeLifetime::default(),
             force_encapsulation: false,

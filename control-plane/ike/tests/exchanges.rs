@@ -14,6 +14,7 @@ use ipsec_types::{Secret, UdpEncapsulation};
 use pair::Side::{A, B};
 use pair::{Pair, Side, config, lab, net};
 
+const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const FOUR: [&str; 4] = ["IKE_SA_INIT request 0", "IKE_SA_INIT response 0", "IKE_AUTH request 1", "IKE_AUTH response 1"];
 
@@ -134,6 +135,104 @@ fn a_nat_puts_esp_into_udp_and_the_responder_follows() {
     let moved: SocketAddr = "198.51.100.7:24500".parse().unwrap();
     assert_eq!(pair.ike_sas(B)[0].remote, moved);
     assert_eq!(pair.gateway(B).data_plane.retargets.iter().map(|(_, remote)| *remote).collect::<Vec<_>>(), [moved]);
+}
+
+/// Section 2.23: an authentic ESP packet shows the new mapping as well as an IKE message does, but only to the side in the open.
+#[test]
+fn esp_shows_the_new_mapping_to_the_side_that_is_not_behind_the_nat() {
+    let mut pair = behind_a_nat(11, |_, _| ());
+    let moved: SocketAddr = "198.51.100.7:24500".parse().unwrap();
+    let report = |pair: &mut Pair, side, remote| {
+        let child = pair.only_child(side);
+        pair.input(side, Input::Dataplane(Dataplane::PeerMoved { child, remote }));
+        std::mem::take(&mut pair.gateway(side).data_plane.retargets)
+    };
+    assert_eq!(report(&mut pair, B, SocketAddr::new(moved.ip(), 0)), [], "port 0 is nobody's (RFC 768)");
+    let (child, before) = (pair.only_child(B), pair.ike_sas(B)[0].remote);
+    assert_eq!(report(&mut pair, B, before), [], "it is there already");
+    assert_eq!(report(&mut pair, B, moved), [(child, moved)]);
+    assert_eq!(pair.ike_sas(B)[0].remote, moved);
+    // The next request of B goes there, too, and arrives.
+    pair.nat = Some("198.51.100.7:20000".parse().unwrap());
+    let request = pair.rekey(B, net());
+    pair.run(SECOND);
+    assert!(matches!(pair.answer(B, request), Some(Ok(Answer::Rekeyed { .. }))));
+    assert_eq!(report(&mut pair, A, "203.0.113.9:4500".parse().unwrap()), [], "A does not follow");
+}
+
+/// RFC 3948 section 4: where nothing else was sent for the time, and only by the side that is behind the NAT.
+#[test]
+fn the_side_behind_a_nat_keeps_its_mapping_alive_while_it_has_nothing_to_say() {
+    let mut pair = behind_a_nat(6, |_, _| ());
+    let [here, there] = ["192.0.2.1:4500", "192.0.2.2:4500"].map(|address| address.parse::<SocketAddr>().unwrap());
+    let spoken = |pair: &Pair| pair.sent.iter().rfind(|sent| sent.from == A).unwrap().at;
+    let last = spoken(&pair);
+    pair.run(20 * SECOND - (pair.now.since(last)) - MILLISECOND);
+    assert_eq!(pair.keep_alives, [], "one millisecond before");
+    pair.run(MILLISECOND);
+    assert_eq!(pair.keep_alives, [(last + 20 * SECOND, A, here, there)]);
+    pair.run(40 * SECOND);
+    assert_eq!(pair.keep_alives.iter().map(|sent| sent.0.since(last).as_secs()).collect::<Vec<_>>(), [20, 40, 60]);
+
+    pair.run(15 * SECOND);
+    pair.rekey(A, net());
+    pair.run(19 * SECOND);
+    assert_eq!(pair.keep_alives.len(), 3, "an exchange renews the mapping");
+    pair.run(2 * SECOND);
+    assert_eq!(pair.keep_alives.last().map(|sent| sent.0), Some(spoken(&pair) + 20 * SECOND));
+
+    pair.keep_alives.clear();
+    pair.rekey(A, lab());
+    pair.run(30 * SECOND);
+    assert_eq!(pair.keep_alives.len(), 1, "the new IKE SA alone");
+    pair.terminate(A, lab());
+    pair.run(60 * SECOND);
+    assert_eq!(pair.keep_alives.len(), 1);
+}
+
+#[test]
+fn a_responder_behind_a_nat_keeps_its_mapping_alive() {
+    let mut pair = behind_a_nat(7, |_, config| config.connections[0].keep_alive = Some(5 * SECOND));
+    pair.keep_alives.clear();
+    // B begins a new IKE SA in place of this one: it is A's now as the responder.
+    pair.rekey(B, lab());
+    pair.run(12 * SECOND);
+    assert_eq!(pair.ike_sas(A).iter().map(|sa| sa.initiator).collect::<Vec<_>>(), [false]);
+    assert_eq!(pair.keep_alives.iter().map(|sent| sent.1).collect::<Vec<_>>(), [A, A]);
+}
+
+#[test]
+fn nobody_keeps_a_mapping_alive_who_has_none_or_is_told_not_to() {
+    let mut open = Pair::connected(8, |_, _| ());
+    let mut told = behind_a_nat(9, |_, config| config.connections[0].keep_alive = None);
+    for pair in [&mut open, &mut told] {
+        pair.run(300 * SECOND);
+        assert_eq!(pair.keep_alives, []);
+    }
+}
+
+/// A NAT has not waited for a data plane that was gone.
+#[test]
+fn a_mapping_is_kept_alive_as_soon_as_the_data_plane_is_back() {
+    let mut pair = behind_a_nat(10, |_, _| ());
+    pair.input(A, Input::Dataplane(Dataplane::Detached));
+    pair.run(60 * SECOND);
+    assert_eq!(pair.keep_alives, []);
+    pair.attach(A, [1; 16], 2);
+    pair.run(MILLISECOND);
+    assert_eq!(pair.keep_alives.iter().map(|sent| sent.1).collect::<Vec<_>>(), [A]);
+}
+
+/// Connected, with A behind a NAT.
+fn behind_a_nat(seed: u64, change: impl Fn(Side, &mut Config)) -> Pair {
+    let [mut a, mut b] = [config(A), config(B)];
+    b.connections[0].remote_addrs.clear();
+    change(A, &mut a);
+    change(B, &mut b);
+    let mut pair = Pair::new(seed, a, b);
+    pair.nat = Some("198.51.100.7:10000".parse().unwrap());
+    pair.connect();
+    pair
 }
 
 /// The same over IPv6: each end finds the other's hashes to fit (section 2.23), and IKE_AUTH moves to port 4500.

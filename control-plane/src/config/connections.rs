@@ -19,6 +19,9 @@ use super::spd::Spd;
 /// Where a connection stands in the file: octets and path.
 pub(super) type Place = Found<()>;
 
+/// strongSwan's, and what RFC 3948 section 4 recommends.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
 /// One connection, `None` where a fault leaves nothing to go on with or no child needs a peer; and what its children let pass or drop.
 pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
@@ -40,6 +43,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
     let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE);
     let unique = section.choice("unique", UNIQUE).map_or_else(Unique::default, |found| found.value);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
+    let keep_alive = section.duration("keep_alive").map_or(Some(KEEP_ALIVE), |found| Some(found.value).filter(|delay| !delay.is_zero()));
     let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
     let retransmission = retransmission(&mut section);
     let lifetime = lifetimes::ike(&mut section);
@@ -73,6 +77,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
         children,
         unique,
         dpd_delay,
+        keep_alive,
         retransmission,
         lifetime,
         force_encapsulation,

@@ -60,13 +60,21 @@ fn everything_arrives_where_it_belongs() {
     assert_eq!((&site_b.local_addrs, &site_b.remote_addrs), (&vec!["192.0.2.1".parse().unwrap()], &vec!["192.0.2.2".parse().unwrap()]));
     assert_eq!(site_b.local_identity, Identity::Fqdn("gw-a.example".into()));
     assert_eq!(site_b.remote_identity, Some(Identity::Fqdn("gw-b.example".into())));
-    assert_eq!(site_b.dpd_delay, Some(Duration::from_secs(30)));
+    assert_eq!((site_b.dpd_delay, site_b.keep_alive), (Some(Duration::from_secs(30)), Some(Duration::from_secs(20))));
     let [net] = site_b.children.as_slice() else { panic!() };
     assert_eq!((net.name.as_str(), net.start_action, net.replay_window), ("net", StartAction::Trap, 1024));
     assert_eq!(ike.psks[0].secret.expose(), [1, 2]);
     let [ssh] = ike.policies.as_slice() else { panic!() };
     assert_eq!((ssh.action, ssh.name.as_str()), (PolicyAction::Bypass, "ssh"));
     assert!(ssh.id != net.policy && net.priority < ssh.priority);
+}
+
+#[test]
+fn keepalives_can_be_rarer_and_switched_off() {
+    for (time, keep_alive) in [("45s", Some(Duration::from_secs(45))), ("0s", None)] {
+        let text = GOOD.replace("dpd_delay = \"30s\"", &format!("keep_alive = \"{time}\""));
+        assert_eq!(load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections[0].keep_alive, keep_alive);
+    }
 }
 
 #[test]

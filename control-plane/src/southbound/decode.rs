@@ -40,12 +40,17 @@ pub(super) fn datagrams(batch: v1::PuntResponse) -> Result<Vec<Datagram>, Conver
 
 /// A datagram to be sent.
 pub(super) fn outgoing(datagram: Datagram) -> v1::Datagram {
+    v1::Datagram { payload: datagram.payload.into(), ..ends(datagram.local, datagram.remote) }
+}
+
+/// From where to where a keepalive goes.
+pub(super) fn ends(local: SocketAddr, remote: SocketAddr) -> v1::Datagram {
     v1::Datagram {
-        local_address: address_octets(datagram.local.ip()).into(),
-        local_port: datagram.local.port().into(),
-        remote_address: address_octets(datagram.remote.ip()).into(),
-        remote_port: datagram.remote.port().into(),
-        payload: datagram.payload.into(),
+        local_address: address_octets(local.ip()).into(),
+        local_port: local.port().into(),
+        remote_address: address_octets(remote.ip()).into(),
+        remote_port: remote.port().into(),
+        ..v1::Datagram::default()
     }
 }
 

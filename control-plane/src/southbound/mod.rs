@@ -137,7 +137,7 @@ async fn attach_and_serve(socket: &Path, reports: &mpsc::Sender<Report>, attache
     let (datagrams, punt_queue) = mpsc::channel(PUNT_QUEUE);
     // Both streams open with the epoch, as a server may wait for it before it answers.
     let _ = operations.send(ProgramRequest { epoch, operations: Vec::new() });
-    let _ = datagrams.try_send(PuntRequest { epoch, datagrams: Vec::new() });
+    let _ = datagrams.try_send(PuntRequest { epoch, ..PuntRequest::default() });
     let mut outcomes = answer(client.program(UnboundedReceiverStream::new(program_queue))).await?;
     let mut punted = answer(client.punt(ReceiverStream::new(punt_queue))).await?;
     let mut events = answer(client.events(EventsRequest { epoch })).await?;

@@ -20,6 +20,7 @@ pub(crate) struct Session {
     pending: HashMap<u64, Pending>,
     batch: Vec<Operation>,
     outgoing: Vec<v1::Datagram>,
+    keep_alives: Vec<v1::Datagram>,
     /// Unbounded, as no operation may be lost: what waits here is bounded by the SAs of the core. `None` once identifiers are used up.
     operations: Option<mpsc::UnboundedSender<ProgramRequest>>,
     datagrams: mpsc::Sender<PuntRequest>,
@@ -59,6 +60,7 @@ impl Session {
             pending: HashMap::new(),
             batch: Vec::new(),
             outgoing: Vec::new(),
+            keep_alives: Vec::new(),
             operations: Some(operations),
             datagrams,
             client,
@@ -105,6 +107,7 @@ impl Session {
                 (Kind::RefuseAcquire(refuse), Pending::Other("refuse acquire"))
             }
             Output::Transmit(datagram) => return self.outgoing.push(decode::outgoing(datagram)),
+            Output::KeepAlive { local, remote } => return self.keep_alives.push(decode::ends(local, remote)),
             Output::Job { .. } | Output::Event(_) | Output::Trace(_) => return,
         };
         match self.last.checked_add(1) {
@@ -125,10 +128,10 @@ impl Session {
                 let _ = operations.send(request);
             }
         }
-        if !self.outgoing.is_empty() {
-            let datagrams = std::mem::take(&mut self.outgoing);
+        if !self.outgoing.is_empty() || !self.keep_alives.is_empty() {
+            let (datagrams, keep_alives) = (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.keep_alives));
             let count = datagrams.len() as u64;
-            if self.datagrams.try_send(PuntRequest { epoch: self.epoch, datagrams }).is_err() {
+            if self.datagrams.try_send(PuntRequest { epoch: self.epoch, datagrams, keep_alives }).is_err() {
                 self.dropped += count;
                 tracing::debug!("dropped {count} IKE messages: the data plane takes them too slowly");
             }

@@ -56,6 +56,9 @@ impl<'a> Udp<'a> {
     }
 }
 
+/// What a NAT-keepalive carries (RFC 3948 section 2.3).
+pub const NAT_KEEPALIVE: [u8; 1] = [0xff];
+
 /// What a datagram to port 4500 carries (RFC 3948 section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NatTraversal<'a> {
@@ -74,7 +77,7 @@ impl<'a> NatTraversal<'a> {
         match payload.split_first_chunk::<4>() {
             Some((marker, message)) if *marker == NON_ESP_MARKER => Some(Self::Ike(message)),
             Some(_) => Some(Self::Esp(payload)),
-            None => (payload == [0xff]).then_some(Self::Keepalive),
+            None => (payload == NAT_KEEPALIVE).then_some(Self::Keepalive),
         }
     }
 }

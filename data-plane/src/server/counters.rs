@@ -21,6 +21,7 @@ macro_rules! counters {
 counters! {
     ike_received "IKE datagrams given to the control plane."
     ike_sent "IKE datagrams of the control plane given to a worker."
+    nat_keepalives_sent "NAT keepalives of the control plane given to a worker (RFC 3948 section 2.3)."
     ike_malformed "Punted as IKE, but malformed or with a wrong UDP checksum: dropped."
     ike_without_controller "IKE datagrams dropped because no control plane listens."
     ike_overflow "IKE datagrams dropped because the control plane does not keep up."

@@ -35,12 +35,26 @@ impl Core {
                     let mtu = self.mtu_towards(&packet);
                     self.counters.ike_sent += u64::from(self.transmit_cut(Via::Route, &[], packet, mtu, identification));
                 }
-                Err(error) => {
-                    self.counters.ike_refused += 1;
-                    tracing::debug!(%error, "IKE datagram not sent");
-                }
+                Err(error) => self.refuse_datagram(&error),
             }
         }
+    }
+
+    /// Sends NAT-keepalives of the control plane. One that is lost is followed by the next.
+    pub fn send_keep_alives(&mut self, all: &[v1::Datagram]) {
+        for ends in all {
+            let identification = self.next_identification();
+            let ports = &self.snapshot.ports;
+            match punt::keep_alive(ends, |address| ports.is_own(address), identification) {
+                Ok(packet) => self.counters.nat_keepalives_sent += u64::from(self.transmit(Via::Route, packet)),
+                Err(error) => self.refuse_datagram(&error),
+            }
+        }
+    }
+
+    fn refuse_datagram(&mut self, error: &punt::SendError) {
+        self.counters.ike_refused += 1;
+        tracing::debug!(%error, "IKE datagram not sent");
     }
 
     pub(super) fn take_notices(&mut self) -> bool {

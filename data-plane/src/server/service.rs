@@ -142,6 +142,7 @@ async fn punt(core: Shared, mut requests: Streaming<v1::PuntRequest>, datagrams:
                 return;
             }
             core.send_datagrams(&message.datagrams);
+            core.send_keep_alives(&message.keep_alives);
         }
         request = next(&mut requests).await;
     }

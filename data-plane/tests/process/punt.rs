@@ -41,6 +41,27 @@ fn ike_arrives_and_leaves_on_both_ports() {
     gateway.wire.expect_silence();
 }
 
+/// RFC 3948 section 2.3: one octet, and no marker that would make an IKE message of it.
+#[test]
+fn a_nat_keepalive_leaves_without_a_marker() {
+    let mut gateway = Gateway::start();
+    let punt = gateway.controller.open_punt();
+    let ends = v1::Datagram {
+        local_address: address(GATEWAY_WAN).into(),
+        local_port: 4500,
+        remote_address: address(PEER).into(),
+        remote_port: 61_000,
+        ..v1::Datagram::default()
+    };
+    let before = gateway.counters();
+    gateway.controller.send_keep_alive(&punt, ends);
+    let frame = gateway.wire.expect(Side::Wan, "NAT-keepalive", |frame| frame.ipv4().map(|_| frame.to_vec()));
+    assert!(gateway.scapy.approves(&frame), "{}", hex(&frame));
+    let read = "[p[IP].src, p[IP].dst, p[UDP].sport, p[UDP].dport, p[UDP].len, bytes(p[UDP].payload)[:1].hex()]";
+    assert_eq!(gateway.scapy.read(&frame, read), json!([GATEWAY_WAN, PEER, 4500, 61_000, 9, "ff"]));
+    gateway.expect_counters(&before, &[("nat_keepalives_sent", 1), ("ike_sent", 0)]);
+}
+
 /// However long the packets are that the link takes.
 #[test]
 fn a_long_message_on_a_jumbo_link_arrives() {

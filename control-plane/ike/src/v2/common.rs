@@ -12,7 +12,7 @@ use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
 use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Silence};
 use crate::error::Failure;
-use crate::io::{IkeSaId, RequestId};
+use crate::io::{IkeSaId, Output, RequestId};
 use crate::policy::ConnectionRef;
 use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) nat: NatStatus,
     /// When the peer last showed that it lives.
     pub(crate) last_inbound: Instant,
+    /// When IKE last sent something by the way that ESP takes: a NAT on it has renewed its mapping then.
+    last_outbound: Instant,
     pub(crate) tasks: VecDeque<Task>,
     /// Policies whose negotiation runs under this IKE SA.
     pub(crate) wanted: Vec<PolicyId>,
@@ -110,6 +112,7 @@ impl Core {
             sealer: Sealer::new(),
             nat: NatStatus::default(),
             last_inbound: now,
+            last_outbound: now,
             tasks: VecDeque::new(),
             wanted: Vec::new(),
             terminating: Vec::new(),
@@ -169,7 +172,7 @@ impl Core {
         } else {
             self.window.sent(cx.now, &self.connection.retransmission, message.header.exchange, octets.clone());
         }
-        cx.shared.transmit(self.local, self.remote, octets.clone());
+        self.transmit(cx, (self.local, self.remote), octets.clone());
         Ok(octets)
     }
 
@@ -179,7 +182,7 @@ impl Core {
         let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
         self.trace(cx, (self.local, self.remote), (&header, payloads), Some(sk.suite.sk), &octets);
         self.window.sent(cx.now, &self.connection.retransmission, exchange, octets.clone());
-        cx.shared.transmit(self.local, self.remote, octets);
+        self.transmit(cx, (self.local, self.remote), octets);
         Ok(())
     }
 
@@ -189,8 +192,7 @@ impl Core {
         let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
         self.trace(cx, self.reply_to, (&header, payloads), Some(sk.suite.sk), &octets);
         self.window.answered(octets.clone());
-        let (local, remote) = self.reply_to;
-        cx.shared.transmit(local, remote, octets);
+        self.transmit(cx, self.reply_to, octets);
         Ok(())
     }
 
@@ -212,24 +214,32 @@ impl Core {
     }
 
     /// Sends the outstanding request again, as it was.
-    pub(crate) fn repeat_request(&self, cx: &mut Context<'_>, octets: Vec<u8>) {
+    pub(crate) fn repeat_request(&mut self, cx: &mut Context<'_>, octets: Vec<u8>) {
         cx.shared.count("requests_retransmitted");
         let addresses = (self.local, self.remote);
         self.trace_repetition(cx, addresses, &octets);
-        cx.shared.transmit(self.local, self.remote, octets);
+        self.transmit(cx, addresses, octets);
     }
 
     /// Sends the last response again, as it was, between `addresses`, ours first.
-    pub(crate) fn repeat_response(&self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr)) {
+    pub(crate) fn repeat_response(&mut self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr)) {
         let Some(octets) = self.window.cached() else { return };
         let octets = octets.to_vec();
         cx.shared.count("responses_retransmitted");
         self.trace_repetition(cx, addresses, &octets);
+        self.transmit(cx, addresses, octets);
+    }
+
+    /// Sends a message between `addresses`, ours first.
+    fn transmit(&mut self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr), octets: Vec<u8>) {
+        if addresses == (self.local, self.remote) {
+            self.last_outbound = cx.now;
+        }
         cx.shared.transmit(addresses.0, addresses.1, octets);
     }
 
     /// An IKE_SA_INIT request came again: the same octets get the same answer (section 2.1); anything else is somebody else's.
-    pub(crate) fn repeat_init(&self, cx: &mut Context<'_>, incoming: &Incoming) {
+    pub(crate) fn repeat_init(&mut self, cx: &mut Context<'_>, incoming: &Incoming) {
         if incoming.datagram.payload == self.init_request && self.window.cached().is_some() {
             self.repeat_response(cx, (incoming.datagram.local, incoming.datagram.remote));
         } else {
@@ -253,7 +263,20 @@ impl Core {
         self.connection.dpd_delay.filter(|_| idle).map(|delay| self.last_inbound + delay)
     }
 
-    /// The clock stood still for `pause`.
+    /// When the mapping of the NAT before this gateway must be kept alive: nobody but the side behind a NAT has to (RFC 7296 section 2.23). ESP
+    /// keeps it alive, too, but its packets are not counted here: a keepalive that was not needed does no harm.
+    pub(crate) fn keep_alive_due(&self) -> Option<Instant> {
+        let mapped = self.nat.local && self.local.port() == nat::NAT_T_PORT;
+        self.connection.keep_alive.filter(|_| mapped).map(|delay| self.last_outbound + delay)
+    }
+
+    /// Keeps it alive.
+    pub(crate) fn keep_alive(&mut self, cx: &mut Context<'_>) {
+        self.last_outbound = cx.now;
+        cx.shared.output(Output::KeepAlive { local: self.local, remote: self.remote });
+    }
+
+    /// The clock stood still for `pause`, but not for a NAT: what is due for that is due all the sooner.
     pub(crate) fn shift(&mut self, pause: Duration) {
         self.window.shift(pause);
         self.last_inbound = self.last_inbound + pause;

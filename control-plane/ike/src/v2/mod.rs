@@ -157,7 +157,12 @@ impl IkeSa {
         {
             self.core.tasks.push_back(Task::Probe);
         }
-        self.go_on(cx)
+        let mut sa = self.go_on(cx);
+        // What went out just now has renewed the mapping.
+        if sa.keep_alive_due().is_some_and(|at| at <= cx.now) {
+            sa.core.keep_alive(cx);
+        }
+        sa
     }
 
     /// Begins what is queued, if the window is free.
@@ -249,7 +254,13 @@ impl IkeSa {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let probe = if let State::Established(_) = self.state { self.core.probe_due() } else { None };
         let later = self.core.later.iter().map(|(at, _)| *at).min();
-        [self.core.window.deadline(), self.expires(), probe, later].into_iter().flatten().min()
+        [self.core.window.deadline(), self.expires(), probe, self.keep_alive_due(), later].into_iter().flatten().min()
+    }
+
+    /// When a NAT before this gateway must see a packet. Of an IKE SA that another has taken the place of, that one keeps it.
+    fn keep_alive_due(&self) -> Option<Instant> {
+        let carries = matches!(&self.state, State::Established(established) if established.heir.is_none());
+        self.core.keep_alive_due().filter(|_| carries)
     }
 
     /// The clock stood still for `pause`.

@@ -150,6 +150,8 @@ pub struct Pair {
     pub numbers: Numbers,
     pub gateways: [Gateway; 2],
     pub sent: Vec<Sent>,
+    /// NAT-keepalives: when, who, from where and to where.
+    pub keep_alives: Vec<(Instant, Side, SocketAddr, SocketAddr)>,
     /// (arrival, order) -> who gets what.
     wire: BTreeMap<(Instant, u64), (Side, Datagram)>,
     order: u64,
@@ -201,6 +203,7 @@ pub fn config(side: Side) -> Config {
         children: vec![child],
         unique: ike::config::Unique::default(),
         dpd_delay: None,
+        keep_alive: Some(Duration::from_secs(20)),
         retransmission: Retransmission { timeout: Duration::from_secs(4), base_percent: 180, tries: 5 },
         lifetime: IkeLifetime::default(),
         force_encapsulation: false,
@@ -259,6 +262,7 @@ impl Pair {
             numbers: Numbers(seed),
             gateways: [gateway(seed ^ 0xa), gateway(seed ^ 0xb)],
             sent: vec![],
+            keep_alives: vec![],
             wire: BTreeMap::new(),
             order: 0,
             deaf: None,
@@ -341,6 +345,7 @@ impl Pair {
         let data_plane = &mut gateway.data_plane;
         match output {
             Output::Transmit(datagram) => self.transmit(side, datagram),
+            Output::KeepAlive { local, remote } => self.keep_alives.push((now, side, local, remote)),
             Output::LeaseSpis(count) if !data_plane.stingy => {
                 let first = data_plane.last_spi + 1;
                 data_plane.last_spi += count;

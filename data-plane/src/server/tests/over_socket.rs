@@ -170,7 +170,7 @@ async fn a_child_sa_is_programmed_and_listed_without_keys() {
     assert_eq!(message(&mut answers).await.unwrap_err().code(), Code::FailedPrecondition);
     assert_eq!(client.events(v1::EventsRequest { epoch }).await.unwrap_err().code(), Code::FailedPrecondition);
     let (punts, stream) = requests();
-    punts.send(v1::PuntRequest { epoch, datagrams: Vec::new() }).await.unwrap();
+    punts.send(v1::PuntRequest { epoch, ..v1::PuntRequest::default() }).await.unwrap();
     let mut datagrams = client.punt(stream).await.unwrap().into_inner();
     assert_eq!(message(&mut datagrams).await.unwrap_err().code(), Code::FailedPrecondition);
     // Streams that are open do not keep the server from stopping.

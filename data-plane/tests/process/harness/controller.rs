@@ -184,7 +184,7 @@ impl Controller {
         let (sender, requests) = mpsc::channel(8);
         let (client, epoch) = (&mut self.client, self.epoch);
         let datagrams = wait(&self.runtime, async {
-            sender.send(v1::PuntRequest { epoch, datagrams: Vec::new() }).await.unwrap();
+            sender.send(v1::PuntRequest { epoch, ..v1::PuntRequest::default() }).await.unwrap();
             client.punt(ReceiverStream::new(requests)).await
         });
         Punt { sender, datagrams: datagrams.unwrap().into_inner() }
@@ -199,9 +199,19 @@ impl Controller {
 
     /// Sends a datagram, and waits until the daemon has sent or refused it: the stream is written only while something waits.
     pub(crate) fn send_datagram(&mut self, punt: &Punt, datagram: v1::Datagram) {
-        let seen = |counters: &Counters| counters.of("ike_sent") + counters.of("ike_refused");
+        self.send_punt(punt, v1::PuntRequest { datagrams: vec![datagram], ..v1::PuntRequest::default() });
+    }
+
+    /// The same with a NAT-keepalive.
+    pub(crate) fn send_keep_alive(&mut self, punt: &Punt, ends: v1::Datagram) {
+        self.send_punt(punt, v1::PuntRequest { keep_alives: vec![ends], ..v1::PuntRequest::default() });
+    }
+
+    fn send_punt(&mut self, punt: &Punt, mut request: v1::PuntRequest) {
+        let seen =
+            |counters: &Counters| ["ike_sent", "nat_keepalives_sent", "ike_refused"].map(|name| counters.of(name)).iter().sum::<u64>();
         let before = seen(&self.counters());
-        let request = v1::PuntRequest { epoch: self.epoch, datagrams: vec![datagram] };
+        request.epoch = self.epoch;
         self.runtime.block_on(punt.sender.send(request)).unwrap();
         within(PATIENCE, "a fate of the datagram", || (seen(&self.counters()) > before).then_some(()));
     }
@@ -211,7 +221,7 @@ impl Controller {
         let client = &mut self.client;
         wait(&self.runtime, async {
             let events = client.events(v1::EventsRequest { epoch }).await.err();
-            let requests = tokio_stream::once(v1::PuntRequest { epoch, datagrams: Vec::new() });
+            let requests = tokio_stream::once(v1::PuntRequest { epoch, ..v1::PuntRequest::default() });
             let punt = match client.punt(requests).await {
                 Ok(stream) => stream.into_inner().message().await.err(),
                 Err(status) => Some(status),
