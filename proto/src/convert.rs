@@ -282,7 +282,9 @@ impl TryFrom<v1::UdpEncapsulation> for UdpEncapsulation {
     type Error = ConvertError;
 
     fn try_from(message: v1::UdpEncapsulation) -> Result<Self, ConvertError> {
-        Ok(Self { local_port: port("local_port", message.local_port)?, remote_port: port("remote_port", message.remote_port)? })
+        // UDP knows 0 as the source port of somebody who wants no answer (RFC 768).
+        let end = |field: &str, value| if value == 0 { Err(ConvertError::new(field, Problem::Zero)) } else { port(field, value) };
+        Ok(Self { local_port: end("local_port", message.local_port)?, remote_port: end("remote_port", message.remote_port)? })
     }
 }
 
@@ -322,7 +324,7 @@ pub fn tunnel(local: &[u8], remote: &[u8]) -> Result<(IpAddr, IpAddr), ConvertEr
 /// Reads UDP encapsulation; absent means plain ESP.
 ///
 /// # Errors
-/// [`Problem::TooLarge`] for ports past 65535.
+/// [`Problem::Zero`] for port 0, [`Problem::TooLarge`] for ports past 65535.
 pub fn encapsulation(message: Option<v1::UdpEncapsulation>) -> Result<Option<UdpEncapsulation>, ConvertError> {
     message.map(UdpEncapsulation::try_from).transpose().map_err(|e| e.within("encapsulation"))
 }

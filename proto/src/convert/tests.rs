@@ -62,7 +62,7 @@ fn any_handling() -> impl Strategy<Value = (Mode, DontFragment, bool, Tfc)> {
 
 fn any_child_sa() -> impl Strategy<Value = ChildSa> {
     let names = (1..u64::MAX, any::<u32>(), 256..=u32::MAX, 256..=u32::MAX, any::<u32>(), option::of(1..u64::MAX));
-    let path = (any::<(u32, u32, bool)>(), option::of(any::<(u16, u16)>()));
+    let path = (any::<(u32, u32, bool)>(), option::of((1..=u16::MAX, 1..=u16::MAX)));
     let selectors = (vec(any_selector(), 1..4), vec(any_selector(), 1..4));
     let activation = option::of(option::of(1..u64::MAX / 2_000_000));
     let keys = any_protection().prop_flat_map(|protection| (Just(protection), any_keys(protection), any_keys(protection)));
@@ -184,6 +184,8 @@ fn each_bad_field_is_named() {
         ("outbound_spi", |m| m.outbound_spi = 0),
         ("local_address", |m| m.local_address.clear()),
         ("remote_address", |m| m.remote_address = vec![0; 16]),
+        ("encapsulation.local_port", |m| m.encapsulation = Some(v1::UdpEncapsulation { local_port: 0, remote_port: 4500 })),
+        ("encapsulation.remote_port", |m| m.encapsulation = Some(v1::UdpEncapsulation { local_port: 4500, remote_port: 0 })),
         ("encapsulation.remote_port", |m| m.encapsulation = Some(v1::UdpEncapsulation { local_port: 4500, remote_port: 65536 })),
         ("encryption", |m| m.encryption_key_length = 127),
         ("encryption", |m| m.encryption = 65536 + 20),

@@ -156,6 +156,7 @@ impl IkeSa {
         if let State::Established(established) = &self.state
             && self.core.nat.follows()
             && self.core.remote != remote
+            && remote.port() != 0
         {
             self.core.remote = remote;
             established.retarget(&self.core, cx);

@@ -22,6 +22,10 @@ const MOST_HALF_OPEN: usize = 10_000;
 impl Endpoint {
     pub(super) fn on_datagram(&mut self, now: Instant, random: &mut dyn Random, datagram: Datagram) {
         self.shared.count("messages_received");
+        if datagram.remote.port() == 0 {
+            // Nobody could be answered there (RFC 768).
+            return self.shared.count("messages_ignored");
+        }
         self.shared.hears(now, datagram.remote.ip());
         let message = match Message::parse(&datagram.payload) {
             Ok(message) => message,
