@@ -10,7 +10,9 @@
 # 198.51.100.1, outside is 192.0.2.254.
 #
 # strongSwan runs ESP in user space (kernel-libipsec), so no kernel support is needed. Its version in Debian 12 always encapsulates in
-# UDP, and pretends a NAT to bring the other side to do so too; plain ESP needs 6.0.1 (PEER_ROOT, made by scripts/interop/mkroot).
+# UDP, and pretends a NAT to bring the other side to do so too; plain ESP needs 6.0.1 (PEER_ROOT, made by scripts/interop/mkroot). What
+# strongSwan's ESP has not, ESN and AES-GMAC among it, needs PEER_KERNEL=null: strongSwan negotiates, and scapy moves the packets, with the
+# keys that strongSwan hands to what it takes for a kernel (scripts/interop/null-kernel).
 
 # shellcheck disable=SC2034
 {
@@ -25,6 +27,8 @@ PEER_PUBLIC=$PEER_ADDR DUT_PUBLIC=$DUT_ADDR PEER_HOP=$DUT_ADDR DUT_HOP=$PEER_ADD
 }
 PSK=interop-lab-preshared-key-0123456789
 PEER_ROOT=${PEER_ROOT:-}
+PEER_KERNEL=${PEER_KERNEL:-libipsec}
+PEER_PRELOAD=()
 
 # place_nat dut|peer: changes the addresses for a NAT router before that side.
 # shellcheck disable=SC2034
@@ -67,7 +71,8 @@ topology_up() {
 
 # peer_config ROLE FILE [EXTRA]: writes strongSwan's files from a swanctl.conf with @VARIABLES@; EXTRA is appended to strongswan.conf.
 peer_config() {
-  local role=$1 conf=$2 extra=${3:-} dir=$WORK/peer
+  local role=$1 conf=$2 extra=${3:-} dir=$WORK/peer kernel="kernel-libipsec kernel-netlink" routes=yes
+  [ "$PEER_KERNEL" != null ] || kernel=kernel-netlink routes=no
   if [ -n "$PEER_ROOT" ]; then # the same path inside the root and outside
     mkdir -p "$PEER_ROOT$dir"
     ln -s "$PEER_ROOT$dir" "$dir"
@@ -76,7 +81,7 @@ peer_config() {
   cat >"$dir/strongswan.conf" <<-EOT
 	charon-systemd {
 	  # kernel-libipsec before kernel-netlink; no resolve, updown, stroke, bypass-lan, connmark, farp, dhcp: they reach outside the lab
-	  load = random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 gmp sha1 sha2 aes gcm chapoly hmac kdf drbg md5 ctr kernel-libipsec kernel-netlink socket-default vici
+	  load = random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 gmp sha1 sha2 aes gcm chapoly hmac kdf drbg md5 ctr ccm xcbc cmac $kernel socket-default vici
 	  plugins { vici { socket = unix://$dir/charon.vici } }
 	  filelog { lab { path = $dir/charon.log
 	    time_format = %H:%M:%S
@@ -87,7 +92,7 @@ peer_config() {
 	  journal { default = -1 }
 	  syslog { daemon { default = -1 } }
 	  user = root
-	  install_routes = yes
+	  install_routes = $routes
 	  retransmit_tries = 3
 	  retransmit_timeout = 1.5
 	}
@@ -104,7 +109,7 @@ peer_config() {
 in_peer() {
   local dir=$WORK/peer root=()
   [ -z "$PEER_ROOT" ] || root=(chroot "$PEER_ROOT")
-  exec nsenter --net="/run/netns/$(ns peer)" -- "${root[@]}" env STRONGSWAN_CONF="$dir/strongswan.conf" SWANCTL_DIR="$dir/swanctl" "$@"
+  exec nsenter --net="/run/netns/$(ns peer)" -- "${root[@]}" env "${PEER_PRELOAD[@]}" STRONGSWAN_CONF="$dir/strongswan.conf" SWANCTL_DIR="$dir/swanctl" "$@"
 }
 
 # peer_ctl COMMAND ARGS...: swanctl.
@@ -113,9 +118,25 @@ peer_ctl() {
   (in_peer /usr/sbin/swanctl "$command" --uri "unix://$WORK/peer/charon.vici" "$@")
 }
 
+# null_kernel_up: what stands in for the peer's kernel; in_peer loads its half of it with PEER_PRELOAD.
+null_kernel_up() {
+  local dir=$WORK/peer here=$REPO/scripts/interop/null-kernel setting
+  cc -shared -fPIC -O2 -o "$dir/shim.so" "$here/shim.c"
+  PEER_PRELOAD=(LD_PRELOAD="$dir/shim.so" NULL_KERNEL_SAS="$dir/sas")
+  in_ns peer ip tuntap add esp0 mode tun
+  in_ns peer ip link set esp0 up mtu 1400
+  in_ns peer ip route add "$DUT_LAN" dev esp0
+  # Policies may get into the kernel, and would want what it has not.
+  for setting in disable_xfrm disable_policy; do in_ns peer sysctl -qw "net.ipv4.conf."{esp0,lan,wan}".$setting=1"; done
+  spawn peer "$dir/esp.log" "$here/esp" "$dir/sas" "$PEER_ADDR"
+  ESP_PID=$SPAWNED
+  wait_until "$PATIENCE" grep -q ready "$dir/esp.log" || die "scapy did not start: $(cat "$dir/esp.log")"
+}
+
 peer_log() { cat "$WORK/peer/charon.log"; }
 
 peer_up() {
+  [ "$PEER_KERNEL" != null ] || null_kernel_up
   (in_peer /usr/sbin/charon-systemd) >"$WORK/peer/charon.out" 2>&1 </dev/null &
   echo $! >"$WORK/peer/charon.pid"
   LAB_PIDS+=($!)
