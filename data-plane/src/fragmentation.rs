@@ -1,63 +1,152 @@
-//! Packets of the gateway itself that are longer than the link takes leave in fragments, as a host sends them (RFC 791 section 3.2, RFC 8200 section
-//! 4.5). What the gateway forwards is never cut.
+//! Packets that are longer than what they have to fit into leave in fragments (RFC 791 section 3.2, RFC 8200 section 4.5): the gateway cuts its own as a
+//! host does, IPv4 packets that it forwards as a router does, and those of its tunnels as the host that a tunnel's end is (RFC 2473 section 7).
 
+use arrayvec::ArrayVec;
 use packet::ip::Ip;
-use packet::ipv4::{self, Ipv4, Ipv4Header};
-use packet::ipv6::{self, Fragment, Ipv6, Ipv6Header, PROTOCOL_FRAGMENT};
+use packet::ipv4::{self, Ipv4};
+use packet::ipv6::{self, Ipv6, Ipv6Header, PROTOCOL_FRAGMENT};
+use packet::{checksum, ipv6::Fragment as FragmentHeader};
 
 /// Octets of all fragments but the last are a multiple of this.
 const UNIT: usize = 8;
 
-/// Cuts an IP packet without options and extension headers into packets of at most `mtu` octets, which share the identification. One that fits stays as
-/// it is, and so does what cannot be cut.
+/// A fragment.
+#[derive(Debug)]
+pub struct Fragment<'a> {
+    /// Its headers.
+    pub header: Header,
+    /// Its part of the packet's payload.
+    pub payload: &'a [u8],
+}
+
+/// The headers of a fragment: IPv4 with options, or IPv6 with a fragment header.
+pub type Header = ArrayVec<u8, { ipv4::MAX_HEADER_LEN }>;
+
+/// Cuts the IP packet that starts `packet` into fragments of at most `mtu` octets. With an identification they get that one; without, IPv4 fragments keep
+/// theirs, as those of a router do. `None` where the packet cannot be cut: IPv6 without an identification or with extension headers, an `mtu` without
+/// room for 8 octets of payload, or no IP packet. Whether it may be cut is for the caller to know.
+pub fn fragments(packet: &[u8], mtu: usize, identification: Option<u32>) -> Option<impl Iterator<Item = Fragment<'_>>> {
+    let (head, payload) = match Ip::parse(packet).ok()? {
+        Ip::V4(ip) => (Head::ipv4(packet, &ip, identification)?, ip.payload()),
+        Ip::V6(ip) => (Head::ipv6(&ip, identification?)?, ip.payload()),
+    };
+    let pieces = pieces(payload, mtu.checked_sub(head.len())?)?;
+    Some(pieces.filter_map(move |piece| Some(Fragment { header: head.of(&piece)?, payload: piece.octets })))
+}
+
+/// Cuts a packet of the gateway itself. One that fits stays as it is, and so does what cannot be cut.
 pub fn cut(packet: Vec<u8>, mtu: usize, identification: u32) -> Vec<Vec<u8>> {
     if packet.len() <= mtu {
         return vec![packet];
     }
-    let fragments = match Ip::parse(&packet) {
-        Ok(Ip::V4(ip)) => cut_ipv4(&ip, mtu, identification),
-        Ok(Ip::V6(ip)) => cut_ipv6(&ip, mtu, identification),
-        Err(_) => None,
-    };
+    let fragments = fragments(&packet, mtu, Some(identification));
+    let fragments = fragments.map(|fragments| fragments.map(|fragment| [&fragment.header[..], fragment.payload].concat()).collect());
     fragments.unwrap_or_else(|| vec![packet])
 }
 
-fn cut_ipv4(ip: &Ipv4<'_>, mtu: usize, identification: u32) -> Option<Vec<Vec<u8>>> {
-    let header = Ipv4Header {
-        traffic_class: ip.traffic_class(),
-        identification: ipv4::identification(identification),
-        dont_fragment: false,
-        ttl: ip.ttl(),
-        protocol: ip.protocol(),
-        source: ip.source(),
-        destination: ip.destination(),
-    };
-    let pieces = pieces(ip.payload(), mtu.checked_sub(ipv4::HEADER_LEN)?).filter(|_| ip.options().is_empty() && !ip.is_fragment())?;
-    let fragment = |piece: Piece<'_>| {
-        let mut header = header.to_octets(piece.octets.len())?;
-        ipv4::set_fragment(&mut header, piece.offset, piece.more);
-        Some([&header[..], piece.octets].concat())
-    };
-    pieces.map(fragment).collect()
+/// What the headers of all fragments are made of.
+enum Head {
+    V4 {
+        first: Header,
+        /// With those options alone that every fragment has.
+        later: Header,
+        /// Where the packet itself begins in a larger one, and whether more of that follows.
+        offset: u16,
+        more: bool,
+    },
+    V6 {
+        header: Ipv6Header,
+        fragment: FragmentHeader,
+    },
 }
 
-fn cut_ipv6(ip: &Ipv6<'_>, mtu: usize, identification: u32) -> Option<Vec<Vec<u8>>> {
-    let header = Ipv6Header {
-        traffic_class: ip.traffic_class(),
-        next_header: PROTOCOL_FRAGMENT,
-        hop_limit: ip.hop_limit(),
-        source: ip.source(),
-        destination: ip.destination(),
-    };
-    let room = mtu.checked_sub(ipv6::HEADER_LEN + Fragment::LEN)?;
-    let pieces = pieces(ip.payload(), room).filter(|_| ip.header_len() == ipv6::HEADER_LEN)?;
-    let fragment = |piece: Piece<'_>| {
-        let Piece { offset, more, octets } = piece;
-        let extension = Fragment { identification, offset, more, next_header: ip.protocol(), at: 0 }.to_octets();
-        let header = header.to_octets(extension.len() + octets.len())?;
-        Some([&header[..], &extension, octets].concat())
-    };
-    pieces.map(fragment).collect()
+impl Head {
+    fn ipv4(packet: &[u8], ip: &Ipv4<'_>, identification: Option<u32>) -> Option<Self> {
+        let mut fixed = *packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+        if let Some(identification) = identification {
+            [fixed[4], fixed[5]] = ipv4::identification(identification).to_be_bytes();
+        }
+        let with = |options: &[u8]| -> Option<Header> {
+            let mut header = Header::new();
+            header.try_extend_from_slice(&fixed).ok()?;
+            header.try_extend_from_slice(options).ok()?;
+            Some(header)
+        };
+        let (first, later) = (with(ip.options())?, with(&copied_options(ip.options()))?);
+        Some(Self::V4 { first, later, offset: ip.fragment_offset(), more: ip.more_fragments() })
+    }
+
+    fn ipv6(ip: &Ipv6<'_>, identification: u32) -> Option<Self> {
+        let header = Ipv6Header {
+            traffic_class: ip.traffic_class(),
+            next_header: PROTOCOL_FRAGMENT,
+            hop_limit: ip.hop_limit(),
+            source: ip.source(),
+            destination: ip.destination(),
+        };
+        let fragment = FragmentHeader { identification, offset: 0, more: false, next_header: ip.protocol(), at: 0 };
+        (ip.header_len() == ipv6::HEADER_LEN).then_some(Self::V6 { header, fragment })
+    }
+
+    /// Octets of the longest header.
+    fn len(&self) -> usize {
+        match self {
+            Self::V4 { first, .. } => first.len(),
+            Self::V6 { .. } => ipv6::HEADER_LEN + FragmentHeader::LEN,
+        }
+    }
+
+    /// The headers of one fragment.
+    fn of(&self, piece: &Piece<'_>) -> Option<Header> {
+        match self {
+            Self::V4 { first, later, offset, more } => {
+                let mut header = if piece.offset == 0 { first.clone() } else { later.clone() };
+                mend_ipv4(&mut header, offset.checked_add(piece.offset)?, piece.more || *more, piece.octets.len())?;
+                Some(header)
+            }
+            Self::V6 { header, fragment } => {
+                let mut octets = Header::new();
+                let fragment = FragmentHeader { offset: piece.offset, more: piece.more, ..*fragment };
+                octets.try_extend_from_slice(&header.to_octets(FragmentHeader::LEN + piece.octets.len())?).ok()?;
+                octets.try_extend_from_slice(&fragment.to_octets()).ok()?;
+                Some(octets)
+            }
+        }
+    }
+}
+
+/// Writes lengths, offset, flags and checksum of a fragment. It may be fragmented further.
+fn mend_ipv4(header: &mut [u8], offset: u16, more: bool, payload_len: usize) -> Option<()> {
+    const VERSION: u8 = 4 << 4;
+    let words = u8::try_from(header.len() / 4).ok()?;
+    let total_len = u16::try_from(header.len() + payload_len).ok()?;
+    ipv4::set_fragment(header, offset, more);
+    let fixed = header.first_chunk_mut::<{ ipv4::HEADER_LEN }>()?;
+    fixed[0] = VERSION | words;
+    fixed[2..4].copy_from_slice(&total_len.to_be_bytes());
+    fixed[10..12].fill(0);
+    let sum = checksum::internet(header).to_be_bytes();
+    header.get_mut(10..12)?.copy_from_slice(&sum);
+    Some(())
+}
+
+/// The options that every fragment has: those whose type says so (RFC 791 section 3.1, "copied flag"), filled up to a multiple of four octets. Nothing is
+/// copied from where they are malformed.
+fn copied_options(mut options: &[u8]) -> ArrayVec<u8, { ipv4::MAX_HEADER_LEN - ipv4::HEADER_LEN }> {
+    const END: u8 = 0;
+    const NO_OPERATION: u8 = 1;
+    const COPIED: u8 = 0x80;
+    let mut copied = ArrayVec::new();
+    while let Some(&kind) = options.first().filter(|kind| **kind != END) {
+        let len = if kind == NO_OPERATION { 1 } else { options.get(1).map_or(0, |len| usize::from(*len)) };
+        let Some((option, rest)) = options.split_at_checked(len).filter(|_| len >= 2 || kind == NO_OPERATION) else { break };
+        if kind & COPIED != 0 && copied.try_extend_from_slice(option).is_err() {
+            break;
+        }
+        options = rest;
+    }
+    while !copied.len().is_multiple_of(4) && copied.try_push(END).is_ok() {}
+    copied
 }
 
 /// Part of the payload of an IP packet.
@@ -81,6 +170,8 @@ fn pieces(payload: &[u8], room: usize) -> Option<impl Iterator<Item = Piece<'_>>
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    use packet::ipv4::Ipv4Header;
 
     use super::*;
     use crate::command::{Origin, PortId};
@@ -138,11 +229,60 @@ mod tests {
 
     #[test]
     fn what_cannot_be_cut_stays_as_it_is() {
-        let fragment = cut(packet(false, &[7; 2000]), 1500, 1).remove(0);
         let behind_extension = packet(true, &[7; 2000]);
         let behind_extension = cut(behind_extension, 1500, 1).remove(0);
-        for (packet, mtu) in [(vec![7; 100], 50), (packet(false, &[7; 100]), 27), (fragment, 600), (behind_extension, 600)] {
+        for (packet, mtu) in [(vec![7; 100], 50), (packet(false, &[7; 100]), 27), (behind_extension, 600)] {
             assert_eq!(cut(packet.clone(), mtu, 1), [packet]);
+        }
+        assert!(fragments(&packet(true, &[7; 2000]), 1500, None).is_none(), "no router cuts IPv6");
+    }
+
+    fn forwarded(packet: &[u8], mtu: usize) -> Vec<Vec<u8>> {
+        fragments(packet, mtu, None).unwrap().map(|fragment| [&fragment.header[..], fragment.payload].concat()).collect()
+    }
+
+    /// What scapy 2.5 makes of `IP(src='10.1.0.2', dst='10.2.0.2', id=7, options=[IPOption_Router_Alert(), IPOption_NOP(), IPOption_RR(routers=['0.0.0.0'])])/
+    /// UDP(sport=1, dport=2)/bytes(40)`, and the first header of its later fragments by RFC 791: the router alert is copied, the record route is not.
+    #[test]
+    fn a_router_copies_the_options_that_say_so_and_keeps_the_identification() {
+        let hex =
+            |text: &str| -> Vec<u8> { (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect() };
+        let packet = [hex(OPTIONS), vec![0; 40]].concat();
+        let parts = forwarded(&packet, 68);
+        assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), [64, 40]);
+        assert_eq!(parts[0][20..32], packet[20..32]);
+        assert_eq!((&parts[1][..2], &parts[1][4..8], &parts[1][20..24]), (&[0x46, 0][..], &[0, 7, 0, 4][..], &[0x94, 4, 0, 0][..]));
+        assert!(parts.iter().all(|part| Ipv4::parse(part).is_ok()));
+    }
+    const OPTIONS: &str = "48000050000700004011c7800a0100020a020002940400000107070400000000000100020030eb84";
+
+    proptest! {
+        #[test]
+        fn fragments_of_fragments_make_the_packet_again(payload in vec(any::<u8>(), 3000..9000), first in 576..2000usize, second in 60..576usize) {
+            let packet = packet(false, &payload);
+            let parts: Vec<_> = forwarded(&packet, first).iter().flat_map(|part| forwarded(part, second)).collect();
+            let mut whole = vec![0; payload.len()];
+            for (at, part) in parts.iter().enumerate() {
+                let part = Ipv4::parse(part).unwrap();
+                prop_assert!(part.total_len() <= second && part.more_fragments() == (at + 1 < parts.len()));
+                let offset = usize::from(part.fragment_offset());
+                whole[offset..offset + part.payload().len()].copy_from_slice(part.payload());
+            }
+            prop_assert!(whole == payload);
+        }
+
+        #[test]
+        fn hostile_options_never_panic(mut octets in vec(any::<u8>(), 60..120), mtu in 0..200usize) {
+            octets[0] = 0x40 | octets[0] & 0xf;
+            octets[2..4].copy_from_slice(&60_u16.to_be_bytes());
+            let header_len = usize::from(octets[0] & 0xf) * 4;
+            octets[10..12].fill(0);
+            let sum = checksum::internet(octets.get(..header_len).unwrap_or_default()).to_be_bytes();
+            octets[10..12].copy_from_slice(&sum);
+            for fragment in fragments(&octets, mtu, None).into_iter().flatten() {
+                let octets = [&fragment.header[..], fragment.payload].concat();
+                prop_assert!(octets.len() <= mtu && Ipv4::parse(&octets).is_ok());
+            }
         }
     }
 }

@@ -31,6 +31,7 @@ verdicts! {
     Opened "opened" "Received through an SA and forwarded (RFC 4301 section 5.2)."
     BypassedOutbound "bypassed_outbound" "Sent in the clear by policy (RFC 4301 section 5.1, BYPASS)."
     BypassedInbound "bypassed_inbound" "Received in the clear by policy (RFC 4301 section 5.2, BYPASS)."
+    FragmentSent "fragment_sent" "A further fragment of a packet that was sent: the packet itself is counted with its first one (RFC 791 section 3.2, RFC 2473 section 7)."
     OwnSent "own_sent" "Sent by the gateway itself: IKE, ARP, ICMP, ICMPv6."
     PuntedIke "punted_ike" "An IKE message for the gateway, given to the control plane."
     PuntedSlowPath "punted_slow_path" "ARP, ICMP or ICMPv6 for the gateway, given to the slow path."
@@ -59,8 +60,8 @@ verdicts! {
     NoRoute "drop_no_route" "No route to the destination."
     NeighborTimeout "drop_neighbor_timeout" "The next hop did not answer in time."
     NeighborOverflow "drop_neighbor_overflow" "Too many packets wait for their next hop."
-    FragmentationNeeded "drop_fragmentation_needed" "Larger than the MTU of the port, and may not be fragmented: a sender behind a protected port is told the MTU (RFC 4301 section 8.2)."
-    TooBig "drop_too_big" "Larger than the MTU of the port; the gateway does not fragment."
+    FragmentationNeeded "drop_fragmentation_needed" "Longer than what fits, and may not be fragmented: a sender behind a protected port is told the MTU (RFC 4301 section 8.2)."
+    TooBig "drop_too_big" "Longer than an IP packet can be once it is sealed, or would be cut into more than 32 fragments."
     TransmitOverflow "drop_transmit_overflow" "The transmit queue of the port was full."
     NoMemory "drop_no_memory" "No free mbuf for a packet of the gateway itself."
 

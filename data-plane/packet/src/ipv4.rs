@@ -27,6 +27,8 @@ use crate::{checksum, flow};
 
 /// Octets of a header without options.
 pub const HEADER_LEN: usize = 20;
+/// Octets of a header with as many options as there can be.
+pub const MAX_HEADER_LEN: usize = 60;
 /// Protocol number of ICMP.
 pub const PROTOCOL_ICMP: u8 = 1;
 /// Protocol number of IPv4 in IPv4 (RFC 2003).

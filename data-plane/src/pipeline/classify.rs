@@ -124,8 +124,8 @@ fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transi
     if packet.trim_front(ethernet::HEADER_LEN).is_none() {
         return cx.drop(burst, index, Verdict::MalformedFrame);
     }
-    match egress::to_protected(cx, burst, transit) {
-        Ok(hop) => sorted.leaving.push(egress::Leaving { index, hop, verdict: Verdict::BypassedInbound }),
+    match egress::to_protected(cx, burst, transit, Verdict::BypassedInbound) {
+        Ok(packet) => sorted.leaving.push(packet),
         Err(verdict) => cx.drop(burst, index, verdict),
     }
 }

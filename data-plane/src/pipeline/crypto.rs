@@ -16,6 +16,7 @@ pub(super) struct SealedPacket<'a> {
     pub(super) index: usize,
     pub(super) through: &'a SadEntry,
     pub(super) hop: NextHop,
+    pub(super) cut: Option<usize>,
     pub(super) inner_len: usize,
     pub(super) done: bool,
 }
@@ -34,9 +35,9 @@ pub(super) fn seal<'a, B: Buffer>(seals: ArrayVec<Sealing<'a>, BURST>, burst: &m
     let mut seals = seals.into_iter().peekable();
     for (index, packet) in burst.packets.iter_mut().enumerate() {
         let Some(sealing) = seals.next_if(|sealing| sealing.index == index) else { continue };
-        let Sealing { index, through, plan, hop, inner_len } = sealing;
+        let Sealing { index, through, plan, hop, cut, inner_len } = sealing;
         let job = packet.as_mut().and_then(|packet| plan.job(packet));
-        sealed.push(SealedPacket { index, through, hop, inner_len, done: job.is_some() });
+        sealed.push(SealedPacket { index, through, hop, cut, inner_len, done: job.is_some() });
         jobs.extend(job);
     }
     seal_burst(&mut jobs);

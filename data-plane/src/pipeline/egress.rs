@@ -8,7 +8,7 @@ use packet::ip;
 
 use super::outbound::Outgoing;
 use super::wait::Waiting;
-use super::{Burst, Context, Io};
+use super::{Burst, Context, Io, cut};
 use crate::table::{NextHop, PortRole};
 use crate::verdict::Verdict;
 
@@ -17,6 +17,8 @@ use crate::verdict::Verdict;
 pub(super) struct Leaving {
     pub(super) index: usize,
     pub(super) hop: NextHop,
+    /// Octets of the pieces to cut it into, where it does not leave whole.
+    pub(super) cut: Option<usize>,
     /// What it counts as once it is sent.
     pub(super) verdict: Verdict,
 }
@@ -26,20 +28,35 @@ pub(super) struct Leaving {
 pub(super) struct Exit {
     pub(super) hop: NextHop,
     pub(super) role: PortRole,
+    /// The longest packet that the port sends, in octets.
+    pub(super) mtu: usize,
 }
 
-/// The way for a packet of `len` octets.
+impl Exit {
+    /// How a packet leaves that is not to be sealed.
+    ///
+    /// # Errors
+    /// [`Verdict::FragmentationNeeded`] where it is too long and may not be cut.
+    #[inline]
+    pub(super) fn in_the_clear(self, packet: &Outgoing, verdict: Verdict) -> Result<Leaving, Verdict> {
+        let cut = match (packet.len > self.mtu, packet.dont_fragment) {
+            (false, _) => None,
+            (true, false) => Some(self.mtu),
+            (true, true) => return Err(Verdict::FragmentationNeeded),
+        };
+        Ok(Leaving { index: packet.index, hop: self.hop, cut, verdict })
+    }
+}
+
+/// The way to a destination.
 ///
 /// # Errors
 /// Why there is none.
 #[inline]
-pub(super) fn route(cx: Context<'_>, destination: IpAddr, len: usize, dont_fragment: bool) -> Result<Exit, Verdict> {
+pub(super) fn route(cx: Context<'_>, destination: IpAddr) -> Result<Exit, Verdict> {
     let hop = cx.snapshot.routes.lookup(destination).ok_or(Verdict::NoRoute)?;
     let port = cx.snapshot.ports.port(hop.port).ok_or(Verdict::NoRoute)?;
-    if len > port.mtu {
-        return Err(if dont_fragment { Verdict::FragmentationNeeded } else { Verdict::TooBig });
-    }
-    Ok(Exit { hop, role: port.role })
+    Ok(Exit { hop, role: port.role, mtu: port.mtu })
 }
 
 /// The way for a packet from the unprotected side, which may only go to the protected side: in the clear it must not turn back.
@@ -47,9 +64,10 @@ pub(super) fn route(cx: Context<'_>, destination: IpAddr, len: usize, dont_fragm
 /// # Errors
 /// Why there is none.
 #[inline]
-pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing) -> Result<NextHop, Verdict> {
-    let exit = route(cx, packet.flow.destination, packet.len, packet.dont_fragment)?;
-    if exit.role == PortRole::Protected { Ok(exit.hop) } else { Err(Verdict::NotThroughTunnel) }
+pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing, verdict: Verdict) -> Result<Leaving, Verdict> {
+    let exit = route(cx, packet.flow.destination)?;
+    let leaving = exit.in_the_clear(packet, verdict)?;
+    if exit.role == PortRole::Protected { Ok(leaving) } else { Err(Verdict::NotThroughTunnel) }
 }
 
 /// The same, and the packet made ready to go there.
@@ -57,21 +75,46 @@ pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing) -> Result<NextHop
 /// # Errors
 /// Why it is dropped.
 #[inline]
-pub(super) fn to_protected<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, packet: &Outgoing) -> Result<NextHop, Verdict> {
-    let hop = route_inside(cx, packet)?;
+pub(super) fn to_protected<B: Buffer>(
+    cx: Context<'_>,
+    burst: &mut Burst<B>,
+    packet: &Outgoing,
+    verdict: Verdict,
+) -> Result<Leaving, Verdict> {
+    let leaving = route_inside(cx, packet, verdict)?;
     let buffer = burst.get_mut(packet.index).ok_or(Verdict::MalformedIp)?;
     ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
-    Ok(hop)
+    Ok(leaving)
 }
 
 #[inline]
 pub(super) fn stage<B: Buffer>(cx: Context<'_>, leaving: &[Leaving], burst: &mut Burst<B>, waiting: &mut Waiting<B>, io: &mut impl Io<B>) {
     for leaving in leaving {
         let Some(packet) = burst.take(leaving.index) else { continue };
-        match cx.snapshot.neighbors.lookup(leaving.hop) {
-            Some(mac) => send(cx, packet, leaving.hop, mac, leaving.verdict, io),
-            None => waiting.hold(cx, packet, leaving.hop, leaving.verdict),
+        match leaving.cut {
+            None => leave(cx, packet, leaving.hop, leaving.verdict, waiting, io),
+            Some(mtu) => leave_in_pieces(cx, &packet, mtu, leaving, waiting, io),
         }
+    }
+}
+
+#[inline]
+fn leave<B: Buffer>(cx: Context<'_>, packet: B, hop: NextHop, verdict: Verdict, waiting: &mut Waiting<B>, io: &mut impl Io<B>) {
+    match cx.snapshot.neighbors.lookup(hop) {
+        Some(mac) => send(cx, packet, hop, mac, verdict, io),
+        None => waiting.hold(cx, packet, hop, verdict),
+    }
+}
+
+/// The first piece counts as the packet.
+#[cold]
+fn leave_in_pieces<B: Buffer>(cx: Context<'_>, packet: &B, mtu: usize, leaving: &Leaving, waiting: &mut Waiting<B>, io: &mut impl Io<B>) {
+    match cut::pieces(cx, packet, mtu, io) {
+        Ok(pieces) => {
+            let verdicts = std::iter::once(leaving.verdict).chain(std::iter::repeat(Verdict::FragmentSent));
+            pieces.into_iter().zip(verdicts).for_each(|(piece, verdict)| leave(cx, piece, leaving.hop, verdict, waiting, io));
+        }
+        Err(verdict) => cx.stats().count(verdict),
     }
 }
 

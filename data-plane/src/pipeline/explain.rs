@@ -65,7 +65,7 @@ pub struct Way {
     pub mac: Option<MacAddress>,
     /// Octets of what would leave: the outer packet, where there is one.
     pub sent_len: usize,
-    /// The longest packet of this flow that would fit.
+    /// The longest packet of this flow that would leave whole.
     pub mtu: usize,
 }
 
@@ -94,7 +94,7 @@ fn outgoing<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires: &Acquire
     let ruling = outbound::rule(cx, sas, entry, packet);
     let fate = match &ruling {
         Ok(Ruling::Acquire) => Fate::NoSa(acquires.outlook(entry, cx.now_ms)),
-        Ok(Ruling::Protect(through, _)) if through.sa.outbound.is_exhausted() => Fate::Verdict(Verdict::SequenceExhausted),
+        Ok(Ruling::Protect(through, ..)) if through.sa.outbound.is_exhausted() => Fate::Verdict(Verdict::SequenceExhausted),
         Ok(Ruling::Protect(..)) => Fate::Verdict(Verdict::Sealed),
         Ok(Ruling::Bypass(_)) => Fate::Verdict(Verdict::BypassedOutbound),
         Err(verdict) => Fate::Verdict(*verdict),
@@ -131,7 +131,7 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
     if cx.snapshot.ports.is_own(packet.flow.destination) {
         return (classify::for_inside(frame).map_or_else(|verdict| verdict, classify::punted), None);
     }
-    let fate = egress::route_inside(cx, packet).map_or_else(|verdict| verdict, |_| Verdict::BypassedInbound);
+    let fate = egress::route_inside(cx, packet, Verdict::BypassedInbound).map_or_else(|verdict| verdict, |leaving| leaving.verdict);
     (fate, in_the_clear(cx, packet).filter(|way| cx.snapshot.ports.port(way.hop.port).is_some_and(|port| port.role == PortRole::Protected)))
 }
 
@@ -139,14 +139,12 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
 fn in_tunnel(cx: Context<'_>, through: &SadEntry, packet: &Outgoing) -> Option<Way> {
     let tunnel = &through.tunnel;
     let layout = through.sa.outbound.layout();
-    let exit = egress::route(cx, tunnel.ends.destination(), 0, false).ok()?;
-    let port = cx.snapshot.ports.port(exit.hop.port)?;
-    let mtu = tunnel.inner_mtu(layout, port.mtu)?;
+    let exit = egress::route(cx, tunnel.ends.destination()).ok()?;
+    let mtu = tunnel.inner_mtu(layout, exit.mtu)?;
     Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: tunnel.outer_len(layout, packet.len), mtu })
 }
 
 fn in_the_clear(cx: Context<'_>, packet: &Outgoing) -> Option<Way> {
-    let exit = egress::route(cx, packet.flow.destination, 0, false).ok()?;
-    let port = cx.snapshot.ports.port(exit.hop.port)?;
-    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: packet.len, mtu: port.mtu })
+    let exit = egress::route(cx, packet.flow.destination).ok()?;
+    Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: packet.len, mtu: exit.mtu })
 }

@@ -169,8 +169,8 @@ fn deliver<B: Buffer>(
         return cx.drop(burst, index, Verdict::LinkLocal);
     }
     let transit = Outgoing { index, flow, len, dont_fragment, source: Source::Forwarded };
-    match egress::to_protected(cx, burst, &transit) {
-        Ok(hop) => leaving.push(Leaving { index, hop, verdict: Verdict::Opened }),
+    match egress::to_protected(cx, burst, &transit, Verdict::Opened) {
+        Ok(packet) => leaving.push(packet),
         Err(verdict) => cx.drop(burst, index, verdict),
     }
 }

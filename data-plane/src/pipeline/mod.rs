@@ -8,6 +8,7 @@
 mod acquire;
 mod classify;
 mod crypto;
+mod cut;
 mod egress;
 mod explain;
 mod inbound;
@@ -31,6 +32,7 @@ use crate::verdict::Verdict;
 
 use acquire::Acquires;
 pub use acquire::{AcquireLimits, Outlook};
+use cut::Oversized;
 use egress::Leaving;
 pub use explain::{Explanation, Fate, Inquiry, Way};
 use inbound::Received;
@@ -176,17 +178,24 @@ struct Sorted {
     outgoing: ArrayVec<Outgoing, BURST>,
     received: ArrayVec<Received, BURST>,
     leaving: ArrayVec<Leaving, BURST>,
+    oversized: ArrayVec<Oversized, BURST>,
 }
 
 impl Sorted {
     const fn new() -> Self {
-        Self { outgoing: ArrayVec::new_const(), received: ArrayVec::new_const(), leaving: ArrayVec::new_const() }
+        Self {
+            outgoing: ArrayVec::new_const(),
+            received: ArrayVec::new_const(),
+            leaving: ArrayVec::new_const(),
+            oversized: ArrayVec::new_const(),
+        }
     }
 
     fn clear(&mut self) {
         self.outgoing.clear();
         self.received.clear();
         self.leaving.clear();
+        self.oversized.clear();
     }
 }
 
@@ -278,18 +287,38 @@ impl<B: Buffer> Pipeline<B> {
     }
 
     fn run(&mut self, burst: &mut Burst<B>, sorted: &mut Sorted, io: &mut impl Io<B>, hand_off: inbound::HandOff) {
-        let Sorted { outgoing, received, leaving } = sorted;
+        let Sorted { outgoing, received, leaving, oversized } = sorted;
         let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
         let (sas, mut windows) = self.sad.split();
-        let seals = outbound::stage(cx, sas, outgoing, burst, &mut self.acquires, &mut self.refusals, leaving);
+        let seals = outbound::stage(cx, sas, outgoing, burst, &mut self.acquires, &mut self.refusals, leaving, oversized);
         let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, hand_off, io);
         let sealed = crypto::seal(seals, burst);
         let verified = crypto::open(&opens, burst);
         outbound::post(cx, sealed, burst, leaving);
         inbound::post(cx, opens, verified, &mut windows, burst, leaving);
         egress::stage(cx, leaving, burst, &mut self.waiting, io);
+        if !oversized.is_empty() {
+            self.run_in_pieces(oversized, burst, io);
+        }
         debug_assert!(burst.packets.iter().all(Option::is_none), "a packet has no verdict");
         burst.packets.clear();
+    }
+
+    /// Packets that are cut before they are sealed: the pieces of each are a burst of their own. They fit, so that none of them comes here again.
+    #[cold]
+    fn run_in_pieces(&mut self, oversized: &[Oversized], burst: &mut Burst<B>, io: &mut impl Io<B>) {
+        let mut pieces = Burst::new();
+        for oversized in oversized {
+            let Some(packet) = burst.take(oversized.packet.index) else { continue };
+            let mut sorted = Sorted::new();
+            match cut::before_sealing(self.context(), oversized, &packet, io, &mut pieces) {
+                Ok(outgoing) => {
+                    sorted.outgoing = outgoing;
+                    self.run(&mut pieces, &mut sorted, io, inbound::HandOff::Never);
+                }
+                Err(verdict) => self.end.stats().count(verdict),
+            }
+        }
     }
 
     fn apply(&mut self, command: Command, io: &mut impl Io<B>) {
@@ -355,8 +384,9 @@ impl<B: Buffer> Pipeline<B> {
         if via == Via::Policy {
             sorted.outgoing.push(outgoing);
         } else {
-            match egress::route(self.context(), outgoing.flow.destination, outgoing.len, outgoing.dont_fragment) {
-                Ok(exit) => sorted.leaving.push(Leaving { index: 0, hop: exit.hop, verdict: Verdict::OwnSent }),
+            let exit = egress::route(self.context(), outgoing.flow.destination);
+            match exit.and_then(|exit| exit.in_the_clear(&outgoing, Verdict::OwnSent)) {
+                Ok(leaving) => sorted.leaving.push(leaving),
                 Err(verdict) => return stats.count(verdict),
             }
         }

@@ -1,6 +1,7 @@
 //! From the protected side: the SPD decides, an SA takes a number, the packet is laid out for the cipher (RFC 4301 section 5.1).
 
 use arrayvec::ArrayVec;
+use esp::Tunnel;
 use esp::seal::{self, SealError, SealPlan};
 use ipsec_types::{Flow, PolicyAction};
 use packet::Buffer;
@@ -8,6 +9,7 @@ use packet::ip::{self, Ip};
 
 use super::acquire::Acquires;
 use super::crypto::SealedPackets;
+use super::cut::{self, Cut, Oversized};
 use super::egress::{self, Leaving};
 use super::refuse::Refusals;
 use super::{BURST, Burst, Context};
@@ -21,7 +23,7 @@ use crate::verdict::Verdict;
 pub(super) enum Source {
     /// A host's: the gateway is a router on its way.
     Forwarded,
-    /// The gateway's own.
+    /// The gateway's own; pieces of what it has cut are so, too.
     Gateway,
 }
 
@@ -50,29 +52,34 @@ pub(super) struct Sealing<'a> {
     pub(super) through: &'a SadEntry,
     pub(super) plan: SealPlan<'a>,
     pub(super) hop: NextHop,
+    /// Octets of the pieces to cut the ESP packet into.
+    pub(super) cut: Option<usize>,
     pub(super) inner_len: usize,
 }
 
 /// What an SPD entry makes of a packet, before anything is done to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ruling<'a> {
-    /// It crosses in this SA.
-    Protect(&'a SadEntry, NextHop),
+    /// It crosses in this SA, whole or cut.
+    Protect(&'a SadEntry, NextHop, Option<Cut>),
     /// It crosses in the clear.
-    Bypass(NextHop),
+    Bypass(Leaving),
     /// It waits for an SA.
     Acquire,
 }
 
 /// Where a packet goes after the SPD was asked.
 enum Step<'a> {
-    Seal(&'a SadEntry, SealPlan<'a>, NextHop),
-    Leave(NextHop),
+    Seal(Sealing<'a>),
+    Leave(Leaving),
+    /// It is cut into pieces of so many octets, and comes again.
+    Cut(usize),
     /// No SA: it waits.
     Acquire(&'a SpdEntry),
 }
 
 #[inline]
+#[expect(clippy::too_many_arguments, reason = "a stage names all it touches")]
 pub(super) fn stage<'a, B: Buffer>(
     cx: Context<'a>,
     sas: Sas<'a>,
@@ -81,13 +88,15 @@ pub(super) fn stage<'a, B: Buffer>(
     acquires: &mut Acquires<B>,
     refusals: &mut Refusals,
     leaving: &mut ArrayVec<Leaving, BURST>,
+    oversized: &mut ArrayVec<Oversized, BURST>,
 ) -> ArrayVec<Sealing<'a>, BURST> {
     let mut seals = ArrayVec::new();
     for packet in outgoing {
         let Some(buffer) = burst.get_mut(packet.index) else { continue };
         match decide(cx, sas, packet, buffer) {
-            Ok(Step::Seal(through, plan, hop)) => seals.push(Sealing { index: packet.index, through, plan, hop, inner_len: packet.len }),
-            Ok(Step::Leave(hop)) => leaving.push(Leaving { index: packet.index, hop, verdict: Verdict::BypassedOutbound }),
+            Ok(Step::Seal(sealing)) => seals.push(sealing),
+            Ok(Step::Leave(packet)) => leaving.push(packet),
+            Ok(Step::Cut(mtu)) => oversized.push(Oversized { packet: *packet, mtu }),
             Ok(Step::Acquire(entry)) => acquires.hold(cx, entry, packet, burst),
             Err(verdict) => {
                 refusals.report(cx, sas, packet, buffer.bytes(), verdict);
@@ -103,16 +112,22 @@ fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffe
     let spd = cx.snapshot.spd.as_deref().ok_or(Verdict::NoPolicySet)?;
     let entry = spd.outbound(&packet.flow).ok_or(Verdict::NoPolicy)?;
     let ruling = rule(cx, sas, entry, packet);
-    // One that waits is counted when it comes again.
-    if !matches!(ruling, Ok(Ruling::Acquire)) {
+    // One that waits is counted when it comes again, and so are the pieces of one that is cut.
+    if !matches!(ruling, Ok(Ruling::Acquire | Ruling::Protect(_, _, Some(Cut::Before(_))))) {
         cx.stats().count_policy(entry.slot, packet.len);
     }
     match ruling? {
         Ruling::Acquire => Ok(Step::Acquire(entry)),
-        Ruling::Protect(through, hop) => protect(cx, through, hop, packet, buffer),
-        Ruling::Bypass(hop) => {
+        Ruling::Protect(_, _, Some(Cut::Before(mtu))) => forward(packet, buffer).map(|()| Step::Cut(mtu)),
+        Ruling::Protect(through, hop, None) => protect(cx, through, &through.tunnel, packet, buffer)
+            .map(|plan| Step::Seal(Sealing { index: packet.index, through, plan, hop, cut: None, inner_len: packet.len })),
+        Ruling::Protect(through, hop, Some(Cut::After(mtu))) => {
+            let plan = protect(cx, through, &cut::tunnel_in_pieces(&through.tunnel), packet, buffer)?;
+            Ok(Step::Seal(Sealing { index: packet.index, through, plan, hop, cut: Some(mtu), inner_len: packet.len }))
+        }
+        Ruling::Bypass(leaving) => {
             forward(packet, buffer)?;
-            Ok(Step::Leave(hop))
+            Ok(Step::Leave(leaving))
         }
     }
 }
@@ -127,19 +142,17 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
         PolicyAction::Protect => {
             let Some(through) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
             let tunnel = &through.tunnel;
-            let exit = egress::route(
-                cx,
-                tunnel.ends.destination(),
-                tunnel.outer_len(through.sa.outbound.layout(), packet.len),
-                packet.dont_fragment,
-            )?;
+            let exit = egress::route(cx, tunnel.ends.destination())?;
             if exit.role != PortRole::Unprotected {
                 return Err(Verdict::NoRoute);
             }
-            Ok(Ruling::Protect(through, exit.hop))
+            let fits = tunnel.outer_len(through.sa.outbound.layout(), packet.len) <= exit.mtu;
+            let cut = if fits { None } else { Some(cut::for_sa(through, packet, exit.mtu)?) };
+            Ok(Ruling::Protect(through, exit.hop, cut))
         }
         PolicyAction::Bypass => {
-            egress::route(cx, packet.flow.destination, packet.len, packet.dont_fragment).map(|exit| Ruling::Bypass(exit.hop))
+            let exit = egress::route(cx, packet.flow.destination)?;
+            exit.in_the_clear(packet, Verdict::BypassedOutbound).map(Ruling::Bypass)
         }
         PolicyAction::Discard => Err(Verdict::PolicyDiscard),
     }
@@ -149,22 +162,21 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
 fn protect<'a, B: Buffer>(
     cx: Context<'a>,
     through: &'a SadEntry,
-    hop: NextHop,
+    tunnel: &Tunnel,
     packet: &Outgoing,
     buffer: &mut B,
-) -> Result<Step<'a>, Verdict> {
-    let SadEntry { sa, tunnel, .. } = through;
+) -> Result<SealPlan<'a>, Verdict> {
+    let sa = &through.sa;
     forward(packet, buffer)?;
     let number = sa.outbound.take_one().map_err(|_| {
         sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
         Verdict::SequenceExhausted
     })?;
-    let plan = seal::prepare(number, tunnel, buffer).map_err(|error| match error {
+    seal::prepare(number, tunnel, buffer).map_err(|error| match error {
         SealError::MalformedInner => Verdict::MalformedIp,
         SealError::TooLong => Verdict::TooBig,
         SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
-    })?;
-    Ok(Step::Seal(through, plan, hop))
+    })
 }
 
 /// A router decrements TTL or hop limit once, before encapsulation (RFC 4301 section 5.1.2); a host's own packets keep theirs.
@@ -184,7 +196,7 @@ pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst:
         if let Some(buffer) = buffer {
             seal::finish(&packet.through.tunnel, buffer);
             packet.through.sa.state.count_outbound(packet.inner_len);
-            leaving.push(Leaving { index: packet.index, hop: packet.hop, verdict: Verdict::Sealed });
+            leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: packet.cut, verdict: Verdict::Sealed });
         } else {
             cx.drop(burst, packet.index, Verdict::NoRoom);
         }

@@ -6,6 +6,7 @@ use packet::ip::Ip;
 use packet::ipv4::PROTOCOL_ICMP;
 use packet::ipv6::PROTOCOL_ICMPV6;
 
+use super::cut::IPV6_MIN_MTU;
 use super::outbound::{Outgoing, Source};
 use super::{Context, explain};
 use crate::command::{Origin, PuntClass, Refusal};
@@ -15,8 +16,6 @@ use crate::verdict::Verdict;
 
 /// Octets of a packet that an answer quotes at most: with the headers in front of them they fill the smallest MTU of IPv6 (RFC 4443 section 2.4 c).
 const QUOTED: usize = 1280 - 40 - 8;
-/// The smallest MTU of a link that carries IPv6 (RFC 8200 section 5): a sender does not go below (RFC 8201 section 4).
-const IPV6_MIN_MTU: usize = 1280;
 
 /// How many ICMP errors a worker asks for: a token bucket (RFC 4443 section 2.4 f, RFC 1812 section 4.3.2.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,14 +50,16 @@ impl Refusals {
     /// Has the sender of a packet told that it was dropped, where the reason is one that it can do something about. The packet is as it came.
     #[cold]
     pub(super) fn report(&mut self, cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, bytes: &[u8], verdict: Verdict) {
-        let Some(refusal) = refusal(cx, sas, packet, verdict) else { return };
-        let answered = Ip::parse(bytes).is_ok_and(|ip| may_be_answered(&ip));
-        if packet.source != Source::Forwarded || !answered {
+        let told = matches!(verdict, Verdict::TtlExceeded | Verdict::FragmentationNeeded) && packet.source == Source::Forwarded;
+        if !told || !Ip::parse(bytes).is_ok_and(|ip| may_be_answered(&ip)) {
             return;
         }
-        let origin = Origin::Refused { sender: packet.flow.source, refusal };
+        // Before the tables are asked once more: a flood does not pay for that.
+        let taken = self.take(cx.now_ms);
+        let refusal = if taken { refusal(cx, sas, packet, verdict) } else { None };
         let quoted = bytes.get(..packet.len.min(QUOTED)).unwrap_or(bytes);
-        if !self.take(cx.now_ms) || !cx.end.punt(PuntClass::Refused, origin, quoted) {
+        let origin = refusal.map(|refusal| Origin::Refused { sender: packet.flow.source, refusal });
+        if !origin.is_some_and(|origin| cx.end.punt(PuntClass::Refused, origin, quoted)) {
             cx.stats().add(Tally::IcmpErrorsLimited, 1);
         }
     }
@@ -80,9 +81,9 @@ fn refusal(cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, verdict: Verdict) -
         Verdict::FragmentationNeeded => {
             let entry = cx.snapshot.spd.as_deref()?.outbound(&packet.flow)?;
             let mtu = explain::way(cx, sas, entry, packet).1?.mtu;
-            // No sender makes IPv6 packets shorter than this, so nothing helps one that is (RFC 2473 section 7.1).
+            // Shorter ones of IPv6 cross all the same (RFC 2473 section 7.1).
             let mtu = if packet.flow.source.is_ipv6() { mtu.max(IPV6_MIN_MTU) } else { mtu };
-            (packet.len > mtu).then_some(Refusal::TooBig { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) })
+            Some(Refusal::TooBig { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) })
         }
         _ => None,
     }

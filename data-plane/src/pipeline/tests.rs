@@ -1,6 +1,7 @@
 //! The stages on packets in vectors: two gateways whose unprotected ports are joined by the test.
 
 mod clear;
+mod cut;
 mod explain;
 mod inbound;
 mod ipv6;
@@ -17,7 +18,7 @@ use ipsec_types::{
     TrafficSelector,
 };
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
-use packet::ipv4::Ipv4Header;
+use packet::ipv4::{Ipv4, Ipv4Header};
 use packet::{Buffer, VecBuffer};
 
 use super::*;
@@ -35,10 +36,15 @@ const PORT_MACS: [MacAddress; 2] = [MacAddress([2, 0, 0, 0, 0, 1]), MacAddress([
 struct Wire {
     sent: Vec<(PortId, Vec<u8>)>,
     handed: Vec<(WorkerId, VecBuffer)>,
+    /// Packets that there is memory for; `None`: any number.
+    room: Option<usize>,
 }
 
 impl Io<VecBuffer> for Wire {
     fn allocate(&mut self) -> Option<VecBuffer> {
+        if let Some(room) = &mut self.room {
+            *room = room.checked_sub(1)?;
+        }
         Some(VecBuffer::new(&[], 128, 2048))
     }
 

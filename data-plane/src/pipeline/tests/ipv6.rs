@@ -9,17 +9,17 @@ use packet::udp;
 use super::*;
 use crate::command::Origin;
 
-const A6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
+pub(super) const A6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
 const B6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
-const HEADER6: Ipv6Header = Ipv6Header { traffic_class: 0, next_header: 17, hop_limit: 64, source: A6, destination: B6 };
+pub(super) const HEADER6: Ipv6Header = Ipv6Header { traffic_class: 0, next_header: 17, hop_limit: 64, source: A6, destination: B6 };
 
 fn outer(site: u8) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, site.into())
 }
 
 /// Site `n` with both IP versions on both sides.
-fn gateway(site: u8) -> Gateway {
+pub(super) fn gateway(site: u8) -> Gateway {
     let mut gateway = Gateway::new(site);
     let inside = |host| Ipv6Addr::new(0x2001, 0xdb8, site.into(), 0, 0, 0, 0, host);
     let mut ports: Vec<PortInfo> = [PROTECTED, UNPROTECTED].map(|id| gateway.snapshot.ports.port(id).unwrap().clone()).to_vec();
@@ -62,7 +62,7 @@ fn both_versions(id: u32, action: PolicyAction, site: u8) -> Policy {
 }
 
 /// Where the SA of a site leads, with this outer version.
-fn tunnel(pair: &Pair, site: u8, six: bool) -> Tunnel {
+pub(super) fn tunnel(pair: &Pair, site: u8, six: bool) -> Tunnel {
     let ends = Ends::V6 { source: outer(site), destination: outer(3 - site) };
     if six { Tunnel { ends, ..pair.tunnel(site) } } else { pair.tunnel(site) }
 }
@@ -85,14 +85,14 @@ fn install(gateway: &mut Gateway, pair: &Pair, six: bool) -> Arc<InstalledSa> {
     install_with(gateway, pair, tunnel)
 }
 
-fn install_with(gateway: &mut Gateway, pair: &Pair, tunnel: Tunnel) -> Arc<InstalledSa> {
+pub(super) fn install_with(gateway: &mut Gateway, pair: &Pair, tunnel: Tunnel) -> Arc<InstalledSa> {
     let sa = Arc::new(installed(pair, gateway.site));
     let window = ReplayWindow::new(sa.inbound.window_size());
     gateway.command(Command::Install { sa: Arc::clone(&sa), tunnel, window: Some(window) });
     sa
 }
 
-fn packet6(header: &Ipv6Header, payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet6(header: &Ipv6Header, payload: &[u8]) -> Vec<u8> {
     [&header.to_octets(payload.len()).unwrap()[..], payload].concat()
 }
 
@@ -191,7 +191,9 @@ fn the_outer_packet_may_be_as_long_as_the_mtu_over_ipv6_too() {
     // 40 + 8 + 8 + 1426 + 2 + 16 = 1500, without padding.
     one.expect(Verdict::Sealed, PROTECTED, &frame(PROTECTED, &inner(true, 0, &[0; 1386])));
     one.expect(Verdict::FragmentationNeeded, PROTECTED, &frame(PROTECTED, &inner(true, 0, &[0; 1387])));
-    one.expect(Verdict::TooBig, PROTECTED, &frame(PROTECTED, &inner(false, 0, &[0; 1407])));
+    one.expect(Verdict::Sealed, PROTECTED, &frame(PROTECTED, &inner(false, 0, &[0; 1406])));
+    one.receive(PROTECTED, [&frame(PROTECTED, &inner(false, 0, &[0; 1407]))[..]]);
+    assert_eq!((one.count(Verdict::Sealed), one.handle.stats().tally(Tally::Fragmented)), (4, 1));
 }
 
 #[test]
@@ -393,5 +395,7 @@ fn an_icmp_error_about_ipv6_never_asks_for_less_than_its_smallest_mtu() {
     one.snapshot.ports = Arc::new(Ports::new(ports));
     one.publish();
     assert_eq!(refused(&mut one, 1281), too_big(1280));
-    assert_eq!(refused(&mut one, 1280), None);
+    one.receive(PROTECTED, [&frame(PROTECTED, &packet6(&HEADER6, &[0; 1240]))[..]]);
+    one.receive(PROTECTED, [&frame(PROTECTED, &packet6(&HEADER6, &[0; 1240]))[..]]);
+    assert_eq!((one.count(Verdict::Sealed), one.handle.punted(PuntClass::Refused).is_none()), (2, true));
 }

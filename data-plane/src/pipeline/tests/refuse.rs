@@ -61,8 +61,8 @@ fn no_icmp_error_is_due_about_errors_and_later_fragments() {
         assert_eq!(gateway.refused().is_some(), due, "case {number}");
     }
     let may_be_cut = ip_packet_with(&Ipv4Header { dont_fragment: false, ..LONG }, 1447);
-    gateway.expect(Verdict::TooBig, PROTECTED, &frame(PROTECTED, &may_be_cut));
-    assert_eq!(gateway.refused(), None);
+    gateway.receive(PROTECTED, [&frame(PROTECTED, &may_be_cut)[..]]);
+    assert_eq!((gateway.count(Verdict::Sealed), gateway.refused()), (2, None));
     assert_eq!(gateway.handle.stats().tally(Tally::IcmpErrorsLimited), 0);
 }
 
