@@ -6,16 +6,16 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use ike_wire::Protocol;
 use ipsec_types::{
-    Activation, ChildSa, ChildSaId, DontFragment, Flow, Instant, Lifetime, Limits, Mode, PolicyId, Protection, SaKeys, Spi, Tfc,
-    UdpEncapsulation,
+    Activation, ChildSa, ChildSaId, Flow, Instant, Lifetime, Limits, Mode, PolicyId, SaKeys, Secret, Spi, Tfc, UdpEncapsulation,
 };
 
 use crate::config::ChildLifetime;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::io::{ChildSaStatus, Output, SaState};
-use crate::negotiate::{EspSuite, SelectorsNarrowed};
+use crate::negotiate::{ChildSuite, SelectorsNarrowed};
 use crate::v2::Core;
 use crate::v2::auth::PeerAuthenticated;
 use crate::v2::keys::{ChildKeys, Role};
@@ -35,7 +35,8 @@ pub(crate) struct Child {
     pub(crate) policy: PolicyId,
     pub(crate) inbound: Spi,
     pub(crate) outbound: Spi,
-    pub(crate) suite: EspSuite,
+    pub(crate) suite: ChildSuite,
+    pub(crate) mode: Mode,
     pub(crate) selectors: SelectorsNarrowed,
     pub(crate) encapsulated: bool,
     pub(crate) since: Instant,
@@ -69,11 +70,13 @@ pub(crate) struct Agreed {
     pub(crate) child: usize,
     pub(crate) inbound: Spi,
     pub(crate) outbound: Spi,
-    pub(crate) suite: EspSuite,
+    pub(crate) suite: ChildSuite,
     pub(crate) selectors: SelectorsNarrowed,
     pub(crate) keys: ChildKeys,
     /// Our role in the exchange that created it, which need not be that in the IKE SA.
     pub(crate) role: Role,
+    /// The peer has not said ESP_TFC_PADDING_NOT_SUPPORTED (section 1.3.1).
+    pub(crate) takes_tfc_padding: bool,
     /// The one it is to replace.
     pub(crate) replaces: Option<ChildSaId>,
     /// Whether the initiator's half waits too: the peer is replacing the same SA, and only one of the two will stay.
@@ -96,11 +99,11 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         local: core.local.ip(),
         remote: core.remote.ip(),
         encapsulation,
-        protection: Protection::Esp { encryption: agreed.suite.encryption, integrity: agreed.suite.integrity },
-        mode: Mode::Tunnel,
-        dont_fragment: DontFragment::Copy,
-        copy_dscp: true,
-        tfc: Tfc::default(),
+        protection: agreed.suite.protection,
+        mode: configured.mode,
+        dont_fragment: configured.dont_fragment,
+        copy_dscp: configured.copy_dscp,
+        tfc: Tfc { padding: configured.tfc.padding.filter(|_| agreed.takes_tfc_padding), ..configured.tfc },
         sequence_numbers: agreed.suite.sequence_numbers,
         replay_window: configured.replay_window,
         inbound_keys,
@@ -113,7 +116,11 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
             .or_else(|| cx.shared.orphans.predecessor(configured.policy, agreed.selectors.local(), agreed.selectors.remote())),
         lifetime,
     };
-    core.step(cx, &format!("install Child SA {}", configured.name), describe(&sa, &agreed.suite));
+    let mut lines = describe(&sa, &agreed.suite);
+    if configured.tfc.padding.is_some() && !agreed.takes_tfc_padding {
+        lines.push("packets are not padded: the peer said ESP_TFC_PADDING_NOT_SUPPORTED".to_string());
+    }
+    core.step(cx, &format!("install Child SA {}", configured.name), lines);
     cx.shared.output(Output::Install(Box::new(sa)));
     Ok(Child {
         id,
@@ -122,6 +129,7 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         inbound: agreed.inbound,
         outbound: agreed.outbound,
         suite: agreed.suite,
+        mode: configured.mode,
         selectors: agreed.selectors,
         encapsulated: encapsulation.is_some(),
         since: cx.now,
@@ -160,20 +168,23 @@ fn by_direction(role: Role, keys: ChildKeys) -> (SaKeys, SaKeys) {
     }
 }
 
-fn describe(sa: &ChildSa, suite: &EspSuite) -> Vec<String> {
+fn describe(sa: &ChildSa, suite: &ChildSuite) -> Vec<String> {
     let selectors = |selectors: &[ipsec_types::TrafficSelector]| {
         let texts: Vec<String> = selectors.iter().map(ToString::to_string).collect();
         texts.join(" ")
     };
-    let transport = match sa.encapsulation {
-        Some(ports) => format!("ESP in UDP {} -> {}", ports.local_port, ports.remote_port),
-        None => "ESP".to_string(),
+    let protocol = Protocol::from(suite.protection);
+    let mode = match sa.mode {
+        Mode::Tunnel => "tunnel mode",
+        Mode::Transport => "transport mode",
     };
+    let carried = sa.encapsulation.map(|ports| format!(" in UDP {} -> {}", ports.local_port, ports.remote_port)).unwrap_or_default();
+    let key = sa.inbound_keys.encryption.len() + sa.inbound_keys.integrity.as_ref().map_or(0, Secret::len);
     alloc::vec![
         format!("inbound SPI {}, outbound SPI {}", sa.inbound_spi, sa.outbound_spi),
-        format!("{}, {transport}, {} -> {}", suite.describe(), sa.local, sa.remote),
+        format!("{protocol}{carried}, {mode}, {}, {} -> {}", suite.describe(), sa.local, sa.remote),
         format!("local {}, remote {}", selectors(&sa.local_selectors), selectors(&sa.remote_selectors)),
-        format!("KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr): a key of {} octets for each direction", sa.inbound_keys.encryption.len()),
+        format!("KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr): {key} octets of keys for each direction"),
     ]
 }
 
@@ -187,6 +198,11 @@ pub(crate) fn in_use(cx: &mut Context<'_>, child: &Child, role: Role) {
 }
 
 impl Child {
+    /// Its protocol, as IKE numbers it.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.suite.protection.into()
+    }
+
     /// Whether it is in use or will be.
     pub(crate) fn is_live(&self) -> bool {
         !matches!(self.phase, ChildPhase::Deleting | ChildPhase::Lost)
@@ -223,6 +239,8 @@ impl Child {
             state,
             inbound_spi: self.inbound,
             outbound_spi: self.outbound,
+            protection: self.suite.protection,
+            mode: self.mode,
             proposal: self.suite.describe(),
             udp_encapsulation: self.encapsulated,
             local_selectors: self.selectors.local().to_vec(),

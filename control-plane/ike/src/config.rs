@@ -5,8 +5,12 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
+use ike_wire::Protocol;
+use ipsec_types::{
+    ChildProposal, DontFragment, DscpSet, Identity, IkeProposal, Limits, Mode, Policy, PolicyAction, PolicyId, Secret, Tfc, TrafficSelector,
+};
+
 use crate::io::InstalledChildSa;
-use ipsec_types::{DscpSet, EspProposal, Identity, IkeProposal, Limits, Policy, PolicyAction, PolicyId, Secret, TrafficSelector};
 
 /// Everything.
 #[derive(Debug, Default)]
@@ -127,8 +131,8 @@ pub struct Child {
     pub policy: PolicyId,
     /// The entry's priority.
     pub priority: u32,
-    /// Offered or accepted, in order of preference. Never empty.
-    pub proposals: Vec<EspProposal>,
+    /// Offered or accepted, in order of preference, all for one protocol. Never empty.
+    pub proposals: Vec<ChildProposal>,
     /// Selectors of this side. Never empty.
     pub local_selectors: Vec<TrafficSelector>,
     /// Selectors of the peer's side. Never empty.
@@ -139,6 +143,17 @@ pub struct Child {
     pub dpd_action: DpdAction,
     /// What becomes of it when the peer deletes it.
     pub close_action: StartAction,
+    /// Tunnel or transport mode; an SA in the other one is not accepted.
+    pub mode: Mode,
+    /// The DF bit of outer headers.
+    pub dont_fragment: DontFragment,
+    /// Whether outer headers have the DSCP of the packets inside.
+    pub copy_dscp: bool,
+    /// Traffic flow confidentiality; nothing but with ESP in tunnel mode.
+    pub tfc: Tfc,
+    /// The classes of outbound packets that its SAs carry. Children that differ in nothing else are for several SAs between the same selectors
+    /// (RFC 4301 section 4.1).
+    pub dscp: DscpSet,
     /// Packets of replay window; 0 for none.
     pub replay_window: u32,
     /// How long an SA may live.
@@ -169,6 +184,17 @@ pub enum StartAction {
 }
 
 impl Child {
+    /// The protocol of its SAs.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.proposals.first().map_or(Protocol::ESP, Protocol::from)
+    }
+
+    /// Whether the other protects the same packets in the same way, but perhaps for the DSCP.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (&self.local_selectors, &self.remote_selectors) == (&other.local_selectors, &other.remote_selectors)
+            && (&self.proposals, self.mode) == (&other.proposals, other.mode)
+    }
+
     /// Whether an SA of an earlier time is what it would set up.
     pub(crate) fn covers(&self, child_sa: &InstalledChildSa) -> bool {
         let within = |ours: &[TrafficSelector], theirs: &[TrafficSelector]| {
@@ -188,7 +214,7 @@ impl Config {
             action: PolicyAction::Protect,
             local: child.local_selectors.clone(),
             remote: child.remote_selectors.clone(),
-            dscp: DscpSet::ALL,
+            dscp: child.dscp,
         });
         protect.chain(self.policies.iter().cloned()).collect()
     }

@@ -7,12 +7,12 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use ike_wire::{NotifyType, Proposal, Sa, TrafficSelectors, Transform, TransformType};
+use ike_wire::{NotifyType, Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
 use ipsec_types::{
-    EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers,
+    ChildProposal, EncryptionAlgorithm, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers,
     TrafficSelector,
 };
 
@@ -20,6 +20,7 @@ use crate::config::{Child, Psk};
 use crate::error::{Detail, Failure};
 use crate::io::Datagram;
 use crate::policy::ConnectionRef;
+use crate::v2::nat::NatStatus;
 
 /// What a refusal does not say.
 const NOT_TOLD: &str = "not told: a refusal names no reason; the peer's log does";
@@ -27,14 +28,23 @@ const NOT_TOLD: &str = "not told: a refusal names no reason; the peer's log does
 /// A configured proposal.
 pub(crate) trait Configured: ToString {
     /// Its key in the configuration.
-    const KEY: &'static str;
+    fn key(&self) -> &'static str;
+
+    /// What it is for.
+    fn protocol(&self) -> Protocol;
 
     /// Every transform it names.
     fn transforms(&self) -> Vec<Transform>;
 }
 
 impl Configured for IkeProposal {
-    const KEY: &'static str = "proposals";
+    fn key(&self) -> &'static str {
+        "proposals"
+    }
+
+    fn protocol(&self) -> Protocol {
+        Protocol::IKE
+    }
 
     fn transforms(&self) -> Vec<Transform> {
         let (encryption, integrity) = (self.encryption().iter().copied(), self.integrity().iter().copied());
@@ -44,8 +54,17 @@ impl Configured for IkeProposal {
     }
 }
 
-impl Configured for EspProposal {
-    const KEY: &'static str = "esp_proposals";
+impl Configured for ChildProposal {
+    fn key(&self) -> &'static str {
+        match self {
+            Self::Esp(_) => "esp_proposals",
+            Self::Ah(_) => "ah_proposals",
+        }
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.into()
+    }
 
     fn transforms(&self) -> Vec<Transform> {
         let (encryption, integrity) = (self.encryption().iter().copied(), self.integrity().iter().copied());
@@ -58,17 +77,17 @@ impl Configured for EspProposal {
 /// No proposal of theirs is one of ours. `compared`: the transform types that count in this exchange.
 pub(crate) fn proposals<T: Configured>(ours: &[T], theirs: &Sa, compared: &[TransformType]) -> Box<Detail> {
     let pairs = ours.iter().flat_map(|own| theirs.proposals.iter().map(move |offered| (own, offered)));
-    let compare = |(own, offered): (&T, &Proposal)| {
-        (differences(&own.transforms(), &offered.transforms, compared), own.to_string(), describe(offered))
-    };
-    let closest = pairs.map(compare).min_by_key(|(differences, ..)| differences.len());
+    let compare = |(own, offered)| (differences(own, offered, compared), own, offered);
+    let distance = |differences: &[Difference]| (differences.iter().any(Difference::is_of_protocol), differences.len());
+    let closest = pairs.map(compare).min_by_key(|(differences, ..)| distance(differences));
     let (would_match, remedy) = closest.map_or_else(Default::default, |(differences, own, offered)| {
+        let (key, own, offered) = (own.key(), own.to_string(), describe(offered));
         let parts: Vec<String> = differences.iter().map(ToString::to_string).collect();
         let pair =
             if ours.len() + theirs.proposals.len() > 2 { format!("closest are ours {own} and theirs {offered}: ") } else { String::new() };
         match parts.is_empty() {
             true => (format!("{pair}every transform type has one in common, but they do not go together here"), String::new()),
-            false => (format!("{pair}they differ in {}", parts.join("; ")), remedy::<T>(&differences)),
+            false => (format!("{pair}they differ in {}", parts.join("; ")), remedy(key, &differences)),
         }
     });
     let (ours, theirs) = (list(ours, ", "), theirs.proposals.iter().map(describe).collect::<Vec<_>>().join(", "));
@@ -82,26 +101,57 @@ pub(crate) const FIRST_CHILD_TYPES: &[TransformType] = &[TransformType::ENCR, Tr
 /// Those that count in CREATE_CHILD_SA.
 pub(crate) const CHILD_TYPES: &[TransformType] = &[TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
 
-/// A transform type without a transform in common.
-struct Difference {
-    kind: TransformType,
-    ours: Vec<Transform>,
-    theirs: Vec<Transform>,
+/// Where two proposals part.
+enum Difference {
+    /// One is for ESP, the other for AH.
+    Protocol { ours: Protocol, theirs: Protocol },
+    /// A transform type without a transform in common.
+    Transforms { kind: TransformType, ours: Vec<Transform>, theirs: Vec<Transform> },
+}
+
+impl Difference {
+    const fn is_of_protocol(&self) -> bool {
+        matches!(self, Self::Protocol { .. })
+    }
+
+    fn ours(&self) -> String {
+        match self {
+            Self::Protocol { ours, .. } => ours.to_string(),
+            Self::Transforms { ours, .. } => names(ours, " or "),
+        }
+    }
+
+    fn theirs(&self) -> String {
+        match self {
+            Self::Protocol { theirs, .. } => theirs.to_string(),
+            Self::Transforms { theirs, .. } => names(theirs, " or "),
+        }
+    }
 }
 
 impl core::fmt::Display for Difference {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{} (ours {}, theirs {})", self.kind, names(&self.ours, " or "), names(&self.theirs, " or "))
+        match self {
+            Self::Protocol { .. } => f.write_str("protocol")?,
+            Self::Transforms { kind, .. } => kind.fmt(f)?,
+        }
+        write!(f, " (ours {}, theirs {})", self.ours(), self.theirs())
     }
 }
 
-fn remedy<T: Configured>(differences: &[Difference]) -> String {
-    let all = |of: fn(&Difference) -> &[Transform]| differences.iter().map(|difference| names(of(difference), " or ")).collect::<Vec<_>>();
-    let (here, there) = (all(|difference| &difference.theirs).join(", "), all(|difference| &difference.ours).join(", "));
-    format!("let one of {} here have {here}, or one at the peer {there}", T::KEY)
+fn remedy(key: &str, differences: &[Difference]) -> String {
+    if differences.iter().any(Difference::is_of_protocol) {
+        return "write esp_proposals on both sides, or ah_proposals".into();
+    }
+    let all = |of: fn(&Difference) -> String| differences.iter().map(of).collect::<Vec<_>>().join(", ");
+    format!("let one of {key} here have {}, or one at the peer {}", all(Difference::theirs), all(Difference::ours))
 }
 
-fn differences(own: &[Transform], offered: &[Transform], compared: &[TransformType]) -> Vec<Difference> {
+fn differences<T: Configured>(own: &T, offered: &Proposal, compared: &[TransformType]) -> Vec<Difference> {
+    if own.protocol() != offered.protocol {
+        return alloc::vec![Difference::Protocol { ours: own.protocol(), theirs: offered.protocol }];
+    }
+    let (own, offered) = (&own.transforms(), &offered.transforms);
     // A type nobody here understands makes a proposal unacceptable (RFC 7296 section 3.3.6).
     let known = |kind: TransformType| IKE_TYPES.contains(&kind) || CHILD_TYPES.contains(&kind);
     let mut unknown: Vec<TransformType> = offered.iter().map(|transform| transform.kind).filter(|kind| !known(*kind)).collect();
@@ -111,7 +161,7 @@ fn differences(own: &[Transform], offered: &[Transform], compared: &[TransformTy
         .filter_map(|kind| {
             let (ours, theirs) = (of_type(own, kind), of_type(offered, kind));
             let meet = ours.iter().any(|transform| theirs.contains(transform));
-            (!meet).then_some(Difference { kind, ours, theirs })
+            (!meet).then_some(Difference::Transforms { kind, ours, theirs })
         })
         .collect()
 }
@@ -128,7 +178,8 @@ fn of_type(all: &[Transform], kind: TransformType) -> Vec<Transform> {
 
 /// In the syntax of the configuration where the algorithms are known, by number where not.
 pub(crate) fn describe(proposal: &Proposal) -> String {
-    names(&proposal.transforms, "-")
+    let protocol = if proposal.protocol == Protocol::AH { "AH " } else { "" };
+    format!("{protocol}{}", names(&proposal.transforms, "-"))
 }
 
 fn names(transforms: &[Transform], separator: &str) -> String {
@@ -219,6 +270,48 @@ fn in_common(ours: &[TrafficSelector], theirs: &TrafficSelectors) -> String {
         "addresses and protocol overlap, the ports do not"
     };
     format!("nothing in common ({why})")
+}
+
+/// A child for AH, and a NAT before one of the gateways, or what looks like one.
+pub(crate) fn ah_behind_nat(child: &Child, nat: NatStatus) -> Box<Detail> {
+    let theirs = match (nat.local, nat.remote) {
+        (true, true) => "NATs stand before both gateways",
+        (true, false) => "a NAT stands before this gateway",
+        (false, true) => "a NAT stands before the peer, or it says so to have ESP in UDP",
+        (false, false) => "this connection has encap = true, which is for ESP",
+    };
+    Detail {
+        summary: "AH cannot cross a NAT".into(),
+        ours: format!("child {}: ah_proposals {}", child.name, list(&child.proposals, ", ")),
+        theirs: theirs.into(),
+        would_match: "gateways that see each other's own addresses".into(),
+        remedy: "write esp_proposals on both sides: ESP in UDP crosses a NAT (null and an integrity algorithm, or aes128gmac, protect as AH does, but for the outer header)".into(),
+    }
+    .bounded()
+}
+
+/// A child in transport mode, and a peer that wants tunnel mode.
+pub(crate) fn tunnel_mode(child: &Child, theirs: &str) -> Box<Detail> {
+    Detail {
+        summary: "the peer is for tunnel mode".into(),
+        ours: format!("child {}: mode = transport", child.name),
+        theirs: theirs.into(),
+        would_match: "USE_TRANSPORT_MODE in request and answer (RFC 7296 section 1.3.1)".into(),
+        remedy: "let this child be in transport mode at the peer, or write mode = \"tunnel\" here".into(),
+    }
+    .bounded()
+}
+
+/// A child in transport mode whose selectors do not have the ends of the IKE SA.
+pub(crate) fn not_between(child: &Child, local: IpAddr, remote: IpAddr) -> Box<Detail> {
+    Detail {
+        summary: format!("transport mode is between {local} and {remote}, which child {} does not select", child.name),
+        ours: both(child),
+        theirs: String::new(),
+        would_match: format!("{local} === {remote}"),
+        remedy: format!("let local_ts have {local} and remote_ts {remote}, or leave both out"),
+    }
+    .bounded()
 }
 
 /// Nobody at this address is to be spoken to.
@@ -359,8 +452,15 @@ pub(crate) fn refused(connection: &ConnectionRef, kind: NotifyType, asked: Asked
             "compare with the IKE proposals of this connection at the peer: one of them must have a transform of each type (ENCR, INTEG unless AEAD, PRF, KE) in common with one of ours",
         ),
         (NotifyType::NO_PROPOSAL_CHOSEN | NotifyType::INVALID_KE_PAYLOAD, Asked::Child(child)) => (
-            format!("esp_proposals offered for {}: {}", child.name, list(&child.proposals, ", ")),
-            "compare with the ESP proposals of this child at the peer: one of them must have a transform of each type (ENCR, INTEG unless AEAD, KE for a rekey, ESN) in common with one of ours",
+            format!("{} offered for {}: {}", key(child), child.name, list(&child.proposals, ", ")),
+            match child.protocol() {
+                Protocol::AH => {
+                    "compare with the AH proposals of this child at the peer: one of them must have a transform of each type (INTEG, KE for a rekey, ESN) in common with one of ours"
+                }
+                _ => {
+                    "compare with the ESP proposals of this child at the peer: one of them must have a transform of each type (ENCR, INTEG unless AEAD, KE for a rekey, ESN) in common with one of ours"
+                }
+            },
         ),
         (NotifyType::TS_UNACCEPTABLE, Asked::Child(child)) => (
             format!("offered for {}: {}", child.name, both(child)),
@@ -455,9 +555,14 @@ pub(crate) fn begins(connection: &ConnectionRef, child: usize, local: SocketAddr
         format!("proposals {}", list(&connection.proposals, ", ")),
     ];
     if let Some(child) = connection.child(child) {
-        lines.push(format!("child {}: {}, esp_proposals {}", child.name, both(child), list(&child.proposals, ", ")));
+        lines.push(format!("child {}: {}, {} {}", child.name, both(child), key(child), list(&child.proposals, ", ")));
     }
     lines
+}
+
+/// The key of a child's proposals.
+fn key(child: &Child) -> &'static str {
+    child.proposals.first().map_or("esp_proposals", Configured::key)
 }
 
 fn seconds(time: Duration) -> String {

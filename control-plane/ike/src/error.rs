@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use ike_wire::{Notify, NotifyType, PayloadType};
+use ike_wire::{Notify, NotifyType, PayloadType, Protocol};
 use ipsec_types::{KeyExchangeMethod, Spi};
 
 use crate::provider::CryptoError;
@@ -159,7 +159,7 @@ pub(crate) enum Fault {
     /// We do not want more SAs under this IKE SA, or cannot have them.
     NoMoreSas(String),
     /// The Child SA to be replaced is not there.
-    NoSuchChild(Spi),
+    NoSuchChild(Protocol, Spi),
     /// Another operation stands in the way; the peer may ask again later (section 2.25).
     Temporary(String),
 }
@@ -212,7 +212,7 @@ impl Fault {
             (Self::Selectors(_), _) => Reaction::Notify(notify(NotifyType::TS_UNACCEPTABLE)),
             (Self::NoMoreSas(_), _) => Reaction::Notify(notify(NotifyType::NO_ADDITIONAL_SAS)),
             (Self::Temporary(_), _) => Reaction::Notify(notify(NotifyType::TEMPORARY_FAILURE)),
-            (Self::NoSuchChild(spi), _) => Reaction::Notify(Notify::about(ike_wire::Protocol::ESP, *spi, NotifyType::CHILD_SA_NOT_FOUND)),
+            (Self::NoSuchChild(protocol, spi), _) => Reaction::Notify(Notify::about(*protocol, *spi, NotifyType::CHILD_SA_NOT_FOUND)),
         }
     }
 }
@@ -249,7 +249,7 @@ impl From<Fault> for Failure {
             }
             Fault::Authentication(detail) => Self::Unauthenticated(detail),
             Fault::NoMoreSas(text) | Fault::Temporary(text) => Self::Local(text),
-            Fault::NoSuchChild(spi) => Self::PeerMisbehaved(alloc::format!("no Child SA has SPI {spi}")),
+            Fault::NoSuchChild(protocol, spi) => Self::PeerMisbehaved(alloc::format!("no Child SA has SPI {spi} of {protocol}")),
         }
     }
 }

@@ -9,7 +9,9 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use ipsec_types::{ChildSa, ChildSaId, Flow, Identity, IkeSpi, KeyExchangeMethod, Policy, PolicyId, Secret, Spi, TrafficSelector};
+use ipsec_types::{
+    ChildSa, ChildSaId, Flow, Identity, IkeSpi, KeyExchangeMethod, Mode, Policy, PolicyId, Protection, Secret, Spi, TrafficSelector,
+};
 
 use crate::config::Config;
 use crate::error::Failure;
@@ -531,6 +533,10 @@ pub struct ChildSaStatus {
     pub inbound_spi: Spi,
     /// Towards the peer.
     pub outbound_spi: Spi,
+    /// ESP or AH, and the algorithms.
+    pub protection: Protection,
+    /// Tunnel or transport mode.
+    pub mode: Mode,
     /// Such as `AES_GCM_16_128/NO_EXT_SEQ`.
     pub proposal: String,
     /// Whether ESP travels in UDP.

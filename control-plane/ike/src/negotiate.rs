@@ -1,12 +1,13 @@
 //! Weighing offers: proposals (RFC 7296 sections 2.7 and 3.3) and traffic selectors (section 2.9).
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use ike_wire::{Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
 use ipsec_types::{
-    EncryptionAlgorithm, EspProposal, IkeProposal, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, SequenceNumbers, Spi, TrafficSelector,
+    ChildProposal, EncryptionAlgorithm, IkeProposal, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Protection, SequenceNumbers, Spi,
+    TrafficSelector,
 };
 
 use crate::diagnosis;
@@ -24,9 +25,8 @@ pub(crate) struct IkeSuite {
 
 /// The algorithms of a Child SA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EspSuite {
-    pub(crate) encryption: EncryptionAlgorithm,
-    pub(crate) integrity: Option<IntegrityAlgorithm>,
+pub(crate) struct ChildSuite {
+    pub(crate) protection: Protection,
     /// Of its own key exchange, for perfect forward secrecy (section 1.3).
     pub(crate) method: Option<KeyExchangeMethod>,
     pub(crate) sequence_numbers: SequenceNumbers,
@@ -76,12 +76,15 @@ impl IkeSuite {
     }
 }
 
-impl EspSuite {
-    /// Such as `AES_GCM_16_128/NO_EXT_SEQ`, or with a key exchange `AES_GCM_16_128/CURVE_25519/NO_EXT_SEQ`.
+impl ChildSuite {
+    /// Such as `AES_GCM_16_128/NO_EXT_SEQ`, with a key exchange `AES_GCM_16_128/CURVE_25519/NO_EXT_SEQ`, or with AH
+    /// `HMAC_SHA2_256_128/EXT_SEQ`.
     pub(crate) fn describe(&self) -> String {
-        let integrity = self.integrity.map(|a| format!("/{a}")).unwrap_or_default();
-        let method = self.method.map(|method| format!("/{method}")).unwrap_or_default();
-        format!("{}{integrity}{method}/{}", self.encryption, self.sequence_numbers)
+        let encryption = self.protection.encryption().map(|a| a.to_string());
+        let integrity = self.protection.integrity().map(|a| a.to_string());
+        let method = self.method.map(|method| method.to_string());
+        let names = [encryption, integrity, method, Some(self.sequence_numbers.to_string())];
+        names.into_iter().flatten().collect::<Vec<_>>().join("/")
     }
 }
 
@@ -102,12 +105,12 @@ pub(crate) fn methods(offer: &Sa) -> impl Iterator<Item = KeyExchangeMethod> + C
 
 /// The offer for a Child SA, received on `spi`. Methods that cannot be computed here are left out; a proposal that insists on one of them
 /// goes with them rather than without.
-pub(crate) fn offer_esp(ours: &[EspProposal], spi: Spi, key_exchange: KeyExchange<'_>) -> Sa {
+pub(crate) fn offer_child(ours: &[ChildProposal], spi: Spi, key_exchange: KeyExchange<'_>) -> Sa {
     let KeyExchange::Own { available, .. } = key_exchange else {
-        return Sa::offer(ours.iter().map(|proposal| Proposal::esp(proposal, spi).without_key_exchange()));
+        return Sa::offer(ours.iter().map(|proposal| Proposal::child(proposal, spi).without_key_exchange()));
     };
     let usable = ours.iter().filter_map(|proposal| {
-        let mut offered = Proposal::esp(proposal, spi);
+        let mut offered = Proposal::child(proposal, spi);
         offered.transforms.retain(|transform| {
             transform.kind != TransformType::KE || transform.key_exchange().is_some_and(|method| available.contains(&method))
         });
@@ -139,19 +142,19 @@ pub(crate) fn accept_ike(ours: &[IkeProposal], answer: &Sa, provider: &Provider)
 }
 
 /// Our choice among an initiator's proposals for a Child SA.
-pub(crate) fn choose_esp(ours: &[EspProposal], theirs: &Sa, key_exchange: KeyExchange<'_>) -> Option<Chosen<EspSuite>> {
-    ours.iter().find_map(|own| theirs.proposals.iter().find_map(|offered| match_esp(own, offered, key_exchange)))
+pub(crate) fn choose_child(ours: &[ChildProposal], theirs: &Sa, key_exchange: KeyExchange<'_>) -> Option<Chosen<ChildSuite>> {
+    ours.iter().find_map(|own| theirs.proposals.iter().find_map(|offered| match_child(own, offered, key_exchange)))
 }
 
 /// The responder's choice for a Child SA, if it is one of ours.
-pub(crate) fn accept_esp(ours: &[EspProposal], answer: &Sa, spi: Spi, key_exchange: KeyExchange<'_>) -> Option<EspSuite> {
+pub(crate) fn accept_child(ours: &[ChildProposal], answer: &Sa, spi: Spi, key_exchange: KeyExchange<'_>) -> Option<ChildSuite> {
     let [proposal] = answer.proposals.as_slice() else { return None };
     let number = usize::from(proposal.number).checked_sub(1)?;
-    let offered = offer_esp(ours, spi, key_exchange);
+    let offered = offer_child(ours, spi, key_exchange);
     if !offered.proposals.get(number).is_some_and(|offered| is_choice_of(proposal, offered)) {
         return None;
     }
-    ours.iter().find_map(|own| match_esp(own, proposal, key_exchange)).map(|chosen| chosen.suite)
+    ours.iter().find_map(|own| match_child(own, proposal, key_exchange)).map(|chosen| chosen.suite)
 }
 
 /// What transforms of type 4 in an offer for a Child SA mean.
@@ -197,32 +200,43 @@ fn match_ike(own: &IkeProposal, offered: &Proposal, sent: Option<KeyExchangeMeth
     Some(Chosen { suite, answer: Proposal { number: offered.number, protocol: Protocol::IKE, spi: Vec::new(), transforms } })
 }
 
-fn match_esp(own: &EspProposal, offered: &Proposal, key_exchange: KeyExchange<'_>) -> Option<Chosen<EspSuite>> {
-    const KNOWN: &[TransformType] = &[TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
-    if offered.protocol != Protocol::ESP || !offered.transforms.iter().all(|transform| KNOWN.contains(&transform.kind)) {
+fn match_child(own: &ChildProposal, offered: &Proposal, key_exchange: KeyExchange<'_>) -> Option<Chosen<ChildSuite>> {
+    // Section 3.3.3.
+    let known: &[TransformType] = match own {
+        ChildProposal::Esp(_) => &[TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN],
+        ChildProposal::Ah(_) => &[TransformType::INTEG, TransformType::KE, TransformType::ESN],
+    };
+    if offered.protocol != Protocol::from(own) || !offered.transforms.iter().all(|transform| known.contains(&transform.kind)) {
         return None;
     }
     let method = match key_exchange {
         KeyExchange::Ignored => None,
         KeyExchange::Own { sent, available } => match_method(own, offered, sent, available)?,
     };
-    let (encryption, integrity) = match_protection(own.encryption(), own.integrity(), offered).into_iter().next()?;
+    let protection = match own {
+        ChildProposal::Esp(esp) => {
+            let (encryption, integrity) = match_protection(esp.encryption(), esp.integrity(), offered).into_iter().next()?;
+            Protection::Esp { encryption, integrity }
+        }
+        ChildProposal::Ah(ah) => Protection::Ah { integrity: match_integrity(ah.integrity(), offered)? },
+    };
     // The type is mandatory (section 3.3.3), yet a peer that leaves it out can only mean the numbers every implementation has.
     let offered_esn = |wanted: SequenceNumbers| {
         offered.of_type(TransformType::ESN).any(|transform| transform.sequence_numbers() == Some(wanted))
             || (wanted == SequenceNumbers::Standard && !has(offered, TransformType::ESN))
     };
     let sequence_numbers = own.sequence_numbers().iter().copied().find(|wanted| offered_esn(*wanted))?;
-    let suite = EspSuite { encryption, integrity, method, sequence_numbers };
-    let transforms = [Transform::from(encryption)].into_iter().chain(integrity.map(Transform::from)).chain(method.map(Transform::from));
+    let suite = ChildSuite { protection, method, sequence_numbers };
+    let algorithms = protection.encryption().map(Transform::from).into_iter().chain(protection.integrity().map(Transform::from));
+    let transforms = algorithms.chain(method.map(Transform::from));
     let transforms = transforms.chain(has(offered, TransformType::ESN).then(|| Transform::from(sequence_numbers))).collect();
-    Some(Chosen { suite, answer: Proposal { number: offered.number, protocol: Protocol::ESP, spi: Vec::new(), transforms } })
+    Some(Chosen { suite, answer: Proposal { number: offered.number, protocol: offered.protocol, spi: Vec::new(), transforms } })
 }
 
 /// The method of a Child SA's own key exchange, or that there is none; `None` where one side insists on what the other has not. The
 /// method of the KE payload is taken where it is acceptable, which saves the round trip of INVALID_KE_PAYLOAD.
 fn match_method(
-    own: &EspProposal,
+    own: &ChildProposal,
     offered: &Proposal,
     sent: Option<KeyExchangeMethod>,
     available: &[KeyExchangeMethod],
@@ -245,7 +259,6 @@ fn match_protection(
     integrity: &[IntegrityAlgorithm],
     offered: &Proposal,
 ) -> Vec<(EncryptionAlgorithm, Option<IntegrityAlgorithm>)> {
-    let offers_integrity = |wanted: IntegrityAlgorithm| offered.transforms.iter().any(|t| t.integrity() == Some(wanted));
     // NONE may be named or left out (section 3.3.3); with an AEAD a proposal that insists on more is not acceptable.
     let mut of_integrity = offered.of_type(TransformType::INTEG).peekable();
     let offers_none = of_integrity.peek().is_none() || of_integrity.any(|transform| transform.id == Transform::NONE);
@@ -253,9 +266,13 @@ fn match_protection(
     ciphers
         .filter_map(|cipher| match cipher.is_aead() {
             true => offers_none.then_some((cipher, None)),
-            false => integrity.iter().copied().find(|wanted| offers_integrity(*wanted)).map(|integrity| (cipher, Some(integrity))),
+            false => match_integrity(integrity, offered).map(|integrity| (cipher, Some(integrity))),
         })
         .collect()
+}
+
+fn match_integrity(own: &[IntegrityAlgorithm], offered: &Proposal) -> Option<IntegrityAlgorithm> {
+    own.iter().copied().find(|wanted| offered.transforms.iter().any(|t| t.integrity() == Some(*wanted)))
 }
 
 /// Whether `choice` takes exactly one transform of each type `offered` has, all from it. NONE may be left out of the answer.
@@ -322,12 +339,17 @@ mod tests {
     use alloc::vec;
 
     use ike_wire::{Attribute, AttributeValue, Selector};
+    use ipsec_types::{AhProposal, EspProposal};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn esp(text: &str) -> EspProposal {
-        text.parse().unwrap()
+    fn esp(text: &str) -> ChildProposal {
+        text.parse::<EspProposal>().unwrap().into()
+    }
+
+    fn ah(text: &str) -> ChildProposal {
+        text.parse::<AhProposal>().unwrap().into()
     }
 
     fn spi() -> Spi {
@@ -335,19 +357,19 @@ mod tests {
     }
 
     fn offer(texts: &[&str]) -> Sa {
-        let ours: Vec<EspProposal> = texts.iter().map(|text| esp(text)).collect();
-        offer_esp(&ours, spi(), KeyExchange::Ignored)
+        let ours: Vec<ChildProposal> = texts.iter().map(|text| esp(text)).collect();
+        offer_child(&ours, spi(), KeyExchange::Ignored)
     }
 
     fn chosen(ours: &str, theirs: &Sa) -> Option<String> {
-        choose_esp(&[esp(ours)], theirs, KeyExchange::Ignored).map(|chosen| chosen.suite.describe())
+        choose_child(&[esp(ours)], theirs, KeyExchange::Ignored).map(|chosen| chosen.suite.describe())
     }
 
     fn keywords(all: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
         proptest::sample::subsequence(all, 1..=all.len()).prop_shuffle()
     }
 
-    fn proposals() -> impl Strategy<Value = Vec<EspProposal>> {
+    fn proposals() -> impl Strategy<Value = Vec<ChildProposal>> {
         let aead = (
             keywords(&["aes128gcm16", "aes192gcm16", "aes256gcm16", "aes128gcm8", "aes128ccm16", "aes256gmac"]),
             keywords(&["esn", "noesn"]),
@@ -359,13 +381,16 @@ mod tests {
             keywords(&["esn", "noesn"]),
         )
             .prop_map(|(ciphers, macs, esn)| esp(&[ciphers.join("-"), macs.join("-"), esn.join("-")].join("-")));
-        proptest::collection::vec(prop_oneof![aead, cbc], 1..4)
+        let ah = (keywords(&["sha256", "sha384", "sha512", "sha1"]), keywords(&["esn", "noesn"]))
+            .prop_map(|(macs, esn)| ah(&[macs.join("-"), esn.join("-")].join("-")));
+        proptest::collection::vec(prop_oneof![aead, cbc, ah], 1..4)
     }
 
-    fn holds(proposals: &[EspProposal], suite: &EspSuite) -> bool {
+    fn holds(proposals: &[ChildProposal], suite: &ChildSuite) -> bool {
         proposals.iter().any(|proposal| {
-            proposal.encryption().contains(&suite.encryption)
-                && suite.integrity.map_or_else(|| proposal.integrity().is_empty(), |integrity| proposal.integrity().contains(&integrity))
+            let ChildSuite { protection, .. } = suite;
+            protection.encryption().map_or_else(|| proposal.encryption().is_empty(), |cipher| proposal.encryption().contains(&cipher))
+                && protection.integrity().map_or_else(|| proposal.integrity().is_empty(), |mac| proposal.integrity().contains(&mac))
                 && proposal.sequence_numbers().contains(&suite.sequence_numbers)
         })
     }
@@ -373,15 +398,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_one_side_chooses_the_other_accepts(initiator in proposals(), responder in proposals()) {
-            let offered = offer_esp(&initiator, spi(), KeyExchange::Ignored);
-            let Some(chosen) = choose_esp(&responder, &offered, KeyExchange::Ignored) else {
+            let offered = offer_child(&initiator, spi(), KeyExchange::Ignored);
+            let Some(chosen) = choose_child(&responder, &offered, KeyExchange::Ignored) else {
                 // Nothing both hold may have been missed: neither side would have chosen either.
-                prop_assert!(choose_esp(&initiator, &offer_esp(&responder, spi(), KeyExchange::Ignored), KeyExchange::Ignored).is_none());
+                prop_assert!(choose_child(&initiator, &offer_child(&responder, spi(), KeyExchange::Ignored), KeyExchange::Ignored).is_none());
                 return Ok(());
             };
             prop_assert!(holds(&initiator, &chosen.suite) && holds(&responder, &chosen.suite));
             let answer = Sa { proposals: vec![chosen.answer] };
-            prop_assert_eq!(accept_esp(&initiator, &answer, spi(), KeyExchange::Ignored), Some(chosen.suite));
+            prop_assert_eq!(accept_child(&initiator, &answer, spi(), KeyExchange::Ignored), Some(chosen.suite));
         }
 
         #[test]
@@ -435,7 +460,7 @@ mod tests {
     #[test]
     fn an_answer_that_was_not_offered_is_not_accepted() {
         let ours = [esp("aes128gcm16"), esp("aes256gcm16")];
-        let accepts = |answer: Sa| accept_esp(&ours, &answer, spi(), KeyExchange::Ignored).is_some();
+        let accepts = |answer: Sa| accept_child(&ours, &answer, spi(), KeyExchange::Ignored).is_some();
         let answer = |number, text| Sa { proposals: vec![Proposal { number, ..offer(&[text]).proposals.remove(0) }] };
         assert!(accepts(answer(1, "aes128gcm16")) && accepts(answer(2, "aes256gcm16")));
         assert!(!accepts(answer(2, "aes128gcm16")), "taken from another proposal");
@@ -479,29 +504,29 @@ mod tests {
     fn forward_secrecy_is_neither_forced_nor_dropped_in_create_child_sa() {
         use KeyExchangeMethod::{Ecp256, X25519};
         let with = |sent| KeyExchange::Own { sent, available: &[Ecp256, X25519] };
-        let offered = offer_esp(&[esp("aes128gcm16-x25519-ecp256")], spi(), with(None));
-        let choose = |ours: &str, key_exchange| choose_esp(&[esp(ours)], &offered, key_exchange).map(|chosen| chosen.suite.method);
+        let offered = offer_child(&[esp("aes128gcm16-x25519-ecp256")], spi(), with(None));
+        let choose = |ours: &str, key_exchange| choose_child(&[esp(ours)], &offered, key_exchange).map(|chosen| chosen.suite.method);
         assert_eq!(choose("aes128gcm16", KeyExchange::Ignored), Some(None));
         assert_eq!(choose("aes128gcm16-x25519", KeyExchange::Ignored), Some(None));
         assert_eq!(choose("aes128gcm16", with(Some(X25519))), None);
         assert_eq!(choose("aes128gcm16-ecp256-x25519", with(Some(X25519))), Some(Some(X25519)), "the one that was sent");
         assert_eq!(choose("aes128gcm16-ecp256", with(Some(X25519))), Some(Some(Ecp256)), "else ours");
         assert_eq!(choose("aes128gcm16-x25519", KeyExchange::Own { sent: None, available: &[Ecp256] }), None);
-        let without = offer_esp(&[esp("aes128gcm16")], spi(), with(None));
-        assert!(choose_esp(&[esp("aes128gcm16-x25519")], &without, with(None)).is_none());
+        let without = offer_child(&[esp("aes128gcm16")], spi(), with(None));
+        assert!(choose_child(&[esp("aes128gcm16-x25519")], &without, with(None)).is_none());
         let unavailable = KeyExchange::Own { sent: None, available: &[] };
-        assert!(offer_esp(&[esp("aes128gcm16-x25519")], spi(), unavailable).proposals.is_empty());
-        assert!(!has(&offer_esp(&[esp("aes128gcm16-x25519")], spi(), KeyExchange::Ignored).proposals[0], TransformType::KE));
+        assert!(offer_child(&[esp("aes128gcm16-x25519")], spi(), unavailable).proposals.is_empty());
+        assert!(!has(&offer_child(&[esp("aes128gcm16-x25519")], spi(), KeyExchange::Ignored).proposals[0], TransformType::KE));
     }
 
     #[test]
     fn none_may_stand_beside_the_methods_of_an_offer() {
         let own = |text: &str, offered: &Sa| {
-            choose_esp(&[esp(text)], offered, KeyExchange::Own { sent: None, available: KeyExchangeMethod::ALL })
+            choose_child(&[esp(text)], offered, KeyExchange::Own { sent: None, available: KeyExchangeMethod::ALL })
                 .map(|chosen| chosen.suite.method)
         };
         let mut offered =
-            offer_esp(&[esp("aes128gcm16-x25519")], spi(), KeyExchange::Own { sent: None, available: KeyExchangeMethod::ALL });
+            offer_child(&[esp("aes128gcm16-x25519")], spi(), KeyExchange::Own { sent: None, available: KeyExchangeMethod::ALL });
         offered.proposals[0].transforms.push(Transform::new(TransformType::KE, Transform::NONE, None));
         assert_eq!(own("aes128gcm16", &offered), Some(None));
         assert_eq!(own("aes128gcm16-x25519", &offered), Some(Some(KeyExchangeMethod::X25519)));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ike::io::{Dataplane, Input, SaState};
 use pair::Side::{A, B};
-use pair::{Network, Numbers, Pair, Side, lab, net};
+use pair::{Network, Numbers, Pair, Side, esp, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,7 +17,7 @@ fn connected(seed: u64) -> Pair {
     Pair::connected(seed, |_, config| {
         config.connections[0].dpd_delay = Some(20 * SECOND);
         if seed.is_multiple_of(2) {
-            config.connections[0].children[0].proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+            config.connections[0].children[0].proposals = vec![esp("aes128gcm16-x25519")];
         }
     })
 }

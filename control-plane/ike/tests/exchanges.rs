@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ike::config::Config;
 use ike::error::Failure;
-use ike::io::{Answer, Datagram, Dataplane, Event, IkeSaId, Input, Record, Target, TracedField};
+use ike::io::{Answer, Datagram, Dataplane, IkeSaId, Input, Record, Target, TracedField};
 use ike_wire::NotifyType;
 use ipsec_types::{Secret, UdpEncapsulation};
 use pair::Side::{A, B};
@@ -415,7 +415,7 @@ fn every_suite_works() {
             let (mut a, mut b) = (config(A), config(B));
             for config in [&mut a, &mut b] {
                 config.connections[0].proposals = vec![suite.parse().unwrap()];
-                config.connections[0].children[0].proposals = vec![esp.parse().unwrap()];
+                config.connections[0].children[0].proposals = vec![pair::esp(esp)];
             }
             let mut pair = Pair::new(12, a, b);
             pair.acquire(A, 1);
@@ -474,7 +474,7 @@ fn selectors_that_do_not_meet_leave_an_ike_sa_without_child() {
 #[test]
 fn child_proposals_that_do_not_meet_leave_an_ike_sa_without_child() {
     let mut b = config(B);
-    b.connections[0].children[0].proposals = vec!["aes256gcm16".parse().unwrap()];
+    b.connections[0].children[0].proposals = vec![pair::esp("aes256gcm16")];
     let mut pair = Pair::new(16, config(A), b);
     let request = pair.initiate(A);
     pair.run(SECOND);
@@ -626,9 +626,5 @@ fn commands_for_what_is_not_there_say_so() {
 
 /// Why the last negotiation failed.
 fn failure(pair: &mut Pair, side: Side) -> Failure {
-    let failures = pair.gateway(side).events.iter().rev().find_map(|event| match event {
-        Event::NegotiationFailed { failure, .. } => Some(failure.clone()),
-        _ => None,
-    });
-    failures.expect("a failure")
+    pair.failures(side).pop().expect("a failure")
 }

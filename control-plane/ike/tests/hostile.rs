@@ -14,7 +14,7 @@ use ike_wire::{
 };
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod};
 use pair::Side::{A, B};
-use pair::{Numbers, Pair, Side, config, lab, net};
+use pair::{Numbers, Pair, Side, config, esp, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -592,7 +592,7 @@ fn an_answer_with_an_invalid_public_value_ends_the_ike_sa() {
         let mut pair = spoilt(10, zero);
         for side in [A, B] {
             let mut with_pfs = config(side);
-            with_pfs.connections[0].children[0].proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+            with_pfs.connections[0].children[0].proposals = vec![esp("aes128gcm16-x25519")];
             pair.input(side, Input::Command(ike::io::Command::Configure(Box::new(with_pfs))));
         }
         pair.initiate(A);

@@ -9,7 +9,7 @@ use ike::config::{Child, DpdAction, StartAction};
 use ike::error::Failure;
 use ike::io::{Answer, Command, Dataplane, Event, IkeSaId, Input, Target};
 use pair::Side::{A, B};
-use pair::{Pair, Side, config, lab, net, second_child};
+use pair::{Pair, Side, config, esp, lab, net, second_child};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -139,7 +139,7 @@ fn a_child_sa_that_cannot_be_created_again_comes_with_a_new_ike_sa() {
         let [mut a, mut b] = [A, B].map(config);
         for (side, config) in [(A, &mut a), (B, &mut b)] {
             if with_pfs.contains(&side) {
-                config.connections[0].children[0].proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+                config.connections[0].children[0].proposals = vec![esp("aes128gcm16-x25519")];
             }
         }
         let mut pair = Pair::new(45, a, b);
@@ -160,7 +160,7 @@ fn a_child_sa_that_cannot_be_created_again_comes_with_a_new_ike_sa() {
 #[test]
 fn a_further_child_sa_that_cannot_be_created_fails_alone() {
     let [mut a, b] = [A, B].map(config);
-    let proposals = vec!["aes128gcm16-x25519".parse().unwrap()];
+    let proposals = vec![esp("aes128gcm16-x25519")];
     let same = config(A).connections.remove(0).children.remove(0);
     a.connections[0].children.push(Child { name: "other".into(), policy: ipsec_types::PolicyId(2), proposals, ..same });
     let mut pair = Pair::new(46, a, b);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ike::config::{Config, StartAction};
 use ike::io::Target;
 use pair::Side::{A, B};
-use pair::{Network, Pair, Side, config, lab, net};
+use pair::{Network, Pair, Side, config, esp, lab, net};
 
 const SEEDS: u64 = 200;
 /// Longer than any negotiation with all its retransmissions and rests.
@@ -186,7 +186,7 @@ fn assert_rekeyed(seed: u64, pair: &mut Pair, old: ipsec_types::ChildSaId) {
 
 fn rekeyed_pair(seed: u64, proposal: &str) -> Pair {
     let mut pair = Pair::connected(seed, |_, config| {
-        config.connections[0].children[0].proposals = vec![proposal.parse().unwrap()];
+        config.connections[0].children[0].proposals = vec![esp(proposal)];
         config.connections[0].dpd_delay = Some(Duration::from_secs(30));
         // Six losses in a row would be another story.
         config.connections[0].retransmission.tries = 12;

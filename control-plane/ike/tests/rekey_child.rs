@@ -11,13 +11,13 @@ use ike::io::{Answer, Dataplane, Event, Input, SaState, Target};
 use ike_wire::NotifyType;
 use ipsec_types::{Activation, ChildSaId};
 use pair::Side::{A, B};
-use pair::{Pair, config, net, second_child};
+use pair::{Pair, config, esp, net, second_child};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One IKE SA with one Child SA, whose ESP proposals are these.
 fn connected(seed: u64, proposals: [&str; 2]) -> Pair {
-    Pair::connected(seed, |side, config| config.connections[0].children[0].proposals = vec![proposals[side as usize].parse().unwrap()])
+    Pair::connected(seed, |side, config| config.connections[0].children[0].proposals = vec![esp(proposals[side as usize])])
 }
 
 fn plain(seed: u64) -> Pair {
@@ -147,7 +147,7 @@ fn the_responder_names_another_method() {
 fn a_further_child_sa_has_its_own_key_exchange() {
     let [a, b] = [A, B].map(|side| {
         let mut config = config(side);
-        let proposals = vec!["aes256gcm16-ecp256-x25519".parse().unwrap()];
+        let proposals = vec![esp("aes256gcm16-ecp256-x25519")];
         config.connections[0].children.push(Child { proposals, ..second_child(side, "voice") });
         config
     });

@@ -18,7 +18,7 @@ use ike_wire::{
 use ipsec_types::{IkeSpi, KeyExchangeMethod, Spi};
 use pair::Side::{A, B};
 use pair::clear::{self, Clear};
-use pair::{Network, Pair, Side, config, lab, net};
+use pair::{Network, Pair, Side, config, esp, lab, net};
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions.snap");
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ fn fresh_with(dpd_delay: Option<Duration>) -> Pair {
     let [a, b] = [A, B].map(|side| {
         let mut config = config(side);
         config.connections[0].dpd_delay = dpd_delay;
-        config.connections[0].children[0].proposals = vec!["aes128gcm16".parse().unwrap(), "aes128gcm16-x25519".parse().unwrap()];
+        config.connections[0].children[0].proposals = vec![esp("aes128gcm16"), esp("aes128gcm16-x25519")];
         config
     });
     Pair::with(clear::provider(&[&SUITE]), Network::GOOD, 7, a, b)
@@ -288,7 +288,7 @@ fn child_offer(spi: Spi, answer: bool, side: Side) -> Vec<Payload> {
     // The initiator of the exchange is the peer in requests, the side under test in responses.
     let initiator = if answer { side } else { side.other() };
     vec![
-        Payload::Sa(Sa::offer([Proposal::esp(&"aes128gcm16".parse().unwrap(), spi)])),
+        Payload::Sa(Sa::offer([Proposal::child(&esp("aes128gcm16"), spi)])),
         Payload::Nonce(Nonce::new(vec![0x40; 32]).unwrap()),
         Payload::TsInitiator(nets[initiator as usize].clone()),
         Payload::TsResponder(nets[initiator.other() as usize].clone()),

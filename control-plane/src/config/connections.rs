@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use ike::config::{Child, Connection, DpdAction, Psk, Retransmission, StartAction, Unique};
 use ipsec_types::{
-    DscpSet, EncryptionAlgorithm, EspProposal, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyAction,
-    PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
+    AddressRange, ChildProposal, DscpSet, EncryptionAlgorithm, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Mode, Policy,
+    PolicyAction, PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
 };
 
 use super::diagnostic::{Report, nearest};
+use super::handling;
 use super::lifetimes;
 use super::section::{Found, Section};
 use super::spd::Spd;
@@ -44,16 +45,26 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
     let unique = section.choice("unique", UNIQUE).map_or_else(Unique::default, |found| found.value);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let keep_alive = section.duration("keep_alive").map_or(Some(KEEP_ALIVE), |found| Some(found.value).filter(|delay| !delay.is_zero()));
-    let force_encapsulation = section.boolean("encap").is_some_and(|found| found.value);
+    let encap = section.boolean("encap").filter(|found| found.value);
     let retransmission = retransmission(&mut section);
     let lifetime = lifetimes::ike(&mut section);
 
-    let (mut children, mut shunts) = (Vec::new(), Vec::new());
+    let (mut children, mut places, mut shunts) = (Vec::new(), Vec::new(), Vec::new());
+    let ends = Ends { local: &local_addrs, remote: &remote_addrs, faulty: local_faulty || remote_faulty };
     for (child, inner) in section.sections("children") {
-        match read_child(child, inner, spd, remote_addrs.is_empty() && !remote_faulty) {
-            Entry::Child(child) => children.push(child),
+        match read_child(child, inner, spd, &ends) {
+            Entry::Child(child, dscp) => {
+                children.push(*child);
+                places.push(dscp);
+            }
             Entry::Shunt(policy) => shunts.extend(policy),
         }
+    }
+    handling::share_classes(&section, &mut children, &places);
+    let by_ah = children.iter().find(|child| child.proposals.iter().any(|proposal| matches!(proposal, ChildProposal::Ah(_))));
+    if let (Some(encap), Some(child)) = (&encap, by_ah) {
+        let problem = format!("child '{}' has ah_proposals, and AH does not travel in UDP", child.name);
+        section.fault_at(encap, problem, "leave encap out, or write esp_proposals there");
     }
     if children.is_empty() && shunts.is_empty() {
         section.fault("children", "this connection protects nothing", format!("add [connections.{name}.children.NAME]"));
@@ -80,7 +91,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
         keep_alive,
         retransmission,
         lifetime,
-        force_encapsulation,
+        force_encapsulation: encap.is_some(),
     };
     (Some((connection, place)), shunts)
 }
@@ -99,7 +110,7 @@ pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> O
         section.missing("mode", "write mode = \"pass\" or mode = \"drop\"");
     }
     let action = mode.or(action);
-    let (local, remote) = selector_pair(&mut section);
+    let (local, remote) = selector_pair(&mut section, None);
     let priority = priority(&mut section);
     let id = spd.enter(&section, priority);
     section.finish();
@@ -127,40 +138,47 @@ pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], se
 
 /// What a section of children holds.
 enum Entry {
-    /// What a Child SA protects.
-    Child(Child),
+    /// What a Child SA protects, and where its `dscp` stands.
+    Child(Box<Child>, Option<Place>),
     /// What needs none: swanctl's modes `pass` and `drop`. `None` where it is faulty.
     Shunt(Option<Policy>),
 }
 
 /// What becomes of the traffic of a child, in swanctl's words.
 #[derive(Debug, Clone, Copy)]
-enum Mode {
-    Tunnel,
-    Transport,
+enum Fate {
+    Protect(Mode),
     Shunt(PolicyAction),
 }
 
-fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote: bool) -> Entry {
-    const MODES: &[(&str, Mode)] = &[
-        ("tunnel", Mode::Tunnel),
-        ("transport", Mode::Transport),
-        ("pass", Mode::Shunt(PolicyAction::Bypass)),
-        ("drop", Mode::Shunt(PolicyAction::Discard)),
+/// The addresses of a connection.
+struct Ends<'a> {
+    local: &'a [IpAddr],
+    remote: &'a [IpAddr],
+    /// Some could not be read.
+    faulty: bool,
+}
+
+fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends<'_>) -> Entry {
+    const MODES: &[(&str, Fate)] = &[
+        ("tunnel", Fate::Protect(Mode::Tunnel)),
+        ("transport", Fate::Protect(Mode::Transport)),
+        ("pass", Fate::Shunt(PolicyAction::Bypass)),
+        ("drop", Fate::Shunt(PolicyAction::Discard)),
     ];
-    let mode = section.choice("mode", MODES);
-    match mode.as_ref().map(|mode| mode.value) {
-        Some(Mode::Shunt(action)) => return Entry::Shunt(read_shunt(name, section, spd, action)),
-        Some(Mode::Transport) => {
-            let remedy = "write mode = \"tunnel\", \"pass\" or \"drop\"";
-            mode.iter().for_each(|mode| section.fault_at(mode, "transport mode is not built yet", remedy));
-        }
-        Some(Mode::Tunnel) | None => {}
-    }
+    let mode = match section.choice("mode", MODES).map(|mode| mode.value) {
+        Some(Fate::Shunt(action)) => return Entry::Shunt(read_shunt(name, section, spd, action)),
+        Some(Fate::Protect(mode)) => mode,
+        None => Mode::Tunnel,
+    };
+    let any_remote = ends.remote.is_empty() && !ends.faulty;
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
     const DPD_ACTIONS: &[(&str, DpdAction)] = &[("clear", DpdAction::Clear), ("trap", DpdAction::Trap), ("restart", DpdAction::Restart)];
-    let (local_selectors, remote_selectors) = selector_pair(&mut section);
-    let proposals = proposals::<EspProposal>(&mut section, "esp_proposals", "aes128gcm16", DEFAULT_ESP);
+    let (local_selectors, remote_selectors) = selector_pair(&mut section, (mode == Mode::Transport).then_some(ends));
+    let proposals = handling::proposals(&mut section);
+    let (dont_fragment, copy_dscp) = handling::outer_header(&mut section, mode);
+    let tfc = handling::tfc(&mut section, mode, &proposals);
+    let dscp = handling::dscp(&mut section);
     let mut action = |key| {
         let found = section.choice(key, ACTIONS);
         if let Some(found) = found.as_ref().filter(|found| any_remote && found.value != StartAction::None) {
@@ -179,7 +197,8 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
     let priority = priority(&mut section);
     let policy = spd.enter(&section, priority);
     section.finish();
-    Entry::Child(Child {
+    let place = dscp.as_ref().map(|found| found.with(()));
+    let child = Child {
         name,
         policy,
         priority: 0,
@@ -189,15 +208,21 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, any_remote:
         start_action,
         dpd_action,
         close_action,
+        mode,
+        dont_fragment,
+        copy_dscp,
+        tfc,
+        dscp: dscp.map_or(DscpSet::ALL, |found| found.value),
         replay_window,
         lifetime,
-    })
+    };
+    Entry::Child(Box::new(child), place)
 }
 
 /// A child without a Child SA. It is in force from the start; `start_action`, which strongSwan wants to be `trap` for that, changes nothing.
 fn read_shunt(name: String, mut section: Section<'_>, spd: &mut Spd, action: PolicyAction) -> Option<Policy> {
     let before = section.faults();
-    let (local, remote) = selector_pair(&mut section);
+    let (local, remote) = selector_pair(&mut section, None);
     section.choice("start_action", &[("none", ()), ("trap", ()), ("start", ())]);
     let priority = priority(&mut section);
     let id = spd.enter(&section, priority);
@@ -215,7 +240,6 @@ const DEFAULT_IKE: &[&str] = &[
     "aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
     "aes128-aes192-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
 ];
-const DEFAULT_ESP: &[&str] = &["aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-esn-noesn"];
 
 /// `local` or `remote`: how a side authenticates, and as whom.
 fn peer(connection: &mut Section<'_>, key: &'static str) -> Option<Identity> {
@@ -273,11 +297,19 @@ fn unusable(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Both lists, none of whose address families stands in one of them alone: its selectors would never select a packet.
-fn selector_pair(section: &mut Section<'_>) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
+/// Both lists, none of whose address families stands in one of them alone: its selectors would never select a packet. Transport mode is
+/// between its `ends`, which it selects by default.
+fn selector_pair(section: &mut Section<'_>, ends: Option<&Ends<'_>>) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
     let before = section.faults();
-    let (local, remote) = (selectors(section, "local_ts"), selectors(section, "remote_ts"));
-    if section.faults() == before {
+    if let Some(ends) = ends.filter(|ends| !ends.faulty && (ends.local.is_empty() || ends.remote.is_empty())) {
+        let key = if ends.local.is_empty() { "local_addrs" } else { "remote_addrs" };
+        let problem = format!("transport mode is between this gateway's own address and the peer's, and the connection has no {key}");
+        section.fault("mode", problem, format!("write {key} in the connection, or mode = \"tunnel\""));
+    }
+    let [local_end, remote_end] =
+        [ends.map(|ends| own_traffic(ends.local, ends.remote)), ends.map(|ends| own_traffic(ends.remote, ends.local))];
+    let (local, remote) = (selectors(section, "local_ts", local_end), selectors(section, "remote_ts", remote_end));
+    if section.faults() == before && ends.is_none_or(|ends| !ends.faulty) {
         for (key, this, other_key, others) in [("local_ts", &local, "remote_ts", &remote), ("remote_ts", &remote, "local_ts", &local)] {
             let family = |selector: &TrafficSelector| selector.addresses().first().is_ipv4();
             if let Some(alone) = this.iter().find(|selector| !others.iter().any(|other| family(other) == family(selector))) {
@@ -293,9 +325,25 @@ fn selector_pair(section: &mut Section<'_>) -> (Vec<TrafficSelector>, Vec<Traffi
     (local, remote)
 }
 
-fn selectors(section: &mut Section<'_>, key: &'static str) -> Vec<TrafficSelector> {
+/// What a gateway with these addresses may protect in transport mode towards one with the others.
+fn own_traffic(addresses: &[IpAddr], others: &[IpAddr]) -> Vec<TrafficSelector> {
+    let reachable = addresses.iter().filter(|address| others.iter().any(|other| other.is_ipv4() == address.is_ipv4()));
+    reachable.map(|address| TrafficSelector::addresses_only(AddressRange::single(*address))).collect()
+}
+
+/// `end`: what transport mode selects at most, and by default.
+fn selectors(section: &mut Section<'_>, key: &'static str, end: Option<Vec<TrafficSelector>>) -> Vec<TrafficSelector> {
     const EXAMPLE: &str = "\"10.1.0.0/24\"";
+    let within = |selector: &TrafficSelector| {
+        end.as_ref().is_none_or(|end| end.is_empty() || end.iter().any(|end| end.intersect(selector).as_ref() == Some(selector)))
+    };
     let list = section.list_with(key, EXAMPLE, |section, text| match text.value.parse::<TrafficSelector>() {
+        Ok(selector) if !within(&selector) => {
+            let own = end.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            let problem = format!("'{selector}' is wider than the gateway's own address, and transport mode protects no other traffic");
+            section.fault_at(&text, problem, format!("write {own}, leave {key} out, or write mode = \"tunnel\""));
+            None
+        }
         Ok(selector) => Some(text.with(selector)),
         Err(error) => {
             section.fault_at(&text, error.to_string(), format!("write for example {EXAMPLE}"));
@@ -305,13 +353,19 @@ fn selectors(section: &mut Section<'_>, key: &'static str) -> Vec<TrafficSelecto
     match &list {
         Some(list) if list.is_empty() => section.empty(key, format!("write {key} = [{EXAMPLE}]")),
         Some(_) => {}
+        None if end.is_some() => return end.unwrap_or_default(),
         None => missing(section, key, &format!("{key} = [{EXAMPLE}]")),
     }
     list.unwrap_or_default().into_iter().map(|found| found.value).collect()
 }
 
 /// Proposals, each fault with the algorithm that was probably meant.
-fn proposals<T: FromStr<Err = ProposalError>>(section: &mut Section<'_>, key: &'static str, example: &str, defaults: &[&str]) -> Vec<T> {
+pub(super) fn proposals<T: FromStr<Err = ProposalError>>(
+    section: &mut Section<'_>,
+    key: &'static str,
+    example: &str,
+    defaults: &[&str],
+) -> Vec<T> {
     let defaults = || defaults.iter().filter_map(|text| text.parse().ok()).collect::<Vec<T>>();
     let list = section.list_with(key, &format!("\"{example}\""), |section, text| {
         if text.value == "default" {

@@ -24,6 +24,7 @@
 
 mod connections;
 mod diagnostic;
+mod handling;
 mod lifetimes;
 mod secrets;
 mod section;

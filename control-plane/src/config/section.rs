@@ -127,21 +127,34 @@ impl<'d> Section<'d> {
         example: &str,
         read: impl Fn(&Self, Found<&'d str>) -> Option<Found<T>>,
     ) -> Option<Vec<Found<T>>> {
+        self.entries(key, example, "texts", |section, at, value| match value {
+            DeValue::String(text) => read(section, at.with(&**text)),
+            other => section.wrong_type(&at, "text", other, example),
+        })
+    }
+
+    /// A list of texts or whole numbers that mean something. Faulty entries are noted and left out.
+    pub(super) fn list_of_words<T: FromStr<Err: Display>>(&mut self, key: &'static str, example: &str) -> Option<Vec<Found<T>>> {
+        self.entries(key, example, "texts or numbers", |section, at, value| match value {
+            DeValue::String(text) => section.parse(at.with(&**text), example),
+            DeValue::Integer(number) => section.parse(at.with(&*number.to_string()), example),
+            other => section.wrong_type(&at, "text or a number", other, example),
+        })
+    }
+
+    fn entries<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        of: &str,
+        read: impl Fn(&Self, Found<()>, &'d DeValue<'d>) -> Option<Found<T>>,
+    ) -> Option<Vec<Found<T>>> {
         let (value, found) = self.value(key)?;
         let DeValue::Array(entries) = value else {
-            return self.wrong_type(&found, "a list of texts", value, &format!("[{example}]"));
+            return self.wrong_type(&found, &format!("a list of {of}"), value, &format!("[{example}]"));
         };
-        let mut values = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let at = Found { value: (), span: entry.span(), path: format!("{}[{index}]", found.path) };
-            match entry.get_ref() {
-                DeValue::String(text) => values.extend(read(self, at.with(&**text))),
-                other => {
-                    let _: Option<T> = self.wrong_type(&at, "text", other, example);
-                }
-            }
-        }
-        Some(values)
+        let at = |index, entry: &Spanned<_>| Found { value: (), span: entry.span(), path: format!("{}[{index}]", found.path) };
+        Some(entries.iter().enumerate().filter_map(|(index, entry)| read(self, at(index, entry), entry.get_ref())).collect())
     }
 
     /// A whole number.
@@ -158,6 +171,14 @@ impl<'d> Section<'d> {
                 None
             }
         }
+    }
+
+    /// A whole number, or a word that stands for what no number says: then `None`.
+    pub(super) fn integer_or(&mut self, key: &'static str, range: RangeInclusive<u32>, word: &str) -> Option<Found<Option<u32>>> {
+        if self.text_is(key, word) {
+            return self.value(key).map(|(_, found)| found.with(None));
+        }
+        self.integer(key, range).map(|found| found.with(Some(found.value)))
     }
 
     /// An amount: a number, or text such as `"500k"`, `"20m"` or `"4g"`, each letter 1024 times the one before.
@@ -203,6 +224,14 @@ impl<'d> Section<'d> {
         match value {
             DeValue::Boolean(value) => Some(found.with(*value)),
             other => self.wrong_type(&found, "true or false", other, "true or false"),
+        }
+    }
+
+    /// Yes or no, or a word that says it.
+    pub(super) fn boolean_or(&mut self, key: &'static str, words: &[(&'static str, bool)]) -> Option<Found<bool>> {
+        match self.table.get(key).map(Spanned::get_ref) {
+            Some(DeValue::String(_)) => self.choice(key, words),
+            _ => self.boolean(key),
         }
     }
 

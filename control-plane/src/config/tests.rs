@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ike::config::{Connection, StartAction};
-use ipsec_types::{Identity, PolicyAction};
+use ipsec_types::{ChildProposal, DontFragment, Dscp, DscpSet, Identity, Mode, PolicyAction, Tfc, TfcPadding};
 use tempfile::TempDir;
 
 use super::*;
@@ -270,11 +270,6 @@ const TABLE: &[(&str, &str, &str)] = &[
         "culvert.toml:13:17: connections.site-b.children.net.replay_window: 2000000 is out of range; write a number from 0 to 1048576",
     ),
     (
-        "start_action = \"trap\"",
-        "mode = \"transport\"",
-        "culvert.toml:13:8: connections.site-b.children.net.mode: transport mode is not built yet; write mode = \"tunnel\", \"pass\" or \"drop\"",
-    ),
-    (
         "\"192.0.2.2\"",
         "\"fe80::2\"",
         "culvert.toml:4:17: connections.site-b.remote_addrs[0]: 'fe80::2' is link-local, and IKE needs an address that says which link it is on; write an address",
@@ -305,6 +300,62 @@ const TABLE: &[(&str, &str, &str)] = &[
         "mode = \"tunnel\"",
         "culvert.toml:15:8: policies.ssh.mode: 'tunnel' is not known here; write \"pass\" or \"drop\"",
     ),
+    (
+        "esp_proposals = [\"aes128gcm16\"]",
+        "ah_proposals = [\"aes128-sha256\"]",
+        "culvert.toml:12:17: connections.site-b.children.net.ah_proposals[0]: AH encrypts nothing, and 'aes128' has no place in its \
+         proposals: leave it out, or write esp_proposals; write for example sha256",
+    ),
+    (
+        "start_action = \"trap\"",
+        "ah_proposals = [\"sha256\"]",
+        "culvert.toml:9:30: connections.site-b.children.net.ah_proposals: a child is protected by ESP or by AH; \
+         leave ah_proposals or esp_proposals out",
+    ),
+    (
+        "esp_proposals = [\"aes128gcm16\"]",
+        "ah_proposals = [\"sha256\"]\ntfc_dummies = 5",
+        "culvert.toml:13:15: connections.site-b.children.net.tfc_dummies: this is for ESP in tunnel mode alone (RFC 4303 section 2.7); \
+         leave it out, or write esp_proposals and mode = \"tunnel\"",
+    ),
+    (
+        "remote_ts = [\"10.2.0.0/24\"]",
+        "mode = \"transport\"",
+        "culvert.toml:10:13: connections.site-b.children.net.local_ts[0]: '10.1.0.0/24' is wider than the gateway's own address, and \
+         transport mode protects no other traffic; write 192.0.2.1, leave local_ts out, or write mode = \"tunnel\"",
+    ),
+    (
+        "local_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"10.2.0.0/24\"]",
+        "mode = \"transport\"\ncopy_df = true",
+        "culvert.toml:11:11: connections.site-b.children.net.copy_df: transport mode has no outer header of its own; leave it out",
+    ),
+    (
+        "start_action = \"trap\"",
+        "dont_fragment = \"set\"\ncopy_df = false",
+        "culvert.toml:14:11: connections.site-b.children.net.copy_df: this contradicts dont_fragment; leave copy_df out",
+    ),
+    (
+        "start_action = \"trap\"",
+        "copy_dscp = \"in\"",
+        "culvert.toml:13:13: connections.site-b.children.net.copy_dscp: 'in' is not known here; write \"out\" or \"no\"",
+    ),
+    (
+        "start_action = \"trap\"",
+        "tfc_padding = 70000",
+        "culvert.toml:13:15: connections.site-b.children.net.tfc_padding: 70000 is out of range; write a number from 0 to 65535",
+    ),
+    (
+        "start_action = \"trap\"",
+        "dscp = [\"ef\", 64]",
+        "culvert.toml:13:15: connections.site-b.children.net.dscp[1]: '64' is no DSCP: write a number from 0 to 63, or cs0 to cs7, \
+         af11 to af43, ef, va or le; write for example \"ef\" or 46",
+    ),
+    (
+        "start_action = \"trap\"",
+        "dscp = [46]\n[connections.site-b.children.voice]\nlocal_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"10.2.0.0/24\"]\ndscp = [\"va\", \"ef\"]",
+        "culvert.toml:17:9: connections.site-b.children.voice.dscp: ef stands in child 'net', too, which selects the same traffic; \
+         let each code point stand in one of them",
+    ),
     ("start_action = \"trap\"", "mode = \"pass\"", "culvert.toml:12:1: connections.site-b.children.net.esp_proposals: unknown key; "),
     ("dpd_delay = \"30s\"", "dpd_delay = 30s", "culvert.toml:6:13: this is no TOML: "),
 ];
@@ -315,6 +366,83 @@ fn each_fault_names_file_line_field_and_remedy() {
         let faults = faults(line, by);
         assert!(faults.iter().any(|fault| fault.starts_with(said)), "{by}\nexpected {said}\nfound    {}", faults.join("\n         "));
     }
+}
+
+/// The only child of the good configuration, with `line` replaced; `before` stands in the connection.
+fn child(before: &str, line: &str, by: &str) -> ike::config::Child {
+    assert!(GOOD.contains(line));
+    let text = GOOD.replacen(line, by, 1).replacen("dpd_delay", &format!("{before}dpd_delay"), 1);
+    load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections.remove(0).children.remove(0)
+}
+
+#[test]
+fn what_a_child_does_to_packets() {
+    let default = child("", "start_action = \"trap\"", "");
+    assert_eq!((default.mode, default.dont_fragment, default.copy_dscp), (Mode::Tunnel, DontFragment::Copy, true));
+    assert_eq!((default.tfc, default.dscp), (Tfc::default(), DscpSet::ALL));
+
+    let written = child(
+        "",
+        "start_action = \"trap\"",
+        "copy_df = false\ncopy_dscp = \"no\"\ntfc_padding = \"mtu\"\ntfc_dummies = 10\ndscp = [\"ef\", 0]",
+    );
+    assert_eq!((written.dont_fragment, written.copy_dscp), (DontFragment::Clear, false));
+    assert_eq!(written.tfc, Tfc { padding: Some(TfcPadding::Mtu), dummies_per_second: 10 });
+    assert_eq!(written.dscp.iter().map(Dscp::value).collect::<Vec<_>>(), [0, 46]);
+    let written = child("", "start_action = \"trap\"", "dont_fragment = \"set\"\ncopy_dscp = false\ntfc_padding = 1400");
+    assert_eq!((written.dont_fragment, written.copy_dscp, written.tfc.padding), (DontFragment::Set, false, Some(TfcPadding::To(1400))));
+
+    let ah = child("", "esp_proposals = [\"aes128gcm16\"]", "ah_proposals = [\"sha256-esn\"]");
+    assert_eq!(ah.proposals.iter().map(ToString::to_string).collect::<Vec<_>>(), ["sha256-esn"]);
+    assert!(matches!(ah.proposals[0], ChildProposal::Ah(_)));
+}
+
+#[test]
+fn ah_does_not_go_with_encapsulation() {
+    let text =
+        GOOD.replace("esp_proposals = [\"aes128gcm16\"]", "ah_proposals = [\"sha256\"]").replace("dpd_delay", "encap = true\ndpd_delay");
+    let said = load_in(&folder(&text, GOOD_SECRETS)).unwrap_err();
+    let expected = "culvert.toml:6:9: connections.site-b.encap: child 'net' has ah_proposals, and AH does not travel in UDP; \
+                    leave encap out, or write esp_proposals there";
+    assert_eq!(said, [expected]);
+}
+
+#[test]
+fn transport_mode_is_for_the_gateways_own_addresses() {
+    let ts = "local_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"10.2.0.0/24\"]";
+    let transport = |by: &str| {
+        let child = child("", ts, &format!("mode = \"transport\"{by}"));
+        [child.local_selectors, child.remote_selectors].map(|list| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(transport(""), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(transport("\nlocal_ts = [\"192.0.2.1[tcp/443]\"]"), ["192.0.2.1[tcp/443]", "192.0.2.2"]);
+    let text = GOOD.replace(ts, "mode = \"transport\"").replace("remote_addrs = [\"192.0.2.2\"]\n", "").replace("\"trap\"", "\"none\"");
+    let said = load_in(&folder(&text, GOOD_SECRETS)).unwrap_err();
+    let expected = "culvert.toml:8:30: connections.site-b.children.net.mode: transport mode is between this gateway's own address and the \
+                    peer's, and the connection has no remote_addrs; write remote_addrs in the connection, or mode = \"tunnel\"";
+    assert_eq!(said, [expected]);
+}
+
+/// Wherever in the file it stands.
+#[test]
+fn a_child_without_dscp_has_what_the_others_leave() {
+    let twin = |name: &str, dscp: &str| {
+        format!("[connections.site-b.children.{name}]\nlocal_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"10.2.0.0/24\"]\ndscp = [{dscp}]\n")
+    };
+    let elsewhere = "[connections.site-b.children.other]\nlocal_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"10.3.0.0/24\"]\n";
+    let more = [&twin("voice", "\"ef\", \"va\""), elsewhere, &twin("video", "34"), "[policies.ssh]"].concat();
+    let loaded = load_in(&folder(&GOOD.replace("[policies.ssh]", &more), GOOD_SECRETS)).unwrap();
+    let dscp = |name: &str| loaded.ike.spd().into_iter().find(|policy| policy.name == name).unwrap().dscp;
+    let all = ["net", "voice", "video"].map(dscp);
+    assert_eq!(all.map(|set| set.iter().count()), [61, 2, 1]);
+    assert!(!all[0].intersects(all[1]) && !all[0].intersects(all[2]));
+    assert_eq!(dscp("other"), DscpSet::ALL);
+    assert_eq!(loaded.warnings, []);
+
+    let everything: Vec<String> = (0..64).map(|value| value.to_string()).collect();
+    let said = load_in(&folder(&GOOD.replace("[policies.ssh]", &(twin("voice", &everything.join(", ")) + "[policies.ssh]")), GOOD_SECRETS))
+        .unwrap_err();
+    assert!(said[0].starts_with("culvert.toml:2:14: connections.site-b.children: nothing is left for child 'net': "), "{said:?}");
 }
 
 #[test]

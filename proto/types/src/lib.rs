@@ -24,7 +24,7 @@ mod time;
 mod transform;
 
 pub use distinguished_name::{DistinguishedName, DistinguishedNameError};
-pub use dscp::{Dscp, DscpSet};
+pub use dscp::{Dscp, DscpError, DscpSet};
 pub use identity::{Identity, IdentityError};
 pub use lifetime::{Lifetime, LifetimeError, Limits};
 pub use proposal::{AhProposal, ChildProposal, EspProposal, IkeProposal, ProposalError};

@@ -19,7 +19,8 @@ NIST = pathlib.Path(__file__).resolve().parents[3] / "ike/tests/vectors/nist-ike
 
 HASHES = {"prfsha256": "sha256", "prfsha384": "sha384", "prfsha512": "sha512"}
 # Octets taken from the keying material: AES key, with AES-GCM followed by 4 octets of salt (RFC 5282 section 7.1).
-ENCRYPTION_KEYMAT_LEN = {"aes128": 16, "aes192": 24, "aes256": 32, "aes128gcm16": 20, "aes192gcm16": 28, "aes256gcm16": 36}
+# AH encrypts nothing.
+ENCRYPTION_KEYMAT_LEN = {None: 0, "aes128": 16, "aes192": 24, "aes256": 32, "aes128gcm16": 20, "aes192gcm16": 28, "aes256gcm16": 36}
 INTEGRITY_KEY_LEN = {None: 0, "sha256": 32, "sha384": 48, "sha512": 64}
 
 
@@ -189,6 +190,8 @@ def vectors():
             case("mixed hashes", "prfsha512", ("aes256", "sha256"), ("aes128", "sha512"), 32, 32, octets("mixed", 32)),
             case("longest nonces", "prfsha256", ("aes256gcm16", None), ("aes128gcm16", None), 256, 32, octets("nonces", 32)),
             case("g^ir begins with zeros", "prfsha256", ("aes256gcm16", None), ("aes256gcm16", None), 32, 32, b"zeros", leading_zeros=3),
+            case("ah", "prfsha256", ("aes128gcm16", None), (None, "sha256"), 32, 32, b"a pre-shared key"),
+            case("ah, sha384", "prfsha384", ("aes256gcm16", None), (None, "sha384"), 32, 32, b"a pre-shared key"),
         ],
     }
 

@@ -1,6 +1,7 @@
 use alloc::vec;
 
-use ike_wire::{Attribute, AttributeValue, Protocol};
+use ike_wire::{Attribute, AttributeValue};
+use ipsec_types::{AhProposal, EspProposal, Spi};
 
 use super::*;
 
@@ -45,7 +46,7 @@ fn what_has_no_name_here_is_shown_by_its_number() {
 
 #[test]
 fn a_type_left_out_is_none_and_numbers_are_standard() {
-    let esp = |text: &str| -> EspProposal { text.parse().unwrap() };
+    let esp = |text: &str| -> ChildProposal { text.parse::<EspProposal>().unwrap().into() };
     let theirs = |text: &str| {
         let transforms = esp(text).transforms().into_iter().filter(|transform| transform.kind != TransformType::ESN).collect();
         Sa { proposals: vec![Proposal { number: 1, protocol: Protocol::ESP, spi: vec![], transforms }] }
@@ -54,6 +55,24 @@ fn a_type_left_out_is_none_and_numbers_are_standard() {
     assert_eq!(detail.would_match, "they differ in KE (ours none, theirs x25519); ESN (ours esn, theirs noesn)");
     let first = proposals(&[esp("aes128gcm16-esn")], &theirs("aes128gcm16-x25519"), FIRST_CHILD_TYPES);
     assert_eq!(first.would_match, "they differ in ESN (ours esn, theirs noesn)");
+}
+
+/// Another protocol is further away than other algorithms, however many.
+#[test]
+fn esp_and_ah_are_told_apart() {
+    let (esp, ah): (EspProposal, AhProposal) = ("aes128-sha256-esn".parse().unwrap(), "sha256".parse().unwrap());
+    let (esp, ah) = (ChildProposal::from(esp), ChildProposal::from(ah));
+    let offered = |proposals: &[&ChildProposal]| {
+        Sa::offer(proposals.iter().map(|proposal| Proposal::child(proposal, Spi::new(0xc000_0001).unwrap())))
+    };
+    let detail = proposals(core::slice::from_ref(&esp), &offered(&[&ah]), CHILD_TYPES);
+    assert_eq!((&*detail.theirs, &*detail.would_match), ("AH sha256-noesn", "they differ in protocol (ours ESP, theirs AH)"));
+    assert_eq!(detail.remedy, "write esp_proposals on both sides, or ah_proposals");
+    let other = ChildProposal::from("aes256gcm16-x25519-noesn".parse::<EspProposal>().unwrap());
+    let detail = proposals(&[esp], &offered(&[&ah, &other]), CHILD_TYPES);
+    assert!(detail.would_match.starts_with("closest are ours aes128-sha256-esn and theirs aes256gcm16-x25519-noesn: "), "{detail}");
+    let detail = proposals(&[ah], &offered(&[&"sha384".parse::<AhProposal>().unwrap().into()]), CHILD_TYPES);
+    assert_eq!(detail.remedy, "let one of ah_proposals here have sha384, or one at the peer sha256");
 }
 
 #[test]

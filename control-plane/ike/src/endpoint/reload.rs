@@ -81,5 +81,5 @@ fn speaks_alike(a: &Connection, b: &Connection) -> bool {
 
 /// Whether a Child SA of one would be a Child SA of the other.
 fn protects_alike(a: &Child, b: &Child) -> bool {
-    (&a.proposals, &a.local_selectors, &a.remote_selectors) == (&b.proposals, &b.local_selectors, &b.remote_selectors)
+    a.is_like(b) && (a.dscp, a.dont_fragment, a.copy_dscp, a.tfc) == (b.dscp, b.dont_fragment, b.copy_dscp, b.tfc)
 }

@@ -15,7 +15,7 @@ use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::negotiate::{self, KeyExchange};
 use crate::peers::Superseded;
 use crate::policy::ConnectionRef;
-use crate::v2::create_child::{self, Answer, Seed};
+use crate::v2::create_child::{self, Answer, Seed, ends};
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
@@ -66,11 +66,11 @@ pub(crate) struct Installing {
     header: Header,
     /// IDr and AUTH, which go out in any case.
     proof: Vec<Payload>,
-    /// SAr2, TSi, TSr, which go out if the Child SA is in place.
+    /// `[N(USE_TRANSPORT_MODE),] SAr2, TSi, TSr`, which go out if the Child SA is in place.
     answer: Vec<Payload>,
 }
 
-/// `HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr}  -->`
+/// `HDR, SK {IDi, [IDr,] AUTH, [N(USE_TRANSPORT_MODE),] SAi2, TSi, TSr}  -->`
 pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transcript: Transcript, wanted: WantedChild) -> State {
     let mut state = AwaitResponse { sk, child: wanted, transcript };
     if !cx.shared.holds(state.child.spi) {
@@ -90,14 +90,19 @@ pub(crate) fn send_request(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transc
         );
         return State::AwaitAuthResponse(state).close(core, cx, Some(failure));
     };
+    let (local, remote) = match ends::offer(core, configured) {
+        Ok(selectors) => selectors,
+        Err(failure) => return State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
+    };
     let id = Identification::from(&core.connection.local_identity);
     let mut payloads = alloc::vec![Payload::IdInitiator(id.clone())];
     payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
     payloads.extend(initial_contact(core, cx, core.connection.remote_identity.as_ref()));
     payloads.push(prove(&state.sk, Role::Initiator, psk, &state.transcript, &id));
-    payloads.push(Payload::Sa(negotiate::offer_esp(&configured.proposals, state.child.spi.spi, KeyExchange::Ignored)));
-    payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
-    payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));
+    payloads.extend(ends::mode_notification(configured));
+    payloads.push(Payload::Sa(negotiate::offer_child(&configured.proposals, state.child.spi.spi, KeyExchange::Ignored)));
+    payloads.push(Payload::TsInitiator(local.into_iter().collect()));
+    payloads.push(Payload::TsResponder(remote.into_iter().collect()));
     match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, &payloads) {
         Ok(()) => State::AwaitAuthResponse(state),
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
@@ -169,17 +174,17 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
         return reject(state, core, cx, message, &fault);
     }
     let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
-    let choice = create_child::choose(&core.connection.children, &message.payloads, None, KeyExchange::Ignored);
+    let choice = create_child::choose(core, &[], &message.payloads, None, KeyExchange::Ignored);
     let seed = Seed { nonces, shared: None };
     match choice.and_then(|choice| create_child::answer(core, cx, &state.sk, &authenticated, choice, seed, None)) {
-        Ok(Answer { child, payloads: answer }) => State::Installing(Installing {
+        Ok(Answer { child, sa, selectors }) => State::Installing(Installing {
             sk: state.sk,
             child,
             authenticated,
             verified: message.verified,
             header: message.header,
             proof,
-            answer,
+            answer: sa.into_iter().chain(selectors).collect(),
         }),
         Err(fault) => establish_childless(core, cx, state.sk, authenticated, message, proof, fault),
     }
@@ -272,7 +277,7 @@ fn reject(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &
 }
 
 /// The data plane has the first Child SA, or not: now the initiator is answered.
-/// `<--  HDR, SK {IDr, AUTH, SAr2, TSi, TSr}`
+/// `<--  HDR, SK {IDr, AUTH, [N(USE_TRANSPORT_MODE),] SAr2, TSi, TSr}`
 pub(crate) fn on_installed(state: Installing, core: &mut Core, cx: &mut Context<'_>, result: Result<(), String>) -> State {
     let Installing { sk, child, authenticated, header, mut proof, answer, verified } = state;
     let fault = result.err().map(Fault::NoMoreSas);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Version};
+use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version};
 use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
 
 use crate::context::{Context, End, LeasedSpi};
@@ -76,7 +76,7 @@ pub(crate) enum Task {
     DeleteChild { child: ChildSaId, request: Option<RequestId> },
     /// Delete what the peer installed and we did not. `unused`: no SA of ours was handed to the data plane with the SPI, which is free
     /// when the peer has answered.
-    DeleteSpi { spi: Spi, unused: Option<LeasedSpi> },
+    DeleteSpi { protocol: Protocol, spi: Spi, unused: Option<LeasedSpi> },
     /// Replace the IKE SA.
     RekeyIkeSa { request: Option<RequestId> },
     /// Delete the IKE SA.

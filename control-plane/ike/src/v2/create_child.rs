@@ -4,14 +4,15 @@
 //! initiator                                          responder
 //! ---------                                          ---------
 //! Generating, with a key exchange
-//! Requested   HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr}  -->
+//! Requested   HDR, SK {[N(REKEY_SA),] [N(USE_TRANSPORT_MODE),] SA, Ni, [KEi,] TSi, TSr}  -->
 //!                                                    Agreeing, with a key exchange
 //!                                                    Installing
-//!                 <--   HDR, SK {SA, Nr, [KEr,] TSi, TSr}
+//!                 <--   HDR, SK {[N(USE_TRANSPORT_MODE),] SA, Nr, [KEr,] TSi, TSr}
 //! Agreeing, with a key exchange
 //! Installing
 //! ```
 
+pub(crate) mod ends;
 pub(crate) mod initiator;
 pub(crate) mod responder;
 
@@ -19,8 +20,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use ike_wire::{NotifyType, Payload, Proposal, Sa, TrafficSelectors};
-use ipsec_types::{ChildSaId, Secret, Spi};
+use ike_wire::{NotifyType, Payload, Proposal, Protocol, Sa, TrafficSelectors};
+use ipsec_types::{ChildSaId, Mode, Secret, Spi};
 
 use crate::child::{self, Agreed, Child, ChildPhase};
 use crate::config;
@@ -28,7 +29,7 @@ use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault};
 use crate::io::Event;
-use crate::negotiate::{self, Chosen, EspSuite, KeyExchange, SelectorsNarrowed};
+use crate::negotiate::{self, ChildSuite, Chosen, KeyExchange, SelectorsNarrowed};
 use crate::v2::auth::PeerAuthenticated;
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
@@ -47,68 +48,104 @@ pub(crate) struct Seed<'a> {
 /// A responder's Child SA, on its way into the data plane.
 pub(crate) struct Answer {
     pub(crate) child: Child,
-    /// SA, TSi, TSr.
-    pub(crate) payloads: Vec<Payload>,
+    /// `[N(USE_TRANSPORT_MODE),] SA`
+    pub(crate) sa: Vec<Payload>,
+    /// TSi, TSr.
+    pub(crate) selectors: [Payload; 2],
 }
 
 /// What a responder has chosen from an offer.
 pub(crate) struct Choice {
     index: usize,
-    chosen: Chosen<EspSuite>,
+    chosen: Chosen<ChildSuite>,
     selectors: SelectorsNarrowed,
     outbound: Spi,
+    takes_tfc_padding: bool,
 }
 
 /// What an initiator has read in an answer that it accepts.
 pub(crate) struct Accepted {
-    suite: EspSuite,
+    suite: ChildSuite,
     selectors: SelectorsNarrowed,
     outbound: Spi,
+    takes_tfc_padding: bool,
 }
 
 struct Parts<'a> {
     sa: &'a Sa,
     initiator: &'a TrafficSelectors,
     responder: &'a TrafficSelectors,
+    transport_mode: bool,
+    takes_tfc_padding: bool,
 }
 
 fn parts(payloads: &[Payload]) -> Option<Parts<'_>> {
     let (initiator, responder) = (find::ts_initiator(payloads)?, find::ts_responder(payloads)?);
-    Some(Parts { sa: find::sa(payloads)?, initiator, responder })
+    let says = |wanted| notification(payloads, |kind| kind == wanted).is_some();
+    let transport_mode = says(NotifyType::USE_TRANSPORT_MODE);
+    let takes_tfc_padding = !says(NotifyType::ESP_TFC_PADDING_NOT_SUPPORTED);
+    Some(Parts { sa: find::sa(payloads)?, initiator, responder, transport_mode, takes_tfc_padding })
 }
 
-/// The responder's choice: the first child whose selectors and proposals meet the offer, or, for a rekeying, the one of `only`.
+/// The responder's choice: the first child whose selectors and proposals meet the offer, or, for a rekeying, the one of `only`. Of children
+/// that differ in their DSCP alone, which is not negotiated, it is the first without an SA, so that both sides come to have one for each:
+/// `existing` are those there are.
 pub(crate) fn choose(
-    children: &[config::Child],
+    core: &Core,
+    existing: &[Child],
     payloads: &[Payload],
     only: Option<usize>,
     key_exchange: KeyExchange<'_>,
 ) -> Result<Choice, Fault> {
     let parts = parts(payloads).ok_or_else(|| Fault::Syntax("SA, TSi or TSr is missing".into()))?;
-    let (index, chosen, selectors) = pick(children, &parts, only, key_exchange)?;
+    let first = pick(core, &parts, |index| only.is_none_or(|only| only == index), key_exchange)?;
+    let (index, chosen, selectors) = match only {
+        Some(_) => first,
+        None => pick(core, &parts, |index| is_idle_twin(core, existing, first.0, index), key_exchange).unwrap_or(first),
+    };
     let offered = parts.sa.proposals.iter().find(|proposal| proposal.number == chosen.answer.number);
     let outbound = offered.and_then(Proposal::child_spi).ok_or_else(|| Fault::Syntax("the proposal has no legal SPI".into()))?;
-    Ok(Choice { index, chosen, selectors, outbound })
+    Ok(Choice { index, chosen, selectors, outbound, takes_tfc_padding: parts.takes_tfc_padding })
 }
 
+/// Whether the child `other` has no SA yet, and is `first` or differs from it in the DSCP alone.
+fn is_idle_twin(core: &Core, existing: &[Child], first: usize, other: usize) -> bool {
+    let idle = |child: &config::Child| !existing.iter().any(|sa| sa.policy == child.policy && sa.is_live());
+    core.connection.child(first).zip(core.connection.child(other)).is_some_and(|(first, other)| other.is_like(first) && idle(other))
+}
+
+/// The first child that meets the offer, of those whose index is `eligible`.
 fn pick(
-    children: &[config::Child],
+    core: &Core,
     parts: &Parts<'_>,
-    only: Option<usize>,
+    eligible: impl Fn(usize) -> bool,
     key_exchange: KeyExchange<'_>,
-) -> Result<(usize, Chosen<EspSuite>, SelectorsNarrowed), Fault> {
+) -> Result<(usize, Chosen<ChildSuite>, SelectorsNarrowed), Fault> {
+    let children = &core.connection.children;
+    // The initiator's side is remote here.
+    let sent = (parts.responder, parts.initiator);
+    let seen = ends::as_seen_here(core, sent);
     let mut fault = None;
-    for (index, child) in children.iter().enumerate().filter(|(index, _)| only.is_none_or(|only| only == *index)) {
-        // The initiator's side is remote here.
-        let (ours, theirs) = ((&child.local_selectors[..], &child.remote_selectors[..]), (parts.responder, parts.initiator));
-        let Some(selectors) = negotiate::narrow(ours, theirs) else { continue };
-        match negotiate::choose_esp(&child.proposals, parts.sa, key_exchange) {
+    for (index, child) in children.iter().enumerate().filter(|(index, _)| eligible(*index)) {
+        let theirs = if child.mode == Mode::Transport && parts.transport_mode { (&seen.0, &seen.1) } else { sent };
+        let (local, remote) = ends::selectors(core, child);
+        let Some(selectors) = negotiate::narrow((&local, &remote), theirs) else { continue };
+        // A child in tunnel mode declines transport mode by not answering the notification; one in transport mode has nothing else to offer.
+        if child.mode == Mode::Transport && !parts.transport_mode {
+            fault = Some(Fault::Proposals(diagnosis::tunnel_mode(child, "a Child SA in tunnel mode")));
+            continue;
+        }
+        if let Some(obstacle) = ends::obstacle(core, child) {
+            fault = Some(Fault::Proposals(obstacle));
+            continue;
+        }
+        match negotiate::choose_child(&child.proposals, parts.sa, key_exchange) {
             Some(chosen) => return Ok((index, chosen, selectors)),
             // Selectors that meet say that this child was meant: its proposals are the better reason.
             None => fault = Some(Fault::Proposals(diagnosis::proposals(&child.proposals, parts.sa, key_exchange.compared()))),
         }
     }
-    Err(fault.unwrap_or_else(|| Fault::Selectors(diagnosis::selectors(children, (parts.responder, parts.initiator)))))
+    Err(fault.unwrap_or_else(|| Fault::Selectors(diagnosis::selectors(children, sent))))
 }
 
 /// The responder's part: derives the keys and hands the Child SA to the data plane.
@@ -121,14 +158,15 @@ pub(crate) fn answer(
     seed: Seed<'_>,
     replaces: Option<ChildSaId>,
 ) -> Result<Answer, Fault> {
-    let Choice { index, chosen, selectors, outbound } = choice;
+    let Choice { index, chosen, selectors, outbound, takes_tfc_padding } = choice;
     let local = |text: String| Fault::NoMoreSas(text);
-    let keys = sk.keys.child(chosen.suite.encryption, chosen.suite.integrity, seed.shared, seed.nonces)?;
+    let keys = sk.keys.child(chosen.suite.protection, seed.shared, seed.nonces)?;
     let leased = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?;
     let inbound = leased.spi;
     let answer = Proposal { spi: inbound.value().to_be_bytes().to_vec(), ..chosen.answer };
-    let payloads = alloc::vec![
-        Payload::Sa(Sa { proposals: alloc::vec![answer] }),
+    let granted = core.connection.child(index).and_then(ends::mode_notification);
+    let sa = granted.into_iter().chain([Payload::Sa(Sa { proposals: alloc::vec![answer] })]).collect();
+    let answered = [
         Payload::TsInitiator(selectors.remote().iter().copied().collect()),
         Payload::TsResponder(selectors.local().iter().copied().collect()),
     ];
@@ -137,9 +175,9 @@ pub(crate) fn answer(
         cx,
         core,
         authenticated,
-        Agreed { child: index, inbound, outbound, suite, selectors, keys, role, replaces, contested },
+        Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces, contested },
     ) {
-        Ok(child) => Ok(Answer { child, payloads }),
+        Ok(child) => Ok(Answer { child, sa, selectors: answered }),
         Err(failure) => {
             cx.shared.return_spi(leased);
             Err(local(failure.to_string()))
@@ -161,13 +199,24 @@ fn check(
     }
     let parts = parts(payloads).ok_or_else(|| misbehaved("an answer without SA, TSi or TSr"))?;
     let configured = core.connection.child(wanted.index).ok_or_else(|| Failure::Local("no such child".into()))?;
-    let suite = negotiate::accept_esp(&configured.proposals, parts.sa, wanted.spi.spi, key_exchange)
+    let suite = negotiate::accept_child(&configured.proposals, parts.sa, wanted.spi.spi, key_exchange)
         .ok_or_else(|| Failure::PeerMisbehaved(diagnosis::not_offered(&configured.proposals, parts.sa)))?;
     let outbound = parts.sa.proposals.first().and_then(Proposal::child_spi).ok_or_else(|| misbehaved("an answer without SPI"))?;
-    let (ours, theirs) = ((&configured.local_selectors[..], &configured.remote_selectors[..]), (parts.initiator, parts.responder));
-    let selectors =
-        negotiate::narrowed_by_peer(ours, theirs).ok_or_else(|| Failure::PeerMisbehaved(diagnosis::wider(configured, theirs)))?;
-    Ok(Accepted { suite, selectors, outbound })
+    let sent = (parts.initiator, parts.responder);
+    let theirs = match (configured.mode, parts.transport_mode) {
+        (Mode::Tunnel, false) => (parts.initiator.clone(), parts.responder.clone()),
+        (Mode::Transport, true) => ends::as_seen_here(core, sent),
+        (Mode::Tunnel, true) => return Err(misbehaved("an answer with USE_TRANSPORT_MODE, which was not asked for")),
+        // Section 1.3.1: "If this is unacceptable to the initiator, the initiator MUST delete the SA." What fails here is deleted.
+        (Mode::Transport, false) => {
+            let detail = diagnosis::tunnel_mode(configured, "an answer without USE_TRANSPORT_MODE: tunnel mode");
+            return Err(Failure::Incompatible(NotifyType::USE_TRANSPORT_MODE, detail));
+        }
+    };
+    let (local, remote) = ends::selectors(core, configured);
+    let selectors = negotiate::narrowed_by_peer((&local, &remote), (&theirs.0, &theirs.1))
+        .ok_or_else(|| Failure::PeerMisbehaved(diagnosis::wider(configured, sent)))?;
+    Ok(Accepted { suite, selectors, outbound, takes_tfc_padding: parts.takes_tfc_padding })
 }
 
 /// What an accepted answer replaces.
@@ -190,15 +239,15 @@ fn accept(
     if !cx.shared.holds(wanted.spi) {
         return Err(Failure::Local("the data plane was attached anew during the negotiation".into()));
     }
-    let Accepted { suite, selectors, outbound } = accepted;
-    let keys = sk.keys.child(suite.encryption, suite.integrity, seed.shared, seed.nonces)?;
+    let Accepted { suite, selectors, outbound, takes_tfc_padding } = accepted;
+    let keys = sk.keys.child(suite.protection, seed.shared, seed.nonces)?;
     let (inbound, role) = (wanted.spi.spi, Role::Initiator);
     let (replaces, contested) = (replaces.child, replaces.contested);
     child::install(
         cx,
         core,
         authenticated,
-        Agreed { child: wanted.index, inbound, outbound, suite, selectors, keys, role, replaces, contested },
+        Agreed { child: wanted.index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces, contested },
     )
 }
 
@@ -262,7 +311,8 @@ impl Established {
 /// An SPI that no SA was installed with. `answered`: the peer has installed its half, and is told to remove it by the SPI that it knows.
 fn give_back(core: &mut Core, cx: &mut Context<'_>, wanted: &WantedChild, answered: bool) {
     if answered {
-        core.tasks.push_back(Task::DeleteSpi { spi: wanted.spi.spi, unused: Some(wanted.spi) });
+        let protocol = core.connection.child(wanted.index).map_or(Protocol::ESP, config::Child::protocol);
+        core.tasks.push_back(Task::DeleteSpi { protocol, spi: wanted.spi.spi, unused: Some(wanted.spi) });
     } else {
         cx.shared.return_spi(wanted.spi);
     }
@@ -316,7 +366,7 @@ impl Established {
         cx.shared.children.remove(&child.id);
         cx.fail(Some(&core.connection.name), core.remote, failure.clone());
         if !answering {
-            core.tasks.push_back(Task::DeleteSpi { spi: child.inbound, unused: None });
+            core.tasks.push_back(Task::DeleteSpi { protocol: child.protocol(), spi: child.inbound, unused: None });
         }
         if matches!(child.phase, ChildPhase::Installing { wanted: true }) {
             core.child_failed(cx, child.policy, &failure);

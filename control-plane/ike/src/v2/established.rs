@@ -263,7 +263,7 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
                 break;
             }
             Task::DeleteChild { child, request } => informational::delete_child(&mut state, core, cx, child, request),
-            Task::DeleteSpi { spi, unused } => informational::delete_spi(&mut state, core, cx, spi, unused),
+            Task::DeleteSpi { protocol, spi, unused } => informational::delete_spi(&mut state, core, cx, (protocol, spi), unused),
             Task::Probe => informational::probe(&mut state, core, cx),
             // The peer's Child SA is answered first: it must not come between two IKE SAs.
             Task::RekeyIkeSa { .. } if state.answering.is_some() || state.is_installing_any() => {

@@ -6,7 +6,7 @@ use core::time::Duration;
 use ike_wire::{Delete, ExchangeType, Notify, NotifyType, Payload, Protocol};
 use ipsec_types::{ChildSaId, Instant, Spi};
 
-use crate::child::{ChildPhase, LINGER};
+use crate::child::{Child, ChildPhase, LINGER};
 use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
@@ -50,14 +50,15 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
         core.end = Some(End::ByPeer);
         return gone(State::Established(state), core, cx, failure);
     }
-    let mut ours = Vec::new();
+    let mut answer = Vec::new();
     for payload in payloads {
-        if let Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis }) = payload {
-            ours.extend(spis.iter().filter_map(|spi| delete_by_peer(&mut state, core, cx, *spi)));
+        let Payload::Delete(Delete::ChildSas { protocol, spis }) = payload else { continue };
+        let spis: Vec<u32> = spis.iter().filter_map(|spi| delete_by_peer(&mut state, core, cx, (*protocol, *spi))).collect();
+        if !spis.is_empty() {
+            answer.push(Payload::Delete(Delete::ChildSas { protocol: *protocol, spis }));
         }
     }
-    let answer = (!ours.is_empty()).then_some(Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: ours }));
-    match core.respond(cx, &state.sk, &message.header, answer.as_slice()) {
+    match core.respond(cx, &state.sk, &message.header, &answer) {
         Ok(()) => State::Established(state),
         Err(failure) => State::Established(state).close(core, cx, Some(failure)),
     }
@@ -77,8 +78,9 @@ pub(crate) fn fatal(core: &Core, message: &Protected) -> Option<Failure> {
 
 /// The peer has closed the SA it receives on; ours goes with it (section 1.4.1). Gives back the SPI for the answer: none where our own
 /// Delete is under way, which says it already.
-fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, spi: u32) -> Option<u32> {
-    let Some(child) = state.children.iter().find(|child| child.outbound.value() == spi) else {
+fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, (protocol, spi): (Protocol, u32)) -> Option<u32> {
+    let named = |child: &&Child| (child.protocol(), child.outbound.value()) == (protocol, spi);
+    let Some(child) = state.children.iter().find(named) else {
         if let Some(Active::CreateChild(creating)) = &mut state.active {
             creating.note_deleted(spi);
         }
@@ -107,14 +109,14 @@ pub(crate) fn delete_child(
         }
         return Ok(());
     };
-    let spis = alloc::vec![child.inbound.value()];
+    let (protocol, spis) = (child.protocol(), alloc::vec![child.inbound.value()]);
     let installed = child.phase != ChildPhase::Lost;
     child.phase = ChildPhase::Deleting;
     if installed {
         rekey_child::activate_successor(state, cx, id);
         cx.shared.output(Output::Retire { child: id, linger: LINGER });
     }
-    let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis });
+    let payload = Payload::Delete(Delete::ChildSas { protocol, spis });
     core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[payload])?;
     state.active = Some(Active::DeleteChild { child: id, request });
     Ok(())
@@ -125,10 +127,10 @@ pub(crate) fn delete_spi(
     state: &mut Established,
     core: &mut Core,
     cx: &mut Context<'_>,
-    spi: Spi,
+    (protocol, spi): (Protocol, Spi),
     unused: Option<LeasedSpi>,
 ) -> Result<(), Failure> {
-    let payload = Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: alloc::vec![spi.value()] });
+    let payload = Payload::Delete(Delete::ChildSas { protocol, spis: alloc::vec![spi.value()] });
     core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[payload])?;
     state.active = Some(Active::DeleteSpi(unused));
     Ok(())

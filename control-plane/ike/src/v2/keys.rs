@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use ike_wire::Identification;
-use ipsec_types::{EncryptionAlgorithm, IkeSpi, IntegrityAlgorithm, SaKeys, Secret};
+use ipsec_types::{EncryptionAlgorithm, IkeSpi, IntegrityAlgorithm, Protection, SaKeys, Secret};
 
 use crate::negotiate::IkeSuite;
 use crate::provider::{CryptoError, Prf, SkKey};
@@ -120,21 +120,16 @@ impl IkeKeys {
     }
 
     /// KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), cut for both directions (section 2.17): first those of what the initiator of the
-    /// exchange sends, and in each direction the encryption key before the integrity key.
-    pub(crate) fn child(
-        &self,
-        encryption: EncryptionAlgorithm,
-        integrity: Option<IntegrityAlgorithm>,
-        shared: Option<&Secret>,
-        nonces: [&[u8]; 2],
-    ) -> Result<ChildKeys, CryptoError> {
-        let (e, a) = (encryption.keymat_len(), integrity.map_or(0, IntegrityAlgorithm::key_len));
+    /// exchange sends, and in each direction the encryption key before the integrity key. AH has the latter alone.
+    pub(crate) fn child(&self, protection: Protection, shared: Option<&Secret>, nonces: [&[u8]; 2]) -> Result<ChildKeys, CryptoError> {
+        let e = protection.encryption().map_or(0, EncryptionAlgorithm::keymat_len);
+        let a = protection.integrity().map_or(0, IntegrityAlgorithm::key_len);
         let shared = shared.map_or(&[][..], Secret::expose);
         let keymat = prf_plus(self.prf, &self.sk_d, &[shared, nonces[0], nonces[1]], 2 * (e + a))?;
         let mut cut = Cutter(keymat.expose());
         let mut direction = || -> Result<SaKeys, CryptoError> {
             let encryption = cut.take(e)?;
-            let integrity = integrity.map(|_| cut.take(a)).transpose()?;
+            let integrity = protection.integrity().map(|_| cut.take(a)).transpose()?;
             Ok(SaKeys { encryption, integrity })
         };
         Ok(ChildKeys { initiator_to_responder: direction()?, responder_to_initiator: direction()? })
@@ -344,11 +339,15 @@ mod tests {
                 ("child_sa_with_pfs", &case["child_sa_with_pfs"]),
             ] {
                 let child = &case[which];
-                let encryption = EncryptionAlgorithm::from_keyword(child["encryption"].as_str().unwrap()).unwrap();
+                let encryption = child["encryption"].as_str().map(|keyword| EncryptionAlgorithm::from_keyword(keyword).unwrap());
                 let integrity = child["integrity"].as_str().map(|keyword| IntegrityAlgorithm::from_keyword(keyword).unwrap());
+                let protection = match encryption {
+                    Some(encryption) => Protection::Esp { encryption, integrity },
+                    None => Protection::Ah { integrity: integrity.unwrap() },
+                };
                 let shared = child.get("g_ir_new").map(|shared| Secret::new(octets(shared)));
                 let nonces = [&octets(&of_nonces["ni"])[..], &octets(&of_nonces["nr"])];
-                let cut = keys.child(encryption, integrity, shared.as_ref(), nonces).unwrap();
+                let cut = keys.child(protection, shared.as_ref(), nonces).unwrap();
                 for (cut, expected) in
                     [(cut.initiator_to_responder, "initiator_to_responder"), (cut.responder_to_initiator, "responder_to_initiator")]
                 {

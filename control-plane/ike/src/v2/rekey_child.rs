@@ -82,11 +82,11 @@ pub(crate) fn index(state: &Established, core: &Core, id: ChildSaId) -> Option<u
 pub(crate) fn replaced(state: &Established, payloads: &[Payload]) -> Result<Option<ChildSaId>, Fault> {
     let Some(notify) = notification(payloads, |kind| kind == NotifyType::REKEY_SA) else { return Ok(None) };
     let spi = notify.child_spi().ok_or_else(|| Fault::Syntax("REKEY_SA without a legal SPI".into()))?;
-    let Some(child) = state.children.iter().find(|child| child.outbound == spi) else {
+    let Some(child) = state.children.iter().find(|child| (child.protocol(), child.outbound) == (notify.protocol, spi)) else {
         // It may be the one that we are waiting for.
         return Err(match state.active {
             Some(Active::CreateChild(_)) => Fault::Temporary("a Child SA is being created".into()),
-            _ => Fault::NoSuchChild(spi),
+            _ => Fault::NoSuchChild(notify.protocol, spi),
         });
     };
     match child.phase {

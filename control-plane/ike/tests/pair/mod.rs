@@ -14,7 +14,10 @@ use ike::io::{
     Answer, Command, Datagram, Dataplane, Event, IkeSaStatus, Input, InstalledChildSa, Output, Record, RequestId, SaState, Target, Trace,
 };
 use ike::provider::{Provider, Random};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Flow, Instant, Policy, PolicyId, Secret, Spi};
+use ipsec_types::{
+    Activation, AhProposal, ChildProposal, ChildSa, ChildSaId, DontFragment, DscpSet, EspProposal, Flow, Instant, Mode, Policy, PolicyId,
+    Secret, Spi, Tfc,
+};
 
 /// Which gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -184,12 +187,17 @@ pub fn config(side: Side) -> Config {
         name: "net".into(),
         policy: PolicyId(1),
         priority: 100,
-        proposals: vec!["aes128gcm16".parse().unwrap()],
+        proposals: vec![esp("aes128gcm16")],
         local_selectors: vec![net(side).parse().unwrap()],
         remote_selectors: vec![net(side.other()).parse().unwrap()],
         start_action: StartAction::Trap,
         dpd_action: ike::config::DpdAction::Clear,
         close_action: StartAction::None,
+        mode: Mode::Tunnel,
+        dont_fragment: DontFragment::Copy,
+        copy_dscp: true,
+        tfc: Tfc::default(),
+        dscp: DscpSet::ALL,
         replay_window: 1024,
         lifetime: ChildLifetime::default(),
     };
@@ -210,6 +218,16 @@ pub fn config(side: Side) -> Config {
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
     Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100 }
+}
+
+/// A proposal for ESP.
+pub fn esp(text: &str) -> ChildProposal {
+    text.parse::<EspProposal>().unwrap().into()
+}
+
+/// A proposal for AH.
+pub fn ah(text: &str) -> ChildProposal {
+    text.parse::<AhProposal>().unwrap().into()
 }
 
 /// Another child between the same gateways.
@@ -559,6 +577,12 @@ impl Pair {
         let request = RequestId(self.requests);
         self.input(side, Input::Command(Command::Terminate { request, target }));
         request
+    }
+
+    /// Why negotiations failed.
+    pub fn failures(&mut self, side: Side) -> Vec<Failure> {
+        let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };
+        self.gateway(side).events.iter().filter_map(failed).collect()
     }
 
     /// What an operator was told.

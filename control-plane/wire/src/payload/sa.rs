@@ -18,7 +18,7 @@
 
 use alloc::vec::Vec;
 
-use ipsec_types::{EspProposal, IkeProposal, IkeSpi, Spi};
+use ipsec_types::{ChildProposal, IkeProposal, IkeSpi, Protection, Spi};
 
 use crate::number::numbers;
 use crate::reader::Reader;
@@ -34,6 +34,24 @@ numbers! {
         IKE = 1, "IKE";
         AH = 2, "AH";
         ESP = 3, "ESP";
+    }
+}
+
+impl From<&ChildProposal> for Protocol {
+    fn from(proposal: &ChildProposal) -> Self {
+        match proposal {
+            ChildProposal::Esp(_) => Self::ESP,
+            ChildProposal::Ah(_) => Self::AH,
+        }
+    }
+}
+
+impl From<Protection> for Protocol {
+    fn from(protection: Protection) -> Self {
+        match protection {
+            Protection::Esp { .. } => Self::ESP,
+            Protection::Ah { .. } => Self::AH,
+        }
     }
 }
 
@@ -111,16 +129,16 @@ impl Proposal {
         }
     }
 
-    /// An offer for a Child SA with ESP, number 1; `spi` is the one the sender will receive on. In IKE_AUTH there is no key exchange
-    /// to negotiate (section 1.2): see [`Self::without_key_exchange`].
-    pub fn esp(algorithms: &EspProposal, spi: Spi) -> Self {
+    /// An offer for a Child SA, number 1; `spi` is the one the sender will receive on. In IKE_AUTH there is no key exchange to negotiate
+    /// (section 1.2): see [`Self::without_key_exchange`].
+    pub fn child(algorithms: &ChildProposal, spi: Spi) -> Self {
         let encryption = algorithms.encryption().iter().copied().map(Transform::from);
         let integrity = algorithms.integrity().iter().copied().map(Transform::from);
         let key_exchange = algorithms.key_exchange().iter().copied().map(Transform::from);
         let sequence_numbers = algorithms.sequence_numbers().iter().copied().map(Transform::from);
         Self {
             number: 1,
-            protocol: Protocol::ESP,
+            protocol: algorithms.into(),
             spi: spi.value().to_be_bytes().to_vec(),
             transforms: encryption.chain(integrity).chain(key_exchange).chain(sequence_numbers).collect(),
         }

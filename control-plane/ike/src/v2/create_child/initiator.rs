@@ -4,10 +4,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
-use ike_wire::{ExchangeType, KeyExchange as KePayload, Nonce, NotifyType, Payload, Protocol, Sa};
+use ike_wire::{ExchangeType, KeyExchange as KePayload, Nonce, NotifyType, Payload, Sa};
 use ipsec_types::{ChildSaId, KeyExchangeMethod, Secret};
 
-use super::{Accepted, Replaces, Seed, accept, check, give_back, parts, refusal};
+use super::{Accepted, Replaces, Seed, accept, check, ends, give_back, parts, refusal};
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
@@ -97,7 +97,7 @@ pub(crate) fn begin(
     let creating =
         Creating { wanted, rekey, nonce: init::nonce(cx), method, detours: 0, deleted: Vec::new(), stage: Stage::Requested(None) };
     if offered.proposals.is_empty() {
-        let failure = Failure::Local("no configured ESP proposal can be offered: the algorithms are not available".into());
+        let failure = Failure::Local("no configured proposal can be offered: the algorithms are not available".into());
         failed(state, core, cx, creating, failure, false);
         return Ok(());
     }
@@ -108,7 +108,7 @@ pub(crate) fn begin(
 fn offer(core: &Core, cx: &Context<'_>, wanted: &WantedChild) -> Sa {
     let available = cx.shared.provider.methods();
     let proposals = core.connection.child(wanted.index).map(|configured| &configured.proposals[..]).unwrap_or_default();
-    negotiate::offer_esp(proposals, wanted.spi.spi, KeyExchange::Own { sent: None, available: &available })
+    negotiate::offer_child(proposals, wanted.spi.spi, KeyExchange::Own { sent: None, available: &available })
 }
 
 fn prepare(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, creating: Creating) -> Result<(), Failure> {
@@ -122,7 +122,7 @@ fn wait(state: &mut Established, creating: Creating) {
     state.active = Some(Active::CreateChild(Box::new(creating)));
 }
 
-/// `HDR, SK {[N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr}  -->`
+/// `HDR, SK {[N(REKEY_SA),] [N(USE_TRANSPORT_MODE),] SA, Ni, [KEi,] TSi, TSr}  -->`
 fn send_request(
     state: &mut Established,
     core: &mut Core,
@@ -138,18 +138,26 @@ fn send_request(
             rekey_child::overtaken(state, cx, creating.rekey);
             return Ok(());
         };
-        payloads.push(Payload::Notify(ike_wire::Notify::about(Protocol::ESP, old.inbound, NotifyType::REKEY_SA)));
+        payloads.push(Payload::Notify(ike_wire::Notify::about(old.protocol(), old.inbound, NotifyType::REKEY_SA)));
     }
     let Some(configured) = core.connection.child(creating.wanted.index) else {
         failed(state, core, cx, creating, Failure::Local("no such child".into()), false);
         return Ok(());
     };
+    let (local, remote) = match ends::offer(core, configured) {
+        Ok(selectors) => selectors,
+        Err(failure) => {
+            failed(state, core, cx, creating, failure, false);
+            return Ok(());
+        }
+    };
+    payloads.extend(ends::mode_notification(configured));
     payloads.push(Payload::Sa(offer(core, cx, &creating.wanted)));
     payloads.extend(Nonce::new(creating.nonce.clone()).map(Payload::Nonce));
     let (private, public) = key.unzip();
     payloads.extend(creating.method.zip(public).map(|(method, public)| Payload::KeyExchange(KePayload::new(method, public))));
-    payloads.push(Payload::TsInitiator(configured.local_selectors.iter().copied().collect()));
-    payloads.push(Payload::TsResponder(configured.remote_selectors.iter().copied().collect()));
+    payloads.push(Payload::TsInitiator(local.into_iter().collect()));
+    payloads.push(Payload::TsResponder(remote.into_iter().collect()));
     core.request(cx, &state.sk, ExchangeType::CREATE_CHILD_SA, &payloads)?;
     wait(state, Creating { stage: Stage::Requested(private), ..creating });
     Ok(())
@@ -187,7 +195,7 @@ pub(crate) fn on_job(
     Ok(())
 }
 
-/// `<--  HDR, SK {SA, Nr, [KEr,] TSi, TSr}`, another method, or a refusal.
+/// `<--  HDR, SK {[N(USE_TRANSPORT_MODE),] SA, Nr, [KEr,] TSi, TSr}`, another method, or a refusal.
 pub(crate) fn on_response(
     state: &mut Established,
     core: &mut Core,

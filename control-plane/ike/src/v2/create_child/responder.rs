@@ -69,7 +69,7 @@ fn consider(state: &mut Established, core: &Core, cx: &mut Context<'_>, message:
     let nonce = find::nonce(payloads).ok_or_else(|| Fault::Syntax("the nonce is missing".into()))?.octets();
     let ke = find::key_exchange(payloads);
     let (sent, available) = (ke.and_then(KePayload::method), cx.shared.provider.methods());
-    let choice = choose(&core.connection.children, payloads, only, KeyExchange::Own { sent, available: &available })?;
+    let choice = choose(core, &state.children, payloads, only, KeyExchange::Own { sent, available: &available })?;
     let method = choice.chosen.suite.method;
     let granted = Granted { header: message.header, choice, nonces: [nonce.to_vec(), init::nonce(cx)], replaces };
     match (method, ke) {
@@ -115,9 +115,8 @@ fn install(
 ) -> Result<(), Fault> {
     let Granted { header, choice, nonces: [initiator, responder], replaces } = granted;
     let seed = Seed { nonces: [&initiator, &responder], shared: key.as_ref().map(|(_, _, shared)| shared) };
-    let Answer { child, mut payloads } = answer(core, cx, &state.sk, &state.authenticated, choice, seed, replaces)?;
-    // SA, Nr, [KEr,] TSi, TSr
-    let selectors = payloads.split_off(1);
+    let Answer { child, sa: mut payloads, selectors } = answer(core, cx, &state.sk, &state.authenticated, choice, seed, replaces)?;
+    // [N(USE_TRANSPORT_MODE),] SA, Nr, [KEr,] TSi, TSr
     payloads.extend(Nonce::new(responder.clone()).map(Payload::Nonce));
     payloads.extend(key.map(|(method, public, _)| Payload::KeyExchange(KePayload::new(method, public))));
     payloads.extend(selectors);
@@ -148,7 +147,7 @@ pub(crate) fn on_installed(mut state: Established, core: &mut Core, cx: &mut Con
 pub(crate) fn refuse(state: Established, core: &mut Core, cx: &mut Context<'_>, header: &Header, fault: Fault) -> State {
     let reaction = fault.reaction(Phase::Established);
     // Requests that cross are nobody's fault.
-    let crossed = matches!(fault, Fault::Temporary(_) | Fault::NoSuchChild(_) | Fault::Method(_));
+    let crossed = matches!(fault, Fault::Temporary(_) | Fault::NoSuchChild(..) | Fault::Method(_));
     let failure = Failure::from(fault);
     if crossed {
         cx.shared.count("requests_refused_for_now");

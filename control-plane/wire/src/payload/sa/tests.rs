@@ -1,4 +1,7 @@
+use alloc::string::String;
 use alloc::vec;
+
+use ipsec_types::{AhProposal, EspProposal};
 
 use super::*;
 use crate::PayloadType;
@@ -125,10 +128,16 @@ fn offers_follow_the_configuration() {
     assert_eq!(Proposal::ike(&algorithms, spi).ike_spi(), spi);
 
     let spi = Spi::new(0xc000_0001).unwrap();
-    let offer = Proposal::esp(&"aes128-sha256-x25519-esn".parse().unwrap(), spi);
-    assert_eq!(offer.child_spi(), Some(spi));
+    let esp: EspProposal = "aes128-sha256-x25519-esn".parse().unwrap();
+    let offer = Proposal::child(&esp.into(), spi);
+    assert_eq!((offer.protocol, offer.child_spi()), (Protocol::ESP, Some(spi)));
     assert_eq!(offer.of_type(TransformType::KE).count(), 1);
     let offer = offer.without_key_exchange();
     let names: Vec<_> = offer.transforms.iter().map(alloc::string::ToString::to_string).collect();
     assert_eq!(names, ["AES_CBC_128", "HMAC_SHA2_256_128", "EXT_SEQ"]);
+
+    let ah: AhProposal = "sha384-ecp256".parse().unwrap();
+    let offer = Proposal::child(&ah.into(), spi);
+    let names: Vec<_> = offer.transforms.iter().map(alloc::string::ToString::to_string).collect();
+    assert_eq!((offer.protocol, names), (Protocol::AH, ["HMAC_SHA2_384_192", "ECP_256", "NO_EXT_SEQ"].map(String::from).to_vec()));
 }
