@@ -52,6 +52,13 @@ impl Aad {
         if self.len == 12 { ([a, b, c, d, i, j, k, l], self.octets.get(4..8).unwrap_or_default()) } else { ([a, b, c, d, e, f, g, h], &[]) }
     }
 
+    /// The octets as one block of GHASH, padded with zeros, the first octet highest.
+    #[inline]
+    pub(crate) const fn block(&self) -> u128 {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.octets;
+        u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0])
+    }
+
     /// The octets.
     #[inline]
     pub fn octets(&self) -> &[u8] {

@@ -7,7 +7,7 @@ use crate::aead::{self, Gmac, TruncatedGcm};
 use crate::composed::Composed;
 use crate::mac::MacKey;
 use crate::transform::Transform;
-use crate::{ICV_LEN, chacha, portable};
+use crate::{ICV_LEN, Kernel, chacha, gcm, portable};
 
 /// A key that its algorithm does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +68,7 @@ pub struct AeadKey(pub(crate) Algorithm);
 #[expect(clippy::large_enum_variant, reason = "room for a ChaCha20 key is worth less than one pointer more to follow for each AES packet")]
 pub(crate) enum Algorithm {
     /// With round keys and powers of H.
-    AesGcm(portable::Key),
+    AesGcm(gcm::Key),
     ChaCha20Poly1305(chacha::Key),
     /// The others, behind a pointer: they leave the size of the first alone.
     Other(Box<dyn Transform>),
@@ -80,7 +80,15 @@ impl AeadKey {
     /// # Errors
     /// [`KeyError`] for any but 16, 24 or 32 octets.
     pub fn aes_gcm(key: &[u8]) -> Result<Self, KeyError> {
-        portable::Key::new(key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyError::Aes(key.len()))
+        Self::aes_gcm_by(Kernel::best(), key)
+    }
+
+    /// The same for a kernel of one's choice, or for the portable one where the machine does not run that.
+    ///
+    /// # Errors
+    /// [`KeyError`] for any but 16, 24 or 32 octets.
+    pub fn aes_gcm_by(kernel: Kernel, key: &[u8]) -> Result<Self, KeyError> {
+        gcm::Key::new(kernel, key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyError::Aes(key.len()))
     }
 
     /// Expands an AES-GCM key of 128, 192 or 256 bits for ICVs of 8, 12 or 16 octets (RFC 4106 section 6).

@@ -6,6 +6,8 @@
 //! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
 //! whole: [`open_burst`] answers a [`Verified`] mask with one bit a packet.
 //!
+//! AES-GCM with its whole ICV has several [`Kernel`]s, which give the same octets; a key keeps the one it was expanded for.
+//!
 //! [`AeadKey`] holds everything that can be computed ahead. It is made off the hot path and zeroed when dropped.
 //!
 //! ```
@@ -33,12 +35,16 @@ extern crate alloc;
 mod aead;
 mod chacha;
 mod composed;
+mod gcm;
 mod job;
 mod key;
 mod mac;
 mod portable;
 mod transform;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
+pub use gcm::Kernel;
 pub use job::{Aad, JobError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
 pub use key::{AeadKey, CipherKey, KeyError};
 pub use mac::{MAX_ICV_LEN, MacKey};
@@ -56,7 +62,7 @@ pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
     let mut stream = portable::Keystream::new();
     for job in jobs {
         match &job.key.0 {
-            Algorithm::AesGcm(key) => portable::seal(key, &job.nonce, job.aad.octets(), job.data, job.icv, &mut stream),
+            Algorithm::AesGcm(key) => key.seal(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
             Algorithm::ChaCha20Poly1305(key) => chacha::seal(key, &job.nonce, job.aad.octets(), job.data, job.icv),
             Algorithm::Other(transform) => transform.seal(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
         }
@@ -74,7 +80,7 @@ pub fn open_burst(jobs: &mut [OpenJob<'_>]) -> Verified {
     let mut stream = portable::Keystream::new();
     for (index, job) in jobs.iter_mut().take(MAX_BURST).enumerate() {
         let authentic = match &job.key.0 {
-            Algorithm::AesGcm(key) => portable::open(key, &job.nonce, job.aad.octets(), job.data, job.icv, &mut stream),
+            Algorithm::AesGcm(key) => key.open(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
             Algorithm::ChaCha20Poly1305(key) => chacha::open(key, &job.nonce, job.aad.octets(), job.data, job.icv),
             Algorithm::Other(transform) => transform.open(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
         };

@@ -7,6 +7,7 @@ use ghash::universal_hash::UniversalHash;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
+use crate::transform::is_tag;
 use crate::{ICV_LEN, NONCE_LEN};
 
 pub(crate) type Block = Array<u8, U16>;
@@ -96,7 +97,7 @@ pub(crate) fn seal(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u
 /// GCM-AD (section 7.2): the tag first, in constant time, and only then the data.
 #[inline]
 pub(crate) fn open(key: &Key, nonce: &[u8; NONCE_LEN], aad: &[u8], data: &mut [u8], icv: &[u8], stream: &mut Keystream) -> bool {
-    let authentic = icv.as_array::<ICV_LEN>().is_some_and(|icv| tag(key, mask(key, nonce), aad, data).ct_eq(icv).into());
+    let authentic = icv.as_array().is_some_and(|icv| is_tag(icv, &tag(key, mask(key, nonce), aad, data)));
     if authentic {
         apply_keystream(&key.cipher, nonce, data, stream);
     }
