@@ -1,49 +1,58 @@
 //! Cryptography of IKE behind the provider traits of the crate `ike`.
 //!
-//! Everything comes from aws-lc-rs, with two exceptions. AES-CBC: IKE pads by itself (RFC 7296 section 3.14), and aws-lc-rs has CBC with its
-//! own padding only, so the blocks come from the crates `aes` and `cbc`. MODP groups, which aws-lc-rs does not have: the arithmetic comes
-//! from the crate `crypto-bigint`. Key material is zeroed when dropped and never printed.
+//! Everything comes from aws-lc-rs, but for what it does not have. AES-CBC, AES-CTR, AES-CCM, AES-XCBC and 3DES come from crates on `aes` and
+//! `des` (IKE pads by itself, RFC 7296 section 3.14, and aws-lc-rs has CBC with its own padding only), the arithmetic of MODP groups from
+//! `crypto-bigint`. Key material is zeroed when dropped and never printed.
 
 mod aead;
-mod cbc_hmac;
+mod ccm;
+mod encrypt_then_mac;
 #[cfg(test)]
 mod hex;
-mod hmac;
 mod key_exchange;
+mod mac;
 mod modp;
 mod random;
 mod sha1;
 
 use ike::provider::Provider;
+use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+
+use encrypt_then_mac::EncryptThenMac;
 
 pub use random::SystemRandom;
 
 /// Everything this crate can do, in order of preference.
 #[must_use]
 pub const fn provider() -> Provider {
-    Provider { prfs: hmac::PRFS, suites: SUITES, key_exchanges: key_exchange::KEY_EXCHANGES, sha1: sha1::sha1 }
+    Provider { prfs: mac::PRFS, suites: SUITES, key_exchanges: key_exchange::KEY_EXCHANGES, sha1: sha1::sha1 }
 }
 
-/// The suites of both kinds.
-static SUITES: &[&dyn ike::provider::SkSuite] = &[
-    &aead::AES_GCM_256,
-    &aead::AES_GCM_192,
-    &aead::AES_GCM_128,
-    &aead::CHACHA20_POLY1305,
-    &cbc_hmac::AES_CBC_256_SHA2_256,
-    &cbc_hmac::AES_CBC_256_SHA2_384,
-    &cbc_hmac::AES_CBC_256_SHA2_512,
-    &cbc_hmac::AES_CBC_192_SHA2_256,
-    &cbc_hmac::AES_CBC_192_SHA2_384,
-    &cbc_hmac::AES_CBC_192_SHA2_512,
-    &cbc_hmac::AES_CBC_128_SHA2_256,
-    &cbc_hmac::AES_CBC_128_SHA2_384,
-    &cbc_hmac::AES_CBC_128_SHA2_512,
+/// AEADs, and each of the other ciphers with each integrity algorithm.
+macro_rules! suites {
+    ($($aead:expr),*; $($encryption:ident),*) => {
+        &[$(&$aead),*, $(
+            &suites!(@ $encryption, HmacSha256),
+            &suites!(@ $encryption, HmacSha384),
+            &suites!(@ $encryption, HmacSha512),
+            &suites!(@ $encryption, AesCmac),
+            &suites!(@ $encryption, AesXcbc),
+            &suites!(@ $encryption, HmacSha1),
+        )*]
+    };
+    (@ $encryption:ident, $integrity:ident) => {
+        EncryptThenMac { encryption: EncryptionAlgorithm::$encryption, integrity: IntegrityAlgorithm::$integrity }
+    };
+}
+
+static SUITES: &[&dyn ike::provider::SkSuite] = suites![
+    aead::AES_GCM_256, aead::AES_GCM_192, aead::AES_GCM_128, aead::CHACHA20_POLY1305, ccm::AES_CCM_256, ccm::AES_CCM_192, ccm::AES_CCM_128;
+    AesCbc256, AesCbc192, AesCbc128, AesCtr256, AesCtr192, AesCtr128, TripleDes
 ];
 
 #[cfg(test)]
 mod tests {
-    use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm};
+    use ipsec_types::{KeyExchangeMethod, PrfAlgorithm};
 
     use super::*;
 
@@ -60,11 +69,7 @@ mod tests {
             assert_eq!(provider.suite(encryption, None).is_some(), encryption.is_aead() && encryption.is_for_ike(), "{encryption} alone");
             for &integrity in IntegrityAlgorithm::ALL {
                 let there = provider.suite(encryption, Some(integrity)).is_some();
-                assert_eq!(
-                    there,
-                    !encryption.is_aead() && encryption.is_for_ike() && integrity.is_for_ike(),
-                    "{encryption} with {integrity}"
-                );
+                assert_eq!(there, !encryption.is_aead() && encryption.is_for_ike(), "{encryption} with {integrity}");
             }
         }
     }

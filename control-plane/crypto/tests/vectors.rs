@@ -5,12 +5,12 @@ use std::process::Command;
 
 fn check(script: &str, vectors: &str) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new("python3")
+    let output = Command::new("/usr/bin/python3")
         .arg(here.join("tests/vectors").join(script))
         .arg("--check")
         .arg(here.join(vectors))
         .output()
-        .expect("python3 runs");
+        .expect("/usr/bin/python3 is missing: run scripts/setup");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

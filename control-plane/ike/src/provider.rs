@@ -58,13 +58,13 @@ pub trait Prf: fmt::Debug + Sync {
 /// How the IV of an Encrypted payload must be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IvKind {
-    /// Never the same twice under one key: a counter (RFC 5282 section 3.1).
+    /// Never the same twice under one key: a counter (RFC 5282 section 3.1, RFC 5930 section 2).
     Unique,
     /// Unpredictable: random octets (RFC 7296 section 3.14).
     Unpredictable,
 }
 
-/// An encryption algorithm with its integrity algorithm (CBC), or an AEAD.
+/// An encryption algorithm with its integrity algorithm, or an AEAD.
 pub trait SkSuite: fmt::Debug + Sync {
     /// The cipher.
     fn encryption(&self) -> EncryptionAlgorithm;
@@ -81,7 +81,7 @@ pub trait SkSuite: fmt::Debug + Sync {
     /// Prepares one direction's keys: SK_e (key and salt) and SK_a (empty with AEAD).
     ///
     /// # Errors
-    /// [`CryptoError::KeyLength`].
+    /// [`CryptoError::KeyLength`] and [`CryptoError::WeakKey`].
     fn key(&self, encryption: &[u8], integrity: &[u8]) -> Result<Box<dyn SkKey>, CryptoError>;
 }
 
@@ -127,6 +127,9 @@ pub enum CryptoError {
     /// A key of the wrong length.
     #[error("the key has the wrong length for this algorithm")]
     KeyLength,
+    /// A key that the algorithm must refuse (3DES: RFC 2451 section 2.3).
+    #[error("the key is a weak one of this algorithm")]
+    WeakKey,
     /// An IV, text or ICV of the wrong length.
     #[error("the input has a length this algorithm does not take")]
     Length,

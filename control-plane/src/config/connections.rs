@@ -234,8 +234,9 @@ fn read_shunt(name: String, mut section: Section<'_>, spd: &mut Spd, action: Pol
 /// The widest window the data plane takes, in packets.
 const MAX_REPLAY_WINDOW: u32 = 1 << 20;
 
-/// What is offered and accepted where the file does not say, or says `default`: everything Culvert has, as with strongSwan. AEAD first;
-/// CBC stands in a proposal of its own (RFC 7296 section 3.3).
+/// What is offered and accepted where the file does not say, or says `default`. AEAD first; CBC stands in a proposal of its own (RFC 7296
+/// section 3.3). Nothing that RFC 8221 or RFC 8247 advises against or is about to, as SHA-1, nor what only small devices want: all that stands
+/// where a proposal names it.
 const DEFAULT_IKE: &[&str] = &[
     "aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
     "aes128-aes192-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
@@ -359,7 +360,7 @@ fn selectors(section: &mut Section<'_>, key: &'static str, end: Option<Vec<Traff
     list.unwrap_or_default().into_iter().map(|found| found.value).collect()
 }
 
-/// Proposals, each fault with the algorithm that was probably meant.
+/// Proposals, each fault with the algorithm that was probably meant. What should no longer be used is taken, with a warning.
 pub(super) fn proposals<T: FromStr<Err = ProposalError>>(
     section: &mut Section<'_>,
     key: &'static str,
@@ -377,6 +378,10 @@ pub(super) fn proposals<T: FromStr<Err = ProposalError>>(
             let remedy = meant.map_or_else(String::new, |meant| format!("did you mean '{meant}'? "));
             section.fault_at(&text, error.to_string(), format!("{remedy}write for example {example}"));
         }
+        for (word, better, source) in text.value.split('-').filter_map(|word| OUTDATED.iter().find(|outdated| outdated.0 == word.trim())) {
+            let remedy = format!("write {better} where the peer has it");
+            section.warn_at(&text, format!("{word} should no longer be used ({source})"), remedy);
+        }
         parsed.ok().map(|proposal| text.with(vec![proposal]))
     });
     match list {
@@ -386,6 +391,10 @@ pub(super) fn proposals<T: FromStr<Err = ProposalError>>(
     }
     defaults()
 }
+
+/// What SHOULD NOT be used, what will do instead, and who says so.
+const OUTDATED: &[(&str, &str, &str)] =
+    &[("3des", "aes256", "RFC 8221 section 5"), ("modp1024", "modp2048 or x25519", "RFC 8247 section 2.4")];
 
 /// Every algorithm's name.
 fn keywords() -> impl Iterator<Item = &'static str> {

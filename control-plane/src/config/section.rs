@@ -63,6 +63,11 @@ impl<'d> Section<'d> {
         self.report.add(&found.span, &found.path, problem, remedy);
     }
 
+    /// Notes that a value is no fault, but not what is advised.
+    pub(super) fn warn_at<T>(&self, found: &Found<T>, problem: String, remedy: String) {
+        self.report.warn(&found.span, &found.path, problem, remedy);
+    }
+
     /// Whether a field is there, whatever it holds.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)

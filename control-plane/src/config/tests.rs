@@ -596,6 +596,21 @@ fn an_entry_that_no_packet_reaches_is_warned_of_with_what_hides_it() {
     assert!(load_in(&folder).unwrap().warnings.is_empty());
 }
 
+#[test]
+fn what_should_no_longer_be_used_is_taken_with_a_warning() {
+    let text = GOOD.replace("proposals = [\"aes128gcm16-prfsha256-x25519\"]", "proposals = [\"3des-sha1-modp1024\", \"default\"]");
+    let folder = folder(&text, GOOD_SECRETS);
+    let loaded = load_in(&folder).unwrap();
+    assert_eq!(loaded.ike.connections[0].proposals[0], "3des-sha1-prfsha1-modp1024".parse().unwrap());
+    let said: Vec<_> = loaded.warnings.iter().map(|warning| (&*warning.field, &*warning.problem, &*warning.remedy)).collect();
+    let field = "connections.site-b.proposals[0]";
+    let expected = [
+        (field, "3des should no longer be used (RFC 8221 section 5)", "write aes256 where the peer has it"),
+        (field, "modp1024 should no longer be used (RFC 8247 section 2.4)", "write modp2048 or x25519 where the peer has it"),
+    ];
+    assert_eq!(said, expected);
+}
+
 /// The example files say that they show every key: with every comment's default switched on they must load as well.
 #[test]
 fn the_example_files_load() {

@@ -15,7 +15,7 @@ pub enum EncryptionAlgorithm {
     AesCbc192,
     /// AES-CBC with a key of 256 bits.
     AesCbc256,
-    /// AES-CTR (RFC 3686) with a key of 128 bits; needs a separate integrity algorithm. Culvert has it for ESP alone.
+    /// AES-CTR (RFC 3686) with a key of 128 bits; needs a separate integrity algorithm.
     AesCtr128,
     /// AES-CTR with a key of 192 bits.
     AesCtr192,
@@ -33,7 +33,7 @@ pub enum EncryptionAlgorithm {
     AesCcm12Icv192,
     /// AES-CCM with a 12-octet ICV and a key of 256 bits.
     AesCcm12Icv256,
-    /// AES-CCM with a 16-octet ICV and a key of 128 bits.
+    /// AES-CCM with a 16-octet ICV (RFC 4309, RFC 5282) and a key of 128 bits.
     AesCcm16Icv128,
     /// AES-CCM with a 16-octet ICV and a key of 192 bits.
     AesCcm16Icv192,
@@ -91,6 +91,12 @@ pub enum CipherMode {
 /// Transform type 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrfAlgorithm {
+    /// PRF_HMAC_SHA1 (RFC 2104).
+    HmacSha1,
+    /// PRF_AES128_XCBC (RFC 4434).
+    AesXcbc,
+    /// PRF_AES128_CMAC (RFC 4615).
+    AesCmac,
     /// PRF_HMAC_SHA2_256 (RFC 4868).
     HmacSha256,
     /// PRF_HMAC_SHA2_384.
@@ -102,11 +108,11 @@ pub enum PrfAlgorithm {
 /// Transform type 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IntegrityAlgorithm {
-    /// AUTH_HMAC_SHA1_96 (RFC 2404). Culvert has it for ESP alone.
+    /// AUTH_HMAC_SHA1_96 (RFC 2404).
     HmacSha1,
-    /// AUTH_AES_XCBC_96 (RFC 3566). Culvert has it for ESP alone.
+    /// AUTH_AES_XCBC_96 (RFC 3566).
     AesXcbc,
-    /// AUTH_AES_CMAC_96 (RFC 4494). Culvert has it for ESP alone.
+    /// AUTH_AES_CMAC_96 (RFC 4494).
     AesCmac,
     /// AUTH_HMAC_SHA2_256_128 (RFC 4868).
     HmacSha256,
@@ -119,6 +125,8 @@ pub enum IntegrityAlgorithm {
 /// Transform type 4, key exchange methods (groups, in the words of RFC 7296).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyExchangeMethod {
+    /// 1024-bit MODP group (RFC 7296 appendix B.2). For old peers alone (RFC 8247 section 2.4: SHOULD NOT).
+    Modp1024,
     /// 2048-bit MODP group (RFC 3526 section 3).
     Modp2048,
     /// 3072-bit MODP group (RFC 3526 section 4).
@@ -190,7 +198,7 @@ macro_rules! algorithms {
 
 algorithms!(EncryptionAlgorithm {
     Null = 11, "null", "NULL";
-    TripleDes = 3, "3des", "3DES_CBC";
+    TripleDes = 3, "3des", "3DES";
     AesCbc128 = 12 / 128, "aes128" or "aes", "AES_CBC_128";
     AesCbc192 = 12 / 192, "aes192", "AES_CBC_192";
     AesCbc256 = 12 / 256, "aes256", "AES_CBC_256";
@@ -222,6 +230,9 @@ algorithms!(EncryptionAlgorithm {
 });
 
 algorithms!(PrfAlgorithm {
+    HmacSha1 = 2, "prfsha1", "PRF_HMAC_SHA1";
+    AesXcbc = 4, "prfaesxcbc", "PRF_AES128_XCBC";
+    AesCmac = 8, "prfaescmac", "PRF_AES128_CMAC";
     HmacSha256 = 5, "prfsha256" or "prfsha2_256", "PRF_HMAC_SHA2_256";
     HmacSha384 = 6, "prfsha384" or "prfsha2_384", "PRF_HMAC_SHA2_384";
     HmacSha512 = 7, "prfsha512" or "prfsha2_512", "PRF_HMAC_SHA2_512";
@@ -237,6 +248,7 @@ algorithms!(IntegrityAlgorithm {
 });
 
 algorithms!(KeyExchangeMethod {
+    Modp1024 = 2, "modp1024", "MODP_1024";
     Modp2048 = 14, "modp2048", "MODP_2048";
     Modp3072 = 15, "modp3072", "MODP_3072";
     Modp4096 = 16, "modp4096", "MODP_4096";
@@ -293,9 +305,9 @@ impl EncryptionAlgorithm {
     /// Whether an IKE SA can be protected with it here; all of them protect ESP.
     pub const fn is_for_ike(self) -> bool {
         match self.mode() {
-            CipherMode::Cbc | CipherMode::ChaCha20Poly1305 => true,
-            CipherMode::Gcm => matches!(self.aead_icv_len(), Some(16)),
-            CipherMode::Null | CipherMode::TripleDesCbc | CipherMode::Ctr | CipherMode::Ccm | CipherMode::Gmac => false,
+            CipherMode::Cbc | CipherMode::TripleDesCbc | CipherMode::Ctr | CipherMode::ChaCha20Poly1305 => true,
+            CipherMode::Ccm | CipherMode::Gcm => matches!(self.aead_icv_len(), Some(16)),
+            CipherMode::Null | CipherMode::Gmac => false,
         }
     }
 
@@ -346,11 +358,6 @@ impl EncryptionAlgorithm {
 }
 
 impl IntegrityAlgorithm {
-    /// Whether an IKE SA can be protected with it; all of them protect ESP.
-    pub const fn is_for_ike(self) -> bool {
-        matches!(self, Self::HmacSha256 | Self::HmacSha384 | Self::HmacSha512)
-    }
-
     /// Octets of key (RFC 2404 section 3, RFC 3566 section 4, RFC 4494 section 2, RFC 4868 section 2.1.1: the length of the full output).
     pub const fn key_len(self) -> usize {
         match self {
@@ -372,13 +379,15 @@ impl IntegrityAlgorithm {
         }
     }
 
-    /// The PRF built on the same hash, which a proposal without a PRF means; `None` where IKE has no such PRF here.
-    pub const fn prf(self) -> Option<PrfAlgorithm> {
+    /// The PRF built on the same primitive, which a proposal without a PRF means.
+    pub const fn prf(self) -> PrfAlgorithm {
         match self {
-            Self::HmacSha1 | Self::AesXcbc | Self::AesCmac => None,
-            Self::HmacSha256 => Some(PrfAlgorithm::HmacSha256),
-            Self::HmacSha384 => Some(PrfAlgorithm::HmacSha384),
-            Self::HmacSha512 => Some(PrfAlgorithm::HmacSha512),
+            Self::HmacSha1 => PrfAlgorithm::HmacSha1,
+            Self::AesXcbc => PrfAlgorithm::AesXcbc,
+            Self::AesCmac => PrfAlgorithm::AesCmac,
+            Self::HmacSha256 => PrfAlgorithm::HmacSha256,
+            Self::HmacSha384 => PrfAlgorithm::HmacSha384,
+            Self::HmacSha512 => PrfAlgorithm::HmacSha512,
         }
     }
 }
@@ -387,9 +396,19 @@ impl PrfAlgorithm {
     /// Octets of output, which is also the preferred key length (RFC 7296 section 2.13).
     pub const fn output_len(self) -> usize {
         match self {
+            Self::AesXcbc | Self::AesCmac => 16,
+            Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
             Self::HmacSha512 => 64,
+        }
+    }
+
+    /// Octets of each nonce that make the key of SKEYSEED; `None` for all of them (RFC 7296 section 2.14).
+    pub const fn nonce_len(self) -> Option<usize> {
+        match self {
+            Self::AesXcbc | Self::AesCmac => Some(8),
+            Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha384 | Self::HmacSha512 => None,
         }
     }
 }

@@ -28,6 +28,7 @@ fn check<const LIMBS: usize>(group: &'static Group<LIMBS>) {
 
 #[test]
 fn exchanges_give_what_another_computation_gives() {
+    check(&MODP_1024);
     check(&MODP_2048);
     check(&MODP_3072);
     check(&MODP_4096);
@@ -48,6 +49,7 @@ fn refuses_values_out_of_range<const LIMBS: usize>(group: &'static Group<LIMBS>)
 
 #[test]
 fn values_out_of_range_are_refused() {
+    refuses_values_out_of_range(&MODP_1024);
     refuses_values_out_of_range(&MODP_2048);
     refuses_values_out_of_range(&MODP_3072);
     refuses_values_out_of_range(&MODP_4096);
@@ -55,7 +57,7 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn both_sides_agree_and_keys_are_fresh() {
-    let groups: [(&dyn KeyExchange, usize); 3] = [(&&MODP_2048, 256), (&&MODP_3072, 384), (&&MODP_4096, 512)];
+    let groups: [(&dyn KeyExchange, usize); 4] = [(&&MODP_1024, 128), (&&MODP_2048, 256), (&&MODP_3072, 384), (&&MODP_4096, 512)];
     for (group, len) in groups {
         let ((i, gi), (r, gr)) = (group.generate().unwrap(), group.generate().unwrap());
         assert_ne!(gi, gr);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keys of IKEv2 computed without our code, from RFC 7296 sections 2.13 to 2.18 and the hmac module of Python.
+"""Keys of IKEv2 computed without our code, from RFC 7296 sections 2.13 to 2.18, the hmac module of Python and AES of its package cryptography.
 
 Writes the vectors that the tests of the crate `ike` read (control-plane/ike/tests/vectors/ike-keys.json):
 
@@ -15,17 +15,56 @@ import json
 import pathlib
 import sys
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.cmac import CMAC
+
 NIST = pathlib.Path(__file__).resolve().parents[3] / "ike/tests/vectors/nist-ikev2-kdf.json"
 
-HASHES = {"prfsha256": "sha256", "prfsha384": "sha384", "prfsha512": "sha512"}
+HASHES = {"prfsha1": "sha1", "prfsha256": "sha256", "prfsha384": "sha384", "prfsha512": "sha512", "prfaesxcbc": "xcbc", "prfaescmac": "cmac"}
 # Octets taken from the keying material: AES key, with AES-GCM followed by 4 octets of salt (RFC 5282 section 7.1).
 # AH encrypts nothing.
-ENCRYPTION_KEYMAT_LEN = {None: 0, "aes128": 16, "aes192": 24, "aes256": 32, "aes128gcm16": 20, "aes192gcm16": 28, "aes256gcm16": 36}
-INTEGRITY_KEY_LEN = {None: 0, "sha256": 32, "sha384": 48, "sha512": 64}
+ENCRYPTION_KEYMAT_LEN = {None: 0, "aes128": 16, "aes192": 24, "aes256": 32, "aes128gcm16": 20, "aes192gcm16": 28, "aes256gcm16": 36,
+                         "aes128ctr": 20, "aes128ccm16": 19, "3des": 24}
+INTEGRITY_KEY_LEN = {None: 0, "sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64, "aesxcbc": 16, "aescmac": 16}
 
 
 def prf(hash_name, key, text):
+    if hash_name == "xcbc":  # RFC 4434 section 2
+        return xcbc(key.ljust(16, b"\0") if len(key) <= 16 else xcbc(bytes(16), key), text)
+    if hash_name == "cmac":  # RFC 4615 section 3
+        return cmac(key if len(key) == 16 else cmac(bytes(16), key), text)
     return hmac.new(key, text, hash_name).digest()
+
+
+def prf_len(hash_name):
+    return len(prf(hash_name, b"", b""))
+
+
+def cmac(key, text):
+    mac = CMAC(algorithms.AES(key))
+    mac.update(text)
+    return mac.finalize()
+
+
+def xcbc(key, text):
+    """RFC 3566 section 4."""
+    def aes(key):
+        return Cipher(algorithms.AES(key), modes.ECB()).encryptor().update
+
+    def xor(a, b):
+        return bytes(x ^ y for x, y in zip(a, b))
+    k1, k2, k3 = (aes(key)(bytes([n]) * 16) for n in (1, 2, 3))
+    encrypt, state = aes(k1), bytes(16)
+    *blocks, last = [text[at:at + 16] for at in range(0, len(text), 16)] or [b""]
+    for block in blocks:
+        state = encrypt(xor(state, block))
+    last = xor(last, k2) if len(last) == 16 else xor((last + b"\x80").ljust(16, b"\0"), k3)
+    return encrypt(xor(state, last))
+
+
+def skeyseed_key(hash_name, ni, nr):
+    """RFC 7296 section 2.14: of the nonces the first 64 bits each, where the PRF is one of AES."""
+    return ni[:8] + nr[:8] if hash_name in ("xcbc", "cmac") else ni + nr
 
 
 def prf_plus(hash_name, key, seed, length):
@@ -51,7 +90,7 @@ def cut(octets, names_and_lengths):
 
 def ike_sa_keys(hash_name, skeyseed, sa, encryption, integrity):
     """RFC 7296 section 2.14."""
-    p = hashlib.new(hash_name).digest_size
+    p = prf_len(hash_name)
     a, e = INTEGRITY_KEY_LEN[integrity], ENCRYPTION_KEYMAT_LEN[encryption]
     lengths = [("sk_d", p), ("sk_ai", a), ("sk_ar", a), ("sk_ei", e), ("sk_er", e), ("sk_pi", p), ("sk_pr", p)]
     seed = sa["ni"] + sa["nr"] + sa["spi_i"] + sa["spi_r"]
@@ -101,7 +140,7 @@ def case(name, prf_name, ike, child, nonce_len, g_ir_len, shared_secret, leading
         }
 
     first, fresh, rekey = sa("first"), sa("create child"), sa("rekey")
-    skeyseed = prf(hash_name, first["ni"] + first["nr"], first["g_ir"])
+    skeyseed = prf(hash_name, skeyseed_key(hash_name, first["ni"], first["nr"]), first["g_ir"])
     keys = ike_sa_keys(hash_name, skeyseed, first, encryption, integrity)
 
     # ID_IPV4_ADDR 192.0.2.1 and ID_FQDN: ID type, three reserved octets, data.
@@ -117,7 +156,7 @@ def case(name, prf_name, ike, child, nonce_len, g_ir_len, shared_secret, leading
         "prf": prf_name,
         "encryption": encryption,
         "integrity": integrity,
-        "prf_len": hashlib.new(hash_name).digest_size,
+        "prf_len": prf_len(hash_name),
         "encryption_keymat_len": ENCRYPTION_KEYMAT_LEN[encryption],
         "integrity_key_len": INTEGRITY_KEY_LEN[integrity],
         **first,
@@ -187,6 +226,10 @@ def vectors():
             case("cbc 128, sha256, ecp256", "prfsha256", ("aes128", "sha256"), ("aes128", "sha256"), 16, 32, b"x"),
             case("cbc 256, sha512, x25519", "prfsha512", ("aes256", "sha512"), ("aes256gcm16", None), 32, 32, b"umlauts: \xc3\xa4\xc3\xb6"),
             case("cbc 192, sha384, ecp256", "prfsha384", ("aes192", "sha384"), ("aes256", "sha384"), 32, 32, octets("long", 200)),
+            case("cbc, xcbc, ecp256", "prfaesxcbc", ("aes128", "aesxcbc"), ("aes128", "aesxcbc"), 32, 32, b"longer than the sixteen octets"),
+            case("cbc, cmac, ecp256", "prfaescmac", ("aes256", "aescmac"), ("aes128ctr", "aescmac"), 32, 32, b"shorter"),
+            case("3des, sha1, modp1024", "prfsha1", ("3des", "sha1"), ("3des", "sha1"), 20, 128, b"a pre-shared key"),
+            case("ctr, sha256, ecp256", "prfsha256", ("aes128ctr", "sha256"), ("aes128ccm16", None), 32, 32, b"a pre-shared key"),
             case("mixed hashes", "prfsha512", ("aes256", "sha256"), ("aes128", "sha512"), 32, 32, octets("mixed", 32)),
             case("longest nonces", "prfsha256", ("aes256gcm16", None), ("aes128gcm16", None), 256, 32, octets("nonces", 32)),
             case("g^ir begins with zeros", "prfsha256", ("aes256gcm16", None), ("aes256gcm16", None), 32, 32, b"zeros", leading_zeros=3),

