@@ -74,6 +74,14 @@ pub enum Command {
         /// The packet.
         frame: Frame,
     },
+    /// Takes in a packet that was put together from fragments, as if it had arrived on this port in one piece. The frame comes back as
+    /// [`Garbage::Frame`].
+    Receive {
+        /// Where the fragments came from.
+        port: PortId,
+        /// The packet, with its Ethernet header.
+        frame: Frame,
+    },
     /// Asks what would become of a packet. The answer comes back as [`Garbage::Explained`].
     Explain(Box<Inquiry>),
     /// Ends the worker after this burst.
@@ -150,7 +158,7 @@ pub enum Garbage {
         /// Its replay window, where the worker owned it.
         window: Option<ReplayWindow>,
     },
-    /// A frame that was transmitted.
+    /// A frame that was transmitted or received.
     Frame(Frame),
     /// An inquiry with its answer.
     Explained(Box<Inquiry>),
@@ -165,7 +173,7 @@ pub enum PuntClass {
     IkeInit,
     /// ARP, ICMP and ICMPv6.
     SlowPath,
-    /// Fragments of IKE and ICMP, to be put together first. Nobody knows what they are fragments of: they starve each other at most.
+    /// Fragments of IKE, ESP and ICMP, to be put together first. Nobody knows what they are fragments of: they starve each other at most.
     Fragment,
     /// The beginnings of packets from the protected side that were dropped and are answered with an ICMP error.
     Refused,
@@ -218,7 +226,7 @@ impl Frame {
         Self { origin: Origin::Port(PortId(0)), len: 0, octets: vec![0; capacity].into_boxed_slice() }
     }
 
-    /// A packet to be sent.
+    /// A packet to be sent or received.
     pub fn outgoing(packet: Vec<u8>) -> Self {
         Self { origin: Origin::Port(PortId(0)), len: packet.len(), octets: packet.into_boxed_slice() }
     }
@@ -236,7 +244,7 @@ impl Frame {
         self.octets.get(..self.len).unwrap_or_default()
     }
 
-    /// Where it came from; without meaning in a [`Command::Transmit`].
+    /// Where it came from; without meaning in a command.
     pub fn origin(&self) -> Origin {
         self.origin
     }

@@ -12,6 +12,7 @@ use culvert_data::clock::Clock;
 use culvert_data::command::{self, QueueSizes, WorkerHandle, WorkerId};
 use culvert_data::config::{self, Config, Idle, InterfaceAddress, Role};
 use culvert_data::pipeline::{IcmpErrorLimits, Limits};
+use culvert_data::reassembly;
 use culvert_data::server::core::{self, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
 use culvert_data::server::service::Shared;
 use culvert_data::server::socket::Socket;
@@ -28,10 +29,15 @@ use tracing_subscriber::EnvFilter;
 const MBUFS: usize = 4096;
 /// Mbufs that each worker keeps at hand.
 const MBUF_CACHE: u32 = 256;
+/// Mbufs for each worker that hold what the others do not: packets put together from fragments, and frames that came in several segments.
+const LARGE_MBUFS: usize = 256;
+/// Octets of such an mbuf behind its headroom: the longest packet that is put together, its headers, and what sealing appends.
+const LARGE_ROOM: usize = reassembly::OCTETS + 256;
 /// Octets of an mbuf behind its headroom, at least: what virtual devices demand.
 const DATA_ROOM: u16 = 2048;
-/// Octets beyond the MTU: Ethernet header, a VLAN tag, and what sealing appends.
-const FRAME_OVERHEAD: u16 = 64;
+/// Octets beyond the MTU: Ethernet header, a VLAN tag, what sealing appends, and what the rings of net_af_packet have to spare for an MTU of 9000
+/// (`framesz=9216`), which refuses shorter mbufs.
+const FRAME_OVERHEAD: u16 = 192;
 
 /// Culvert's data plane: protects packets with IPsec on DPDK ports.
 #[derive(Debug, Parser)]
@@ -76,10 +82,11 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     // Before ports and workers: the likeliest mistake is a second daemon on the same socket.
     let socket = runtime.block_on(async { Socket::bind(&config.socket, config.allowed_uids.as_deref()) })?;
     let pool = packet_pool(&eal, &config)?;
+    let large = large_pool(&eal, &config)?;
     let (ports, queues) = start_ports(&eal, &pool, &config)?;
     let snapshot = core::first_snapshot(&ports, &config.routes);
     let clock = Clock::start();
-    let (handles, threads) = start_workers(&eal, &pool, queues, &snapshot, &config, clock)?;
+    let (handles, threads) = start_workers(&eal, &[pool, large], queues, &snapshot, &config, clock)?;
     let setup = Setup {
         boot_id,
         sad_slots: config.sad_slots,
@@ -128,6 +135,12 @@ fn packet_pool(eal: &Eal, config: &Config) -> Result<Pool, dpdk::Error> {
     })
 }
 
+fn large_pool(eal: &Eal, config: &Config) -> Result<Pool, dpdk::Error> {
+    let size = (LARGE_MBUFS * config.workers.len()).next_power_of_two() - 1;
+    let data_room = u16::try_from(HEADROOM + LARGE_ROOM).unwrap_or(u16::MAX);
+    eal.pool(&PoolConfig { name: "large packets".to_owned(), size: u32::try_from(size).unwrap_or(u32::MAX), cache: 0, data_room })
+}
+
 /// Opens and starts every port, with a transmit queue for each worker and as many receive queues as the driver has for them.
 fn start_ports(eal: &Eal, pool: &Pool, config: &Config) -> Result<(Vec<ServedPort>, Vec<Queues>), dpdk::Error> {
     let workers = u16::try_from(config.workers.len()).unwrap_or(u16::MAX);
@@ -136,7 +149,8 @@ fn start_ports(eal: &Eal, pool: &Pool, config: &Config) -> Result<(Vec<ServedPor
     for wanted in &config.ports {
         let port = eal.port(&wanted.name)?;
         let (max_rx, _) = port.max_queues()?;
-        queues.push(port.start(&PortConfig { rx_queues: workers.min(max_rx), tx_queues: workers, ..PortConfig::default() }, pool)?);
+        let port_config = PortConfig { rx_queues: workers.min(max_rx), tx_queues: workers, mtu: wanted.mtu, ..PortConfig::default() };
+        queues.push(port.start(&port_config, pool)?);
         let mtu = agree_on_mtu(&port, wanted.mtu);
         let role = match wanted.role {
             Role::Protected => PortRole::Protected,
@@ -209,7 +223,7 @@ fn largest_mtu(config: &Config) -> u16 {
 
 fn start_workers(
     eal: &Arc<Eal>,
-    pool: &Pool,
+    [pool, large]: &[Pool; 2],
     queues: Vec<Queues>,
     snapshot: &Arc<Snapshot>,
     config: &Config,
@@ -231,7 +245,8 @@ fn start_workers(
     for (number, (core, hand_off)) in (0..).zip(config.workers.iter().zip(hand_off(config.workers.len()))) {
         let (handle, end) = command::channel(WorkerId(number), sizes, MAX_POLICIES.into());
         let worker_ports = ports.iter_mut().filter_map(|(rx, tx)| Some(WorkerPort { rx: rx.next(), tx: tx.next()? })).collect();
-        let parts = WorkerParts { end, hand_off, ports: worker_ports, pool: pool.clone(), snapshot: Arc::clone(snapshot), clock };
+        let (pool, large, snapshot) = (pool.clone(), large.clone(), Arc::clone(snapshot));
+        let parts = WorkerParts { end, hand_off, ports: worker_ports, pool, large, snapshot, clock };
         threads.push(worker::spawn(WorkerConfig { core: Some(*core), idle, limits }, Arc::clone(eal), parts)?);
         handles.push(handle);
     }

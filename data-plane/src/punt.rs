@@ -35,9 +35,9 @@ pub enum Punted {
     Ike(v1::Datagram),
     /// UDP, and yet no IKE message: another port, a wrong checksum, a NAT keepalive.
     MalformedIke,
-    /// ESP in UDP.
+    /// ESP, plain or in UDP.
     Esp,
-    /// Something else than UDP.
+    /// Something else.
     Other,
 }
 
@@ -48,6 +48,9 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
         Origin::Tunnel(_) | Origin::Refused { .. } => bytes,
     };
     let Ok(ip) = Ip::parse(packet) else { return Punted::Other };
+    if ip.protocol() == ipv4::PROTOCOL_ESP {
+        return Punted::Esp;
+    }
     if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {
         return Punted::Other;
     }

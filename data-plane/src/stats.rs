@@ -41,6 +41,7 @@ tallies! {
     HandedOff "handed_off" "Packets given to the worker that owns their SA."
     AcquireQueued "acquire_queued" "Packets that had to wait for an SA."
     NeighborQueued "neighbor_queued" "Packets that had to wait for the MAC address of their next hop."
+    Linearised "linearised" "Packets that a device received in several segments, copied into one."
     Fragmented "fragmented" "Packets cut into fragments because they are longer than what fits (RFC 791 section 3.2, RFC 4301 section 8.2, RFC 2473 section 7)."
     IcmpErrorsLimited "icmp_errors_limited" "ICMP errors not sent because of their rate limit, or because the server does not keep up."
     NoticesLost "notices_lost" "Reports to the server that found its queue full."

@@ -35,14 +35,14 @@ verdicts! {
     OwnSent "own_sent" "Sent by the gateway itself: IKE, ARP, ICMP, ICMPv6."
     PuntedIke "punted_ike" "An IKE message for the gateway, given to the control plane."
     PuntedSlowPath "punted_slow_path" "ARP, ICMP or ICMPv6 for the gateway, given to the slow path."
-    PuntedFragment "punted_fragment" "A fragment of an IKE message or ICMP for the gateway, given to reassembly (RFC 791 section 3.2)."
+    PuntedFragment "punted_fragment" "A fragment of an IKE message, ESP or ICMP for the gateway, given to reassembly (RFC 791 section 3.2, RFC 4303 section 3.4.1)."
     NatKeepalive "nat_keepalive" "A NAT keepalive, to be ignored (RFC 3948 section 2.3)."
     Dummy "dummy" "A dummy packet out of an SA, to be discarded (RFC 4303 section 2.6)."
 
     NotForUs "drop_not_for_us" "A frame for another MAC address."
     Multicast "drop_multicast" "From or to a multicast, broadcast, loopback or no address: only unicast is forwarded (RFC 1812 section 5.3.7)."
     UnknownEthertype "drop_unknown_ethertype" "A frame that is neither IPv4, IPv6 nor ARP."
-    MalformedFrame "drop_malformed_frame" "Too short for an Ethernet header, or in several segments."
+    MalformedFrame "drop_malformed_frame" "Too short for an Ethernet header, or longer than any mbuf."
     MalformedIp "drop_malformed_ip" "A malformed IPv4 or IPv6 header (RFC 791, RFC 8200 section 3)."
     ExtensionTruncated "drop_extension_truncated" "An IPv6 extension header reaches beyond the packet, or beyond the first fragment (RFC 8200 section 4.5)."
     ExtensionOrder "drop_extension_order" "IPv6 hop-by-hop options that are not first, or a second fragment header (RFC 8200 section 4.1)."
@@ -63,7 +63,7 @@ verdicts! {
     FragmentationNeeded "drop_fragmentation_needed" "Longer than what fits, and may not be fragmented: a sender behind a protected port is told the MTU (RFC 4301 section 8.2)."
     TooBig "drop_too_big" "Longer than an IP packet can be once it is sealed, or would be cut into more than 32 fragments."
     TransmitOverflow "drop_transmit_overflow" "The transmit queue of the port was full."
-    NoMemory "drop_no_memory" "No free mbuf for a packet of the gateway itself."
+    NoMemory "drop_no_memory" "No free mbuf: for a packet of the gateway itself, a fragment, one that was put together or came in several segments."
 
     AcquireOverflow "drop_acquire_overflow" "Matched PROTECT without an SA, and too many packets wait for one already."
     AcquireRefused "drop_acquire_refused" "Matched PROTECT, and the negotiation of an SA was refused."
@@ -71,7 +71,6 @@ verdicts! {
     SequenceExhausted "drop_sequence_exhausted" "The SA has used its last sequence number (RFC 4303 section 3.3.3)."
     NoRoom "drop_no_room" "No headroom or tailroom for the ESP headers."
 
-    EspFragment "drop_esp_fragment" "A fragment of an ESP packet for the gateway: they are not reassembled (RFC 4303 section 3.4.1)."
     EspRunt "drop_esp_runt" "Too short for an ESP packet (RFC 4303 section 2)."
     SpiUnknown "drop_spi_unknown" "No SA has this SPI (RFC 4303 section 3.4.2)."
     Replay "drop_replay" "The sequence number was accepted before (RFC 4303 section 3.4.3)."

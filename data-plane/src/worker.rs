@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use dpdk::{Eal, Mbuf, Pool, RxQueue, TxQueue};
+use packet::Buffer;
 
 use crate::clock::{self, Clock};
 use crate::command::{PortId, WorkerEnd, WorkerId};
@@ -61,8 +62,10 @@ pub struct WorkerParts {
     pub hand_off: HandOff<Mbuf>,
     /// Its queues, in the order of [`PortId`].
     pub ports: Vec<WorkerPort>,
-    /// Where mbufs for the gateway's own packets come from.
+    /// Where mbufs for the gateway's own packets come from, and for pieces of others.
     pub pool: Pool,
+    /// Where mbufs come from for what does not fit into one of the others, in one segment.
+    pub large: Pool,
     /// Ports, routes and so on to begin with.
     pub snapshot: Arc<Snapshot>,
     /// The clock of the process.
@@ -158,7 +161,7 @@ struct Worker {
 
 impl Worker {
     fn new(config: &WorkerConfig, parts: WorkerParts) -> Self {
-        let WorkerParts { end, hand_off, ports, pool, snapshot, clock } = parts;
+        let WorkerParts { end, hand_off, ports, pool, large, snapshot, clock } = parts;
         end.stats().set_thread(thread_id());
         let mut rx = Vec::new();
         let mut ports_out = Vec::new();
@@ -171,7 +174,7 @@ impl Worker {
             rx,
             received: dpdk::Burst::new(),
             burst: pipeline::Burst::new(),
-            outlets: Outlets { ports: ports_out, hand_off, pool },
+            outlets: Outlets { ports: ports_out, hand_off, pool, large },
             clock,
             idle: Idle::new(config.idle),
         }
@@ -213,9 +216,9 @@ impl Worker {
             let stats = self.pipeline.end().stats();
             stats.add(Tally::Packets, count);
             for mbuf in self.received.drain() {
-                // A packet in several segments shows its first one only: no port is set up to make any.
-                if !mbuf.is_contiguous() || self.burst.push(mbuf).is_err() {
-                    stats.count(Verdict::MalformedFrame);
+                let mbuf = if mbuf.is_contiguous() { Ok(mbuf) } else { linearised(stats, &self.outlets.large, &mbuf) };
+                if let Err(verdict) = mbuf.and_then(|mbuf| self.burst.push(mbuf).map_err(|_| Verdict::MalformedFrame)) {
+                    stats.count(verdict);
                 }
             }
             self.pipeline.forward(*port, &mut self.burst, &mut self.outlets);
@@ -237,6 +240,14 @@ impl Worker {
     }
 }
 
+/// A packet in several segments, as some drivers receive long frames, shows its first one only: it is copied into one.
+#[cold]
+fn linearised(stats: &WorkerStats, large: &Pool, mbuf: &Mbuf) -> Result<Mbuf, Verdict> {
+    let copy = large.copy(mbuf).ok_or(Verdict::NoMemory)?;
+    stats.add(Tally::Linearised, 1);
+    if copy.is_contiguous() { Ok(copy) } else { Err(Verdict::MalformedFrame) }
+}
+
 fn thread_id() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned()
 }
@@ -246,6 +257,7 @@ struct Outlets {
     ports: Vec<Outlet>,
     hand_off: HandOff<Mbuf>,
     pool: Pool,
+    large: Pool,
 }
 
 /// Frames for one port, and what each counts as when the driver has taken it.
@@ -256,8 +268,9 @@ struct Outlet {
 }
 
 impl Io<Mbuf> for Outlets {
-    fn allocate(&mut self) -> Option<Mbuf> {
-        self.pool.alloc()
+    fn allocate(&mut self, len: usize) -> Option<Mbuf> {
+        let usual = self.pool.alloc().filter(|mbuf| mbuf.tailroom() >= len + esp::MAX_TAILROOM);
+        usual.or_else(|| self.large.alloc())
     }
 
     #[inline]

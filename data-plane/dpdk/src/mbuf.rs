@@ -30,6 +30,11 @@ impl Mbuf {
         Self(mbuf)
     }
 
+    /// The mbuf itself, which stays ours.
+    pub(crate) const fn raw(&self) -> *const sys::rte_mbuf {
+        self.0.as_ptr()
+    }
+
     /// Whether the packet lies in one segment.
     #[inline]
     #[must_use]

@@ -67,6 +67,16 @@ impl Pool {
         NonNull::new(mbuf).map(|mbuf| unsafe { Mbuf::from_raw(mbuf) })
     }
 
+    /// A copy of a packet, all segments of it in as few as this pool's mbufs need: in one, where the packet fits behind the headroom. `None` when the pool is
+    /// exhausted.
+    #[must_use]
+    pub fn copy(&self, packet: &Mbuf) -> Option<Mbuf> {
+        // SAFETY: the pool lives as long as the EAL, which this handle keeps alive; the packet is a valid mbuf whose segments are only read.
+        let copy = unsafe { sys::rte_pktmbuf_copy(packet.raw(), self.raw.0.as_ptr(), 0, u32::MAX) };
+        // SAFETY: what DPDK answers is a fresh mbuf that nothing else refers to.
+        NonNull::new(copy).map(|mbuf| unsafe { Mbuf::from_raw(mbuf) })
+    }
+
     /// Mbufs that are out: held by the program, a driver or a ring. Walks every thread's cache: not for the hot path.
     #[must_use]
     pub fn in_use(&self) -> usize {

@@ -22,11 +22,13 @@ pub struct PortConfig {
     pub rx_descriptors: u16,
     /// Descriptors of each transmit queue; adjusted to what the driver supports.
     pub tx_descriptors: u16,
+    /// The largest packet behind the Ethernet header, in octets; lowered to what the driver supports. Some must know it before they start.
+    pub mtu: u16,
 }
 
 impl Default for PortConfig {
     fn default() -> Self {
-        Self { rx_queues: 1, tx_queues: 1, rx_descriptors: 512, tx_descriptors: 512 }
+        Self { rx_queues: 1, tx_queues: 1, rx_descriptors: 512, tx_descriptors: 512, mtu: 1500 }
     }
 }
 
@@ -116,7 +118,7 @@ impl Port {
         Ok(mtu)
     }
 
-    /// Sets the MTU, after [`Port::start`]. Virtual devices without an interface of the kernel behind them mostly cannot (`ENOTSUP`).
+    /// Sets the MTU, after [`Port::start`]: also that of the kernel's interface, where there is one. Virtual devices without an interface of the kernel behind them mostly cannot (`ENOTSUP`).
     ///
     /// # Errors
     /// When the driver refuses.
@@ -213,6 +215,7 @@ impl Port {
 
     fn configure(&self, config: &PortConfig, info: &sys::rte_eth_dev_info) -> Result<(), Error> {
         let mut conf = sys::rte_eth_conf::default();
+        conf.rxmode.mtu = config.mtu.min(largest_mtu(info)).max(info.min_mtu).into();
         let flows = info.flow_type_rss_offloads & sys::CULVERT_RSS_FLOWS;
         if config.rx_queues > 1 && flows != 0 {
             conf.rxmode.mq_mode = sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
@@ -253,6 +256,14 @@ impl Port {
         Error::check("rte_eth_dev_info_get", result)?;
         Ok(info)
     }
+}
+
+/// The largest MTU that DPDK lets the device be configured with, from what its driver says of MTU and frames.
+fn largest_mtu(info: &sys::rte_eth_dev_info) -> u16 {
+    const ETHERNET_HEADER_AND_FCS: u32 = 18;
+    let says_both = info.max_mtu != u16::MAX && info.max_rx_pktlen > info.max_mtu.into();
+    let from_frames = info.max_rx_pktlen.saturating_sub(ETHERNET_HEADER_AND_FCS);
+    if says_both { info.max_mtu } else { info.max_mtu.min(u16::try_from(from_frames).unwrap_or(u16::MAX)) }
 }
 
 /// A claimed port.

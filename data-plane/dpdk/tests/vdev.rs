@@ -268,6 +268,7 @@ fn capture_in_capture_out(eal: &Eal, captures: &Captures) {
         assert_eq!(mbuf.is_contiguous(), frame.len() <= first);
         assert_eq!(mbuf.bytes(), &frame[..frame.len().min(first)]);
     }
+    segments_are_copied_into_one(eal, &pool, &burst[2], &captures.frames[2]);
     burst[0].trim_back(20).unwrap();
     burst[0].append(5).unwrap().fill(9);
     segments_grow_at_the_front_only(&mut burst[2]);
@@ -280,6 +281,19 @@ fn capture_in_capture_out(eal: &Eal, captures: &Captures) {
     expected[0].splice(40.., [9; 5]);
     expected[2].splice(..0, [7; 14]);
     assert_eq!(read_pcap(&captures.output), expected);
+}
+
+fn segments_are_copied_into_one(eal: &Eal, small: &Pool, segments: &Mbuf, frame: &[u8]) {
+    let large = eal.pool(&PoolConfig { data_room: 2 * DATA_ROOM, cache: 0, ..pool_config("large", 1) }).unwrap();
+    let copy = large.copy(segments).unwrap();
+    assert!(copy.is_contiguous() && !segments.is_contiguous());
+    assert_eq!((copy.bytes(), copy.headroom()), (frame, HEADROOM));
+    assert!(large.copy(segments).is_none(), "the pool is exhausted");
+    let in_use = small.in_use();
+    let copy = small.copy(segments).unwrap();
+    assert!(!copy.is_contiguous());
+    drop(copy);
+    assert_eq!(small.in_use(), in_use, "both segments are free again");
 }
 
 fn segments_grow_at_the_front_only(mbuf: &mut Mbuf) {

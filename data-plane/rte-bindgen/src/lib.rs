@@ -35,6 +35,7 @@ const FUNCTIONS: &[&str] = &[
     "rte_eth_stats_get",
     "rte_eth_tx_queue_setup",
     "rte_mempool_in_use_count",
+    "rte_pktmbuf_copy",
     "rte_pktmbuf_free_bulk",
     "rte_pktmbuf_pool_create_by_ops",
     "rte_strerror",

@@ -251,16 +251,15 @@ fn for_gateway(role: PortRole, ip: &Ip<'_>) -> Class {
     }
 }
 
-/// Whatever is punted whole is punted in fragments, too. Those of ESP in UDP cannot be told from those of IKE here, nor what later fragments belong to
-/// where an extension header comes first.
+/// Whatever has a use for the gateway whole is put together by the server: IKE and ICMP, and ESP, which comes back (RFC 4303 section 3.4.1). What later
+/// fragments belong to cannot be told where an extension header comes first.
 fn fragment(role: PortRole, ip: &Ip<'_>) -> Class {
     let icmp = match ip {
         Ip::V4(_) => PROTOCOL_ICMP,
         Ip::V6(_) => PROTOCOL_ICMPV6,
     };
     match (role, ip.protocol()) {
-        (PortRole::Unprotected, PROTOCOL_ESP) => Class::Drop(Verdict::EspFragment),
-        (PortRole::Unprotected, PROTOCOL_UDP) if !is_link_local(ip.destination()) => Class::Punt(PuntClass::Fragment),
+        (PortRole::Unprotected, PROTOCOL_ESP | PROTOCOL_UDP) if !is_link_local(ip.destination()) => Class::Punt(PuntClass::Fragment),
         (_, protocol) if protocol == icmp => Class::Punt(PuntClass::Fragment),
         (_, PROTOCOL_DESTINATION_OPTIONS | PROTOCOL_ROUTING) if matches!(ip, Ip::V6(_)) => Class::Punt(PuntClass::Fragment),
         _ => Class::Drop(Verdict::UnwantedByGateway),

@@ -102,7 +102,7 @@ pub(super) fn pieces<B: Buffer>(cx: Context<'_>, packet: &B, mtu: usize, io: &mu
     let octets = packet.bytes();
     let mut pieces = ArrayVec::new();
     for fragment in fragmentation::fragments(octets, mtu, identification(octets)).ok_or(Verdict::TooBig)? {
-        let mut piece = io.allocate().ok_or(Verdict::NoMemory)?;
+        let mut piece = io.allocate(mtu).ok_or(Verdict::NoMemory)?;
         for part in [&fragment.header[..], fragment.payload] {
             piece.append(part.len()).ok_or(Verdict::NoMemory)?.copy_from_slice(part);
         }

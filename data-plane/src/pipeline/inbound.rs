@@ -191,9 +191,9 @@ fn for_gateway<B: Buffer>(cx: Context<'_>, sa: &InstalledSa, index: usize, proto
 /// The counter of each reason not to open.
 pub(super) fn verdict(error: OpenError) -> Verdict {
     match error {
-        OpenError::MalformedOuter => Verdict::MalformedIp,
+        // Fragments were punted: none comes here.
+        OpenError::MalformedOuter | OpenError::Fragment => Verdict::MalformedIp,
         OpenError::NotEsp => Verdict::UnwantedByGateway,
-        OpenError::Fragment => Verdict::EspFragment,
         OpenError::Runt => Verdict::EspRunt,
         OpenError::WrongSpi => Verdict::SpiUnknown,
         OpenError::Replay => Verdict::Replay,

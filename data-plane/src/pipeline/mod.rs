@@ -47,8 +47,8 @@ pub const BURST: usize = esp_crypto::MAX_BURST;
 
 /// How the pipeline reaches ports and other workers.
 pub trait Io<B> {
-    /// An empty packet with headroom, for one of the gateway itself.
-    fn allocate(&mut self) -> Option<B>;
+    /// An empty packet with headroom, and room for so many octets: for one of the gateway itself, a piece of another, or one that was put together.
+    fn allocate(&mut self, len: usize) -> Option<B>;
     /// Sends an Ethernet frame. Counts `verdict`, or why it could not be sent.
     fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: B, verdict: Verdict);
     /// Gives an ESP packet, from its outer IP header, to the worker that owns its SA. Counts what became of it.
@@ -359,6 +359,10 @@ impl<B: Buffer> Pipeline<B> {
                 self.transmit(via, &frame, io);
                 self.end.discard(Garbage::Frame(frame));
             }
+            Command::Receive { port, frame } => {
+                self.receive(port, &frame, io);
+                self.end.discard(Garbage::Frame(frame));
+            }
             Command::Explain(mut inquiry) => {
                 let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
                 let (sas, _) = self.sad.split();
@@ -372,9 +376,7 @@ impl<B: Buffer> Pipeline<B> {
     /// A packet of the gateway itself.
     fn transmit(&mut self, via: Via, frame: &Frame, io: &mut impl Io<B>) {
         let stats = self.end.stats();
-        let Some(mut packet) = io.allocate() else { return stats.count(Verdict::NoMemory) };
-        let Some(room) = packet.append(frame.bytes().len()) else { return stats.count(Verdict::NoMemory) };
-        room.copy_from_slice(frame.bytes());
+        let Some(packet) = unpack(frame, io) else { return stats.count(Verdict::NoMemory) };
         if let Via::Port(port) = via {
             return io.transmit(stats, port, packet, Verdict::OwnSent);
         }
@@ -396,6 +398,15 @@ impl<B: Buffer> Pipeline<B> {
         }
     }
 
+    /// A packet that was put together: it goes on as if it had arrived in one piece.
+    fn receive(&mut self, port: PortId, frame: &Frame, io: &mut impl Io<B>) {
+        let Some(packet) = unpack(frame, io) else { return self.end.stats().count(Verdict::NoMemory) };
+        let mut burst = Burst::new();
+        if burst.push(packet).is_ok() {
+            self.forward(port, &mut burst, io);
+        }
+    }
+
     /// Sends the packets that an SA covers by now.
     fn release_acquires(&mut self, io: &mut impl Io<B>) {
         let mut burst = Burst::new();
@@ -414,4 +425,11 @@ impl<B: Buffer> Pipeline<B> {
             }
         }
     }
+}
+
+/// Copies what the server sent into a packet; `None` where there is no memory.
+fn unpack<B: Buffer>(frame: &Frame, io: &mut impl Io<B>) -> Option<B> {
+    let mut packet = io.allocate(frame.bytes().len())?;
+    packet.append(frame.bytes().len())?.copy_from_slice(frame.bytes());
+    Some(packet)
 }

@@ -41,11 +41,11 @@ struct Wire {
 }
 
 impl Io<VecBuffer> for Wire {
-    fn allocate(&mut self) -> Option<VecBuffer> {
+    fn allocate(&mut self, len: usize) -> Option<VecBuffer> {
         if let Some(room) = &mut self.room {
             *room = room.checked_sub(1)?;
         }
-        Some(VecBuffer::new(&[], 128, 2048))
+        Some(VecBuffer::new(&[], 128, len + 128))
     }
 
     fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: VecBuffer, verdict: Verdict) {

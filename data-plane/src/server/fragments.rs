@@ -1,6 +1,10 @@
-//! Fragments to own addresses: put together, they are punted like any other packet.
+//! Fragments to own addresses: put together, they are punted like any other packet. ESP goes back to the workers, who open it as any other, replay window
+//! and all.
 
-use crate::command::{Origin, PuntClass};
+use esp::open::EspPacket;
+use packet::ethernet;
+
+use crate::command::{Command, Frame, Origin, PortId, PuntClass, WorkerId};
 use crate::punt::{self, Punted};
 use crate::reassembly::{Dropped, Fragment};
 use crate::server::core::Core;
@@ -35,7 +39,7 @@ impl Core {
         for (origin, packet) in packets {
             match (origin, punt::sort(origin, &packet)) {
                 (Origin::Port(_), Punted::Ike(datagram)) => datagrams.push(datagram),
-                (Origin::Port(_), Punted::Esp) => self.counters.reassembly_esp += 1,
+                (Origin::Port(port), Punted::Esp) => self.give_back(port, packet),
                 (Origin::Port(_), Punted::MalformedIke) => self.counters.ike_malformed += 1,
                 (_, Punted::Other) => self.on_reassembled(origin, &packet),
                 // Neither IKE nor ESP is taken out of an SA.
@@ -47,6 +51,15 @@ impl Core {
         if !datagrams.is_empty() {
             self.deliver(datagrams);
         }
+    }
+
+    /// To the worker that opens the packets of its SA; who it does not belong to is for any worker to find out.
+    fn give_back(&mut self, port: PortId, frame: Vec<u8>) {
+        let spi = frame.get(ethernet::HEADER_LEN..).and_then(|packet| EspPacket::parse(packet).ok()).map(|esp| esp.spi);
+        let worker = spi.and_then(|spi| self.sad.by_spi(spi)).map_or(WorkerId(0), |entry| entry.sa.owner);
+        let given = self.workers.try_send(worker, Command::Receive { port, frame: Frame::outgoing(frame) }, self.now_ms);
+        self.counters.reassembly_esp += u64::from(given);
+        self.counters.reassembly_esp_overflow += u64::from(!given);
     }
 }
 

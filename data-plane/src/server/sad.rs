@@ -170,6 +170,14 @@ impl Sad {
         }
     }
 
+    /// The installed SA whose packets have this SPI.
+    pub(super) fn by_spi(&self, spi: u32) -> Option<&Entry> {
+        match &self.slots.get(SaSlot::of(spi).index())?.content {
+            Content::Installed(entry) => Some(&**entry).filter(|entry| entry.sa.inbound.spi().value() == spi),
+            Content::Free | Content::Leased => None,
+        }
+    }
+
     /// An installed SA, to be changed.
     pub(super) fn entry_mut(&mut self, id: ChildSaId) -> Option<&mut Entry> {
         match &mut self.slots.get_mut(self.by_id.get(&id)?.index())?.content {

@@ -100,8 +100,13 @@ impl Workers {
 
     /// Sends a packet of the gateway itself, unless the worker is busy; false then. It is always the first worker: packets keep their order.
     pub fn transmit(&mut self, via: Via, frame: Frame, now_ms: u64) -> bool {
-        let Some(lane) = self.lanes.first_mut().filter(|lane| lane.backlog.is_empty()) else { return false };
-        match lane.handle.send(Command::Transmit { via, frame }) {
+        self.try_send(WorkerId(0), Command::Transmit { via, frame }, now_ms)
+    }
+
+    /// Gives a worker a command that may be lost, unless it is busy; false then.
+    pub fn try_send(&mut self, worker: WorkerId, command: Command, now_ms: u64) -> bool {
+        let Some(lane) = self.lanes.get_mut(usize::from(worker.0)).filter(|lane| lane.backlog.is_empty()) else { return false };
+        match lane.handle.send(command) {
             Ok(ticket) => {
                 lane.record(ticket, now_ms);
                 lane.accepted += 1;

@@ -5,8 +5,8 @@ use culvert_proto::dataplane::v1;
 use serde_json::json;
 
 use crate::harness::{
-    Driver, Frame, GATEWAY_LAN, GATEWAY_WAN, GATEWAY_WAN6, Gateway, HOST, Options, PATIENCE, PEER, PEER_MAC, PEER6, Side, address, hex,
-    unhex, within,
+    ChildSa, Driver, Frame, GATEWAY_LAN, GATEWAY_WAN, GATEWAY_WAN6, Gateway, HOST, Options, PATIENCE, PEER, PEER_MAC, PEER6, PROTECTED,
+    Side, Suite, address, hex, unhex, within,
 };
 
 /// The IKE header of a message longer than any frame, as with certificates it will be: 3000 octets.
@@ -125,14 +125,36 @@ fn an_ike_message_longer_than_the_mtu_leaves_in_fragments_of_either_version() {
     assert_eq!(["ike_sent", "own_fragmented"].map(|name| gateway.counters().of(name)), [2, 2]);
 }
 
-/// ESP is not put together. An echo request may come in pieces, and the answer goes in as many as it needs.
+/// What a tunnel made too long for the path: put together, it is opened, and cut again for the link of its host.
 #[test]
-fn esp_is_dropped_and_echo_answered() {
+fn esp_in_fragments_is_opened_plain_and_in_udp_and_once() {
+    for udp in [false, true] {
+        let mut gateway = Gateway::start_with(&Options { driver: Driver::Pcap, ..Options::default() });
+        gateway.set_policies();
+        let sa = ChildSa::installed(&mut gateway, Suite { udp, ..Suite::PLAIN });
+        let inner = |ttl: u8| format!("IP(src='{PROTECTED}', dst='{HOST}', id=7, ttl={ttl})/ICMP()/(b'x' * 3972)");
+        let packet = gateway.scapy.build(&inner(64));
+        let sealed = gateway.scapy.seal(&sa.sent_by_peer(), 1, &packet, None);
+        let list = format!("fragment(IP(bytes.fromhex('{}')), 1400)", hex(&sealed));
+        let before = gateway.counters();
+        send(&mut gateway, [8, 0], &list, &[2, 0, 1]);
+        let parts = [(); 3].map(|()| gateway.wire.expect_packet(Side::Lan, "part of the opened packet"));
+        let expected = gateway.scapy.build(&inner(63));
+        assert_eq!(hex(&whole(&mut gateway, "IP", &parts)), hex(&expected));
+        gateway.expect_counters(
+            &before,
+            &[("punted_fragment", 3), ("reassembly_esp", 1), ("opened", 1), ("fragment_sent", 2), ("fragmented", 1)],
+        );
+        let before = gateway.counters();
+        send(&mut gateway, [8, 0], &list, &[0, 1, 2]);
+        gateway.expect_counters(&before, &[("reassembly_esp", 1), ("drop_replay", 1), ("opened", 0)]);
+    }
+}
+
+/// An echo request may come in pieces, and the answer goes in as many as it needs.
+#[test]
+fn echo_in_fragments_is_answered() {
     let mut gateway = Gateway::start_with(&Options { driver: Driver::Pcap, ..Options::default() });
-    let before = gateway.counters();
-    let list = format!("fragment(IP(src='{PEER}', dst='{GATEWAY_WAN}', id=1, proto=50)/(b'x' * 2000), 1200)");
-    send(&mut gateway, [8, 0], &list, &[0, 1]);
-    gateway.expect_counters(&before, &[("drop_esp_fragment", 2), ("punted_fragment", 0)]);
 
     let before = gateway.counters();
     let echo =

@@ -88,10 +88,10 @@ fn fragments_of_what_is_punted_are_punted() {
     for offset in [[0x20, 0], [0x20, 7], [0, 7]] {
         gateway.expect(Verdict::PuntedFragment, UNPROTECTED, &fragment(UNPROTECTED, 17, outside, offset));
         gateway.expect(Verdict::PuntedFragment, PROTECTED, &fragment(PROTECTED, 1, inside, offset));
-        for _ in 0..2 {
+        gateway.expect(Verdict::PuntedFragment, UNPROTECTED, &fragment(UNPROTECTED, 50, outside, offset));
+        for _ in 0..3 {
             gateway.handle.recycle(gateway.handle.punted(PuntClass::Fragment).unwrap());
         }
-        gateway.expect(Verdict::EspFragment, UNPROTECTED, &fragment(UNPROTECTED, 50, outside, offset));
         gateway.expect(Verdict::UnwantedByGateway, UNPROTECTED, &fragment(UNPROTECTED, 6, outside, offset));
         gateway.expect(Verdict::UnwantedByGateway, PROTECTED, &fragment(PROTECTED, 17, inside, offset));
     }

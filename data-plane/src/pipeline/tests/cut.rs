@@ -142,6 +142,32 @@ fn what_crosses_in_the_clear_or_comes_out_of_an_sa_is_cut_for_its_link() {
     two.expect(Verdict::FragmentationNeeded, UNPROTECTED, &sealed_by(&pair, &sender, &ip_packet_with(&uncut, 1400)));
 }
 
+/// What the server has put together is opened like any other packet: once.
+#[test]
+fn esp_that_was_put_together_passes_the_replay_window() {
+    let pair = Pair::default();
+    let mut two = Gateway::protecting(2);
+    two.install(&pair);
+    let inner = ip_packet_with(&LONG, 4000);
+    let frame = sealed_by(&pair, &pair.outbound(1), &inner);
+    two.command(Command::Receive { port: UNPROTECTED, frame: Frame::outgoing(frame.clone()) });
+    let sent = two.sent();
+    assert_eq!((sent.len(), &whole(&sent, 1500).0[20..]), (3, &inner[20..]));
+    assert!(matches!(two.handle.garbage(), Some(Garbage::Snapshot(_))));
+    assert!(matches!(two.handle.garbage(), Some(Garbage::Frame(_))));
+    two.command(Command::Receive { port: UNPROTECTED, frame: Frame::outgoing(frame.clone()) });
+    two.wire.room = Some(0);
+    two.command(Command::Receive { port: UNPROTECTED, frame: Frame::outgoing(frame) });
+    two.counted(&[(Verdict::Opened, 1), (Verdict::FragmentSent, 2), (Verdict::Replay, 1), (Verdict::NoMemory, 1)], 1);
+    // The SA is another worker's: it gets the packet.
+    let mut other = Gateway::worker(2, WorkerId(1), Limits { sad_slots: 64, policy_slots: 8, ..Limits::default() });
+    other.set_policies([policy(1, PolicyAction::Protect, 1, "10.2.0.0/24", "10.1.0.0/24")]);
+    other.install(&pair);
+    let frame = sealed_by(&pair, &pair.outbound(1), &inner);
+    other.command(Command::Receive { port: UNPROTECTED, frame: Frame::outgoing(frame) });
+    assert_eq!(other.wire.handed.iter().map(|(worker, _)| *worker).collect::<Vec<_>>(), [WorkerId(0)]);
+}
+
 #[test]
 fn a_packet_is_cut_whole_or_not_at_all() {
     let mut one = Gateway::protecting(1);

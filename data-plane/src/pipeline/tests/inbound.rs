@@ -45,7 +45,7 @@ fn each_way_to_fail_has_its_own_counter() {
     let mut fragment = ip_packet_with(&Ipv4Header { protocol: 50, source: [192, 0, 2, 1].into(), ..to_gateway() }, 60);
     fragment[6] = 0x20;
     resum(&mut fragment);
-    gateway.expect(Verdict::EspFragment, UNPROTECTED, &frame(UNPROTECTED, &fragment));
+    gateway.expect(Verdict::PuntedFragment, UNPROTECTED, &frame(UNPROTECTED, &fragment));
 }
 
 #[test]

@@ -77,11 +77,15 @@ fn what_is_whole_is_sorted_like_anything_else() {
     let mut esp = v1::Datagram { local_port: 4501, remote_port: 4500, ..datagram(&[0x33; 200]) };
     esp.payload = vec![0x33; 200].into();
     punt(&mut rig, &frames(17, &punt::to_packet(&esp, |_| true, 1).unwrap().split_off(20), 24));
-    assert_eq!(rig.counter("reassembly_esp"), 1);
+    let Some((0, Command::Receive { port: PortId(1), frame })) = rig.applied.last() else { panic!("{:?}", rig.applied) };
+    assert_eq!((frame.bytes().len(), rig.counter("reassembly_esp")), (14 + 20 + 8 + 200, 1));
+    punt(&mut rig, &frames(50, &[0x33; 200], 24));
+    let Some((0, Command::Receive { port: PortId(1), frame })) = rig.applied.last() else { panic!("{:?}", rig.applied) };
+    assert_eq!((frame.bytes().len(), rig.counter("reassembly_esp")), (14 + 20 + 200, 2));
     punt(&mut rig, &frames(1, &echo(100), 24));
     let Some((_, Command::Transmit { via: Via::Port(PortId(1)), frame })) = rig.applied.last() else { panic!("{:?}", rig.applied) };
     assert_eq!((frame.bytes().len(), &frame.bytes()[..6]), (14 + 20 + 108, &[2, 0, 0, 0, 0, 9][..]));
-    assert_eq!(["reassembled", "icmp_echo_replies"].map(|name| rig.counter(name)), [3, 1]);
+    assert_eq!(["reassembled", "icmp_echo_replies"].map(|name| rig.counter(name)), [4, 1]);
 }
 
 #[test]
