@@ -232,12 +232,13 @@ impl Sums {
 
     #[inline]
     #[target_feature(enable = "avx512f,vpclmulqdq")]
-    fn add(&mut self, x: __m512i, h: __m512i) {
-        const XOR: i32 = 0x96;
-        self.low = _mm512_xor_si512(self.low, _mm512_clmulepi64_epi128::<0x00>(x, h));
-        self.high = _mm512_xor_si512(self.high, _mm512_clmulepi64_epi128::<0x11>(x, h));
-        let (one, other) = (_mm512_clmulepi64_epi128::<0x01>(x, h), _mm512_clmulepi64_epi128::<0x10>(x, h));
-        self.middle = _mm512_ternarylogic_epi64::<XOR>(self.middle, one, other);
+    fn with(self, x: __m512i, h: __m512i) -> Self {
+        let more = Self::of(x, h);
+        Self {
+            low: _mm512_xor_si512(self.low, more.low),
+            middle: _mm512_xor_si512(self.middle, more.middle),
+            high: _mm512_xor_si512(self.high, more.high),
+        }
     }
 
     /// The sum of the lanes, times x^-128 modulo the polynomial (Montgomery, two multiplications).
@@ -288,10 +289,17 @@ impl<const ROUND_KEYS: usize> Stream<ROUND_KEYS> {
         Self { round_keys, reverse, counters, ghash: _mm_setzero_si128() }
     }
 
-    /// The next blocks of keystream.
+    /// The next blocks of keystream, and meanwhile `hashed` into GHASH: AES and multiplication run side by side, as neither waits for the other.
+    ///
+    /// # Safety
+    /// `powers` begins with the one for the first block of `hashed`, and those of all its vectors can be read.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1")]
-    fn keystream<const VECTORS: usize>(&mut self) -> [__m512i; VECTORS] {
+    unsafe fn keystream<const VECTORS: usize, const HASHED: usize>(
+        &mut self,
+        hashed: [__m512i; HASHED],
+        powers: *const u8,
+    ) -> [__m512i; VECTORS] {
         let four = _mm512_set_epi64(0, 4, 0, 4, 0, 4, 0, 4);
         let mut states = [_mm512_setzero_si512(); VECTORS];
         let [whitening, rounds @ .., last] = &self.round_keys[..] else { return states };
@@ -299,66 +307,87 @@ impl<const ROUND_KEYS: usize> Stream<ROUND_KEYS> {
             *state = _mm512_xor_si512(_mm512_shuffle_epi8(self.counters, self.reverse), *whitening);
             self.counters = _mm512_add_epi32(self.counters, four);
         }
-        for round_key in rounds {
+        let mut sums: Option<Sums> = None;
+        for (n, round_key) in rounds.iter().enumerate() {
             for state in &mut states {
                 *state = _mm512_aesenc_epi128(*state, *round_key);
+            }
+            // Every other round has time for a vector.
+            if n % 2 == 0
+                && let Some(blocks) = hashed.get(n / 2)
+            {
+                // SAFETY: the caller says so.
+                sums = Some(unsafe { self.multiply(sums, *blocks, powers.wrapping_add(n / 2 * VECTOR)) });
             }
         }
         for state in &mut states {
             *state = _mm512_aesenclast_epi128(*state, *last);
         }
+        if let Some(sums) = sums {
+            self.ghash = sums.reduce();
+        }
         states
     }
 
-    /// Encrypts or decrypts the octets at `at` that `masks` has, and takes all of the vectors into GHASH: first `front` in the lanes that `front_mask`
-    /// names, `lengths` in those of `length_masks`. `powers` begins with the one for the first block. The first vector of keystream is returned.
+    /// One vector more, times the powers at `powers`; the first has what was hashed before it in its first block.
     ///
     /// # Safety
-    /// The octets that the masks have can be read and written, and the powers of all vectors can be read.
+    /// The powers can be read.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1")]
-    unsafe fn chunk<const VECTORS: usize, const SEAL: bool>(
-        &mut self,
-        at: *mut u8,
-        masks: [u64; VECTORS],
-        front: Option<__m512i>,
-        lengths: Option<(__m512i, [u8; VECTORS])>,
-        powers: *const u8,
-    ) -> __m512i {
-        let keystream = self.keystream::<VECTORS>();
+    unsafe fn multiply(&self, sums: Option<Sums>, blocks: __m512i, powers: *const u8) -> Sums {
+        // SAFETY: the caller says so.
+        let powers = unsafe { _mm512_loadu_si512(powers.cast()) };
+        match sums {
+            None => Sums::of(_mm512_xor_si512(blocks, _mm512_zextsi128_si512(self.ghash)), powers),
+            Some(sums) => sums.with(blocks, powers),
+        }
+    }
+
+    /// Takes vectors into GHASH.
+    ///
+    /// # Safety
+    /// `powers` begins with the one for the first block of `hashed`, and those of all its vectors can be read.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1")]
+    unsafe fn hash<const HASHED: usize>(&mut self, hashed: [__m512i; HASHED], powers: *const u8) {
         let mut sums: Option<Sums> = None;
-        let mut offset = 0;
-        for (n, (stream, mask)) in keystream.iter().zip(masks).enumerate() {
-            let place = at.wrapping_add(offset).cast::<i8>();
-            // SAFETY: the caller says so of the octets that the mask has; no others are touched.
-            let input = unsafe { _mm512_maskz_loadu_epi8(mask, place) };
-            let output = _mm512_maskz_mov_epi8(mask, _mm512_xor_si512(input, *stream));
-            // SAFETY: as above.
-            unsafe { _mm512_mask_storeu_epi8(place, mask, output) };
-            let mut hashed = _mm512_shuffle_epi8(if SEAL { output } else { input }, self.reverse);
-            if let (0, Some(front)) = (n, front) {
-                hashed = _mm512_mask_mov_epi64(hashed, 0b11, front);
-            }
-            if let Some((lengths, masks)) = lengths
-                && let Some(mask) = masks.get(n)
-            {
-                hashed = _mm512_mask_mov_epi64(hashed, *mask, lengths);
-            }
-            if n == 0 {
-                hashed = _mm512_xor_si512(hashed, _mm512_zextsi128_si512(self.ghash));
-            }
+        for (n, blocks) in hashed.into_iter().enumerate() {
             // SAFETY: the caller says so.
-            let power = unsafe { _mm512_loadu_si512(powers.wrapping_add(offset).cast()) };
-            match &mut sums {
-                None => sums = Some(Sums::of(hashed, power)),
-                Some(sums) => sums.add(hashed, power),
-            }
-            offset += VECTOR;
+            sums = Some(unsafe { self.multiply(sums, blocks, powers.wrapping_add(n * VECTOR)) });
         }
         if let Some(sums) = sums {
             self.ghash = sums.reduce();
         }
-        keystream.first().copied().unwrap_or(self.reverse)
+    }
+
+    /// Encrypts or decrypts the octets at `at` that `masks` has. The ciphertext, octets reversed, with `front` in its lanes of the first vector.
+    ///
+    /// # Safety
+    /// The octets that the masks have can be read and written.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1")]
+    unsafe fn apply<const VECTORS: usize, const SEAL: bool>(
+        &self,
+        keystream: [__m512i; VECTORS],
+        at: *mut u8,
+        masks: [u64; VECTORS],
+        front: (u8, __m512i),
+    ) -> [__m512i; VECTORS] {
+        let mut ciphertext = keystream;
+        for (n, (vector, mask)) in ciphertext.iter_mut().zip(masks).enumerate() {
+            let place = at.wrapping_add(n * VECTOR).cast::<i8>();
+            // SAFETY: the caller says so of the octets that the mask has; no others are touched.
+            let input = unsafe { _mm512_maskz_loadu_epi8(mask, place) };
+            let output = _mm512_maskz_mov_epi8(mask, _mm512_xor_si512(input, *vector));
+            // SAFETY: as above.
+            unsafe { _mm512_mask_storeu_epi8(place, mask, output) };
+            *vector = _mm512_shuffle_epi8(if SEAL { output } else { input }, self.reverse);
+        }
+        if let Some(first) = ciphertext.first_mut() {
+            *first = _mm512_mask_mov_epi64(*first, front.0, front.1);
+        }
+        ciphertext
     }
 }
 
@@ -367,50 +396,65 @@ impl<const ROUND_KEYS: usize> Stream<ROUND_KEYS> {
 fn crypt<const ROUND_KEYS: usize, const SEAL: bool>(key: &Key, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8]) -> [u8; ICV_LEN] {
     let mut stream = Stream::<ROUND_KEYS>::new(key, nonce);
     let bits = |octets: usize| (octets as u128) << 3;
-    let lengths = block(bits(aad.octets().len()) << 64 | bits(data.len()));
-    let front = _mm512_zextsi128_si512(block(aad.block()));
+    let lengths = _mm512_broadcast_i32x4(block(bits(aad.octets().len()) << 64 | bits(data.len())));
     // The stream begins one block before the data, and nothing there is touched.
     let (mut at, mut left) = (data.as_mut_ptr().wrapping_sub(BLOCK), BLOCK + data.len());
-    let mut front = Some(front);
-    let mut mask_of_first = u64::MAX << BLOCK;
-    let mut first_keystream = None;
-    while left >= CHUNK * VECTOR {
-        let masks = [mask_of_first, u64::MAX, u64::MAX, u64::MAX];
-        // SAFETY: a whole chunk is left of the data, but for the block before them; a chunk of the powers begins with H^16.
-        let keystream = unsafe {
-            stream.chunk::<CHUNK, SEAL>(at, masks, front.take(), None, key.powers.as_ptr().wrapping_add(POWERS - CHUNK * LANES).cast())
-        };
-        first_keystream = first_keystream.or(Some(keystream));
-        mask_of_first = u64::MAX;
+    let mut first_mask = u64::MAX << BLOCK;
+    let mut front = (0b11, _mm512_zextsi128_si512(block(aad.block())));
+    let mut mask_of_tag = None;
+    if left >= CHUNK * VECTOR {
+        // H^16 first.
+        let powers = powers_from(key, CHUNK * LANES);
+        // SAFETY: nothing is hashed.
+        let keystream = unsafe { stream.keystream::<CHUNK, 0>([], powers) };
+        mask_of_tag = keystream.first().copied();
+        // SAFETY: a whole chunk is left, of which the mask leaves out the block before the data.
+        let mut ciphertext = unsafe { stream.apply::<CHUNK, SEAL>(keystream, at, [first_mask, u64::MAX, u64::MAX, u64::MAX], front) };
+        (first_mask, front.0) = (u64::MAX, 0);
         at = at.wrapping_add(CHUNK * VECTOR);
         left -= CHUNK * VECTOR;
+        while left >= CHUNK * VECTOR {
+            // SAFETY: a chunk of the powers begins with H^16.
+            let keystream = unsafe { stream.keystream::<CHUNK, CHUNK>(ciphertext, powers) };
+            // SAFETY: a whole chunk is left of the data.
+            ciphertext = unsafe { stream.apply::<CHUNK, SEAL>(keystream, at, [u64::MAX; CHUNK], front) };
+            at = at.wrapping_add(CHUNK * VECTOR);
+            left -= CHUNK * VECTOR;
+        }
+        // SAFETY: as above.
+        unsafe { stream.hash(ciphertext, powers) };
     }
     let blocks = left.div_ceil(BLOCK) + 1;
-    let lengths = _mm512_broadcast_i32x4(lengths);
-    macro_rules! rest {
+    macro_rules! last {
         ($vectors:literal) => {{
-            let (mut masks, mut length_masks) = ([0; $vectors], [0; $vectors]);
-            let place = 0b11_u64 << (2 * (blocks - 1));
-            for (n, (mask, length_mask)) in masks.iter_mut().zip(&mut length_masks).enumerate() {
-                *mask = ones(left.saturating_sub(n * VECTOR));
-                *length_mask = (place >> (8 * n) & 0xff) as u8;
+            let mut masks = [0; $vectors];
+            masks.iter_mut().enumerate().for_each(|(n, mask)| *mask = ones(left.saturating_sub(n * VECTOR)));
+            masks[0] &= first_mask;
+            let powers = powers_from(key, blocks);
+            // SAFETY: nothing is hashed.
+            let keystream = unsafe { stream.keystream::<$vectors, 0>([], powers) };
+            // SAFETY: the masks have what is left of the data.
+            let mut ciphertext = unsafe { stream.apply::<$vectors, SEAL>(keystream, at, masks, front) };
+            let place = (0b11_u64 << (2 * (blocks - 1))).to_le_bytes();
+            for (vector, lanes) in ciphertext.iter_mut().zip(place) {
+                *vector = _mm512_mask_mov_epi64(*vector, lanes, lengths);
             }
-            masks[0] &= mask_of_first;
-            // SAFETY: the masks have what is left of the data. At most 17 blocks are, so that their powers are among the 20; what lanes behind the last
-            // block read beyond them are round keys, within the key.
-            unsafe { stream.chunk::<$vectors, SEAL>(at, masks, front, Some((lengths, length_masks)), powers_from(key, blocks)) }
+            // SAFETY: at most 17 blocks are left, so that their powers are among the 20. What lanes behind the last block read beyond those are round keys,
+            // within the key.
+            unsafe { stream.hash(ciphertext, powers) };
+            keystream[0]
         }};
     }
     let keystream = match blocks.div_ceil(LANES) {
-        1 => rest!(1),
-        2 => rest!(2),
-        3 => rest!(3),
-        4 => rest!(4),
-        _ => rest!(5),
+        1 => last!(1),
+        2 => last!(2),
+        3 => last!(3),
+        4 => last!(4),
+        _ => last!(5),
     };
-    let mask = _mm512_castsi512_si128(first_keystream.unwrap_or(keystream));
+    let mask_of_tag = _mm512_castsi512_si128(mask_of_tag.unwrap_or(keystream));
     let tag = _mm_shuffle_epi8(stream.ghash, _mm512_castsi512_si128(stream.reverse));
-    octets_of(_mm_xor_si128(tag, mask))
+    octets_of(_mm_xor_si128(tag, mask_of_tag))
 }
 
 /// Where the power for the first of so many blocks stands. The pointer is one into the whole key.
