@@ -273,7 +273,7 @@ impl From<Policy> for v1::Policy {
             action: v1::policy::Action::from(policy.action).into(),
             local: policy.local.into_iter().map(Into::into).collect(),
             remote: policy.remote.into_iter().map(Into::into).collect(),
-            dscp: if policy.dscp == DscpSet::ALL { Vec::new() } else { policy.dscp.iter().map(|dscp| dscp.value().into()).collect() },
+            dscp: dscp_values(policy.dscp),
         }
     }
 }
@@ -340,8 +340,16 @@ pub fn selectors(field: &str, list: Vec<v1::TrafficSelector>) -> Result<Vec<Traf
     list.into_iter().enumerate().map(|(i, s)| s.try_into().map_err(|e: ConvertError| e.within(&format!("{field}[{i}]")))).collect()
 }
 
-/// No code points at all mean any.
-fn dscp(list: &[u32]) -> Result<DscpSet, ConvertError> {
+/// Code points for a message.
+pub fn dscp_values(set: DscpSet) -> Vec<u32> {
+    if set == DscpSet::ALL { Vec::new() } else { set.iter().map(|dscp| dscp.value().into()).collect() }
+}
+
+/// Reads code points; none at all mean any.
+///
+/// # Errors
+/// Where one is above 63.
+pub fn dscp(list: &[u32]) -> Result<DscpSet, ConvertError> {
     if list.is_empty() {
         return Ok(DscpSet::ALL);
     }

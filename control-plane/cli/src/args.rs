@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use culvert_proto::control::v1::target::Sas;
 use culvert_proto::control::v1::{ExplainRequest, RekeyRequest, Target, TerminateRequest, TraceRequest};
+use ipsec_types::Dscp;
 
 const EXIT_CODES: &str = "\
 Exit status: 0 done; 1 the control plane refused or the operation failed; 2 wrong usage; 3 the control plane cannot be reached.
@@ -155,6 +156,9 @@ pub(crate) struct ExplainArgs {
     /// The packet may not be fragmented.
     #[arg(long)]
     dont_fragment: bool,
+    /// Its code point: a name such as ef or af41, or 0 to 63.
+    #[arg(long, default_value = "0")]
+    dscp: Dscp,
     /// The side the packet comes from, in the clear.
     #[arg(long, default_value = "protected")]
     from: PortSide,
@@ -192,6 +196,7 @@ impl ExplainArgs {
             dont_fragment: self.dont_fragment,
             from_unprotected: self.from == PortSide::Unprotected,
             port: self.on.clone().unwrap_or_default(),
+            dscp: self.dscp.value().into(),
         })
     }
 }
@@ -295,6 +300,8 @@ mod tests {
         };
         assert_eq!(parse(&["10.1.0.5", "10.2.0.9", "icmp", "-"]).unwrap().source_port, 0x0800);
         assert!(parse(&["10.1.0.5", "10.2.0.9", "tcp", "443", "--from", "unprotected"]).unwrap().from_unprotected);
+        assert_eq!(parse(&["10.1.0.5", "10.2.0.9", "tcp", "443", "--dscp", "ef"]).unwrap().dscp, 46);
+        assert!(Cli::try_parse_from(["culvert", "explain", "10.1.0.5", "10.2.0.9", "tcp", "443", "--dscp", "64"]).is_err());
         assert!(parse(&["10.1.0.5", "2001:db8::1", "tcp", "443"]).is_err());
     }
 

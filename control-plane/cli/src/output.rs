@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use culvert_proto::control::v1::{
-    ChildSa, ExplainRequest, ExplainResponse, Failure, IkeSa, InitiateResponse, LastFailure, ListSasResponse, PoliciesResponse, Port,
-    PortsResponse, RekeyResponse, ReloadResponse, StatsResponse, TerminateResponse, VersionResponse, Want, WatchEvent, Worker,
+    ChildSa, ExplainRequest, ExplainResponse, Failure, IkeSa, InitiateResponse, LastFailure, ListSasResponse, PoliciesResponse, Policy,
+    Port, PortsResponse, RekeyResponse, ReloadResponse, StatsResponse, TerminateResponse, VersionResponse, Want, WatchEvent, Worker,
     WorkersResponse,
 };
 use serde::Serialize;
@@ -126,7 +126,7 @@ pub(crate) fn children(out: &mut impl Write, format: Format, answer: &ListSasRes
     answer.wants.iter().try_for_each(|want| writeln!(out, "{}", describe_want(want)))
 }
 
-const CHILD_HEADER: [&str; 9] = ["CHILD", "ID", "STATE", "SPI IN/OUT", "TRAFFIC", "ESP", "AGE", "IN", "OUT"];
+const CHILD_HEADER: [&str; 9] = ["CHILD", "ID", "STATE", "SPI IN/OUT", "TRAFFIC", "PROTECTION", "AGE", "IN", "OUT"];
 
 /// The Child SAs of an IKE SA, indented under it.
 fn child_table(children: &[ChildSa]) -> Table {
@@ -146,11 +146,23 @@ fn child_row(name: String, child: &ChildSa) -> Vec<String> {
         child.state.clone(),
         format!("{:08x}/{:08x}", child.inbound_spi, child.outbound_spi),
         traffic(&child.local_selectors, &child.remote_selectors),
-        format!("{} {}", child.proposal, child.encapsulation),
+        protection(child),
         age(child.age_ms),
         format!("{} pkts {} B", child.inbound_packets, child.inbound_octets),
         format!("{} pkts {} B", child.outbound_packets, child.outbound_octets),
     ]
+}
+
+/// Such as `ESP tunnel AES_GCM_16_128/EXT_SEQ plain`.
+fn protection(child: &ChildSa) -> String {
+    let ChildSa { protocol, mode, proposal, encapsulation, .. } = child;
+    format!("{} {mode} {proposal} {encapsulation}", protocol.to_uppercase())
+}
+
+/// What an SPD entry selects.
+fn selected(policy: &Policy) -> String {
+    let traffic = traffic(&policy.local_selectors, &policy.remote_selectors);
+    if policy.dscp.is_empty() { traffic } else { format!("{traffic} dscp {}", policy.dscp) }
 }
 
 fn traffic(local: &[String], remote: &[String]) -> String {
@@ -171,7 +183,7 @@ pub(crate) fn policies(out: &mut impl Write, format: Format, answer: &PoliciesRe
             policy.id.to_string(),
             policy.priority.to_string(),
             policy.action.clone(),
-            traffic(&policy.local_selectors, &policy.remote_selectors),
+            selected(policy),
             policy.child_sas.to_string(),
             policy.packets.to_string(),
             policy.octets.to_string(),
@@ -302,7 +314,7 @@ pub(crate) fn explained(out: &mut impl Write, format: Format, asked: &ExplainReq
     line("fate", &format!("{}: {} ({})", answer.fate, or_none(&answer.verdict), or_none(&answer.meaning)))?;
     match &answer.policy {
         Some(policy) => {
-            let traffic = traffic(&policy.local_selectors, &policy.remote_selectors);
+            let traffic = selected(policy);
             line("policy", &format!("{}: {} {traffic}, priority {}", policy.name, policy.action, policy.priority))?;
         }
         None => line("policy", "none selects it")?,
@@ -310,7 +322,7 @@ pub(crate) fn explained(out: &mut impl Write, format: Format, asked: &ExplainReq
     if let Some(child) = &answer.child_sa {
         let spis = format!("SPIs {:08x} in, {:08x} out", child.inbound_spi, child.outbound_spi);
         let name = if answer.connection.is_empty() { child.name.clone() } else { format!("{}/{}", answer.connection, child.name) };
-        line("SA", &format!("Child SA {} {name}, {spis}, {} {}", child.id, child.proposal, child.encapsulation))?;
+        line("SA", &format!("Child SA {} {name}, {spis}, {}", child.id, protection(child)))?;
     }
     if answer.length > 0 {
         let sent = if answer.sent_length > 0 { format!(", {} as sent", answer.sent_length) } else { String::new() };

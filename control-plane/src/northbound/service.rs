@@ -217,8 +217,8 @@ fn question(request: ExplainRequest) -> Result<dataplane::ExplainRequest, Status
         source_port: request.source_port,
         destination_port: request.destination_port,
     };
-    let ExplainRequest { length, dont_fragment, from_unprotected, port, .. } = request;
-    Ok(dataplane::ExplainRequest { flow: Some(flow), length, dont_fragment, from_unprotected, port })
+    let ExplainRequest { length, dont_fragment, from_unprotected, port, dscp, .. } = request;
+    Ok(dataplane::ExplainRequest { flow: Some(flow), length, dont_fragment, from_unprotected, port, dscp })
 }
 
 fn another_command() -> Status {

@@ -6,10 +6,10 @@ use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::{
     ChildSa, Counter, ExplainResponse, IkeSa, ListSasResponse, NextHop, Policy, Port, StatsResponse, Want, Worker,
 };
-use culvert_proto::convert::{address, milliseconds};
+use culvert_proto::convert::{address, dscp, milliseconds};
 use culvert_proto::dataplane::v1 as dataplane;
 use ike::io::{ChildSaStatus, IkeSaStatus, SaState, WantStatus};
-use ipsec_types::{Identity, IkeSpi, TrafficSelector};
+use ipsec_types::{DscpSet, Identity, IkeSpi, Protection, TrafficSelector};
 
 use crate::driver::Missing;
 use crate::telemetry::{LastFailure, explain};
@@ -56,6 +56,8 @@ pub(super) fn explained(answer: dataplane::ExplainResponse, sas: &[IkeSaStatus],
             name: policy.as_ref().map(|policy| policy.name.clone()).unwrap_or_default(),
             id: crossed.child_sa,
             state: "installed".to_owned(),
+            protocol: protocol(crossed.protocol() == dataplane::SecurityProtocol::Ah),
+            mode: mode(crossed.mode()),
             inbound_spi: crossed.inbound_spi,
             outbound_spi: crossed.outbound_spi,
             ..ChildSa::default()
@@ -133,6 +135,8 @@ fn child_sa(child: &ChildSaStatus, counted: Option<&dataplane::ChildSaStatus>) -
         .to_owned(),
         inbound_spi: child.inbound_spi.value(),
         outbound_spi: child.outbound_spi.value(),
+        protocol: protocol(matches!(child.protection, Protection::Ah { .. })),
+        mode: mode(child.mode.into()),
         proposal: child.proposal.clone(),
         encapsulation: if child.udp_encapsulation { "udp" } else { "plain" }.to_owned(),
         local_selectors: child.local_selectors.iter().map(ToString::to_string).collect(),
@@ -143,6 +147,18 @@ fn child_sa(child: &ChildSaStatus, counted: Option<&dataplane::ChildSaStatus>) -
         outbound_packets: count(|c| c.outbound_packets),
         outbound_octets: count(|c| c.outbound_octets),
     }
+}
+
+fn protocol(is_ah: bool) -> String {
+    if is_ah { "ah" } else { "esp" }.to_owned()
+}
+
+fn mode(mode: dataplane::Mode) -> String {
+    match mode {
+        dataplane::Mode::Tunnel => "tunnel",
+        dataplane::Mode::Transport => "transport",
+    }
+    .to_owned()
 }
 
 /// Counters of both planes; those of the data plane while it is attached.
@@ -179,9 +195,18 @@ fn policy(policy: dataplane::PolicyStatus) -> Policy {
         action: action.to_owned(),
         local_selectors: selectors(policy.local),
         remote_selectors: selectors(policy.remote),
+        dscp: classes(&policy.dscp),
         child_sas: policy.child_sas,
         packets: policy.packets,
         octets: policy.octets,
+    }
+}
+
+fn classes(code_points: &[u32]) -> String {
+    match dscp(code_points) {
+        Ok(DscpSet::ALL) => String::new(),
+        Ok(set) => set.to_string(),
+        Err(error) => error.to_string(),
     }
 }
 

@@ -190,8 +190,8 @@ impl Drop for FakeDataPlane {
 
 /// A policy with counters that tell which is which.
 fn policy_status(policy: Policy) -> PolicyStatus {
-    let Wire { id, name, priority, action, local, remote, .. } = policy.into();
-    PolicyStatus { id, name, action, packets: 9, octets: 10, priority, local, remote, child_sas: 1 }
+    let Wire { id, name, priority, action, local, remote, dscp } = policy.into();
+    PolicyStatus { id, name, action, packets: 9, octets: 10, priority, local, remote, child_sas: 1, dscp }
 }
 
 struct Service {

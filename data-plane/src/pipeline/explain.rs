@@ -90,7 +90,7 @@ const fn ended(verdict: Verdict, len: usize) -> Explanation {
 /// From the protected side.
 fn outgoing<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires: &Acquires<B>, packet: &Outgoing) -> Explanation {
     let Some(spd) = cx.snapshot.spd.as_deref() else { return ended(Verdict::NoPolicySet, packet.len) };
-    let Some(entry) = spd.outbound(&packet.flow) else { return ended(Verdict::NoPolicy, packet.len) };
+    let Some(entry) = spd.outbound(&packet.flow, packet.dscp) else { return ended(Verdict::NoPolicy, packet.len) };
     let ruling = outbound::rule(cx, sas, entry, packet);
     let fate = match &ruling {
         Ok(Ruling::Acquire) => Fate::NoSa(acquires.outlook(entry, cx.now_ms)),

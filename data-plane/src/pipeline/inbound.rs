@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 use esp::Accepted;
 use esp::open::{self, EspPacket, OpenError, OpenPlan, Opened};
+use ipsec_types::Dscp;
 use packet::Buffer;
 use packet::ip::Ip;
 use packet::ipv4::PROTOCOL_ICMP;
@@ -168,7 +169,8 @@ fn deliver<B: Buffer>(
     if classify::stays_on_link(flow.source, flow.destination) {
         return cx.drop(burst, index, Verdict::LinkLocal);
     }
-    let transit = Outgoing { index, flow, len, dont_fragment, source: Source::Forwarded };
+    // Only the way in is looked for, for which classes do not count.
+    let transit = Outgoing { index, flow, dscp: Dscp::DEFAULT, len, dont_fragment, source: Source::Forwarded };
     match egress::to_protected(cx, burst, &transit, Verdict::Opened) {
         Ok(packet) => leaving.push(packet),
         Err(verdict) => cx.drop(burst, index, verdict),

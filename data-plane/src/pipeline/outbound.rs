@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 use esp::Tunnel;
 use esp::seal::{self, SealError, SealPlan};
-use ipsec_types::{Flow, PolicyAction};
+use ipsec_types::{Dscp, Flow, PolicyAction};
 use packet::Buffer;
 use packet::ip::{self, Ip};
 
@@ -32,6 +32,7 @@ pub(super) enum Source {
 pub(super) struct Outgoing {
     pub(super) index: usize,
     pub(super) flow: Flow,
+    pub(super) dscp: Dscp,
     /// Octets of the IP packet.
     pub(super) len: usize,
     pub(super) dont_fragment: bool,
@@ -41,7 +42,8 @@ pub(super) struct Outgoing {
 impl Outgoing {
     #[inline]
     pub(super) fn new(index: usize, ip: &Ip<'_>, source: Source) -> Self {
-        Self { index, flow: ip.flow(), len: ip.total_len(), dont_fragment: ip.dont_fragment(), source }
+        let dscp = Dscp::of_traffic_class(ip.traffic_class());
+        Self { index, flow: ip.flow(), dscp, len: ip.total_len(), dont_fragment: ip.dont_fragment(), source }
     }
 }
 
@@ -110,7 +112,7 @@ pub(super) fn stage<'a, B: Buffer>(
 #[inline]
 fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffer: &mut B) -> Result<Step<'a>, Verdict> {
     let spd = cx.snapshot.spd.as_deref().ok_or(Verdict::NoPolicySet)?;
-    let entry = spd.outbound(&packet.flow).ok_or(Verdict::NoPolicy)?;
+    let entry = spd.outbound(&packet.flow, packet.dscp).ok_or(Verdict::NoPolicy)?;
     let ruling = rule(cx, sas, entry, packet);
     // One that waits is counted when it comes again, and so are the pieces of one that is cut.
     if !matches!(ruling, Ok(Ruling::Acquire | Ruling::Protect(_, _, Some(Cut::Before(_))))) {

@@ -79,7 +79,7 @@ fn refusal(cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, verdict: Verdict) -
     match verdict {
         Verdict::TtlExceeded => Some(Refusal::HopLimitExceeded),
         Verdict::FragmentationNeeded => {
-            let entry = cx.snapshot.spd.as_deref()?.outbound(&packet.flow)?;
+            let entry = cx.snapshot.spd.as_deref()?.outbound(&packet.flow, packet.dscp)?;
             let mtu = explain::way(cx, sas, entry, packet).1?.mtu;
             // Shorter ones of IPv6 cross all the same (RFC 2473 section 7.1).
             let mtu = if packet.flow.source.is_ipv6() { mtu.max(IPV6_MIN_MTU) } else { mtu };

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use esp::{DontFragment, Ends, InboundSa, Layout, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{
-    ChildSaId, DscpSet, EncryptionAlgorithm, IntegrityAlgorithm, Policy, PolicyAction, PolicyId, SaKeys, Secret, SequenceNumbers, Spi,
-    TrafficSelector,
+    ChildSaId, Dscp, DscpSet, EncryptionAlgorithm, IntegrityAlgorithm, Policy, PolicyAction, PolicyId, SaKeys, Secret, SequenceNumbers,
+    Spi, TrafficSelector,
 };
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ipv4::{Ipv4, Ipv4Header};
@@ -201,6 +201,7 @@ struct Pair {
     active: bool,
     owner: WorkerId,
     slot: u32,
+    policy: PolicySlot,
     window: u32,
     remote: &'static str,
 }
@@ -215,6 +216,7 @@ impl Default for Pair {
             active: true,
             owner: WorkerId(0),
             slot: 5,
+            policy: PolicySlot(1),
             window: 64,
             remote: "10.0.0.0/8",
         }
@@ -258,7 +260,7 @@ impl Pair {
         InstalledSa {
             id: ChildSaId(u64::from(self.slot) + 100),
             slot: SaSlot::new(self.slot).unwrap(),
-            policy: PolicySlot(1),
+            policy: self.policy,
             owner: self.owner,
             inbound: InboundSa::new(
                 self.spi(site),

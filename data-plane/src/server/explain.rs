@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use culvert_proto::convert::{self, ConvertError, Problem};
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::explain_response::Fate as Told;
-use ipsec_types::Flow;
+use ipsec_types::{Dscp, Flow};
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, MacAddress};
 use packet::ipv4::{Ipv4Header, PROTOCOL_ICMP, PROTOCOL_UDP};
 use packet::ipv6::{Ipv6Header, PROTOCOL_ICMPV6};
@@ -69,7 +69,9 @@ impl Core {
         let flow = request.flow.clone().ok_or_else(|| ConvertError::new("flow", Problem::Missing))?;
         let flow = Flow::try_from(flow).map_err(|error| error.within("flow"))?;
         let (port, served) = self.arrival_port(request, flow.source)?;
-        let packet = packet_of(&flow, request.dont_fragment)?;
+        let unknown = || ConvertError::new("dscp", Problem::TooLarge { value: request.dscp.into(), max: 63 });
+        let dscp = u8::try_from(request.dscp).ok().and_then(Dscp::new).ok_or_else(unknown)?;
+        let packet = packet_of(&flow, dscp, request.dont_fragment)?;
         let min = u32::try_from(packet.len()).unwrap_or(MAX_LENGTH);
         if request.length != 0 && !(min..=MAX_LENGTH).contains(&request.length) {
             let problem = Problem::OutOfRange { value: request.length.into(), min: min.into(), max: MAX_LENGTH.into() };
@@ -150,16 +152,16 @@ const fn told(fate: Fate) -> (Told, &'static str, &'static str) {
 }
 
 /// The packet of a flow, as short as it can be. Behind a UDP header are as many zeros as make an IKE message of them.
-fn packet_of(flow: &Flow, dont_fragment: bool) -> Result<Vec<u8>, ConvertError> {
-    let payload = upper(flow);
+fn packet_of(flow: &Flow, dscp: Dscp, dont_fragment: bool) -> Result<Vec<u8>, ConvertError> {
+    let (payload, traffic_class) = (upper(flow), dscp.traffic_class());
     let protocol = flow.protocol;
     match (flow.source, flow.destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let header = Ipv4Header { traffic_class: 0, identification: 0, dont_fragment, ttl: 64, protocol, source, destination };
+            let header = Ipv4Header { traffic_class, identification: 0, dont_fragment, ttl: 64, protocol, source, destination };
             Ok([&header.to_octets(payload.len()).unwrap_or([0; ipv4::HEADER_LEN])[..], &payload].concat())
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let header = Ipv6Header { traffic_class: 0, next_header: protocol, hop_limit: 64, source, destination };
+            let header = Ipv6Header { traffic_class, next_header: protocol, hop_limit: 64, source, destination };
             Ok([&header.to_octets(payload.len()).unwrap_or([0; ipv6::HEADER_LEN])[..], &payload].concat())
         }
         _ => Err(ConvertError::new("flow.destination", Problem::MixedFamilies)),

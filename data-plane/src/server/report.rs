@@ -1,5 +1,6 @@
 //! What the data plane says of itself: counters, ports, policies, workers.
 
+use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
 use ipsec_types::TrafficSelector;
 
@@ -37,6 +38,7 @@ impl Core {
             priority: policy.priority,
             local: selectors(&policy.local),
             remote: selectors(&policy.remote),
+            dscp: convert::dscp_values(policy.dscp),
             child_sas: u32::try_from(serving).unwrap_or(u32::MAX),
         }
     }

@@ -1,6 +1,6 @@
 //! The Security Policy Database (RFC 4301 section 4.4.1).
 
-use ipsec_types::{Flow, Policy, PolicyAction, PolicyId, TrafficSelector};
+use ipsec_types::{Dscp, DscpSet, Flow, Policy, PolicyAction, PolicyId, TrafficSelector};
 
 use crate::table::PolicySlot;
 
@@ -15,6 +15,7 @@ pub struct SpdEntry {
     pub action: PolicyAction,
     local: Box<[TrafficSelector]>,
     remote: Box<[TrafficSelector]>,
+    dscp: DscpSet,
 }
 
 /// The ordered list of entries. The first that selects a packet decides.
@@ -34,6 +35,7 @@ impl Spd {
             action: policy.action,
             local: policy.local.into_boxed_slice(),
             remote: policy.remote.into_boxed_slice(),
+            dscp: policy.dscp,
         };
         Self { entries: policies.into_iter().map(entry).collect() }
     }
@@ -43,13 +45,13 @@ impl Spd {
         &self.entries
     }
 
-    /// The entry for a packet on its way out: its source is local.
+    /// The entry for a packet on its way out: its source is local, and its class one of the entry's (RFC 4301 section 4.1).
     #[inline]
-    pub fn outbound(&self, flow: &Flow) -> Option<&SpdEntry> {
-        self.entries.iter().find(|entry| entry.selects_outbound(flow))
+    pub fn outbound(&self, flow: &Flow, dscp: Dscp) -> Option<&SpdEntry> {
+        self.entries.iter().find(|entry| entry.selects_outbound(flow, dscp))
     }
 
-    /// The entry for a packet that came in in the clear: its destination is local.
+    /// The entry for a packet that came in in the clear: its destination is local, and its class whatever its sender says.
     #[inline]
     pub fn inbound(&self, flow: &Flow) -> Option<&SpdEntry> {
         self.entries.iter().find(|entry| entry.selects_inbound(flow))
@@ -58,9 +60,10 @@ impl Spd {
 
 impl SpdEntry {
     #[inline]
-    fn selects_outbound(&self, flow: &Flow) -> bool {
+    fn selects_outbound(&self, flow: &Flow, dscp: Dscp) -> bool {
         self.local.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
             && self.remote.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
+            && self.dscp.contains(dscp)
     }
 
     #[inline]
@@ -74,7 +77,7 @@ impl SpdEntry {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use ipsec_types::{AddressRange, DscpSet, PortRange};
+    use ipsec_types::{AddressRange, PortRange};
     use proptest::prelude::*;
 
     use super::*;
@@ -108,11 +111,11 @@ mod tests {
     proptest! {
         #[test]
         fn the_lowest_priority_value_that_selects_decides_in_either_direction(
-            policies in prop::collection::vec((0u32..4, prop::collection::vec(side(), 0..3), prop::collection::vec(side(), 0..3)), 0..12),
+            policies in prop::collection::vec((0u32..4, prop::collection::vec(side(), 0..3), prop::collection::vec(side(), 0..3), 1u8..16), 0..12),
             (local, remote, protocol) in (0u8..8, 0u8..8, prop_oneof![Just(1u8), Just(6), Just(17)]),
-            (local_port, remote_port) in (0u16..4, 0u16..4),
+            (local_port, remote_port, class) in (0u16..4, 0u16..4, 0u8..4),
         ) {
-            let spd = Spd::new((0..).zip(&policies).map(|(n, (priority, locals, remotes))| {
+            let spd = Spd::new((0..).zip(&policies).map(|(n, (priority, locals, remotes, classes))| {
                 let (local, remote) = (locals.iter().map(selector).collect(), remotes.iter().map(selector).collect());
                 let policy = Policy {
                     id: PolicyId(n.into()),
@@ -121,20 +124,21 @@ mod tests {
                     action: PolicyAction::Discard,
                     local,
                     remote,
-                    dscp: DscpSet::ALL,
+                    dscp: (0..4).filter(|class| classes >> class & 1 == 1).filter_map(Dscp::new).collect(),
                 };
                 (PolicySlot(n), policy)
             }));
-            let naive = (0..4).find_map(|wanted| {
-                (0..).zip(&policies).find_map(|(n, (priority, locals, remotes))| {
+            let naive = |classes_count: bool| (0..4).find_map(|wanted| {
+                (0..).zip(&policies).find_map(|(n, (priority, locals, remotes, classes))| {
                     let selected = selects(locals, local, protocol, local_port) && selects(remotes, remote, protocol, remote_port);
-                    (*priority == wanted && selected).then_some(PolicySlot(n))
+                    let of_class = !classes_count || [1, 2, 4, 8][usize::from(class)] & classes != 0;
+                    (*priority == wanted && selected && of_class).then_some(PolicySlot(n))
                 })
             });
             let out = Flow { source: address(local), destination: address(remote), protocol, source_port: Some(local_port), destination_port: Some(remote_port) };
             let into = Flow { source: address(remote), destination: address(local), protocol, source_port: Some(remote_port), destination_port: Some(local_port) };
-            prop_assert_eq!(spd.outbound(&out).map(|entry| entry.slot), naive);
-            prop_assert_eq!(spd.inbound(&into).map(|entry| entry.slot), naive);
+            prop_assert_eq!(spd.outbound(&out, Dscp::new(class).unwrap()).map(|entry| entry.slot), naive(true));
+            prop_assert_eq!(spd.inbound(&into).map(|entry| entry.slot), naive(false));
         }
     }
 }

@@ -95,6 +95,7 @@ fn a_question_that_cannot_be_is_refused_by_its_field() {
         (v1::ExplainRequest::default(), "flow"),
         (v1::ExplainRequest { length: 27, ..request(HOST, PROTECTED) }, "length"),
         (v1::ExplainRequest { length: 65_536, ..request(HOST, PROTECTED) }, "length"),
+        (v1::ExplainRequest { dscp: 64, ..request(HOST, PROTECTED) }, "dscp"),
         (v1::ExplainRequest { port: "net_af_packet1".to_owned(), ..request(HOST, PROTECTED) }, "port"),
     ] {
         let status = gateway.controller.explain(request).unwrap_err();

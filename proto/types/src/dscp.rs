@@ -9,6 +9,9 @@ use core::str::FromStr;
 pub struct Dscp(u8);
 
 impl Dscp {
+    /// That of packets of no special class (RFC 2474 section 4.1).
+    pub const DEFAULT: Self = Self(0);
+
     /// `None` beyond 63.
     pub const fn new(value: u8) -> Option<Self> {
         if value < 64 { Some(Self(value)) } else { None }
@@ -18,6 +21,11 @@ impl Dscp {
     #[inline]
     pub const fn of_traffic_class(traffic_class: u8) -> Self {
         Self(traffic_class >> 2)
+    }
+
+    /// The traffic class of packets with it, ECN's bits clear.
+    pub const fn traffic_class(self) -> u8 {
+        self.0 << 2
     }
 
     /// 0 to 63.
@@ -125,6 +133,26 @@ impl DscpSet {
     }
 }
 
+/// Names and numbers, and ranges of what stands side by side: `ef`, `0-45 47-63`.
+impl fmt::Display for DscpSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut rest = self.iter().peekable();
+        while let Some(first) = rest.next() {
+            let mut last = first;
+            while let Some(next) = rest.next_if(|next| next.0 == last.0 + 1) {
+                last = next;
+            }
+            match first == last {
+                true => write!(f, "{separator}{first}")?,
+                false => write!(f, "{separator}{}-{}", first.0, last.0)?,
+            }
+            separator = " ";
+        }
+        Ok(())
+    }
+}
+
 impl Default for DscpSet {
     fn default() -> Self {
         Self::ALL
@@ -165,6 +193,12 @@ mod tests {
         let list = [0, 10, 46, 63].map(|value| Dscp::new(value).unwrap());
         let set: DscpSet = list.into_iter().collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), list);
+        assert_eq!(
+            (set.to_string(), DscpSet::ALL.to_string(), DscpSet::EMPTY.to_string()),
+            ("cs0 af11 ef 63".into(), "0-63".into(), String::new())
+        );
+        let ef: DscpSet = [Dscp(46)].into_iter().collect();
+        assert_eq!((DscpSet::ALL.without(ef).to_string(), Dscp(46).traffic_class()), ("0-45 47-63".into(), 0xb8));
         assert!(set.contains(Dscp::of_traffic_class(0xba)) && !set.contains(Dscp::of_traffic_class(0x04)));
         assert!(set.intersects(DscpSet::ALL) && !set.intersects(DscpSet::EMPTY));
         assert_eq!((DscpSet::ALL.without(set).iter().count(), set.intersection(DscpSet::EMPTY)), (60, DscpSet::EMPTY));

@@ -4,7 +4,7 @@ use crate::pipeline::{Explanation, Fate, Inquiry, Outlook};
 
 impl Gateway {
     /// What would become of a frame; the question leaves no trace.
-    fn explain(&mut self, port: PortId, frame: &[u8], len: Option<usize>) -> Explanation {
+    pub(super) fn explain(&mut self, port: PortId, frame: &[u8], len: Option<usize>) -> Explanation {
         let (before, policies) = (self.counts(), self.policy_counts());
         let taken = self.last_taken();
         self.command(Command::Explain(Box::new(Inquiry { id: 1, port, frame: frame.to_vec(), len, explanation: None })));

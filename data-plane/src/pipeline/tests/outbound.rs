@@ -109,6 +109,41 @@ fn the_first_entry_that_selects_decides() {
     assert_eq!((stats.policy(PolicySlot(2)), stats.policy(PolicySlot(3))), (once, once));
 }
 
+/// RFC 4301 section 4.1: several SAs between the same selectors, a class of traffic each.
+#[test]
+fn packets_of_each_class_cross_in_the_sa_of_their_own() {
+    let mut gateway = Gateway::new(1);
+    let expedited = Dscp::new(46).unwrap();
+    let entry = |id, dscp| Policy { dscp, ..policy(id, PolicyAction::Protect, 10, "10.1.0.0/24", "10.2.0.0/24") };
+    let only: DscpSet = [expedited].into_iter().collect();
+    gateway.set_policies([entry(1, only), entry(2, DscpSet::ALL.without(only))]);
+    let of_class = |traffic_class| {
+        let header = Ipv4Header { traffic_class, source: A.into(), destination: B.into(), ..HEADER };
+        frame(PROTECTED, &ip_packet_with(&header, 60))
+    };
+    // ECN is no part of the code point (RFC 3168 section 5).
+    let packets = [(0, 2), (expedited.traffic_class(), 1), (expedited.traffic_class() | 3, 1), (0x28, 2)];
+    gateway.receive(PROTECTED, [&of_class(0xb8)[..]]);
+    assert!(matches!(gateway.notices()[..], [Notice::Acquire { policy: PolicyId(1), .. }]), "an SA for each class is asked for by itself");
+    let sas = [1, 2].map(|slot| gateway.install(&Pair { slot, policy: PolicySlot(u16::try_from(slot).unwrap()), ..Pair::default() }));
+    assert_eq!(gateway.sent().len(), 1, "what has waited");
+    let sealed = gateway.count(Verdict::Sealed);
+    for (traffic_class, policy) in packets {
+        let explained = gateway.explain(PROTECTED, &of_class(traffic_class), None);
+        assert_eq!((explained.policy, explained.child_sa), (Some(PolicyId(policy)), Some(sas[policy as usize - 1].id)));
+        let before = sas.each_ref().map(|sa| sa.state.outbound().0);
+        assert_eq!(gateway.receive(PROTECTED, [&of_class(traffic_class)[..]]).len(), 1);
+        let carried = sas.each_ref().map(|sa| sa.state.outbound().0);
+        assert_eq!([carried[0] - before[0], carried[1] - before[1]], if policy == 1 { [1, 0] } else { [0, 1] });
+    }
+    assert_eq!(gateway.count(Verdict::Sealed) - sealed, 4);
+    // Of what comes in in the clear the class is not looked at.
+    for traffic_class in [0, 0xb8] {
+        let header = Ipv4Header { traffic_class, source: B.into(), destination: A.into(), ..HEADER };
+        gateway.expect(Verdict::CleartextProtected, UNPROTECTED, &frame(UNPROTECTED, &ip_packet_with(&header, 60)));
+    }
+}
+
 #[test]
 fn the_outer_packet_may_be_as_long_as_the_mtu_and_no_longer() {
     let mut gateway = Gateway::protecting(1);
