@@ -4,8 +4,9 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use crate::aead::{self, Gmac, TruncatedGcm};
+use crate::authentication::Authentication;
 use crate::composed::Composed;
-use crate::mac::MacKey;
+use crate::mac::{Mac, MacKey};
 use crate::transform::Transform;
 use crate::{ICV_LEN, Kernel, chacha, gcm, portable};
 
@@ -140,6 +141,15 @@ impl AeadKey {
     /// [`KeyError`] for either.
     pub fn encrypt_then_mac(cipher: CipherKey<'_>, mac: MacKey<'_>) -> Result<Self, KeyError> {
         Composed::new(cipher, mac).map(|composed| Self(Algorithm::Other(Box::new(composed))))
+    }
+
+    /// Takes the key of an integrity algorithm that stands alone, as AH has it (RFC 4302): nothing is encrypted. The data of a job are the whole packet,
+    /// and of its AAD only the high half of an extended sequence number counts, behind the packet.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn authentication(mac: MacKey<'_>) -> Result<Self, KeyError> {
+        Mac::new(mac).map(|mac| Self(Algorithm::Other(Box::new(Authentication::new(mac)))))
     }
 
     /// Octets of every ICV.

@@ -1,6 +1,6 @@
-//! The transforms of ESP, a burst of packets at a time: AES-GCM (RFC 4106, NIST SP 800-38D), AES-GMAC (RFC 4543), AES-CCM (RFC 4309),
+//! The transforms of ESP and AH, a burst of packets at a time: AES-GCM (RFC 4106, NIST SP 800-38D), AES-GMAC (RFC 4543), AES-CCM (RFC 4309),
 //! ChaCha20-Poly1305 (RFC 7634, RFC 8439), and AES-CBC (RFC 3602), AES-CTR (RFC 3686), 3DES-CBC (RFC 2451) and NULL (RFC 2410) with HMAC (RFC 2404,
-//! RFC 4868), AES-XCBC (RFC 3566) or AES-CMAC (RFC 4494).
+//! RFC 4868), AES-XCBC (RFC 3566) or AES-CMAC (RFC 4494); those of AH are the latter alone.
 //!
 //! A kernel maps key, nonce, AAD and bytes, in place, and knows nothing of packets. [`SealJob`] and [`OpenJob`] describe one packet each;
 //! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
@@ -33,6 +33,7 @@
 extern crate alloc;
 
 mod aead;
+mod authentication;
 mod chacha;
 mod composed;
 mod gcm;

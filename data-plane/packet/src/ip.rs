@@ -5,7 +5,8 @@ use core::net::IpAddr;
 use ipsec_types::Flow;
 
 use crate::ipv4::{self, Ipv4, Ipv4Error};
-use crate::ipv6::{self, Ipv6, Ipv6Error};
+use crate::ipv6::{self, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS};
+use crate::{be16, checksum, udp};
 
 /// Why octets are no IP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +104,29 @@ impl<'a> Ip<'a> {
         }
     }
 
+    /// Octets in front of what transport mode protects (RFC 4303 section 3.1.1).
+    #[inline]
+    pub const fn transport_at(&self) -> usize {
+        match self {
+            Self::V4(ip) => ip.header_len(),
+            Self::V6(ip) => ip.transport_at(),
+        }
+    }
+
+    /// What stands there: the upper layer, or destination options.
+    #[inline]
+    pub const fn transport_protocol(&self) -> u8 {
+        if self.transport_at() == self.header_len() { self.protocol() } else { PROTOCOL_DESTINATION_OPTIONS }
+    }
+
+    /// Whether the packet goes, or has gone, by way of hosts that its sender named: its destination may not be the last one.
+    pub fn is_source_routed(&self) -> bool {
+        match self {
+            Self::V4(ip) => ip.has_source_route(),
+            Self::V6(ip) => ip.has_segments_left(),
+        }
+    }
+
     /// The upper-layer header and its data; of a fragment, its part.
     #[inline]
     pub fn upper(&self) -> &'a [u8] {
@@ -155,6 +179,15 @@ fn version(bytes: &[u8]) -> Option<u8> {
     bytes.first().map(|first| first >> 4)
 }
 
+/// Octets of the packet that starts `bytes`, as its header says; `None` where there is no header.
+#[inline]
+pub fn total_len(bytes: &[u8]) -> Option<usize> {
+    match version(bytes)? {
+        6 => be16(bytes, 4).map(|payload_len| ipv6::HEADER_LEN + usize::from(payload_len)),
+        _ => be16(bytes, 2).map(usize::from),
+    }
+}
+
 /// Decrements time to live or hop limit of the packet that starts `bytes`, and updates IPv4's checksum. The packet must have been parsed.
 ///
 /// # Errors
@@ -174,4 +207,36 @@ pub fn replace_traffic_class(bytes: &mut [u8], traffic_class: u8) {
         Some(6) => ipv6::replace_traffic_class(bytes, traffic_class),
         _ => ipv4::replace_traffic_class(bytes, traffic_class),
     }
+}
+
+/// Makes a header, with its options or extension headers, that of a packet whose next protocol and length are others; IPv4's checksum is computed anew.
+/// `None` where the length does not fit or the octets are no whole header: the packet must be dropped.
+pub fn set_payload(header: &mut [u8], protocol: u8, total_len: usize) -> Option<()> {
+    match version(header) {
+        Some(6) => ipv6::set_payload(header, protocol, total_len),
+        _ => ipv4::set_payload(header, protocol, total_len),
+    }
+}
+
+/// Computes the checksum of the packet that starts `bytes` anew where its upper layer has one over the addresses: TCP, UDP and ICMPv6. A UDP checksum that
+/// was not computed stays so, over IPv4. `None` where there is no whole packet, or no checksum in it.
+pub fn fix_checksum(bytes: &mut [u8]) -> Option<()> {
+    let ip = Ip::parse(bytes).ok()?;
+    let (source, destination, protocol) = (ip.source(), ip.destination(), ip.protocol());
+    let (start, end) = (ip.header_len(), ip.total_len());
+    let segment = bytes.get_mut(start..end)?;
+    let at = match protocol {
+        ipv4::PROTOCOL_UDP if source.is_ipv4() && segment.get(6..8)? == [0, 0] => return Some(()),
+        ipv4::PROTOCOL_UDP => {
+            udp::fill_checksum(source, destination, segment);
+            return Some(());
+        }
+        ipv4::PROTOCOL_TCP => 16,
+        ipv6::PROTOCOL_ICMPV6 => 2,
+        _ => return Some(()),
+    };
+    segment.get_mut(at..at + 2)?.fill(0);
+    let checksum = checksum::pseudo(source, destination, protocol, segment).to_be_bytes();
+    segment.get_mut(at..at + 2)?.copy_from_slice(&checksum);
+    Some(())
 }

@@ -39,6 +39,8 @@ pub const PROTOCOL_TCP: u8 = 6;
 pub const PROTOCOL_UDP: u8 = 17;
 /// Protocol number of ESP.
 pub const PROTOCOL_ESP: u8 = 50;
+/// Protocol number of AH.
+pub const PROTOCOL_AH: u8 = 51;
 
 /// Why octets are no IPv4 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -163,6 +165,25 @@ impl<'a> Ipv4<'a> {
         Ipv4Addr::new(a, b, c, d)
     }
 
+    /// Whether a loose or strict source route names further destinations, or has named some.
+    pub fn has_source_route(&self) -> bool {
+        const END: u8 = 0;
+        const NO_OPERATION: u8 = 1;
+        const LOOSE: u8 = 131;
+        const STRICT: u8 = 137;
+        let mut rest = self.options;
+        while let Some(&kind) = rest.first() {
+            let len = match kind {
+                END => return false,
+                LOOSE | STRICT => return true,
+                NO_OPERATION => 1,
+                _ => rest.get(1).map_or(2, |len| usize::from(*len).max(2)),
+            };
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        false
+    }
+
     /// The options as they stand, empty for most packets.
     #[inline]
     pub const fn options(&self) -> &'a [u8] {
@@ -209,11 +230,37 @@ pub fn replace_traffic_class(bytes: &mut [u8], traffic_class: u8) {
     }
 }
 
+/// Makes the header, options included, that of a packet of another protocol and length, and computes its checksum anew. `None`, and nothing
+/// changes, where there is no header or the length does not fit.
+pub fn set_payload(header: &mut [u8], protocol: u8, total_len: usize) -> Option<()> {
+    let total_len = u16::try_from(total_len).ok()?;
+    let fixed = header.first_chunk_mut::<HEADER_LEN>()?;
+    [fixed[2], fixed[3]] = total_len.to_be_bytes();
+    fixed[9] = protocol;
+    [fixed[10], fixed[11]] = [0, 0];
+    let checksum = checksum::internet(header).to_be_bytes();
+    header.get_mut(10..12)?.copy_from_slice(&checksum);
+    Some(())
+}
+
 /// The identification of the packet that a counter of 32 bits has come to: its low half.
 #[inline]
 pub const fn identification(counter: u32) -> u16 {
     let [_, _, high, low] = counter.to_be_bytes();
     u16::from_be_bytes([high, low])
+}
+
+/// Clears DF of the IPv4 packet that starts `bytes`, and gives it the identification that this counter has come to. Does nothing to another packet.
+pub fn let_fragment(bytes: &mut [u8], counter: u32) {
+    const DONT_FRAGMENT: u16 = 0x4000;
+    if let Some(header) = bytes.first_chunk_mut::<HEADER_LEN>().filter(|header| header[0] >> 4 == 4) {
+        let old = (u16::from_be_bytes([header[4], header[5]]), u16::from_be_bytes([header[6], header[7]]));
+        let new = (identification(counter), old.1 & !DONT_FRAGMENT);
+        [header[4], header[5]] = new.0.to_be_bytes();
+        [header[6], header[7]] = new.1.to_be_bytes();
+        update_checksum(header, old.0, new.0);
+        update_checksum(header, old.1, new.1);
+    }
 }
 
 /// Makes the packet that starts `bytes` a fragment and updates the checksum: it begins `offset` octets behind the start of the whole packet's payload,
@@ -361,6 +408,18 @@ mod tests {
     }
 
     #[test]
+    fn a_source_route_is_found_behind_other_options() {
+        let with = |options: [u8; 8]| {
+            let mut bytes = packet(HEADER, &options);
+            bytes[0] = 0x47;
+            resum(&mut bytes);
+            Ipv4::parse(&bytes).unwrap().has_source_route()
+        };
+        assert!(with([131, 7, 4, 1, 2, 3, 4, 0]) && with([1, 137, 7, 4, 1, 2, 3, 4]) && with([148, 4, 0, 0, 131, 3, 4, 0]));
+        assert!(!with([148, 4, 131, 137, 1, 1, 0, 131]) && !with([7, 7, 4, 131, 0, 0, 0, 0]) && !with([148, 0, 148, 255, 131, 0, 0, 0]));
+    }
+
+    #[test]
     fn ports_come_from_first_fragments_only() {
         let payload = [0, 80, 1, 187, 0, 0, 0, 0];
         let ports_of = |protocol, fragment: [u8; 2], payload: &[u8]| {
@@ -394,6 +453,16 @@ mod tests {
             }
         }
         assert_eq!(decrement_ttl(&mut [0x45; 19]), Err(HopLimitExceeded));
+    }
+
+    #[test]
+    fn a_packet_that_may_be_fragmented_has_an_identification() {
+        let mut bytes = packet(HEADER, b"x");
+        let_fragment(&mut bytes, 0x0009_8765);
+        assert_eq!(bytes, packet(Ipv4Header { identification: 0x8765, dont_fragment: false, ..HEADER }, b"x"));
+        let mut six = [0x60; 40];
+        let_fragment(&mut six, 1);
+        assert_eq!(six, [0x60; 40]);
     }
 
     #[test]

@@ -157,6 +157,13 @@ impl<'a> Ipv6<'a> {
         self.payload.get(self.chain.len..).unwrap_or_default()
     }
 
+    /// Octets in front of what transport mode protects: the header, and of the extension headers those that routers read, up to the last of hop-by-hop
+    /// options, routing and fragment headers (RFC 4303 section 3.1.1). Destination options behind them are protected.
+    #[inline]
+    pub const fn transport_at(&self) -> usize {
+        HEADER_LEN + self.chain.transport_at
+    }
+
     /// The fragment header, where there is one.
     #[inline]
     pub const fn fragment(&self) -> Option<Fragment> {
@@ -206,6 +213,19 @@ pub fn replace_traffic_class(bytes: &mut [u8], traffic_class: u8) {
         header[0] = (header[0] & 0xf0) | (traffic_class >> 4);
         header[1] = (header[1] & 0x0f) | (traffic_class << 4);
     }
+}
+
+/// Makes the header, with the extension headers behind it, that of a packet whose next protocol and length are others. `None` where the length does not
+/// fit, or the octets are not a header with whole extension headers.
+pub fn set_payload(header: &mut [u8], protocol: u8, total_len: usize) -> Option<()> {
+    let payload_len = u16::try_from(total_len.checked_sub(HEADER_LEN)?).ok()?;
+    let (fixed, extensions) = header.split_first_chunk_mut::<HEADER_LEN>()?;
+    [fixed[4], fixed[5]] = payload_len.to_be_bytes();
+    match ipv6_extension::last(fixed[6], extensions)? {
+        Some(at) => *extensions.get_mut(at)? = protocol,
+        None => fixed[6] = protocol,
+    }
+    Some(())
 }
 
 /// A header without extension headers and with flow label zero, to be written in front of a payload.

@@ -73,6 +73,8 @@ pub(crate) struct Chain {
     pub(crate) protocol: u8,
     /// Octets of the extension headers.
     pub(crate) len: usize,
+    /// Octets of those that routers read: the last is not destination options.
+    pub(crate) transport_at: usize,
     pub(crate) fragment: Option<Fragment>,
     pub(crate) segments_left: bool,
 }
@@ -81,11 +83,11 @@ pub(crate) struct Chain {
 /// does a number that is not known to be an extension header, and a fragment after the first, where nothing more is to be seen.
 #[inline]
 pub(crate) fn walk(next: u8, payload: &[u8]) -> Result<Chain, ExtensionError> {
-    let chain = Chain { protocol: next, len: 0, fragment: None, segments_left: false };
+    let chain = Chain { protocol: next, len: 0, transport_at: 0, fragment: None, segments_left: false };
     if is_extension(next) { follow(chain, payload) } else { Ok(chain) }
 }
 
-const fn is_extension(next: u8) -> bool {
+pub(crate) const fn is_extension(next: u8) -> bool {
     matches!(next, PROTOCOL_HOP_BY_HOP | PROTOCOL_ROUTING | PROTOCOL_FRAGMENT | PROTOCOL_DESTINATION_OPTIONS)
 }
 
@@ -112,8 +114,11 @@ fn follow(mut chain: Chain, payload: &[u8]) -> Result<Chain, ExtensionError> {
             PROTOCOL_ROUTING => chain.segments_left |= fourth != 0,
             _ => {}
         }
-        chain.protocol = next;
         chain.len += len;
+        if chain.protocol != PROTOCOL_DESTINATION_OPTIONS {
+            chain.transport_at = chain.len;
+        }
+        chain.protocol = next;
         if chain.len > MAX_EXTENSION_OCTETS {
             break;
         }
@@ -122,6 +127,27 @@ fn follow(mut chain: Chain, payload: &[u8]) -> Result<Chain, ExtensionError> {
         }
     }
     Err(ExtensionError::TooLong)
+}
+
+/// Octets of the extension header `kind` that starts `bytes`, and the one behind it.
+pub(crate) fn step(kind: u8, bytes: &[u8]) -> Option<(usize, u8)> {
+    let [next, units] = octets(bytes, 0)?;
+    Some((if kind == PROTOCOL_FRAGMENT { Fragment::LEN } else { (usize::from(units) + 1) * 8 }, next))
+}
+
+/// Where the last of these extension headers stands, the first of which is `next`; `None` in it where there are none. They fill the octets; `None` where
+/// they do not.
+pub(crate) fn last(mut next: u8, extensions: &[u8]) -> Option<Option<usize>> {
+    let (mut at, mut last) = (0, None);
+    while at < extensions.len() {
+        if !is_extension(next) {
+            return None;
+        }
+        let (len, behind) = step(next, extensions.get(at..)?)?;
+        last = Some(at);
+        (at, next) = (at + len, behind);
+    }
+    (at == extensions.len()).then_some(last)
 }
 
 fn fragment(header: &[u8], at: usize) -> Option<Fragment> {

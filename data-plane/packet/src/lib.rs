@@ -1,4 +1,4 @@
-//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, IPv4, IPv6, UDP and ESP headers.
+//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, IPv4, IPv6, UDP, ESP and AH headers.
 //!
 //! A view is made by a `parse` function that checks lengths once; afterwards its fields cannot fail. Parsing is total: any octets whatever give a
 //! view or an error, never a panic. Writing goes the other way: a value, or the arguments of a `write` function, become a fixed array of octets.
@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+pub mod ah;
 mod buffer;
 pub mod checksum;
 pub mod esp;
@@ -86,12 +87,16 @@ mod tests {
                 let _ = crate::ip::Ip::parse(bytes).map(|packet| packet.flow());
                 let _ = crate::udp::NatTraversal::parse(bytes);
                 let _ = crate::esp::EspHeader::parse(bytes);
+                let _ = crate::ah::AhHeader::parse(bytes);
                 let mut copy: Vec<u8> = bytes.to_vec();
                 let _ = crate::ipv4::decrement_ttl(&mut copy);
                 crate::ipv4::replace_traffic_class(&mut copy, 1);
                 let _ = crate::ip::decrement_hop_limit(&mut copy);
                 crate::ip::replace_traffic_class(&mut copy, 1);
                 crate::udp::fill_checksum([0; 16].into(), [0; 16].into(), &mut copy);
+                let _ = crate::ip::fix_checksum(&mut copy);
+                let _ = crate::ip::set_payload(&mut copy, 50, 100);
+                let _ = crate::ah::zero_mutable(&mut copy);
             }
         }
     }

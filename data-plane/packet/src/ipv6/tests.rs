@@ -64,6 +64,71 @@ fn a_packet_of_scapy_is_read_and_written_back() {
     assert!(!udp.checksum_ok(A.into(), A.into()));
 }
 
+/// RFC 4303 section 3.1.1: behind hop-by-hop options, routing and fragment headers, in front of destination options that come last.
+#[test]
+fn transport_mode_begins_where_routers_stop_reading() {
+    let at = |bytes: &[u8]| Ip::parse(bytes).map(|ip| (ip.transport_at(), ip.transport_protocol()));
+    assert_eq!([at(&hex(PLAIN)), at(&hex(CHAIN)), at(&hex(FIRST))], [Ok((40, 17)), Ok((40 + 8 + 16 + 24, 60)), Ok((40 + 8 + 8, 60))]);
+    assert_eq!(at(&packet(60, &[extension(6, 2), vec![0; 20]].concat())), Ok((40, 60)));
+}
+
+#[test]
+fn what_follows_the_headers_is_replaced() {
+    let mut bytes = hex(CHAIN);
+    let (header, rest) = bytes.split_at_mut(88);
+    assert_eq!(ip::set_payload(header, 51, 88 + rest.len() + 24), Some(()));
+    bytes.splice(88..88, [&[60, 4, 0, 0][..], &[7; 20]].concat());
+    let ip = Ip::parse(&bytes).unwrap();
+    assert_eq!((ip.protocol(), ip.header_len(), ip.total_len()), (51, 88, bytes.len()));
+    assert_eq!(ip::set_payload(&mut bytes[..40], 17, 50), Some(()));
+    assert_eq!((bytes[6], &bytes[4..6]), (17, &[0, 10][..]));
+    for (header, len) in [(40, 39), (40, 40 + 65_536), (39, 80), (44, 80), (47, 80)] {
+        assert_eq!(ip::set_payload(&mut hex(CHAIN)[..header], 50, len), None, "{header} {len}");
+    }
+    let mut four = crate::ipv4::Ipv4Header {
+        traffic_class: 1,
+        identification: 2,
+        dont_fragment: true,
+        ttl: 3,
+        protocol: 6,
+        source: [10, 0, 0, 1].into(),
+        destination: [10, 0, 0, 2].into(),
+    };
+    let mut octets = four.to_octets(100).unwrap();
+    four.protocol = 50;
+    assert_eq!(ip::set_payload(&mut octets, 50, 220), Some(()));
+    assert_eq!(Some(octets), four.to_octets(200));
+    assert_eq!((ip::set_payload(&mut octets, 50, 65_536), ip::set_payload(&mut [], 50, 20)), (None, None));
+}
+
+/// Checksums that scapy computed are found again, and others are where addresses have changed.
+#[test]
+fn checksums_over_addresses_are_computed_anew() {
+    for text in [PLAIN, ECHO, CHAIN] {
+        let mut bytes = hex(text);
+        let good = bytes.clone();
+        let at = Ip::parse(&bytes).unwrap().header_len()
+            + match text {
+                ECHO => 2,
+                PLAIN => 6,
+                _ => 16,
+            };
+        bytes[at] ^= 0x55;
+        assert_eq!(ip::fix_checksum(&mut bytes), Some(()));
+        assert_eq!(bytes, good);
+        bytes[23] ^= 7;
+        assert_eq!(ip::fix_checksum(&mut bytes), Some(()));
+        assert_ne!(bytes[at..at + 2], good[at..at + 2]);
+        bytes[23] ^= 7;
+        assert_eq!(ip::fix_checksum(&mut bytes), Some(()));
+        assert_eq!(bytes, good);
+    }
+    assert_eq!(ip::fix_checksum(&mut packet(6, &[0; 17])), None, "no room for a checksum");
+    let mut other = packet(50, &[1; 17]);
+    assert_eq!(ip::fix_checksum(&mut other), Some(()));
+    assert_eq!(other, packet(50, &[1; 17]));
+}
+
 #[test]
 fn a_udp_checksum_may_be_absent_over_ipv4_only() {
     let mut segment = hex(PLAIN)[40..].to_vec();
