@@ -18,7 +18,7 @@ fn seal_one(packet: &[u8], sa: &OutboundSa, tunnel: &Tunnel) -> Result<Vec<u8>, 
     let mut buffer = VecBuffer::from_packet(packet);
     let plan = seal::prepare(sa.take_one().context("sequence number")?, tunnel, &mut buffer).context("ESP")?;
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).context("ESP: the packet changed under its plan")?]);
-    seal::finish(tunnel, &mut buffer);
+    seal::finish(sa, tunnel, &mut buffer).context("ESP: the packet changed under the cipher")?;
     Ok(buffer.bytes().to_vec())
 }
 
@@ -51,8 +51,8 @@ mod tests {
             let mut window = ReplayWindow::new(sa.window_size());
             for (inner, outer) in inner.iter().zip(&outer) {
                 let mut buffer = VecBuffer::from_packet(outer);
-                let packet = open::EspPacket::parse(buffer.bytes()).unwrap();
-                let plan = open::prepare(&sa, &window, &packet, &buffer).unwrap();
+                let packet = open::IpsecPacket::parse(buffer.bytes()).unwrap();
+                let plan = open::prepare(&sa, &window, &packet, &mut buffer).unwrap();
                 let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
                 plan.finish(verified.contains(0), &mut window, &mut buffer).unwrap();
                 assert_eq!(buffer.bytes(), inner);

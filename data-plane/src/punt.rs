@@ -35,8 +35,8 @@ pub enum Punted {
     Ike(v1::Datagram),
     /// UDP, and yet no IKE message: another port, a wrong checksum, a NAT keepalive.
     MalformedIke,
-    /// ESP, plain or in UDP.
-    Esp,
+    /// ESP, plain or in UDP, or AH.
+    Ipsec,
     /// Something else.
     Other,
 }
@@ -48,8 +48,8 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
         Origin::Tunnel(_) | Origin::Refused { .. } => bytes,
     };
     let Ok(ip) = Ip::parse(packet) else { return Punted::Other };
-    if ip.protocol() == ipv4::PROTOCOL_ESP {
-        return Punted::Esp;
+    if matches!(ip.protocol(), ipv4::PROTOCOL_ESP | ipv4::PROTOCOL_AH) {
+        return Punted::Ipsec;
     }
     if ip.protocol() != ipv4::PROTOCOL_UDP || ip.is_fragment() {
         return Punted::Other;
@@ -61,7 +61,7 @@ pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
         udp::PORT_IKE => datagram.payload,
         udp::PORT_NAT_T => match NatTraversal::parse(datagram.payload) {
             Some(NatTraversal::Ike(message)) => message,
-            Some(NatTraversal::Esp(_)) => return Punted::Esp,
+            Some(NatTraversal::Esp(_)) => return Punted::Ipsec,
             Some(NatTraversal::Keepalive) | None => return Punted::MalformedIke,
         },
         _ => return Punted::MalformedIke,

@@ -8,7 +8,7 @@ use packet::{Buffer, VecBuffer};
 use std::vec;
 use std::vec::Vec;
 
-use crate::open::{self, EspPacket, OpenError, Opened};
+use crate::open::{self, IpsecPacket, OpenError, Opened};
 use crate::seal::{self, SealError};
 use crate::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 
@@ -56,12 +56,12 @@ pub(crate) fn seal_one(sa: &OutboundSa, tunnel: &Tunnel, inner: &[u8]) -> Result
     let mut buffer = VecBuffer::from_packet(inner);
     let plan = seal::prepare(sa.take_one().unwrap(), tunnel, &mut buffer)?;
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-    seal::finish(tunnel, &mut buffer);
+    seal::finish(sa, tunnel, &mut buffer).unwrap();
     Ok(buffer)
 }
 
 pub(crate) fn open_one(sa: &InboundSa, window: &mut ReplayWindow, buffer: &mut VecBuffer) -> Result<Opened, OpenError> {
-    let packet = EspPacket::parse(buffer.bytes())?;
+    let packet = IpsecPacket::parse(buffer.bytes())?;
     let plan = open::prepare(sa, window, &packet, buffer)?;
     let verified = esp_crypto::open_burst(&mut [plan.job(buffer).unwrap()]);
     plan.finish(verified.contains(0), window, buffer)

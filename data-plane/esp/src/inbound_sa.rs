@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ipsec_types::{Flow, SequenceNumbers, Spi, TrafficSelector};
+use ipsec_types::{Flow, Mode, SequenceNumbers, Spi, TrafficSelector};
 
 use crate::{Layout, SaKey, WindowSize};
 
@@ -12,21 +12,29 @@ use crate::{Layout, SaKey, WindowSize};
 pub struct InboundSa {
     spi: Spi,
     key: SaKey,
+    layout: Layout,
     numbers: SequenceNumbers,
     window_size: WindowSize,
     selectors: Selectors,
 }
 
 impl InboundSa {
-    /// An SA that has received nothing yet.
+    /// An SA in tunnel mode that has received nothing yet.
     pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, window_size: WindowSize, selectors: Selectors) -> Self {
-        Self { spi, key, numbers, window_size, selectors }
+        let layout = key.layout();
+        Self { spi, key, layout, numbers, window_size, selectors }
     }
 
-    /// What the SA's transforms put around a packet.
+    /// The same SA in this mode.
+    #[must_use]
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Self { layout: self.layout.in_mode(mode), ..self }
+    }
+
+    /// What the SA puts around a packet.
     #[inline]
     pub const fn layout(&self) -> Layout {
-        self.key.layout()
+        self.layout
     }
 
     /// Our SPI.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use esp_crypto::{AeadKey, CipherKey, MacKey, NONCE_LEN};
-use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret};
+use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret};
 
 use crate::Layout;
 
@@ -22,6 +22,9 @@ pub enum KeymatError {
     /// Keying material that the algorithm must refuse (3DES: RFC 2451 section 2.3).
     #[error("this key of {0} is a weak one")]
     Weak(EncryptionAlgorithm),
+    /// AH without an integrity key, or with a key for a cipher.
+    #[error("AH takes a key for {0} and no other")]
+    AhKeys(IntegrityAlgorithm),
     /// Too few or too many octets.
     #[error("{algorithm} takes {} octets of keying material, not {actual}", algorithm.keymat_len())]
     Length {
@@ -48,11 +51,15 @@ pub struct SaKey {
 }
 
 impl SaKey {
-    /// Expands the keys of either kind of SA: an AEAD alone, or a cipher with an integrity algorithm.
+    /// Expands the keys of any kind of SA: an AEAD alone, a cipher with an integrity algorithm, or an integrity algorithm alone.
     ///
     /// # Errors
     /// [`KeymatError`].
-    pub fn new(encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorithm>, keys: &SaKeys) -> Result<Self, KeymatError> {
+    pub fn new(protection: Protection, keys: &SaKeys) -> Result<Self, KeymatError> {
+        let (encryption, integrity) = match protection {
+            Protection::Esp { encryption, integrity } => (encryption, integrity),
+            Protection::Ah { integrity } => return Self::authentication(integrity, keys),
+        };
         match (integrity, &keys.integrity) {
             (None, None) => Self::from_keymat(encryption, &keys.encryption),
             (Some(_), _) | (_, Some(_)) if encryption.is_aead() => Err(KeymatError::IntegrityWithAead(encryption)),
@@ -79,7 +86,7 @@ impl SaKey {
             }
         };
         let key = key.map_err(|_| KeymatError::Length { algorithm, actual: keymat.len() })?;
-        Ok(Self { key, salt, layout: Layout::new(algorithm, None) })
+        Ok(Self { key, salt, layout: Layout::new(Protection::Esp { encryption: algorithm, integrity: None }) })
     }
 
     fn composed(
@@ -89,10 +96,7 @@ impl SaKey {
         integrity_key: &Secret,
     ) -> Result<Self, KeymatError> {
         let (key, salt) = key_and_salt(encryption, keymat)?;
-        let wrong_integrity = KeymatError::IntegrityLength { algorithm: integrity, actual: integrity_key.len() };
-        if integrity_key.len() != integrity.key_len() {
-            return Err(wrong_integrity);
-        }
+        let mac = mac_key(integrity, integrity_key)?;
         let cipher = match encryption.mode() {
             CipherMode::Null => CipherKey::Null,
             CipherMode::Cbc => CipherKey::AesCbc(key),
@@ -102,17 +106,16 @@ impl SaKey {
                 return Err(KeymatError::IntegrityWithAead(encryption));
             }
         };
-        let mac = match integrity {
-            IntegrityAlgorithm::HmacSha1 => MacKey::HmacSha1,
-            IntegrityAlgorithm::HmacSha256 => MacKey::HmacSha256,
-            IntegrityAlgorithm::HmacSha384 => MacKey::HmacSha384,
-            IntegrityAlgorithm::HmacSha512 => MacKey::HmacSha512,
-            IntegrityAlgorithm::AesXcbc => MacKey::AesXcbc,
-            IntegrityAlgorithm::AesCmac => MacKey::AesCmac,
-        };
         // Both lengths are right: one fault is left.
-        let key = AeadKey::encrypt_then_mac(cipher, mac(integrity_key.expose())).map_err(|_| KeymatError::Weak(encryption))?;
-        Ok(Self { key, salt, layout: Layout::new(encryption, Some(integrity)) })
+        let key = AeadKey::encrypt_then_mac(cipher, mac).map_err(|_| KeymatError::Weak(encryption))?;
+        Ok(Self { key, salt, layout: Layout::new(Protection::Esp { encryption, integrity: Some(integrity) }) })
+    }
+
+    fn authentication(integrity: IntegrityAlgorithm, keys: &SaKeys) -> Result<Self, KeymatError> {
+        let key = keys.integrity.as_ref().filter(|_| keys.encryption.is_empty()).ok_or(KeymatError::AhKeys(integrity))?;
+        let wrong_length = KeymatError::IntegrityLength { algorithm: integrity, actual: key.len() };
+        let key = AeadKey::authentication(mac_key(integrity, key)?).map_err(|_| wrong_length)?;
+        Ok(Self { key, salt: [0; SALT_LEN], layout: Layout::new(Protection::Ah { integrity }) })
     }
 
     #[inline]
@@ -137,6 +140,21 @@ impl fmt::Debug for SaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.key, f)
     }
+}
+
+fn mac_key(algorithm: IntegrityAlgorithm, key: &Secret) -> Result<MacKey<'_>, KeymatError> {
+    if key.len() != algorithm.key_len() {
+        return Err(KeymatError::IntegrityLength { algorithm, actual: key.len() });
+    }
+    let mac = match algorithm {
+        IntegrityAlgorithm::HmacSha1 => MacKey::HmacSha1,
+        IntegrityAlgorithm::HmacSha256 => MacKey::HmacSha256,
+        IntegrityAlgorithm::HmacSha384 => MacKey::HmacSha384,
+        IntegrityAlgorithm::HmacSha512 => MacKey::HmacSha512,
+        IntegrityAlgorithm::AesXcbc => MacKey::AesXcbc,
+        IntegrityAlgorithm::AesCmac => MacKey::AesCmac,
+    };
+    Ok(mac(key.expose()))
 }
 
 /// The cipher key, and the salt behind it: the first octets of a nonce's salt are zero where the algorithm has a shorter one.
@@ -191,7 +209,7 @@ mod tests {
                     integrity: Some(Secret::new(vec![2; integrity_len])),
                 };
                 let (e, i) = (encryption.keymat_len(), integrity.key_len());
-                let made = |keys: &SaKeys| SaKey::new(encryption, Some(integrity), keys).map(|_| ());
+                let made = |keys: &SaKeys| SaKey::new(Protection::Esp { encryption, integrity: Some(integrity) }, keys).map(|_| ());
                 if encryption.is_aead() {
                     assert_eq!(made(&keys(e, i)), Err(KeymatError::IntegrityWithAead(encryption)));
                     continue;
@@ -201,7 +219,8 @@ mod tests {
                 assert_eq!(made(&keys(e, i - 1)), Err(KeymatError::IntegrityLength { algorithm: integrity, actual: i - 1 }));
                 let alone = SaKeys { integrity: None, ..keys(e, 0) };
                 assert_eq!(made(&alone), Err(KeymatError::NoIntegrity(encryption)));
-                assert_eq!(SaKey::new(encryption, None, &alone).map(|_| ()), Err(KeymatError::NoIntegrity(encryption)));
+                let without = Protection::Esp { encryption, integrity: None };
+                assert_eq!(SaKey::new(without, &alone).map(|_| ()), Err(KeymatError::NoIntegrity(encryption)));
             }
         }
     }
@@ -209,8 +228,27 @@ mod tests {
     #[test]
     fn a_key_of_3des_that_is_one_of_des_is_refused() {
         let keys = SaKeys { encryption: Secret::new(vec![2; 24]), integrity: Some(Secret::new(vec![2; 16])) };
-        let refused = SaKey::new(EncryptionAlgorithm::TripleDes, Some(IntegrityAlgorithm::AesXcbc), &keys).map(|_| ());
+        let protection = Protection::Esp { encryption: EncryptionAlgorithm::TripleDes, integrity: Some(IntegrityAlgorithm::AesXcbc) };
+        let refused = SaKey::new(protection, &keys).map(|_| ());
         assert_eq!(refused, Err(KeymatError::Weak(EncryptionAlgorithm::TripleDes)));
+    }
+
+    #[test]
+    fn ah_takes_an_integrity_key_alone() {
+        for &integrity in IntegrityAlgorithm::ALL {
+            let made = |encryption: &[u8], integrity_len: Option<usize>| {
+                let integrity_key = integrity_len.map(|len| Secret::new(vec![2; len]));
+                let keys = SaKeys { encryption: Secret::copy_from(encryption), integrity: integrity_key };
+                SaKey::new(Protection::Ah { integrity }, &keys)
+            };
+            let len = integrity.key_len();
+            let key = made(&[], Some(len)).unwrap();
+            assert_eq!((key.layout().icv_len(), key.layout().iv_len()), (key.context().icv_len(), key.context().iv_len()));
+            let wrong = KeymatError::IntegrityLength { algorithm: integrity, actual: len - 1 };
+            assert_eq!(made(&[], Some(len - 1)).map(|_| ()), Err(wrong));
+            assert_eq!(made(&[], None).map(|_| ()), Err(KeymatError::AhKeys(integrity)));
+            assert_eq!(made(&[1], Some(len)).map(|_| ()), Err(KeymatError::AhKeys(integrity)));
+        }
     }
 
     #[test]
@@ -221,7 +259,7 @@ mod tests {
                 encryption: Secret::new((0..).take(encryption.keymat_len()).collect()),
                 integrity: integrity.map(|integrity| Secret::new(vec![2; integrity.key_len()])),
             };
-            let key = SaKey::new(encryption, integrity, &keys).unwrap();
+            let key = SaKey::new(Protection::Esp { encryption, integrity }, &keys).unwrap();
             assert_eq!((key.layout().icv_len(), key.layout().iv_in_data()), (key.context().icv_len(), key.context().iv_len()));
         }
     }

@@ -1,17 +1,29 @@
-//! What the transforms of an SA put around a packet.
+//! What an SA puts around a packet.
 
-use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm};
+use ipsec_types::{CipherMode, Mode, Protection};
+use packet::ah;
 
 use crate::TRAILER_LEN;
 
 /// Octets of the longest IV, that of AES-CBC.
 pub(crate) const MAX_IV_LEN: usize = 16;
-/// The largest [`EncryptionAlgorithm::esp_alignment`].
+/// The largest [`ipsec_types::EncryptionAlgorithm::esp_alignment`].
 pub(crate) const MAX_ALIGNMENT: usize = 16;
 
-/// Lengths of IV and ICV, and what the encrypted part is padded to: the same for every packet of an SA.
+/// The security protocol of an SA.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// ESP (RFC 4303).
+    Esp,
+    /// AH (RFC 4302).
+    Ah,
+}
+
+/// Protocol, mode, lengths of IV and ICV, and what the encrypted part is padded to: the same for every packet of an SA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
+    protocol: Protocol,
+    mode: Mode,
     iv_len: u8,
     icv_len: u8,
     alignment: u8,
@@ -20,9 +32,16 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Of the algorithms; an integrity algorithm beside an AEAD says nothing.
+    /// Of the algorithms, in tunnel mode; an integrity algorithm beside an AEAD says nothing.
     #[expect(clippy::cast_possible_truncation, reason = "no algorithm has a length beyond 64")]
-    pub const fn new(encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorithm>) -> Self {
+    pub const fn new(protection: Protection) -> Self {
+        let (encryption, integrity) = match protection {
+            Protection::Esp { encryption, integrity } => (encryption, integrity),
+            Protection::Ah { integrity } => {
+                let icv_len = integrity.icv_len() as u8;
+                return Self { protocol: Protocol::Ah, mode: Mode::Tunnel, iv_len: 0, icv_len, alignment: 1, iv_in_data: 0 };
+            }
+        };
         let iv_len = encryption.esp_iv_len() as u8;
         let (icv_len, iv_in_data) = match (encryption.aead_icv_len(), integrity) {
             (Some(icv_len), _) if matches!(encryption.mode(), CipherMode::Gmac) => (icv_len, iv_len),
@@ -30,7 +49,26 @@ impl Layout {
             (None, Some(integrity)) => (integrity.icv_len(), iv_len),
             (None, None) => (0, iv_len),
         };
-        Self { iv_len, icv_len: icv_len as u8, alignment: encryption.esp_alignment() as u8, iv_in_data }
+        let alignment = encryption.esp_alignment() as u8;
+        Self { protocol: Protocol::Esp, mode: Mode::Tunnel, iv_len, icv_len: icv_len as u8, alignment, iv_in_data }
+    }
+
+    /// The same in this mode.
+    #[must_use]
+    pub const fn in_mode(self, mode: Mode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// ESP or AH.
+    #[inline]
+    pub const fn protocol(self) -> Protocol {
+        self.protocol
+    }
+
+    /// Tunnel or transport mode.
+    #[inline]
+    pub const fn mode(self) -> Mode {
+        self.mode
     }
 
     #[inline]
@@ -54,6 +92,12 @@ impl Layout {
         payload_len.wrapping_add(TRAILER_LEN).wrapping_neg() & (self.alignment as usize - 1)
     }
 
+    /// Octets of the AH: a multiple of four, over IPv6 of eight (RFC 4302 section 3.3.3.2.1).
+    #[inline]
+    pub(crate) const fn ah_len(self, ipv6: bool) -> usize {
+        (ah::FIXED_LEN + self.icv_len()).next_multiple_of(if ipv6 { 8 } else { 4 })
+    }
+
     /// The most octets of payload, padding and trailer that `room` takes.
     #[inline]
     pub(crate) const fn aligned(self, room: usize) -> usize {
@@ -63,20 +107,33 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
+    use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+
     use super::*;
 
     #[test]
     fn padding_aligns() {
-        let padding = |algorithm| [0, 1, 2, 3, 13, 14, 15].map(|len| Layout::new(algorithm, None).padding_len(len));
+        let padding =
+            |encryption| [0, 1, 2, 3, 13, 14, 15].map(|len| Layout::new(Protection::Esp { encryption, integrity: None }).padding_len(len));
         assert_eq!(padding(EncryptionAlgorithm::AesGcm128), [2, 1, 0, 3, 1, 0, 3]);
         assert_eq!(padding(EncryptionAlgorithm::AesCbc128), [14, 13, 12, 11, 1, 0, 15]);
+    }
+
+    /// RFC 4302 section 2.2: with 96 bits of ICV the payload length field is 4, whatever the IP version.
+    #[test]
+    fn an_ah_is_aligned_as_its_ip_version_wants() {
+        let lens = |integrity| [false, true].map(|ipv6| Layout::new(Protection::Ah { integrity }).ah_len(ipv6));
+        assert_eq!(lens(IntegrityAlgorithm::HmacSha1), [24, 24]);
+        assert_eq!(lens(IntegrityAlgorithm::HmacSha256), [28, 32]);
+        assert_eq!(lens(IntegrityAlgorithm::HmacSha384), [36, 40]);
+        assert_eq!(lens(IntegrityAlgorithm::HmacSha512), [44, 48]);
     }
 
     #[test]
     fn no_transform_exceeds_what_buffers_have_room_for() {
         for &encryption in EncryptionAlgorithm::ALL {
             for &integrity in IntegrityAlgorithm::ALL {
-                let layout = Layout::new(encryption, Some(integrity));
+                let layout = Layout::new(Protection::Esp { encryption, integrity: Some(integrity) });
                 assert!(layout.iv_len() <= MAX_IV_LEN && layout.icv_len() <= esp_crypto::MAX_ICV_LEN);
                 assert!(usize::from(layout.alignment).is_power_of_two() && usize::from(layout.alignment) <= MAX_ALIGNMENT);
             }

@@ -1,4 +1,5 @@
-//! ESP (RFC 4303) as pure code over a [`packet::Buffer`]: seal, open, replay protection, tunnel mode for IPv4 and IPv6 in either.
+//! ESP (RFC 4303) and AH (RFC 4302) as pure code over a [`packet::Buffer`]: seal, open, replay protection; tunnel mode for IPv4 and IPv6 in either, and
+//! transport mode.
 //!
 //! Nothing here does I/O, takes a lock, allocates per packet or knows the time. Key expansion and window allocation happen where an SA is made
 //! ([`SaKey`], [`OutboundSa`], [`InboundSa`], [`ReplayWindow`]), off the hot path.
@@ -8,11 +9,12 @@
 //!
 //! | | outbound | inbound |
 //! |---|---|---|
-//! | before | [`OutboundSa::take`], [`seal::prepare`] | [`open::EspPacket::parse`], SA lookup, [`open::prepare`] (replay looks) |
+//! | before | [`OutboundSa::take`], [`seal::prepare`] | [`open::IpsecPacket::parse`], SA lookup, [`open::prepare`] (replay looks) |
 //! | crypto | [`seal::SealPlan::job`], [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`], [`esp_crypto::open_burst`] |
-//! | after | [`seal::finish`] (the UDP checksum where IPv6 needs one) | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
+//! | after | [`seal::finish`] (the ICV of AH, the UDP checksum where IPv6 needs one) | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
 //!
-//! A buffer starts at the IP header in every phase: the inner one before sealing and after opening, the outer one otherwise. TTL of a forwarded inner
+//! A buffer starts at the IP header in every phase: the inner one before sealing and after opening, the outer one otherwise; in transport mode they are
+//! the same. TTL of a forwarded inner
 //! packet is the pipeline's business ([`packet::ip::decrement_hop_limit`]).
 //!
 //! # What the types promise
@@ -58,10 +60,10 @@
 //!
 //! let plan = seal::prepare(outbound.take_one()?, &tunnel, &mut buffer)?;
 //! esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-//! seal::finish(&tunnel, &mut buffer);
+//! seal::finish(&outbound, &tunnel, &mut buffer).unwrap();
 //!
-//! let packet = open::EspPacket::parse(buffer.bytes())?;
-//! let plan = open::prepare(&inbound, &window, &packet, &buffer)?;
+//! let packet = open::IpsecPacket::parse(buffer.bytes())?;
+//! let plan = open::prepare(&inbound, &window, &packet, &mut buffer)?;
 //! let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
 //! let opened = plan.finish(verified.contains(0), &mut window, &mut buffer)?;
 //! assert_eq!((buffer.bytes(), opened.number), (&inner[..], 1));
@@ -76,6 +78,7 @@
 
 extern crate alloc;
 
+mod ah;
 mod ecn;
 mod esn;
 #[cfg(test)]
@@ -92,10 +95,10 @@ mod tunnel;
 pub use inbound_sa::{InboundSa, Selectors};
 pub use ipsec_types::DontFragment;
 pub use key::{KeymatError, SaKey};
-pub use layout::Layout;
+pub use layout::{Layout, Protocol};
 pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
 pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
-pub use tunnel::{Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
+pub use tunnel::{Ends, MAX_HEADROOM, MAX_OVERHEAD, MAX_TAILROOM, Tunnel, UdpPorts};
 
 /// Octets of pad length and next header.
 const TRAILER_LEN: usize = 2;

@@ -1,17 +1,19 @@
-//! Inbound: an ESP packet becomes the inner IP packet in place (RFC 4303 section 3.4).
+//! Inbound: an ESP or AH packet becomes the packet that was protected, in place (RFC 4303 section 3.4, RFC 4302 section 3.4).
 
 use core::net::IpAddr;
 
 use esp_crypto::{Aad, NONCE_LEN, OpenJob};
-use ipsec_types::{Flow, SequenceNumbers};
+use ipsec_types::{Flow, Mode, SequenceNumbers};
 use packet::Buffer;
+use packet::ah::AhHeader;
 use packet::esp::{self, EspHeader};
 use packet::ip::{self, Ip};
-use packet::ipv4::{Ipv4, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
+use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
 use packet::ipv6::{Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
-use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ecn};
+use crate::layout::Protocol;
+use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ah, ecn};
 
 /// Octets behind the ESP header that a nonce has room for. No packet of any algorithm has fewer.
 const NONCE_IV_LEN: usize = 8;
@@ -22,18 +24,21 @@ pub enum OpenError {
     /// The outer IP or UDP header is malformed.
     #[error("the outer packet is malformed")]
     MalformedOuter,
-    /// The outer packet carries something else than ESP.
-    #[error("not an ESP packet")]
-    NotEsp,
-    /// The outer packet is a fragment: reassembly comes before ESP (RFC 4303 section 3.4.1).
-    #[error("an ESP fragment")]
+    /// The outer packet carries something else than ESP or AH.
+    #[error("neither an ESP nor an AH packet")]
+    NotIpsec,
+    /// The outer packet is a fragment: reassembly comes before ESP and AH (RFC 4303 section 3.4.1, RFC 4302 section 3.4.1).
+    #[error("a fragment of an ESP or AH packet")]
     Fragment,
-    /// Too short to be an ESP packet of this SA.
-    #[error("too short for an ESP packet")]
+    /// Too short to be an ESP packet of this SA, or with an AH of another length than this SA's.
+    #[error("too short for an ESP packet, or another length of AH")]
     Runt,
-    /// The packet belongs to another SA than the one it was looked up for.
-    #[error("the SPI is not that of the SA")]
+    /// The packet belongs to another SA than the one it was looked up for, or it is ESP where the SA has AH, or the other way round.
+    #[error("SPI or protocol are not those of the SA")]
     WrongSpi,
+    /// Too little room behind the packet: what AH does not cover is put there.
+    #[error("no tailroom for what the ICV does not cover")]
+    NoTailroom,
     /// The sequence number was accepted before.
     #[error("replayed packet")]
     Replay,
@@ -46,13 +51,13 @@ pub enum OpenError {
     /// The padding is longer than the packet or not 1, 2, 3 (RFC 4303 section 2.4).
     #[error("bad padding")]
     BadPadding,
-    /// A next header other than IPv4 and IPv6, which tunnel mode carries.
+    /// In tunnel mode, a next header other than IPv4 and IPv6.
     #[error("next header {0} is neither IPv4 nor IPv6")]
     BadNextHeader(u8),
     /// A dummy packet (RFC 4303 section 2.6): authentic, and meant to be dropped.
     #[error("dummy packet")]
     Dummy,
-    /// The inner packet is no well-formed packet of the IP version that the next header says.
+    /// The inner packet is no well-formed packet of the IP version that the next header says; in transport mode, no whole packet.
     #[error("the inner packet is malformed")]
     MalformedInner,
     /// Congestion was signalled to an inner packet whose ends do not know ECN (RFC 6040 section 4.2).
@@ -73,9 +78,11 @@ impl From<ReplayError> for OpenError {
     }
 }
 
-/// The clear part of an ESP packet, plain or in UDP: what SA lookup and an address update need.
+/// The clear part of an ESP packet, plain or in UDP, or of an AH packet: what SA lookup and an address update need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EspPacket {
+pub struct IpsecPacket {
+    /// ESP or AH.
+    pub protocol: Protocol,
     /// Security Parameters Index.
     pub spi: u32,
     /// Sequence Number field.
@@ -87,16 +94,19 @@ pub struct EspPacket {
     /// Ports where the packet is UDP-encapsulated.
     pub udp: Option<UdpPorts>,
     traffic_class: u8,
-    esp_at: usize,
+    /// Octets of IP header in front, options and extension headers included.
+    header_len: usize,
+    /// Where ESP or AH begins.
+    at: usize,
     end: usize,
 }
 
-impl EspPacket {
+impl IpsecPacket {
     /// Reads an outer IP packet. A UDP packet is taken as encapsulated ESP whatever its ports, unless it carries the non-ESP marker; its checksum is
     /// not looked at (RFC 3948 section 2.1; over IPv6 it may be zero in a tunnel, RFC 6935 section 5), as the ICV says more.
     ///
     /// # Errors
-    /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotEsp`, `Runt`.
+    /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotIpsec`, `Runt`.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Self, OpenError> {
         Ip::parse(bytes).map_err(|_| OpenError::MalformedOuter).and_then(|outer| Self::read(&outer))
@@ -105,28 +115,34 @@ impl EspPacket {
     /// The same where the IP header has been parsed before.
     ///
     /// # Errors
-    /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotEsp`, `Runt`.
+    /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotIpsec`, `Runt`.
     #[inline]
     pub fn read(outer: &Ip<'_>) -> Result<Self, OpenError> {
         if outer.is_fragment() {
             return Err(OpenError::Fragment);
         }
-        let (udp, esp_at, esp) = match outer.protocol() {
-            PROTOCOL_ESP => (None, outer.header_len(), outer.upper()),
+        let header_len = outer.header_len();
+        let (protocol, udp, at, rest) = match outer.protocol() {
+            PROTOCOL_ESP => (Protocol::Esp, None, header_len, outer.upper()),
+            PROTOCOL_AH => (Protocol::Ah, None, header_len, outer.upper()),
             PROTOCOL_UDP => {
                 let datagram = Udp::parse(outer.upper()).ok_or(OpenError::MalformedOuter)?;
                 let ports = UdpPorts { source: datagram.source_port, destination: datagram.destination_port };
                 match NatTraversal::parse(datagram.payload) {
-                    Some(NatTraversal::Esp(esp)) => (Some(ports), outer.header_len() + udp::HEADER_LEN, esp),
-                    Some(NatTraversal::Ike(_) | NatTraversal::Keepalive) => return Err(OpenError::NotEsp),
+                    Some(NatTraversal::Esp(esp)) => (Protocol::Esp, Some(ports), header_len + udp::HEADER_LEN, esp),
+                    Some(NatTraversal::Ike(_) | NatTraversal::Keepalive) => return Err(OpenError::NotIpsec),
                     None => return Err(OpenError::Runt),
                 }
             }
-            _ => return Err(OpenError::NotEsp),
+            _ => return Err(OpenError::NotIpsec),
         };
-        let EspHeader { spi, sequence } = EspHeader::parse(esp).ok_or(OpenError::Runt)?;
-        let (source, destination) = (outer.source(), outer.destination());
-        Ok(Self { spi, sequence, source, destination, udp, traffic_class: outer.traffic_class(), esp_at, end: esp_at + esp.len() })
+        let (spi, sequence) = match protocol {
+            Protocol::Esp => EspHeader::parse(rest).map(|esp| (esp.spi, esp.sequence)),
+            Protocol::Ah => AhHeader::parse(rest).map(|ah| (ah.spi, ah.sequence)),
+        }
+        .ok_or(OpenError::Runt)?;
+        let (source, destination, traffic_class) = (outer.source(), outer.destination(), outer.traffic_class());
+        Ok(Self { protocol, spi, sequence, source, destination, udp, traffic_class, header_len, at, end: at + rest.len() })
     }
 }
 
@@ -137,33 +153,94 @@ pub struct OpenPlan<'sa> {
     sa: &'sa InboundSa,
     number: u64,
     nonce: [u8; NONCE_LEN],
-    outer_class: u8,
+    packet: Located,
     data_at: usize,
     data_len: usize,
 }
 
-/// Checks length and sequence number of a packet for its SA, before any cryptography. Changes nothing.
+/// What is known of a packet before it is open.
+#[derive(Debug, Clone, Copy)]
+struct Located {
+    traffic_class: u8,
+    in_udp: bool,
+    /// Of AH; ESP has it in its trailer.
+    next_header: u8,
+    header_len: usize,
+    /// Where what is protected begins.
+    payload_at: usize,
+}
+
+/// Checks length and sequence number of a packet for its SA, before any cryptography. Of an ESP packet it changes nothing; an AH packet is laid out as its
+/// ICV was computed.
 ///
 /// # Errors
-/// [`OpenError`]: `WrongSpi`, `Runt`, `Replay`, `OutOfWindow`.
+/// [`OpenError`]: `WrongSpi`, `Runt`, `Replay`, `OutOfWindow`; of AH also `NoTailroom` and `MalformedOuter`.
 #[inline]
 pub fn prepare<'sa, B: Buffer>(
     sa: &'sa InboundSa,
     window: &ReplayWindow,
-    packet: &EspPacket,
-    buffer: &B,
+    packet: &IpsecPacket,
+    buffer: &mut B,
 ) -> Result<OpenPlan<'sa>, OpenError> {
-    if packet.spi != sa.spi().value() {
+    if packet.spi != sa.spi().value() || packet.protocol != sa.layout().protocol() {
         return Err(OpenError::WrongSpi);
     }
-    let esp = buffer.bytes().get(packet.esp_at..packet.end).ok_or(OpenError::Runt)?;
+    match packet.protocol {
+        Protocol::Esp => prepare_esp(sa, window, packet, buffer),
+        Protocol::Ah => prepare_ah(sa, window, packet, buffer),
+    }
+}
+
+#[inline]
+fn prepare_esp<'sa, B: Buffer>(
+    sa: &'sa InboundSa,
+    window: &ReplayWindow,
+    packet: &IpsecPacket,
+    buffer: &B,
+) -> Result<OpenPlan<'sa>, OpenError> {
+    let esp = buffer.bytes().get(packet.at..packet.end).ok_or(OpenError::Runt)?;
     let layout = sa.layout();
     let front = esp::HEADER_LEN + layout.iv_len();
     let data_len = esp.len().checked_sub(front + layout.icv_len()).filter(|len| *len >= TRAILER_LEN).ok_or(OpenError::Runt)?;
     let iv = esp.get(esp::HEADER_LEN..).and_then(<[u8]>::first_chunk::<NONCE_IV_LEN>).ok_or(OpenError::Runt)?;
     let number = window.number(sa.sequence_numbers(), packet.sequence)?;
     window.look(number)?;
-    Ok(OpenPlan { sa, number, nonce: sa.key().nonce(*iv), outer_class: packet.traffic_class, data_at: packet.esp_at + front, data_len })
+    let data_at = packet.at + front;
+    Ok(OpenPlan { sa, number, nonce: sa.key().nonce(*iv), packet: packet.located(0, data_at), data_at, data_len })
+}
+
+fn prepare_ah<'sa, B: Buffer>(
+    sa: &'sa InboundSa,
+    window: &ReplayWindow,
+    packet: &IpsecPacket,
+    buffer: &mut B,
+) -> Result<OpenPlan<'sa>, OpenError> {
+    let header = buffer.bytes().get(packet.at..packet.end).and_then(AhHeader::parse).ok_or(OpenError::Runt)?;
+    let icv_len = sa.layout().icv_len();
+    // Over IPv4 padding to eight octets is more than it takes (RFC 4302 section 3.3.3.2.1), but some peers put it there.
+    let (least, most) = (sa.layout().ah_len(packet.source.is_ipv6()), sa.layout().ah_len(true));
+    if header.len != least && header.len != most {
+        return Err(OpenError::Runt);
+    }
+    let number = window.number(sa.sequence_numbers(), packet.sequence)?;
+    window.look(number)?;
+    // Ethernet padding.
+    let surplus = buffer.len().saturating_sub(packet.end);
+    buffer.trim_back(surplus).ok_or(OpenError::Runt)?;
+    if buffer.tailroom() < icv_len + packet.header_len {
+        return Err(OpenError::NoTailroom);
+    }
+    ah::cover(buffer, packet.header_len, icv_len).ok_or(OpenError::MalformedOuter)?;
+    let located = packet.located(header.next_header, packet.at + header.len);
+    Ok(OpenPlan { sa, number, nonce: sa.key().nonce([0; NONCE_IV_LEN]), packet: located, data_at: 0, data_len: packet.end })
+}
+
+impl IpsecPacket {
+    #[inline]
+    const fn located(&self, next_header: u8, payload_at: usize) -> Located {
+        let (traffic_class, header_len) = (self.traffic_class, self.header_len);
+        Located { traffic_class, in_udp: self.udp.is_some(), next_header, header_len, payload_at }
+    }
 }
 
 /// An inner packet, authentic and permitted. The buffer now starts and ends with it.
@@ -193,7 +270,7 @@ impl OpenPlan<'_> {
     }
 
     /// What follows the cipher: the replay window advances, padding, next header, inner packet, ECN and selectors are checked, and everything but the
-    /// inner packet is cut off. `verified` is the packet's bit in [`esp_crypto::Verified`].
+    /// inner packet is cut off. In transport mode the packet gets its IP header back. `verified` is the packet's bit in [`esp_crypto::Verified`].
     ///
     /// # Errors
     /// [`OpenError`], and the packet must be dropped. Errors but `Integrity`, `Replay` and `OutOfWindow` are of authentic packets: the window has advanced.
@@ -203,27 +280,70 @@ impl OpenPlan<'_> {
             return Err(OpenError::Integrity);
         }
         let accepted = window.accept(self.number)?;
-        let data = buffer.bytes_mut().get_mut(self.data_at..).and_then(|rest| rest.get_mut(..self.data_len));
-        let (payload, version) = strip_trailer(data.ok_or(OpenError::MalformedInner)?)?;
-        let inner = match version {
-            InnerVersion::V4 => Ipv4::parse(payload).ok().map(Ip::V4),
-            InnerVersion::V6 => Ipv6::parse(payload).ok().map(Ip::V6),
+        let (payload_len, next_header) = match self.sa.layout().protocol() {
+            Protocol::Esp => {
+                let data = buffer.bytes().get(self.data_at..).and_then(|rest| rest.get(..self.data_len));
+                strip_trailer(data.ok_or(OpenError::MalformedInner)?)?
+            }
+            Protocol::Ah => {
+                let end = self.data_len;
+                ah::uncover(buffer, end, self.sa.layout().icv_len()).ok_or(OpenError::MalformedInner)?;
+                (end.saturating_sub(self.packet.payload_at), self.packet.next_header)
+            }
+        };
+        match self.sa.layout().mode() {
+            Mode::Tunnel => self.take_out(accepted, payload_len, next_header, buffer),
+            Mode::Transport => self.join(accepted, payload_len, next_header, buffer),
+        }
+    }
+
+    /// Tunnel mode: the payload is the inner packet.
+    #[inline]
+    fn take_out<B: Buffer>(&self, accepted: Accepted, payload_len: usize, next_header: u8, buffer: &mut B) -> Result<Opened, OpenError> {
+        let at = self.packet.payload_at;
+        let payload = buffer.bytes_mut().get_mut(at..).and_then(|rest| rest.get_mut(..payload_len)).ok_or(OpenError::MalformedInner)?;
+        let inner = match next_header {
+            PROTOCOL_IPV4 => Ipv4::parse(payload).ok().map(Ip::V4),
+            PROTOCOL_IPV6 => Ipv6::parse(payload).ok().map(Ip::V6),
+            other => return Err(OpenError::BadNextHeader(other)),
         };
         let inner = inner.ok_or(OpenError::MalformedInner)?;
         let (flow, inner_len, dont_fragment) = (inner.flow(), inner.total_len(), inner.dont_fragment());
         let inner_class = inner.traffic_class();
-        let class = ecn::decapsulate(inner_class, self.outer_class).ok_or(OpenError::Congestion)?;
+        let class = ecn::decapsulate(inner_class, self.packet.traffic_class).ok_or(OpenError::Congestion)?;
         if !self.sa.selectors().permits(&flow) {
             return Err(OpenError::SelectorMismatch);
         }
         if class != inner_class {
             ip::replace_traffic_class(payload, class);
         }
-        buffer.trim_front(self.data_at).ok_or(OpenError::MalformedInner)?;
+        buffer.trim_front(at).ok_or(OpenError::MalformedInner)?;
         // Trailer, ICV, and what may follow: traffic flow confidentiality padding (RFC 4303 section 2.7), Ethernet padding.
         let surplus = buffer.len().saturating_sub(inner_len);
         buffer.trim_back(surplus).ok_or(OpenError::MalformedInner)?;
         Ok(Opened { number: self.number, accepted, flow, inner_len, dont_fragment })
+    }
+
+    /// Transport mode: the payload follows the packet's IP header as if it had never been protected.
+    fn join<B: Buffer>(&self, accepted: Accepted, payload_len: usize, next_header: u8, buffer: &mut B) -> Result<Opened, OpenError> {
+        let Located { header_len, payload_at, in_udp, .. } = self.packet;
+        let total_len = header_len + payload_len;
+        let gap = payload_at.checked_sub(header_len).ok_or(OpenError::MalformedInner)?;
+        let surplus = buffer.len().checked_sub(payload_at + payload_len).ok_or(OpenError::MalformedInner)?;
+        buffer.bytes_mut().copy_within(..header_len, gap);
+        buffer.trim_front(gap).and_then(|()| buffer.trim_back(surplus)).ok_or(OpenError::MalformedInner)?;
+        let header = buffer.bytes_mut().get_mut(..header_len).ok_or(OpenError::MalformedInner)?;
+        ip::set_payload(header, next_header, total_len).ok_or(OpenError::MalformedInner)?;
+        if in_udp {
+            // A NAT has changed addresses that a checksum of TCP, UDP or ICMPv6 covers; the ICV has shown the rest to be right (RFC 3948 section 3.1.2 item 2).
+            ip::fix_checksum(buffer.bytes_mut()).ok_or(OpenError::MalformedInner)?;
+        }
+        let packet = Ip::parse(buffer.bytes()).ok().filter(|packet| !packet.is_fragment()).ok_or(OpenError::MalformedInner)?;
+        let (flow, dont_fragment) = (packet.flow(), packet.dont_fragment());
+        if !self.sa.selectors().permits(&flow) {
+            return Err(OpenError::SelectorMismatch);
+        }
+        Ok(Opened { number: self.number, accepted, flow, inner_len: total_len, dont_fragment })
     }
 
     #[inline]
@@ -236,29 +356,17 @@ impl OpenPlan<'_> {
     }
 }
 
-/// What the next header says of the inner packet.
-#[derive(Debug, Clone, Copy)]
-enum InnerVersion {
-    V4,
-    V6,
-}
-
-/// What is in front of padding, pad length and next header, where all three are right.
+/// Octets in front of padding, pad length and next header, where all three are right, and the next header.
 #[inline]
-fn strip_trailer(data: &mut [u8]) -> Result<(&mut [u8], InnerVersion), OpenError> {
-    let (rest, &mut [pad_len, next_header]) = data.split_last_chunk_mut::<TRAILER_LEN>().ok_or(OpenError::BadPadding)?;
+fn strip_trailer(data: &[u8]) -> Result<(usize, u8), OpenError> {
+    let (rest, &[pad_len, next_header]) = data.split_last_chunk::<TRAILER_LEN>().ok_or(OpenError::BadPadding)?;
     let payload_len = rest.len().checked_sub(pad_len.into()).ok_or(OpenError::BadPadding)?;
-    let (payload, padding) = rest.split_at_mut_checked(payload_len).ok_or(OpenError::BadPadding)?;
+    let padding = rest.get(payload_len..).ok_or(OpenError::BadPadding)?;
     if !padding.iter().zip(1_u8..=255).all(|(octet, expected)| *octet == expected) {
         return Err(OpenError::BadPadding);
     }
-    match next_header {
-        PROTOCOL_IPV4 => Ok((payload, InnerVersion::V4)),
-        PROTOCOL_IPV6 => Ok((payload, InnerVersion::V6)),
-        // RFC 4303 section 2.6.
-        PROTOCOL_NONE => Err(OpenError::Dummy),
-        other => Err(OpenError::BadNextHeader(other)),
-    }
+    // RFC 4303 section 2.6.
+    if next_header == PROTOCOL_NONE { Err(OpenError::Dummy) } else { Ok((payload_len, next_header)) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use esp_crypto::{Aad, NONCE_LEN};
-use ipsec_types::{SequenceNumbers, Spi};
+use ipsec_types::{Mode, SequenceNumbers, Spi};
 
 use crate::{Layout, SaKey};
 
@@ -20,6 +20,7 @@ pub struct SequenceExhausted;
 pub struct OutboundSa {
     spi: Spi,
     key: SaKey,
+    layout: Layout,
     numbers: SequenceNumbers,
     next: Counter,
 }
@@ -30,15 +31,22 @@ pub struct OutboundSa {
 struct Counter(AtomicU64);
 
 impl OutboundSa {
-    /// An SA whose first packet has number 1. The key must be new: giving the same keying material to two SAs repeats nonces.
+    /// An SA in tunnel mode whose first packet has number 1. The key must be new: giving the same keying material to two SAs repeats nonces.
     pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers) -> Self {
-        Self { spi, key, numbers, next: Counter(AtomicU64::new(1)) }
+        let layout = key.layout();
+        Self { spi, key, layout, numbers, next: Counter(AtomicU64::new(1)) }
     }
 
-    /// What the SA's transforms put around a packet.
+    /// The same SA in this mode.
+    #[must_use]
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Self { layout: self.layout.in_mode(mode), ..self }
+    }
+
+    /// What the SA puts around a packet.
     #[inline]
     pub const fn layout(&self) -> Layout {
-        self.key.layout()
+        self.layout
     }
 
     /// The peer's SPI.

@@ -7,7 +7,7 @@
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;
-use esp::open::{self, EspPacket, OpenError};
+use esp::open::{self, IpsecPacket, OpenError};
 use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, SequenceNumber, Tunnel, UdpPorts, WindowSize, seal};
 use ipsec_types::{AddressRange, EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
 use packet::{Buffer, VecBuffer};
@@ -224,8 +224,8 @@ proptest! {
             numbers[sa] += 1;
         }
         let mut plans = Vec::new();
-        for (buffer, &(sa, ..)) in buffers.iter().zip(&packets) {
-            let packet = EspPacket::parse(buffer.bytes()).unwrap();
+        for (buffer, &(sa, ..)) in buffers.iter_mut().zip(&packets) {
+            let packet = IpsecPacket::parse(buffer.bytes()).unwrap();
             prop_assert_eq!(packet.spi, references[sa].spi);
             plans.push(open::prepare(&inbound[sa], &windows[sa], &packet, buffer).unwrap());
         }

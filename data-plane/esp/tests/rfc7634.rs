@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use esp::open::{self, EspPacket};
+use esp::open::{self, IpsecPacket};
 use esp::{InboundSa, ReplayWindow, SaKey, Selectors, WindowSize};
 use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
 use packet::{Buffer, VecBuffer};
@@ -26,9 +26,9 @@ fn the_packet_of_the_rfc_is_opened() {
     let sa = InboundSa::new(Spi::new(0x0102_0304).unwrap(), key, SequenceNumbers::Standard, WindowSize::DEFAULT, selectors);
     let mut window = ReplayWindow::new(sa.window_size());
     let mut buffer = VecBuffer::from_packet(&hex(ESP_PACKET));
-    let packet = EspPacket::parse(buffer.bytes()).unwrap();
+    let packet = IpsecPacket::parse(buffer.bytes()).unwrap();
     assert_eq!(packet.spi, 0x0102_0304);
-    let plan = open::prepare(&sa, &window, &packet, &buffer).unwrap();
+    let plan = open::prepare(&sa, &window, &packet, &mut buffer).unwrap();
     let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
     let opened = plan.finish(verified.contains(0), &mut window, &mut buffer).unwrap();
     assert_eq!((opened.number, buffer.bytes()), (5, &hex(SOURCE_PACKET)[..]));

@@ -1,4 +1,4 @@
-//! Against scapy's ESP, which shares no code with ours: it opens what we seal, we open what it seals, and each fault it makes ends in its own reason to
+//! Against scapy's ESP and AH, which share no code with ours: it opens what we seal, we open what it seals, and each fault it makes ends in its own reason to
 //! drop. `tests/scapy/esp_peer.py` is the peer; without `/usr/bin/python3` and python3-scapy (`scripts/setup` installs them) the test fails.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -6,9 +6,9 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use esp::open::{self, EspPacket, OpenError};
+use esp::open::{self, IpsecPacket, OpenError};
 use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
-use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret, SequenceNumbers, Spi};
+use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Mode, Protection, SaKeys, Secret, SequenceNumbers, Spi};
 use packet::ipv4::Ipv4Header;
 use packet::ipv6::Ipv6Header;
 use packet::{Buffer, VecBuffer};
@@ -60,7 +60,8 @@ fn all_four_mixes_of_ip_versions_are_understood_both_ways() {
     let mut peer = Peer::start();
     for outer in [OUTER4, OUTER6] {
         for udp in [false, true] {
-            let suite = Suite { algorithm: EncryptionAlgorithm::AesGcm128, integrity: None, esn: false, udp, outer };
+            let protection = Protection::Esp { encryption: EncryptionAlgorithm::AesGcm128, integrity: None };
+            let suite = Suite { protection, mode: Mode::Tunnel, esn: false, udp, outer };
             let (sa, mut receiver) = (suite.outbound(), suite.receiver());
             // Every bit of a class set and clear, and every ECN field.
             for class in (0..=255).step_by(37) {
@@ -73,6 +74,43 @@ fn all_four_mixes_of_ip_versions_are_understood_both_ways() {
                     assert_eq!(receiver.open(&wire), Ok(inner), "{suite:?} {class}");
                 }
             }
+        }
+    }
+}
+
+/// Whatever the packet's own header is like: short and long, with several classes, DF set and clear; with options and extension headers, of which routers
+/// may change some.
+#[test]
+fn in_transport_mode_a_packet_is_understood_both_ways() {
+    let mut peer = Peer::start();
+    for suite in Suite::in_transport_mode() {
+        let (sa, mut receiver) = (suite.outbound(), suite.receiver());
+        for packet in suite.own_packets() {
+            let number = sa.last_taken() + 1;
+            let wire = suite.seal(&sa, &packet);
+            let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": 0, "wire": hex(&wire)}));
+            assert_eq!(answer, json!({"inner": hex(&packet), "spi": SPI, "sequence": number}), "{suite:?}");
+            let wire = peer.seal(&suite, number, &packet, None);
+            assert_eq!(receiver.open(&wire), Ok(packet), "{suite:?}");
+        }
+    }
+}
+
+#[test]
+fn both_ip_versions_are_understood_both_ways_with_ah() {
+    let mut peer = Peer::start();
+    for suite in Suite::with_ah().into_iter().filter(|suite| suite.mode == Mode::Tunnel) {
+        let (sa, mut receiver) = (suite.outbound(), suite.receiver());
+        let start = if suite.esn { (3 << 32) - 2 } else { 1 };
+        sa.skip_to(start);
+        assert!(start == 1 || receiver.window.accept(start - 1).is_ok());
+        for inner in [inner_with(0xb8, true, 60), inner_with(0, false, 61), inner6(0x2e, 67)] {
+            let number = sa.last_taken() + 1;
+            let wire = suite.seal(&sa, &inner);
+            let answer = peer.ask(&json!({"op": "open", "sa": suite.json(), "high": number >> 32, "wire": hex(&wire)}));
+            assert_eq!(answer, json!({"inner": hex(&inner), "spi": SPI, "sequence": number & 0xffff_ffff}), "{suite:?}");
+            let wire = peer.seal(&suite, number, &inner, None);
+            assert_eq!(receiver.open(&wire), Ok(inner), "{suite:?}");
         }
     }
 }
@@ -90,11 +128,13 @@ fn each_fault_has_its_own_reason_to_drop() {
             ("payload", OpenError::Integrity),
             ("runt", OpenError::Runt),
             ("spi", OpenError::WrongSpi),
+            // AH ends here.
             ("padding", OpenError::BadPadding),
             ("next_header", OpenError::BadNextHeader(6)),
             ("dummy", OpenError::Dummy),
         ];
-        for (number, (fault, reason)) in (2..).zip(faults) {
+        let count = if suite.protection.encryption().is_some() { faults.len() } else { 4 };
+        for (number, (fault, reason)) in (2..).zip(faults).take(count) {
             let wire = peer.seal(&suite, number, &inner, Some(fault));
             assert_eq!(receiver.open(&wire), Err(reason), "{suite:?} {fault}");
         }
@@ -123,8 +163,8 @@ fn an_extended_number_before_the_first_is_out_of_window() {
 
 #[derive(Debug)]
 struct Suite {
-    algorithm: EncryptionAlgorithm,
-    integrity: Option<IntegrityAlgorithm>,
+    protection: Protection,
+    mode: Mode,
     esn: bool,
     udp: bool,
     outer: (&'static str, &'static str),
@@ -160,14 +200,57 @@ impl Suite {
 
     fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        for (algorithm, integrity) in Self::TRANSFORMS {
+        for (encryption, integrity) in Self::TRANSFORMS {
+            let protection = Protection::Esp { encryption, integrity };
             for esn in [false, true] {
                 for udp in [false, true] {
-                    all.push(Self { algorithm, integrity, esn, udp, outer: OUTER4 });
+                    all.push(Self { protection, mode: Mode::Tunnel, esn, udp, outer: OUTER4 });
                 }
             }
         }
+        all.extend(Self::with_ah().into_iter().filter(|suite| suite.mode == Mode::Tunnel));
         all
+    }
+
+    /// scapy has no AES-XCBC for AH.
+    fn with_ah() -> Vec<Self> {
+        let integrity = IntegrityAlgorithm::ALL.iter().copied().filter(|integrity| *integrity != IntegrityAlgorithm::AesXcbc);
+        let mut all = Vec::new();
+        for protection in integrity.map(|integrity| Protection::Ah { integrity }) {
+            for (mode, outer, esn) in Self::ways() {
+                all.push(Self { protection, mode, esn, udp: false, outer });
+            }
+        }
+        all
+    }
+
+    /// Transport mode with a few transforms: one of each alignment, and one that encrypts nothing.
+    fn in_transport_mode() -> Vec<Self> {
+        let transforms = [
+            (EncryptionAlgorithm::AesGcm256, None),
+            (EncryptionAlgorithm::AesCbc128, Some(IntegrityAlgorithm::HmacSha256)),
+            (EncryptionAlgorithm::TripleDes, Some(IntegrityAlgorithm::HmacSha1)),
+            (EncryptionAlgorithm::Null, Some(IntegrityAlgorithm::HmacSha512)),
+        ];
+        let mut all = Self::with_ah();
+        for protection in transforms.map(|(encryption, integrity)| Protection::Esp { encryption, integrity }) {
+            for (mode, outer, esn) in Self::ways() {
+                all.extend([false, true].map(|udp| Self { protection, mode, esn, udp, outer }));
+            }
+        }
+        all.retain(|suite| suite.mode == Mode::Transport);
+        all
+    }
+
+    /// Modes, IP versions, and widths of sequence numbers.
+    fn ways() -> Vec<(Mode, (&'static str, &'static str), bool)> {
+        let mut ways = Vec::new();
+        for mode in [Mode::Tunnel, Mode::Transport] {
+            for outer in [OUTER4, OUTER6] {
+                ways.extend([false, true].map(|esn| (mode, outer, esn)));
+            }
+        }
+        ways
     }
 
     /// Where to begin: at the first number, and with ESN also just before the low half wraps.
@@ -176,21 +259,21 @@ impl Suite {
     }
 
     fn keymat(&self) -> Vec<u8> {
-        (1..).take(self.algorithm.keymat_len()).collect()
+        (1..).take(self.protection.encryption().map_or(0, EncryptionAlgorithm::keymat_len)).collect()
     }
 
     fn integrity_key(&self) -> Option<Vec<u8>> {
-        self.integrity.map(|integrity| (101..).take(integrity.key_len()).collect())
+        self.protection.integrity().map(|integrity| (101..).take(integrity.key_len()).collect())
     }
 
     fn key(&self) -> SaKey {
         let keys = SaKeys { encryption: Secret::new(self.keymat()), integrity: self.integrity_key().map(Secret::new) };
-        SaKey::new(self.algorithm, self.integrity, &keys).unwrap()
+        SaKey::new(self.protection, &keys).unwrap()
     }
 
     /// scapy's names.
     fn names(&self) -> (&'static str, Option<&'static str>) {
-        let cipher = match self.algorithm.mode() {
+        let cipher = match self.protection.encryption().map_or(CipherMode::Null, EncryptionAlgorithm::mode) {
             CipherMode::Null => "NULL",
             CipherMode::Cbc => "AES-CBC",
             CipherMode::TripleDesCbc => "3DES",
@@ -200,7 +283,7 @@ impl Suite {
             CipherMode::Gmac => "AES-GMAC",
             CipherMode::ChaCha20Poly1305 => "CHACHA20-POLY1305",
         };
-        let integrity = match self.integrity {
+        let integrity = match self.protection.integrity() {
             None => None,
             Some(IntegrityAlgorithm::AesXcbc) => Some("AES-XCBC-96"),
             Some(IntegrityAlgorithm::AesCmac) => Some("AES-CMAC-96"),
@@ -217,7 +300,7 @@ impl Suite {
     }
 
     fn outbound(&self) -> OutboundSa {
-        OutboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers())
+        OutboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers()).in_mode(self.mode)
     }
 
     fn tunnel(&self) -> Tunnel {
@@ -231,26 +314,68 @@ impl Suite {
         let (tunnel, mut buffer) = (self.tunnel(), VecBuffer::from_packet(inner));
         let plan = seal::prepare(sa.take_one().unwrap(), &tunnel, &mut buffer).unwrap();
         esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-        seal::finish(&tunnel, &mut buffer);
+        seal::finish(sa, &tunnel, &mut buffer).unwrap();
         buffer.bytes().to_vec()
     }
 
     fn receiver(&self) -> Receiver {
         let selector = |text: &str| text.split(' ').map(|text| text.parse().unwrap()).collect();
         let size = WindowSize::new(u32::try_from(WINDOW).unwrap()).unwrap();
-        let selectors = Selectors::new(selector("10.77.1.0/24 fd77:1::/64"), selector("10.77.2.0/24 fd77:2::/64"));
-        let sa = InboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), size, selectors);
+        let selectors = match self.mode {
+            Mode::Tunnel => Selectors::new(selector("10.77.1.0/24 fd77:1::/64"), selector("10.77.2.0/24 fd77:2::/64")),
+            Mode::Transport => Selectors::new(selector(self.outer.0), selector(self.outer.1)),
+        };
+        let sa = InboundSa::new(Spi::new(SPI).unwrap(), self.key(), self.numbers(), size, selectors).in_mode(self.mode);
         Receiver { window: ReplayWindow::new(sa.window_size()), sa }
+    }
+
+    /// Packets from end to end.
+    fn own_packets(&self) -> Vec<Vec<u8>> {
+        let mut packets = Vec::new();
+        if let (Ok(source), Ok(destination)) = (self.outer.0.parse(), self.outer.1.parse()) {
+            for (traffic_class, dont_fragment, len) in [(0, false, 20), (0xb8, true, 21), (3, false, 600)] {
+                let header = Ipv4Header { traffic_class, identification: 7, dont_fragment, ttl: 64, protocol: 17, source, destination };
+                packets.push([&header.to_octets(8 + len).unwrap()[..], &udp_segment(len)].concat());
+            }
+            // Router alert and record route.
+            let header =
+                Ipv4Header { traffic_class: 0, identification: 7, dont_fragment: false, ttl: 64, protocol: 17, source, destination };
+            let options = [148, 4, 0, 0, 7, 7, 4, 192, 0, 2, 9, 0];
+            let mut packet = [&header.to_octets(options.len() + 28).unwrap()[..], &options, &udp_segment(20)].concat();
+            packet[0] = 0x48;
+            packet[10..12].fill(0);
+            let checksum = packet::checksum::internet(&packet[..32]);
+            packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+            packets.push(packet);
+            return packets;
+        }
+        let (source, destination) = (self.outer.0.parse().unwrap(), self.outer.1.parse().unwrap());
+        let six = |next_header, payload: &[u8]| {
+            let header = Ipv6Header { traffic_class: 0x2e, next_header, hop_limit: 64, source, destination };
+            [&header.to_octets(payload.len()).unwrap()[..], payload].concat()
+        };
+        let udp_segment = |len| {
+            let mut segment = udp_segment(len);
+            packet::udp::fill_checksum(source.into(), destination.into(), &mut segment);
+            segment
+        };
+        packets.extend([20, 21, 600].map(|len| six(17, &udp_segment(len))));
+        // Hop-by-hop options, of which the first may change on the way. Destination options scapy would put in front of ESP; we put them behind it.
+        let hop_by_hop = [17, 1, 0x3e, 6, 1, 2, 3, 4, 5, 6, 1, 4, 0, 0, 0, 0];
+        packets.push(six(0, &[&hop_by_hop[..], &udp_segment(20)].concat()));
+        packets
     }
 
     fn json(&self) -> Value {
         let udp = if self.udp { json!([4500, 61_234]) } else { Value::Null };
-        let ((cipher, auth), ends, iv_len) = (self.names(), self.outer, self.algorithm.esp_iv_len());
+        let ((cipher, auth), ends) = (self.names(), self.outer);
+        let (iv_len, aead_icv_len) = self.protection.encryption().map_or((0, None), |cipher| (cipher.esp_iv_len(), cipher.aead_icv_len()));
         let (key, auth_key) = (hex(&self.keymat()), hex(&self.integrity_key().unwrap_or_default()));
-        let icv_len = self.integrity.map(IntegrityAlgorithm::icv_len).or_else(|| self.algorithm.aead_icv_len()).unwrap();
+        let icv_len = self.protection.integrity().map(IntegrityAlgorithm::icv_len).or(aead_icv_len).unwrap();
+        let protocol = if self.protection.encryption().is_some() { "esp" } else { "ah" };
         json!({
             "spi": SPI, "cipher": cipher, "key": key, "iv_len": iv_len, "auth": auth, "auth_key": auth_key, "icv_len": icv_len,
-            "esn": self.esn, "source": ends.0, "destination": ends.1, "udp": udp,
+            "esn": self.esn, "source": ends.0, "destination": ends.1, "udp": udp, "protocol": protocol, "transport": self.mode == Mode::Transport,
         })
     }
 }
@@ -263,8 +388,8 @@ struct Receiver {
 impl Receiver {
     fn open(&mut self, wire: &[u8]) -> Result<Vec<u8>, OpenError> {
         let mut buffer = VecBuffer::from_packet(wire);
-        let packet = EspPacket::parse(buffer.bytes())?;
-        let plan = open::prepare(&self.sa, &self.window, &packet, &buffer)?;
+        let packet = IpsecPacket::parse(buffer.bytes())?;
+        let plan = open::prepare(&self.sa, &self.window, &packet, &mut buffer)?;
         let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
         plan.finish(verified.contains(0), &mut self.window, &mut buffer)?;
         Ok(buffer.bytes().to_vec())
@@ -341,6 +466,12 @@ fn inner6(traffic_class: u8, len: usize) -> Vec<u8> {
     let udp_len = u16::try_from(len - 40).unwrap().to_be_bytes();
     let segment = [&[0x03, 0xe8, 0x07, 0xd0, udp_len[0], udp_len[1], 0, 0][..], &vec![0x5a; len - 48]].concat();
     [&header.to_octets(segment.len()).unwrap()[..], &segment].concat()
+}
+
+/// A UDP datagram with so many octets of data, and no checksum.
+fn udp_segment(len: usize) -> Vec<u8> {
+    let udp_len = u16::try_from(8 + len).unwrap().to_be_bytes();
+    [&[0x03, 0xe8, 0x07, 0xd0, udp_len[0], udp_len[1], 0, 0][..], &vec![0x5a; len]].concat()
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use esp::open::{self, EspPacket, OpenError};
+use esp::open::{self, IpsecPacket, OpenError};
 use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, WindowSize, seal};
 use hmac::{Hmac, KeyInit, Mac};
-use ipsec_types::{AddressRange, EncryptionAlgorithm, IntegrityAlgorithm, SaKeys, Secret, SequenceNumbers, Spi, TrafficSelector};
+use ipsec_types::{
+    AddressRange, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi, TrafficSelector,
+};
 use packet::ipv4::Ipv4Header;
 use packet::{Buffer, VecBuffer};
 use sha1::Sha1;
@@ -51,7 +53,8 @@ impl Transforms {
 
     fn key(self) -> SaKey {
         let encryption = Secret::new((1..).take(self.encryption.keymat_len()).collect());
-        SaKey::new(self.encryption, self.integrity, &SaKeys { encryption, integrity: self.integrity_key().map(Secret::new) }).unwrap()
+        let protection = Protection::Esp { encryption: self.encryption, integrity: self.integrity };
+        SaKey::new(protection, &SaKeys { encryption, integrity: self.integrity_key().map(Secret::new) }).unwrap()
     }
 
     fn outbound(self, first: u64) -> OutboundSa {
@@ -122,14 +125,14 @@ fn seal_one(sa: &OutboundSa, inner: &[u8]) -> Vec<u8> {
     let mut buffer = VecBuffer::from_packet(inner);
     let plan = seal::prepare(sa.take_one().unwrap(), &TUNNEL, &mut buffer).unwrap();
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-    seal::finish(&TUNNEL, &mut buffer);
+    seal::finish(sa, &TUNNEL, &mut buffer).unwrap();
     buffer.bytes().to_vec()
 }
 
 fn open_one(sa: &InboundSa, window: &mut ReplayWindow, wire: &[u8]) -> Result<Vec<u8>, OpenError> {
     let mut buffer = VecBuffer::from_packet(wire);
-    let packet = EspPacket::parse(buffer.bytes())?;
-    let plan = open::prepare(sa, window, &packet, &buffer)?;
+    let packet = IpsecPacket::parse(buffer.bytes())?;
+    let plan = open::prepare(sa, window, &packet, &mut buffer)?;
     let verified = esp_crypto::open_burst(&mut [plan.job(&mut buffer).unwrap()]);
     plan.finish(verified.contains(0), window, &mut buffer)?;
     Ok(buffer.bytes().to_vec())
@@ -198,8 +201,9 @@ fn packets_of_different_transforms_go_in_one_burst() {
         esp_crypto::seal_burst(&mut jobs);
         let inbound: Vec<_> = some.iter().map(|transforms| transforms.inbound(transforms.first())).collect();
         let mut plans = Vec::new();
-        for ((sa, window), buffer) in inbound.iter().zip(&buffers) {
-            plans.push(open::prepare(sa, window, &EspPacket::parse(buffer.bytes()).unwrap(), buffer).unwrap());
+        for ((sa, window), buffer) in inbound.iter().zip(&mut buffers) {
+            let packet = IpsecPacket::parse(buffer.bytes()).unwrap();
+            plans.push(open::prepare(sa, window, &packet, buffer).unwrap());
         }
         let mut jobs: Vec<_> = plans.iter().zip(&mut buffers).map(|(plan, buffer)| plan.job(buffer).unwrap()).collect();
         let verified = esp_crypto::open_burst(&mut jobs);

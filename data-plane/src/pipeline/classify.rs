@@ -1,11 +1,11 @@
-//! What each frame is: for the gateway, from the protected side, ESP, or cleartext from the unprotected side.
+//! What each frame is: for the gateway, from the protected side, ESP or AH, or cleartext from the unprotected side.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use packet::Buffer;
 use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
 use packet::ip::Ip;
-use packet::ipv4::{Ipv4, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
+use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
 use packet::ipv6::{ExtensionError, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_ICMPV6, PROTOCOL_ROUTING};
 use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
 
@@ -15,7 +15,7 @@ use super::{Burst, Context, Sorted, egress};
 use crate::command::{Origin, PortId, PuntClass};
 use crate::table::{PortInfo, PortRole, Ports, SpdEntry};
 use crate::verdict::Verdict;
-use esp::open::EspPacket;
+use esp::open::IpsecPacket;
 use ipsec_types::PolicyAction;
 
 /// What a frame is. Positions count from the IP header.
@@ -26,8 +26,8 @@ pub(super) enum Class {
     Outgoing(Outgoing),
     /// From the unprotected side in the clear, to be forwarded or for an address of the gateway inside the boundary.
     Cleartext(Outgoing),
-    /// ESP for the gateway.
-    Esp(EspPacket),
+    /// ESP or AH for the gateway.
+    Ipsec(IpsecPacket),
 }
 
 /// Sorts the frames of a burst and takes the Ethernet headers off those that go on.
@@ -47,22 +47,22 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<
                 }
             }
             Class::Cleartext(transit) => cleartext(cx, from, burst, &transit, sorted),
-            Class::Esp(esp) => {
+            Class::Ipsec(ipsec) => {
                 if packet.trim_front(ethernet::HEADER_LEN).is_some() {
-                    sorted.received.push(Received { index, esp });
+                    sorted.received.push(Received { index, packet: ipsec });
                 }
             }
         }
     }
 }
 
-/// The same for ESP packets that another worker has classified: their headers are read again.
+/// The same for ESP and AH packets that another worker has classified: their headers are read again.
 #[inline]
 pub(super) fn handed_off<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, sorted: &mut Sorted) {
     for index in 0..burst.packets.len() {
         let Some(packet) = burst.get(index) else { continue };
-        match EspPacket::parse(packet.bytes()) {
-            Ok(esp) => sorted.received.push(Received { index, esp }),
+        match IpsecPacket::parse(packet.bytes()) {
+            Ok(packet) => sorted.received.push(Received { index, packet }),
             Err(error) => cx.drop(burst, index, inbound::verdict(error)),
         }
     }
@@ -111,7 +111,7 @@ pub(super) const fn admit(entry: &SpdEntry) -> Result<(), Verdict> {
     }
 }
 
-/// Goes on as if it had come from the protected side: to a host there, or to the gateway, which takes neither IKE nor ESP so.
+/// Goes on as if it had come from the protected side: to a host there, or to the gateway, which takes neither IKE, ESP nor AH so.
 fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transit: &Outgoing, sorted: &mut Sorted) {
     let index = transit.index;
     let Some(packet) = burst.get_mut(index) else { return };
@@ -242,8 +242,8 @@ fn for_gateway(role: PortRole, ip: &Ip<'_>) -> Class {
     }
     match (role, ip.protocol()) {
         // Peers are not called by addresses that mean nothing on other links.
-        (_, PROTOCOL_ESP | PROTOCOL_UDP) if is_link_local(ip.destination()) => Class::Drop(Verdict::UnwantedByGateway),
-        (PortRole::Unprotected, PROTOCOL_ESP) => esp(ip),
+        (_, PROTOCOL_ESP | PROTOCOL_AH | PROTOCOL_UDP) if is_link_local(ip.destination()) => Class::Drop(Verdict::UnwantedByGateway),
+        (PortRole::Unprotected, PROTOCOL_ESP | PROTOCOL_AH) => ipsec(ip),
         (PortRole::Unprotected, PROTOCOL_UDP) => udp(ip),
         (_, PROTOCOL_ICMP) if matches!(ip, Ip::V4(_)) => Class::Punt(PuntClass::SlowPath),
         (_, PROTOCOL_ICMPV6) if matches!(ip, Ip::V6(_)) => Class::Punt(PuntClass::SlowPath),
@@ -251,7 +251,7 @@ fn for_gateway(role: PortRole, ip: &Ip<'_>) -> Class {
     }
 }
 
-/// Whatever has a use for the gateway whole is put together by the server: IKE and ICMP, and ESP, which comes back (RFC 4303 section 3.4.1). What later
+/// Whatever has a use for the gateway whole is put together by the server: IKE and ICMP, and ESP and AH, which come back (RFC 4303 section 3.4.1). What later
 /// fragments belong to cannot be told where an extension header comes first.
 fn fragment(role: PortRole, ip: &Ip<'_>) -> Class {
     let icmp = match ip {
@@ -259,7 +259,9 @@ fn fragment(role: PortRole, ip: &Ip<'_>) -> Class {
         Ip::V6(_) => PROTOCOL_ICMPV6,
     };
     match (role, ip.protocol()) {
-        (PortRole::Unprotected, PROTOCOL_ESP | PROTOCOL_UDP) if !is_link_local(ip.destination()) => Class::Punt(PuntClass::Fragment),
+        (PortRole::Unprotected, PROTOCOL_ESP | PROTOCOL_AH | PROTOCOL_UDP) if !is_link_local(ip.destination()) => {
+            Class::Punt(PuntClass::Fragment)
+        }
         (_, protocol) if protocol == icmp => Class::Punt(PuntClass::Fragment),
         (_, PROTOCOL_DESTINATION_OPTIONS | PROTOCOL_ROUTING) if matches!(ip, Ip::V6(_)) => Class::Punt(PuntClass::Fragment),
         _ => Class::Drop(Verdict::UnwantedByGateway),
@@ -267,9 +269,9 @@ fn fragment(role: PortRole, ip: &Ip<'_>) -> Class {
 }
 
 #[inline]
-fn esp(ip: &Ip<'_>) -> Class {
-    match EspPacket::read(ip) {
-        Ok(esp) => Class::Esp(esp),
+fn ipsec(ip: &Ip<'_>) -> Class {
+    match IpsecPacket::read(ip) {
+        Ok(packet) => Class::Ipsec(packet),
         Err(error) => Class::Drop(inbound::verdict(error)),
     }
 }
@@ -280,7 +282,7 @@ fn udp(ip: &Ip<'_>) -> Class {
     let message = match udp.destination_port {
         PORT_IKE => udp.payload,
         PORT_NAT_T => match NatTraversal::parse(udp.payload) {
-            Some(NatTraversal::Esp(_)) => return esp(ip),
+            Some(NatTraversal::Esp(_)) => return ipsec(ip),
             Some(NatTraversal::Keepalive) => return Class::Drop(Verdict::NatKeepalive),
             Some(NatTraversal::Ike(message)) => message,
             None => return Class::Drop(Verdict::EspRunt),

@@ -7,9 +7,9 @@
 use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
-use esp::open::EspPacket;
+use esp::open::IpsecPacket;
 use esp::{DontFragment, Tunnel};
-use ipsec_types::Flow;
+use ipsec_types::{Flow, Mode};
 use packet::Buffer;
 use packet::ip::Ip;
 
@@ -47,6 +47,10 @@ pub(super) struct Oversized {
 #[cold]
 pub(super) fn for_sa(through: &SadEntry, packet: &Outgoing, outer_mtu: usize) -> Result<Cut, Verdict> {
     let SadEntry { sa, tunnel, .. } = through;
+    if sa.outbound.layout().mode() == Mode::Transport {
+        // It protects whole packets (RFC 4303 section 3.3.4), and these are the gateway's own: DF binds routers.
+        return Ok(Cut::After(outer_mtu));
+    }
     match (packet.flow.source, packet.dont_fragment) {
         // No sender makes IPv6 packets shorter than that (RFC 2473 section 7.1 b).
         (IpAddr::V6(_), _) if packet.len <= IPV6_MIN_MTU => Ok(Cut::After(outer_mtu)),
@@ -112,11 +116,11 @@ pub(super) fn pieces<B: Buffer>(cx: Context<'_>, packet: &B, mtu: usize, io: &mu
     Ok(pieces)
 }
 
-/// What the fragments of a packet are known by, where its header does not say: of ESP in IPv6 the sequence number, which no other packet of the SA has; the
-/// SPI sets those of other SAs apart.
+/// What the fragments of a packet are known by, where its header does not say: of ESP and AH in IPv6 the sequence number, which no other packet of the SA
+/// has; the SPI sets those of other SAs apart.
 fn identification(octets: &[u8]) -> Option<u32> {
     let esp = match Ip::parse(octets) {
-        Ok(Ip::V6(outer)) => EspPacket::read(&Ip::V6(outer)).ok(),
+        Ok(Ip::V6(outer)) => IpsecPacket::read(&Ip::V6(outer)).ok(),
         _ => None,
     };
     esp.map(|esp| esp.spi.wrapping_add(esp.sequence))

@@ -77,7 +77,7 @@ pub(super) fn explain<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires
     match classify::classify(&cx.snapshot.ports, port, 0, &inquiry.frame) {
         Class::Drop(verdict) => ended(verdict, len),
         Class::Punt(class) => ended(classify::punted(class), len),
-        Class::Esp(_) => Explanation { fate: Fate::BySpi, ..ended(Verdict::SpiUnknown, len) },
+        Class::Ipsec(_) => Explanation { fate: Fate::BySpi, ..ended(Verdict::SpiUnknown, len) },
         Class::Outgoing(packet) => outgoing(cx, sas, acquires, &Outgoing { len, ..packet }),
         Class::Cleartext(packet) => cleartext(cx, &Outgoing { len, ..packet }, &inquiry.frame),
     }

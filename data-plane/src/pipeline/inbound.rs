@@ -1,9 +1,10 @@
-//! ESP for the gateway: the SA is looked up, the replay window looks, and after the cipher it advances (RFC 4301 section 5.2, RFC 4303 section 3.4).
+//! ESP and AH for the gateway: the SA is looked up, the replay window looks, and after the cipher it advances (RFC 4301 section 5.2, RFC 4303 section
+//! 3.4, RFC 4302 section 3.4).
 
 use arrayvec::ArrayVec;
 use esp::Accepted;
-use esp::open::{self, EspPacket, OpenError, OpenPlan, Opened};
-use ipsec_types::Dscp;
+use esp::open::{self, IpsecPacket, OpenError, OpenPlan, Opened};
+use ipsec_types::{Dscp, Mode};
 use packet::Buffer;
 use packet::ip::Ip;
 use packet::ipv4::PROTOCOL_ICMP;
@@ -17,11 +18,11 @@ use crate::command::{InstalledSa, Notice, Origin, PuntClass};
 use crate::table::sad::{SadEntry, Sas, Windows};
 use crate::verdict::Verdict;
 
-/// An ESP packet for the gateway.
+/// An ESP or AH packet for the gateway.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
     pub(super) index: usize,
-    pub(super) esp: EspPacket,
+    pub(super) packet: IpsecPacket,
 }
 
 /// A packet that waits for the cipher.
@@ -29,7 +30,7 @@ pub(super) struct Received {
 pub(super) struct Opening<'a> {
     pub(super) index: usize,
     pub(super) entry: &'a SadEntry,
-    pub(super) esp: EspPacket,
+    pub(super) packet: IpsecPacket,
     pub(super) plan: OpenPlan<'a>,
 }
 
@@ -48,11 +49,11 @@ pub(super) struct SpiMisses {
 
 impl SpiMisses {
     /// One in ten milliseconds: enough to notice a peer that restarted, too few to flood the server.
-    fn report(&mut self, cx: Context<'_>, esp: &EspPacket) {
+    fn report(&mut self, cx: Context<'_>, packet: &IpsecPacket) {
         const INTERVAL_MS: u64 = 10;
         if self.last_ms == 0 || cx.now_ms >= self.last_ms + INTERVAL_MS {
             self.last_ms = cx.now_ms;
-            cx.notify(Notice::SpiMiss { spi: esp.spi, local: esp.destination, remote: esp.source });
+            cx.notify(Notice::SpiMiss { spi: packet.spi, local: packet.destination, remote: packet.source });
         }
     }
 }
@@ -70,10 +71,10 @@ pub(super) fn stage<'a, B: Buffer>(
     io: &mut impl Io<B>,
 ) -> ArrayVec<Opening<'a>, BURST> {
     let mut opens = ArrayVec::new();
-    for &Received { index, esp } in received {
-        let Some(packet) = burst.get(index) else { continue };
-        let Some(entry) = sas.inbound(esp.spi) else {
-            misses.report(cx, &esp);
+    for &Received { index, packet } in received {
+        let Some(buffer) = burst.get_mut(index) else { continue };
+        let Some(entry) = sas.inbound(packet.spi) else {
+            misses.report(cx, &packet);
             cx.drop(burst, index, Verdict::SpiUnknown);
             continue;
         };
@@ -89,8 +90,12 @@ pub(super) fn stage<'a, B: Buffer>(
             }
             continue;
         };
-        match open::prepare(&sa.inbound, window, &esp, packet) {
-            Ok(plan) => opens.push(Opening { index, entry, esp, plan }),
+        if sa.inbound.layout().mode() == Mode::Transport && !entry.tunnel.joins(packet.destination, packet.source) {
+            cx.drop(burst, index, Verdict::NotEndToEnd);
+            continue;
+        }
+        match open::prepare(&sa.inbound, window, &packet, buffer) {
+            Ok(plan) => opens.push(Opening { index, entry, packet, plan }),
             Err(error) => cx.drop(burst, index, verdict(error)),
         }
     }
@@ -107,14 +112,14 @@ pub(super) fn post<B: Buffer>(
     burst: &mut Burst<B>,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) {
-    for (place, Opening { index, entry, esp, plan }) in opens.into_iter().enumerate() {
+    for (place, Opening { index, entry, packet, plan }) in opens.into_iter().enumerate() {
         let sa = &entry.sa;
-        let (Some(packet), Some(window)) = (burst.get_mut(index), windows.of_mut(sa.slot)) else { continue };
-        match plan.finish(authentic.contains(place), window, packet) {
+        let (Some(buffer), Some(window)) = (burst.get_mut(index), windows.of_mut(sa.slot)) else { continue };
+        match plan.finish(authentic.contains(place), window, buffer) {
             Ok(opened) => {
                 alive(cx, sa, opened.inner_len);
                 if opened.accepted == Accepted::Newest {
-                    watch_peer(cx, entry, &esp);
+                    watch_peer(cx, entry, &packet);
                 }
                 deliver(cx, sa, index, &opened, burst, leaving);
             }
@@ -141,13 +146,13 @@ fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) {
 /// Only the newest packet tells where the peer is: an old one may have been held back by anybody. Nor does one tell that came without UDP where the
 /// SA has it, or with it where it has none: a peer may send either (RFC 7296 section 2.23), but what a NAT maps is the port we know.
 #[inline]
-fn watch_peer(cx: Context<'_>, entry: &SadEntry, esp: &EspPacket) {
+fn watch_peer(cx: Context<'_>, entry: &SadEntry, packet: &IpsecPacket) {
     let SadEntry { sa, tunnel, .. } = entry;
-    let port = esp.udp.map(|ports| ports.source);
+    let port = packet.udp.map(|ports| ports.source);
     let ours = tunnel.udp.map(|ports| ports.destination);
-    let moved = port.is_some() == ours.is_some() && (esp.source, port) != (tunnel.ends.destination(), ours);
+    let moved = port.is_some() == ours.is_some() && (packet.source, port) != (tunnel.ends.destination(), ours);
     if moved && sa.state.may_report_move(cx.now_ms) {
-        cx.notify(Notice::PeerMoved { child_sa: sa.id, address: esp.source, port });
+        cx.notify(Notice::PeerMoved { child_sa: sa.id, address: packet.source, port });
     }
 }
 
@@ -195,7 +200,8 @@ pub(super) fn verdict(error: OpenError) -> Verdict {
     match error {
         // Fragments were punted: none comes here.
         OpenError::MalformedOuter | OpenError::Fragment => Verdict::MalformedIp,
-        OpenError::NotEsp => Verdict::UnwantedByGateway,
+        OpenError::NoTailroom => Verdict::NoRoom,
+        OpenError::NotIpsec => Verdict::UnwantedByGateway,
         OpenError::Runt => Verdict::EspRunt,
         OpenError::WrongSpi => Verdict::SpiUnknown,
         OpenError::Replay => Verdict::Replay,

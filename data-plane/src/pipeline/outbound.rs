@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 use esp::Tunnel;
 use esp::seal::{self, SealError, SealPlan};
-use ipsec_types::{Dscp, Flow, PolicyAction};
+use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
 use packet::Buffer;
 use packet::ip::{self, Ip};
 
@@ -143,12 +143,15 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
     match entry.action {
         PolicyAction::Protect => {
             let Some(through) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
-            let tunnel = &through.tunnel;
+            let (tunnel, layout) = (&through.tunnel, through.sa.outbound.layout());
+            if layout.mode() == Mode::Transport && !is_end_to_end(tunnel, packet) {
+                return Err(Verdict::NotEndToEnd);
+            }
             let exit = egress::route(cx, tunnel.ends.destination())?;
             if exit.role != PortRole::Unprotected {
                 return Err(Verdict::NoRoute);
             }
-            let fits = tunnel.outer_len(through.sa.outbound.layout(), packet.len) <= exit.mtu;
+            let fits = tunnel.outer_len(layout, packet.len) <= exit.mtu;
             let cut = if fits { None } else { Some(cut::for_sa(through, packet, exit.mtu)?) };
             Ok(Ruling::Protect(through, exit.hop, cut))
         }
@@ -158,6 +161,11 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
         }
         PolicyAction::Discard => Err(Verdict::PolicyDiscard),
     }
+}
+
+/// Whether a packet may cross in transport mode: it is the gateway's own, and for its peer. A host that calls itself by the gateway's address is neither.
+fn is_end_to_end(tunnel: &Tunnel, packet: &Outgoing) -> bool {
+    packet.source == Source::Gateway && tunnel.joins(packet.flow.source, packet.flow.destination)
 }
 
 #[inline]
@@ -176,6 +184,8 @@ fn protect<'a, B: Buffer>(
     })?;
     seal::prepare(number, tunnel, buffer).map_err(|error| match error {
         SealError::MalformedInner => Verdict::MalformedIp,
+        SealError::NotEndToEnd => Verdict::NotEndToEnd,
+        SealError::Fragment => Verdict::TransportFragment,
         SealError::TooLong => Verdict::TooBig,
         SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
     })
@@ -194,10 +204,10 @@ fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> 
 #[inline]
 pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst: &mut Burst<B>, leaving: &mut ArrayVec<Leaving, BURST>) {
     for packet in sealed {
+        let SadEntry { sa, tunnel, .. } = packet.through;
         let buffer = burst.get_mut(packet.index).filter(|_| packet.done);
-        if let Some(buffer) = buffer {
-            seal::finish(&packet.through.tunnel, buffer);
-            packet.through.sa.state.count_outbound(packet.inner_len);
+        if buffer.and_then(|buffer| seal::finish(&sa.outbound, tunnel, buffer)).is_some() {
+            sa.state.count_outbound(packet.inner_len);
             leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: packet.cut, verdict: Verdict::Sealed });
         } else {
             cx.drop(burst, packet.index, Verdict::NoRoom);

@@ -7,6 +7,7 @@ mod inbound;
 mod ipv6;
 mod outbound;
 mod refuse;
+mod transport;
 mod waiting;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,8 +15,8 @@ use std::time::Duration;
 
 use esp::{DontFragment, Ends, InboundSa, Layout, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{
-    ChildSaId, Dscp, DscpSet, EncryptionAlgorithm, IntegrityAlgorithm, Policy, PolicyAction, PolicyId, SaKeys, Secret, SequenceNumbers,
-    Spi, TrafficSelector,
+    ChildSaId, Dscp, DscpSet, EncryptionAlgorithm, IntegrityAlgorithm, Mode, Policy, PolicyAction, PolicyId, Protection, SaKeys, Secret,
+    SequenceNumbers, Spi, TrafficSelector,
 };
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ipv4::{Ipv4, Ipv4Header};
@@ -194,8 +195,10 @@ fn policy(id: u32, action: PolicyAction, priority: u8, local: &str, remote: &str
 /// The two SAs between site 1 and site 2, as both ends have them.
 #[derive(Clone)]
 struct Pair {
-    algorithm: EncryptionAlgorithm,
+    /// AH has none.
+    algorithm: Option<EncryptionAlgorithm>,
     integrity: Option<IntegrityAlgorithm>,
+    mode: Mode,
     numbers: SequenceNumbers,
     udp: bool,
     active: bool,
@@ -209,8 +212,9 @@ struct Pair {
 impl Default for Pair {
     fn default() -> Self {
         Self {
-            algorithm: EncryptionAlgorithm::AesGcm128,
+            algorithm: Some(EncryptionAlgorithm::AesGcm128),
             integrity: None,
+            mode: Mode::Tunnel,
             numbers: SequenceNumbers::Extended,
             udp: false,
             active: true,
@@ -232,13 +236,21 @@ impl Pair {
     /// Towards a site.
     fn key(&self, site: u8) -> SaKey {
         let key = |len: usize| Secret::new((0..len).map(|n| u8::try_from(n).unwrap() ^ (site << 6)).collect());
-        let encryption = key(self.algorithm.keymat_len());
+        let encryption = key(self.algorithm.map_or(0, EncryptionAlgorithm::keymat_len));
         let integrity = self.integrity.map(|integrity| key(integrity.key_len()));
-        SaKey::new(self.algorithm, self.integrity, &SaKeys { encryption, integrity }).unwrap()
+        SaKey::new(self.protection(), &SaKeys { encryption, integrity }).unwrap()
     }
 
     fn layout(&self) -> Layout {
-        Layout::new(self.algorithm, self.integrity)
+        Layout::new(self.protection())
+    }
+
+    fn protection(&self) -> Protection {
+        match (self.algorithm, self.integrity) {
+            (Some(encryption), integrity) => Protection::Esp { encryption, integrity },
+            (None, Some(integrity)) => Protection::Ah { integrity },
+            (None, None) => panic!("an SA that protects nothing"),
+        }
     }
 
     fn tunnel(&self, from: u8) -> Tunnel {
@@ -251,12 +263,15 @@ impl Pair {
     }
 
     fn outbound(&self, from: u8) -> OutboundSa {
-        OutboundSa::new(self.spi(3 - from), self.key(3 - from), self.numbers)
+        OutboundSa::new(self.spi(3 - from), self.key(3 - from), self.numbers).in_mode(self.mode)
     }
 
     fn installed(&self, site: u8) -> InstalledSa {
         let selector = |text: &str| vec![text.parse().unwrap()];
-        let (ours, theirs) = (format!("10.{site}.0.0/24"), self.remote);
+        let (ours, theirs) = match self.mode {
+            Mode::Tunnel => (format!("10.{site}.0.0/24"), self.remote.to_owned()),
+            Mode::Transport => (format!("192.0.2.{site}"), format!("192.0.2.{}", 3 - site)),
+        };
         InstalledSa {
             id: ChildSaId(u64::from(self.slot) + 100),
             slot: SaSlot::new(self.slot).unwrap(),
@@ -267,10 +282,11 @@ impl Pair {
                 self.key(site),
                 self.numbers,
                 WindowSize::new(self.window).unwrap(),
-                Selectors::new(selector(theirs), selector(&ours)),
-            ),
+                Selectors::new(selector(&theirs), selector(&ours)),
+            )
+            .in_mode(self.mode),
             outbound: self.outbound(site),
-            outbound_selectors: Selectors::new(selector(&ours), selector(theirs)),
+            outbound_selectors: Selectors::new(selector(&ours), selector(&theirs)),
             state: SaState::new(self.active),
         }
     }
@@ -335,7 +351,7 @@ fn sealed_in(tunnel: &Tunnel, outbound: &OutboundSa, inner: &[u8]) -> Vec<u8> {
     let mut buffer = VecBuffer::from_packet(inner);
     let plan = esp::seal::prepare(outbound.take_one().unwrap(), tunnel, &mut buffer).unwrap();
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-    esp::seal::finish(tunnel, &mut buffer);
+    esp::seal::finish(outbound, tunnel, &mut buffer).unwrap();
     frame(UNPROTECTED, buffer.bytes())
 }
 

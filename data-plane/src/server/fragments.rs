@@ -1,7 +1,7 @@
 //! Fragments to own addresses: put together, they are punted like any other packet. ESP goes back to the workers, who open it as any other, replay window
 //! and all.
 
-use esp::open::EspPacket;
+use esp::open::IpsecPacket;
 use packet::ethernet;
 
 use crate::command::{Command, Frame, Origin, PortId, PuntClass, WorkerId};
@@ -39,11 +39,11 @@ impl Core {
         for (origin, packet) in packets {
             match (origin, punt::sort(origin, &packet)) {
                 (Origin::Port(_), Punted::Ike(datagram)) => datagrams.push(datagram),
-                (Origin::Port(port), Punted::Esp) => self.give_back(port, packet),
+                (Origin::Port(port), Punted::Ipsec) => self.give_back(port, packet),
                 (Origin::Port(_), Punted::MalformedIke) => self.counters.ike_malformed += 1,
                 (_, Punted::Other) => self.on_reassembled(origin, &packet),
-                // Neither IKE nor ESP is taken out of an SA.
-                (Origin::Tunnel(_) | Origin::Refused { .. }, Punted::Ike(_) | Punted::Esp | Punted::MalformedIke) => {
+                // Neither IKE nor ESP nor AH is taken out of an SA.
+                (Origin::Tunnel(_) | Origin::Refused { .. }, Punted::Ike(_) | Punted::Ipsec | Punted::MalformedIke) => {
                     self.counters.slow_path_ignored += 1;
                 }
             }
@@ -55,7 +55,7 @@ impl Core {
 
     /// To the worker that opens the packets of its SA; who it does not belong to is for any worker to find out.
     fn give_back(&mut self, port: PortId, frame: Vec<u8>) {
-        let spi = frame.get(ethernet::HEADER_LEN..).and_then(|packet| EspPacket::parse(packet).ok()).map(|esp| esp.spi);
+        let spi = frame.get(ethernet::HEADER_LEN..).and_then(|packet| IpsecPacket::parse(packet).ok()).map(|esp| esp.spi);
         let worker = spi.and_then(|spi| self.sad.by_spi(spi)).map_or(WorkerId(0), |entry| entry.sa.owner);
         let given = self.workers.try_send(worker, Command::Receive { port, frame: Frame::outgoing(frame) }, self.now_ms);
         self.counters.reassembly_esp += u64::from(given);

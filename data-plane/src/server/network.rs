@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
-use packet::ethernet;
+use ipsec_types::{ChildSaId, Mode};
 use packet::ip::Ip;
+use packet::{ethernet, ipv4};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::command::{Frame, Notice, Origin, PortId, PuntClass, Refusal, Via};
@@ -72,7 +73,7 @@ impl Core {
         for class in [PuntClass::IkeSession, PuntClass::IkeInit] {
             count += self.workers.punted(class, BATCH, |frame| match punt::sort(frame.origin(), frame.bytes()) {
                 Punted::Ike(datagram) => datagrams.push(datagram),
-                Punted::MalformedIke | Punted::Esp | Punted::Other => malformed += 1,
+                Punted::MalformedIke | Punted::Ipsec | Punted::Other => malformed += 1,
             });
         }
         self.counters.ike_malformed += malformed;
@@ -183,8 +184,8 @@ impl Core {
     pub(super) fn on_slow_path(&mut self, origin: Origin, bytes: &[u8]) {
         let ports = std::sync::Arc::clone(&self.snapshot.ports);
         match origin {
-            Origin::Tunnel(_) => match slow_path::echo_reply(bytes, |address| ports.is_own(address)) {
-                Some(reply) => self.send_echo_reply(Via::Policy, &[], reply, self.mtu_inside()),
+            Origin::Tunnel(through) => match slow_path::echo_reply(bytes, |address| ports.is_own(address)) {
+                Some(reply) => self.answer_through(through, reply),
                 None => self.counters.slow_path_ignored += 1,
             },
             Origin::Refused { sender, refusal } => self.answer_refused(sender, refusal, bytes),
@@ -293,10 +294,19 @@ impl Core {
         hop.and_then(|hop| self.snapshot.ports.port(hop.port)).map_or(usize::MAX, |port| port.mtu)
     }
 
-    /// What fits into every SA, whatever its tunnel is like.
-    fn mtu_inside(&self) -> usize {
+    /// Answers what came out of an SA. It is cut to what fits into every SA, whatever its tunnel is like. Transport mode takes whole packets, and what is
+    /// made of them is cut: so they have an identification of their own, which AH covers, and no DF.
+    fn answer_through(&mut self, through: ChildSaId, mut reply: Vec<u8>) {
         let outside = self.ports.iter().filter(|port| port.info.role == PortRole::Unprotected).map(|port| port.info.mtu).min();
-        outside.unwrap_or_default().saturating_sub(esp::MAX_HEADROOM + esp::MAX_TAILROOM)
+        let mode = self.sad.entry(through).map(|entry| entry.sa.outbound.layout().mode());
+        let mtu = match mode {
+            Some(Mode::Transport) => {
+                ipv4::let_fragment(&mut reply, self.next_identification());
+                outside.unwrap_or_default()
+            }
+            Some(Mode::Tunnel) | None => outside.unwrap_or_default().saturating_sub(esp::MAX_OVERHEAD),
+        };
+        self.send_echo_reply(Via::Policy, &[], reply, mtu);
     }
 
     fn next_identification(&mut self) -> u32 {

@@ -9,8 +9,8 @@ use culvert_proto::convert::{self, ConvertError, Problem};
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
-use esp::{Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Mode, Policy, PolicyAction, PolicyId, Protection, Spi, Tfc, UdpEncapsulation};
+use esp::{Ends, InboundSa, OutboundSa, Protocol, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi, Tfc, UdpEncapsulation};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -308,20 +308,15 @@ impl Core {
     fn prepare(&self, sa: ChildSa, tunnel: Tunnel, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
         let status = v1::ChildSaStatus::from(&sa);
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
-        if sa.mode == Mode::Transport {
-            return Err(refuse(Reason::Invalid, "mode: transport mode is not built yet"));
-        }
         if sa.tfc != Tfc::default() {
             return Err(refuse(Reason::Invalid, "tfc: traffic flow confidentiality is not built yet"));
         }
-        let Protection::Esp { encryption, integrity } = sa.protection else {
-            return Err(refuse(Reason::Invalid, "protocol: AH is not built yet"));
-        };
-        let key = |keys| SaKey::new(encryption, integrity, keys).map_err(|e| refuse(Reason::Invalid, format!("encryption: {e}")));
+        let field = if sa.protection.encryption().is_some() { "encryption" } else { "integrity" };
+        let key = |keys| SaKey::new(sa.protection, keys).map_err(|e| refuse(Reason::Invalid, format!("{field}: {e}")));
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
-        let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys)?, sa.sequence_numbers, size, permitted);
+        let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys)?, sa.sequence_numbers, size, permitted).in_mode(sa.mode);
         let window = ReplayWindow::new(inbound.window_size());
-        let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys)?, sa.sequence_numbers);
+        let outbound = OutboundSa::new(sa.outbound_spi, key(&sa.outbound_keys)?, sa.sequence_numbers).in_mode(sa.mode);
         let installed = InstalledSa {
             id: sa.id,
             slot,
@@ -371,6 +366,9 @@ impl Core {
         let encapsulation = convert::encapsulation(message.encapsulation)?;
         let (ends, udp) = self.way(local, remote, encapsulation)?;
         let Some(entry) = self.sad.entry_mut(id) else { return Ok(DONE) };
+        if udp.is_some() && entry.sa.outbound.layout().protocol() == Protocol::Ah {
+            return Err(ConvertError::new("encapsulation", Problem::EncapsulatedAh).into());
+        }
         let tunnel = Tunnel { ends, udp, ..entry.tunnel };
         entry.tunnel = tunnel;
         entry.status.local_address = message.local_address;

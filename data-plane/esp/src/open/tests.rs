@@ -70,8 +70,8 @@ fn a_replayed_or_old_packet_is_dropped_before_and_after_the_cipher() {
 
     // Two copies in one burst: both pass the look, one passes the end.
     let (mut a, mut b) = (sealed[9].clone(), sealed[9].clone());
-    let plan = |buffer: &VecBuffer| prepare(&inbound, &window, &EspPacket::parse(buffer.bytes()).unwrap(), buffer).unwrap();
-    let (plan_a, plan_b) = (plan(&a), plan(&b));
+    let plan = |buffer: &mut VecBuffer| prepare(&inbound, &window, &IpsecPacket::parse(buffer.bytes()).unwrap(), buffer).unwrap();
+    let (plan_a, plan_b) = (plan(&mut a), plan(&mut b));
     let verified = esp_crypto::open_burst(&mut [plan_a.job(&mut a).unwrap(), plan_b.job(&mut b).unwrap()]);
     assert_eq!(verified.bits(), 3);
     assert!(plan_a.finish(true, &mut window, &mut a).is_ok());
@@ -134,13 +134,13 @@ fn runts_end_where_the_shortest_packet_begins() {
     }
     let udp = |payload: &[u8]| {
         let header = udp::header_without_checksum(4500, 4500, payload.len()).unwrap();
-        EspPacket::parse(outer(&[&header[..], payload].concat(), PROTOCOL_UDP).bytes()).map(|p| p.spi)
+        IpsecPacket::parse(outer(&[&header[..], payload].concat(), PROTOCOL_UDP).bytes()).map(|p| p.spi)
     };
     assert_eq!(udp(&[1, 2, 3]), Err(OpenError::Runt));
     assert_eq!(udp(&[1, 2, 3, 4, 5, 6, 7]), Err(OpenError::Runt));
     assert_eq!(udp(&[1, 2, 3, 4, 5, 6, 7, 8]), Ok(0x0102_0304));
-    assert_eq!(udp(&[0xff]), Err(OpenError::NotEsp));
-    assert_eq!(udp(&[0, 0, 0, 0, 1]), Err(OpenError::NotEsp));
+    assert_eq!(udp(&[0xff]), Err(OpenError::NotIpsec));
+    assert_eq!(udp(&[0, 0, 0, 0, 1]), Err(OpenError::NotIpsec));
 }
 
 #[test]
@@ -153,13 +153,13 @@ fn an_outer_packet_must_be_whole() {
         bytes[10..12].fill(0);
         let sum = packet::checksum::internet(&bytes[..20]);
         bytes[10..12].copy_from_slice(&sum.to_be_bytes());
-        EspPacket::parse(&bytes).err()
+        IpsecPacket::parse(&bytes).err()
     };
     assert_eq!(with(6, 0x20), Some(OpenError::Fragment));
     assert_eq!(with(7, 1), Some(OpenError::Fragment));
-    assert_eq!(with(9, 6), Some(OpenError::NotEsp));
+    assert_eq!(with(9, 6), Some(OpenError::NotIpsec));
     assert_eq!(with(0, 0x44), Some(OpenError::MalformedOuter));
-    assert_eq!(EspPacket::parse(&good.bytes()[..good.len() - 1]).err(), Some(OpenError::MalformedOuter));
+    assert_eq!(IpsecPacket::parse(&good.bytes()[..good.len() - 1]).err(), Some(OpenError::MalformedOuter));
 }
 
 /// Opens an authentic packet with this plaintext.
@@ -282,8 +282,8 @@ fn a_failed_check_is_final() {
     let sa = outbound(Standard);
     let (inbound, mut window) = inbound(Standard, 64);
     let mut buffer = seal_one(&sa, &tunnel(None), &inner(INNER, 40)).unwrap();
-    let packet = EspPacket::parse(buffer.bytes()).unwrap();
-    let plan = prepare(&inbound, &window, &packet, &buffer).unwrap();
+    let packet = IpsecPacket::parse(buffer.bytes()).unwrap();
+    let plan = prepare(&inbound, &window, &packet, &mut buffer).unwrap();
     assert_eq!(plan.finish(false, &mut window, &mut buffer).err(), Some(OpenError::Integrity));
     assert_eq!(window.top(), 0);
 }
@@ -323,8 +323,8 @@ proptest! {
 fn a_plan_fits_its_own_buffer_only() {
     let sa = outbound(Standard);
     let (inbound, window) = inbound(Standard, 64);
-    let buffer = seal_one(&sa, &tunnel(None), &inner(INNER, 400)).unwrap();
-    let plan = prepare(&inbound, &window, &EspPacket::parse(buffer.bytes()).unwrap(), &buffer).unwrap();
+    let mut buffer = seal_one(&sa, &tunnel(None), &inner(INNER, 400)).unwrap();
+    let plan = prepare(&inbound, &window, &IpsecPacket::parse(buffer.bytes()).unwrap(), &mut buffer).unwrap();
     assert!(plan.job(&mut VecBuffer::from_packet(&[0; 60])).is_none());
     let mut clear = VecBuffer::from_packet(&inner(INNER, 40));
     assert!(seal::prepare(sa.take_one().unwrap(), &tunnel(None), &mut clear).is_ok());

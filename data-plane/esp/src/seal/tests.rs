@@ -53,7 +53,7 @@ fn room_is_used_to_the_last_octet_and_not_missed() {
     };
     // Three octets of padding, the trailer and the ICV.
     let tailroom = 3 + TRAILER_LEN + 16;
-    let headroom = tunnel(UDP).header_len(outbound(SequenceNumbers::Standard).layout());
+    let headroom = tunnel(UDP).front_len(outbound(SequenceNumbers::Standard).layout());
     assert_eq!(prepared(headroom, tailroom), Ok(()));
     assert_eq!(prepared(headroom - 1, tailroom), Err(SealError::NoHeadroom));
     assert_eq!(prepared(headroom, tailroom - 1), Err(SealError::NoTailroom));

@@ -1,7 +1,7 @@
 //! What arrives at an SA, told by octets: packets nobody with the key has made, and packets that are sealed as they should be around any
 //! plaintext. The fuzz target `esp` runs it, too.
 
-use esp::open::{self, EspPacket, OpenError, Opened};
+use esp::open::{self, IpsecPacket, OpenError, Opened};
 use esp::{InboundSa, ReplayWindow, SaKey, Selectors, WindowSize};
 use esp_crypto::{Aad, AeadKey, SealJob};
 use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
@@ -99,7 +99,7 @@ impl Receiver {
     }
 
     fn open(&mut self, buffer: &mut VecBuffer) -> Result<Opened, OpenError> {
-        let packet = EspPacket::parse(buffer.bytes())?;
+        let packet = IpsecPacket::parse(buffer.bytes())?;
         let plan = open::prepare(&self.sa, &self.window, &packet, buffer)?;
         let verified = plan.job(buffer).is_some_and(|job| esp_crypto::open_burst(&mut [job]).contains(0));
         plan.finish(verified, &mut self.window, buffer)

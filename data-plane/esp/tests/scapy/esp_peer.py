@@ -1,16 +1,19 @@
 #!/usr/bin/python3
-"""An ESP peer made of scapy, as a filter: one JSON request a line on standard input, one JSON answer a line on standard output.
+"""An ESP and AH peer made of scapy, as a filter: one JSON request a line on standard input, one JSON answer a line on standard output.
 
     {"op": "seal", "sa": SA, "number": N, "inner": HEX}                   -> {"wire": HEX}
     {"op": "seal", "sa": SA, "number": N, "inner": HEX, "fault": FAULT}   -> {"wire": HEX}, with one thing wrong
     {"op": "open", "sa": SA, "high": H, "wire": HEX}                      -> {"inner": HEX, "spi": S, "sequence": N}, or {"error": TEXT}
 
 SA: {"spi": S, "cipher": NAME, "key": HEX (cipher key and salt), "iv_len": N, "auth": null (AEAD) or NAME, "auth_key": HEX, "icv_len": N, "esn": BOOL, "source": IP, "destination": IP (both IPv4 or both IPv6), "udp": null or [SPORT, DPORT]}, seen from the sender.
+Where it has "transport": true, it is in transport mode, where "inner" is the packet as it would travel without ESP. Where it has "protocol": "ah", it is AH,
+which has neither cipher nor UDP.
 N is the 64-bit sequence number, H its high half (0 without ESN). "wire" is the outer packet, "inner" the inner one, each of
-either IP version. "open" also holds the outer header against the one that scapy builds: DSCP, ECN and DF of the inner packet, TTL or hop limit 64.
+either IP version. "open" also holds the outer header against the one that scapy builds: DSCP, ECN and DF of the inner packet, TTL or hop limit 64;
+in transport mode against that of the packet, and of AH every octet.
 
-FAULT: "icv" (last octet flipped), "payload" (a ciphertext octet flipped), "runt" (one octet less than the shortest packet), "spi" (another
-SPI, authenticated as such), "padding" (pattern wrong, ICV right), "next_header" (6 for TCP, ICV right), "dummy" (59, ICV right).
+FAULT: "icv" (last octet flipped), "payload" (a protected octet flipped), "runt" (one octet less than the shortest packet; an AH that calls itself a word
+shorter), "spi" (another SPI, authenticated as such), and of ESP alone "padding" (pattern wrong, ICV right), "next_header" (6 for TCP, ICV right), "dummy" (59, ICV right).
 
 Replays and packets out of the window are made by sending what this prints again, or with an old number.
 
@@ -27,10 +30,11 @@ from scapy.layers.inet import IP, UDP  # noqa: E402
 from scapy.layers.inet6 import IPv6  # noqa: E402
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: E402
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: E402
-from scapy.layers.ipsec import AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, CryptAlgo, IPSecIntegrityError, SecurityAssociation  # noqa: E402
+from scapy.layers.ipsec import (AH, AUTH_ALGOS, CRYPT_ALGOS, ESP, AuthAlgo, CryptAlgo, IPSecIntegrityError,  # noqa: E402
+                                SecurityAssociation, split_for_transport)
 from scapy.packet import Raw  # noqa: E402
 
-ESP_PROTOCOL = 50
+UDP_PROTOCOL, ESP_PROTOCOL, AH_PROTOCOL = 17, 50, 51
 
 
 # GMAC encrypts nothing, and has the IV that NULL has not.
@@ -128,14 +132,21 @@ def parse(packet):
     return IPv6(packet) if packet[0] >> 4 == 6 else IP(packet)
 
 
+def is_ah(sa):
+    return sa.get("protocol") == "ah"
+
+
 def outer_header(sa, inner):
-    """What a tunnel puts in front by default: RFC 4301 section 5.1.2, RFC 6040 section 4.1."""
+    """What a tunnel puts in front by default: RFC 4301 section 5.1.2, RFC 6040 section 4.1. In transport mode, the header of the packet."""
+    protocol = AH_PROTOCOL if is_ah(sa) else UDP_PROTOCOL if sa["udp"] else ESP_PROTOCOL
+    if sa.get("transport"):
+        return split_for_transport(inner, protocol)[0]
     ends = {"src": sa["source"], "dst": sa["destination"]}
     six = inner.version == 6
     traffic_class = inner.tc if six else inner.tos
     if version(sa) is IPv6:
-        return IPv6(tc=traffic_class, fl=0, hlim=64, nh=17 if sa["udp"] else ESP_PROTOCOL, **ends)
-    return IP(tos=traffic_class, flags=2 if six else inner.flags.value & 2, ttl=64, proto=17 if sa["udp"] else ESP_PROTOCOL, **ends)
+        return IPv6(tc=traffic_class, fl=0, hlim=64, nh=protocol, **ends)
+    return IP(tos=traffic_class, flags=2 if six else inner.flags.value & 2, ttl=64, proto=protocol, **ends)
 
 
 def encapsulate(sa, inner, esp):
@@ -152,7 +163,7 @@ def association(sa, high, fault=None):
     result = SecurityAssociation(
         ESP, spi=spi, crypt_algo=sa["cipher"], crypt_key=bytes.fromhex(sa["key"]), crypt_icv_size=None if sa["auth"] else sa["icv_len"],
         auth_algo=None if icv else sa["auth"], auth_key=bytes.fromhex(sa["auth_key"]),
-        tunnel_header=version(sa)(src=sa["source"], dst=sa["destination"]), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
+        tunnel_header=None if sa.get("transport") else version(sa)(src=sa["source"], dst=sa["destination"]), esn_en=sa["esn"], esn=high if sa["esn"] else 0)
     if icv:
         result.auth_algo, result.auth_key = Integrity(icv, sa["icv_len"]), bytes.fromhex(sa["auth_key"] or sa["key"])
     if fault in SPOIL:
@@ -166,7 +177,55 @@ def flip(octets, at):
     return bytes(octets)
 
 
+def ah_association(sa, high, inner=None, fault=None):
+    """For AH the tunnel's header must be whole: the ICV covers it."""
+    spi = sa["spi"] ^ 0x00f00000 if fault == "spi" else sa["spi"]
+    tunnel_header = None if sa.get("transport") else outer_header(sa, inner) if inner else version(sa)()
+    return SecurityAssociation(
+        AH, spi=spi, auth_algo=sa["auth"], auth_key=bytes.fromhex(sa["auth_key"]), tunnel_header=tunnel_header, esn_en=sa["esn"],
+        esn=high if sa["esn"] else 0)
+
+
+def seal_ah(request):
+    sa, number, fault = request["sa"], request["number"], request.get("fault")
+    if fault not in (None, "icv", "payload", "runt", "spi"):
+        raise ValueError("unknown fault %s" % fault)
+    inner = parse(bytes.fromhex(request["inner"]))
+    sender = ah_association(sa, number >> 32, inner, fault)
+    sender.seq_num = number & 0xffffffff
+    sealed = sender.encrypt(inner, seq_num=sender.seq_num)
+    wire, at = bytes(sealed), len(sealed) - len(sealed[AH])
+    if fault == "icv":
+        wire = flip(wire, at + 12 + sa["icv_len"] - 1)
+    elif fault == "payload":
+        wire = flip(wire, -1)
+    elif fault == "runt":
+        wire = wire[:at + 1] + bytes([wire[at + 1] - 1]) + wire[at + 2:]
+    return {"wire": wire.hex()}
+
+
+def open_ah(request):
+    sa, high, wire = request["sa"], request["high"], bytes.fromhex(request["wire"])
+    outer = parse(wire)
+    if type(outer) is not version(sa):
+        return {"error": "IP version %d" % outer.version}
+    try:
+        inner = bytes(ah_association(sa, high).decrypt(parse(wire)))
+    except IPSecIntegrityError:
+        return {"error": "integrity"}
+    sender = ah_association(sa, high, parse(inner))
+    sender.seq_num = outer[AH].seq
+    if sender.tunnel_header and outer.version == 4:
+        sender.tunnel_header.id = 0 if sender.tunnel_header.flags.value & 2 else outer.id
+    expected = bytes(sender.encrypt(parse(inner), seq_num=sender.seq_num))
+    if expected != wire:
+        return {"error": "outer packet %s, not %s" % (wire.hex(), expected.hex())}
+    return {"inner": inner.hex(), "spi": outer[AH].spi, "sequence": outer[AH].seq}
+
+
 def seal(request):
+    if is_ah(request["sa"]):
+        return seal_ah(request)
     sa, number, fault = request["sa"], request["number"], request.get("fault")
     if fault not in (None, "icv", "payload", "runt", "spi", *SPOIL):
         raise ValueError("unknown fault %s" % fault)
@@ -186,18 +245,21 @@ def seal(request):
 
 
 def open_(request):
+    if is_ah(request["sa"]):
+        return open_ah(request)
     sa, wire = request["sa"], bytes.fromhex(request["wire"])
     outer = parse(wire)
     if type(outer) is not version(sa):
         return {"error": "IP version %d" % outer.version}
-    esp = wire[(40 if version(sa) is IPv6 else 20) + (8 if sa["udp"] else 0):]
-    plain = version(sa)(src=sa["source"], dst=sa["destination"], **{"nh" if version(sa) is IPv6 else "proto": ESP_PROTOCOL}) / ESP(esp)
+    header, _, esp = split_for_transport(outer, ESP_PROTOCOL)
+    esp = bytes(esp)[8 if sa["udp"] else 0:]
+    plain = header / ESP(esp)
     try:
         inner = association(sa, request["high"]).decrypt(parse(bytes(plain)))
     except IPSecIntegrityError:
         return {"error": "integrity"}
     expected = encapsulate(sa, parse(bytes(inner)), esp)
-    if outer.version == 4:
+    if outer.version == 4 and not sa.get("transport"):
         expected.id = 0 if expected.flags.value & 2 else outer.id
     if bytes(expected) != wire:
         return {"error": "outer packet %s, not %s" % (wire.hex(), bytes(expected).hex())}

@@ -189,6 +189,6 @@ fn pieces_leave_behind_the_burst_they_came_in() {
     let frames: Vec<_> = (0..BURST).map(|n| frame(PROTECTED, &ip_packet(A, B, if n % 2 == 0 { 60 + n } else { 2000 }))).collect();
     let sent = one.receive(PROTECTED, frames.iter().map(Vec::as_slice));
     one.counted(&[(Verdict::Sealed, 3 * BURST as u64 / 2)], BURST as u64 / 2);
-    let numbers: Vec<_> = sent.iter().map(|sent| esp::open::EspPacket::parse(packet_of(sent)).unwrap().sequence).collect();
+    let numbers: Vec<_> = sent.iter().map(|sent| esp::open::IpsecPacket::parse(packet_of(sent)).unwrap().sequence).collect();
     assert_eq!(numbers, (1..=48).collect::<Vec<u32>>(), "in the order of their numbers");
 }

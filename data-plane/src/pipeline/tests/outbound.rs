@@ -11,7 +11,7 @@ fn a_packet_crosses_two_gateways_and_loses_two_hops() {
         (EncryptionAlgorithm::AesCbc256, Some(IntegrityAlgorithm::HmacSha512), SequenceNumbers::Extended, true),
         (EncryptionAlgorithm::Null, Some(IntegrityAlgorithm::HmacSha1), SequenceNumbers::Standard, false),
     ] {
-        let pair = Pair { algorithm, integrity, numbers, udp, ..Pair::default() };
+        let pair = Pair { algorithm: Some(algorithm), integrity, numbers, udp, ..Pair::default() };
         let (mut one, mut two) = (Gateway::protecting(1), Gateway::protecting(2));
         let (sa_one, sa_two) = (one.install(&pair), two.install(&pair));
         let inner = ip_packet(A, B, 100);
