@@ -18,8 +18,8 @@ shorter), "spi" (another SPI, authenticated as such), and of ESP alone "padding"
 Replays and packets out of the window are made by sending what this prints again, or with an old number.
 
 scapy 2.5 gets the UDP header of NAT traversal wrong (its length, and opening at all), so that header is put on and taken off here. It does not check
-the padding it opens. It leaves the high half of an extended sequence number out of what a separate integrity algorithm covers, and has neither AES-XCBC
-nor AES-GMAC: those ICVs are computed here, by the package cryptography alone.
+the padding it opens. It leaves the high half of an extended sequence number out of what a separate integrity algorithm of ESP covers, and has neither
+AES-XCBC nor AES-GMAC: those ICVs are computed here, by the package cryptography alone.
 """
 import json
 import sys
@@ -42,7 +42,7 @@ CRYPT_ALGOS["AES-GMAC"] = CryptAlgo("AES-GMAC", cipher=None, mode=None, iv_size=
 
 
 class Integrity(AuthAlgo):
-    """An integrity algorithm that scapy has not, or not for extended sequence numbers. `icv` maps a key and the packet from the SPI on to the ICV."""
+    """An integrity algorithm of ESP that scapy has not, or not for extended sequence numbers. `icv` maps a key and the packet from the SPI on to the ICV."""
 
     def __init__(self, icv, icv_len):
         super().__init__("", None, None, icv_len)
@@ -75,14 +75,28 @@ def xcbc(key, message):
     return encrypt(xor(state, last))
 
 
+class Xcbc:
+    """The same as scapy wants it of a MAC."""
+
+    def __init__(self, key, *_):
+        self.key, self.message = key, b""
+
+    def update(self, octets):
+        self.message += octets
+
+    def finalize(self):
+        return xcbc(self.key, self.message)
+
+
+AUTH_ALGOS["AES-XCBC-96"] = AuthAlgo("AES-XCBC-96", Xcbc, lambda: None, 12, key_size=(16,))
+
+
 def integrity(sa, high):
     """What `Integrity` computes for the SA, where scapy does not: `high` is the half of the sequence number that is not sent."""
     behind = high.to_bytes(4, "big") if sa["esn"] else b""
     if sa["cipher"] == "AES-GMAC":
         # RFC 4543 section 3.3: with ESN the whole number stands where the half is otherwise.
         return lambda key, esp: AESGCM(key[:-4]).encrypt(key[-4:] + esp[8:16], b"", esp[:4] + behind + esp[4:])
-    if sa["auth"] == "AES-XCBC-96":
-        return lambda key, esp: xcbc(key, esp + behind)
     if sa["auth"] and sa["esn"]:
         def icv(key, esp):
             # RFC 4303 section 2.2.1: the high half is covered behind the packet.
