@@ -189,10 +189,9 @@ impl Child {
         self.proposals.first().map_or(Protocol::ESP, Protocol::from)
     }
 
-    /// Whether the other protects the same packets in the same way, but perhaps for the DSCP.
-    pub(crate) fn is_like(&self, other: &Self) -> bool {
+    /// Whether the other is between the same selectors.
+    pub fn selects_like(&self, other: &Self) -> bool {
         (&self.local_selectors, &self.remote_selectors) == (&other.local_selectors, &other.remote_selectors)
-            && (&self.proposals, self.mode) == (&other.proposals, other.mode)
     }
 
     /// Whether an SA of an earlier time is what it would set up.

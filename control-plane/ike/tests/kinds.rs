@@ -6,7 +6,7 @@ mod pair;
 use std::time::Duration;
 
 use ike::config::{Child, Config};
-use ike::io::Target;
+use ike::io::{Command, Input, Target};
 use ike_wire::{Message, Notify, NotifyType, Payload, Proposal, Sa, parse_payloads};
 use ipsec_types::{
     DontFragment, Dscp, DscpSet, IntegrityAlgorithm, Mode, PolicyId, Protection, Secret, SequenceNumbers, Tfc, TfcPadding, TrafficSelector,
@@ -267,7 +267,7 @@ fn with_classes(side: Side, config: &mut Config) {
     let expedited: DscpSet = [Dscp::new(46).unwrap()].into_iter().collect();
     children[0].dscp = expedited;
     let rest = pair::config(side).connections.remove(0).children.remove(0);
-    children.push(Child { name: "rest".into(), policy: PolicyId(2), priority: 110, ..rest });
+    children.push(Child { name: "rest".into(), policy: PolicyId(2), priority: 110, dscp: DscpSet::ALL.without(expedited), ..rest });
     if side == B {
         children.reverse();
     }
@@ -294,7 +294,7 @@ fn children_of_one_class_each_have_an_sa_each_at_both_ends() {
         for side in [A, B] {
             assert_eq!(served(&mut pair, side), [1, 2]);
             let dscp: Vec<_> = pair.gateway(side).data_plane.policies.iter().map(|policy| policy.dscp.iter().count()).collect();
-            assert_eq!(dscp, if side == A { [1, 64] } else { [64, 1] });
+            assert_eq!(dscp, if side == A { [1, 63] } else { [63, 1] });
         }
         for name in ["net", "rest"] {
             pair.rekey(A, Target::Child { connection: None, name: name.into() });
@@ -311,4 +311,28 @@ fn children_of_one_class_each_have_an_sa_each_at_both_ends() {
         pair.run(SECOND);
         assert_eq!((pair.assert_mirrored(), served(&mut pair, A)), (2, vec![1, 2]));
     }
+}
+
+/// The SPD follows at once; the SAs that are there go on.
+#[test]
+fn a_class_that_another_child_takes_over_leaves_the_sa_alone() {
+    let mut pair = Pair::connected(11, |_, _| {});
+    let before = pair.only_child(A);
+    for side in [A, B] {
+        let mut config = config(side);
+        with_classes(side, &mut config);
+        // What was all is the rest, under its old name.
+        for child in &mut config.connections[0].children {
+            child.name = if child.name == "net" { "voice".into() } else { "net".into() };
+        }
+        pair.input(side, Input::Command(Command::Configure(Box::new(config))));
+    }
+    pair.run(SECOND);
+    assert_eq!((pair.only_child(A), pair.assert_mirrored()), (before, 1));
+    let policy = pair.gateway(A).data_plane.installed.values().next().unwrap().policy;
+    let dscp = |id| move |policy: &ipsec_types::Policy| (policy.id == id).then(|| policy.dscp.iter().count());
+    assert_eq!(pair.gateway(A).data_plane.policies.iter().find_map(dscp(policy)), Some(63));
+    pair.initiate_child(B, "voice");
+    pair.run(SECOND);
+    assert_eq!(pair.assert_mirrored(), 2);
 }

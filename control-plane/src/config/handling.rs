@@ -78,10 +78,9 @@ pub(super) fn dscp(section: &mut Section<'_>) -> Option<Found<DscpSet>> {
 /// Children of a connection between the same selectors share the code points: a child without `dscp` has what the others leave, so that the
 /// order of the SPD does not matter. `places` are where the children's `dscp` stand, `None` for one without.
 pub(super) fn share_classes(section: &Section<'_>, children: &mut [Child], places: &[Option<Place>]) {
-    let like = |a: &Child, b: &Child| (&a.local_selectors, &a.remote_selectors) == (&b.local_selectors, &b.remote_selectors);
     let mut taken = Vec::new();
     for (index, child) in children.iter().enumerate() {
-        let others = children.iter().zip(places).enumerate().filter(|(other, (sibling, _))| *other != index && like(child, sibling));
+        let others = children.iter().zip(places).enumerate().filter(|(other, (sibling, _))| *other != index && child.selects_like(sibling));
         let named = others.filter(|(_, (_, place))| place.is_some());
         taken.push(named.clone().fold(DscpSet::EMPTY, |set, (_, (sibling, _))| set.union(sibling.dscp)));
         let Some(Some(place)) = places.get(index) else { continue };

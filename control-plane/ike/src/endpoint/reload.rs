@@ -79,7 +79,9 @@ fn speaks_alike(a: &Connection, b: &Connection) -> bool {
         && (&a.local_identity, &a.remote_identity, a.force_encapsulation) == (&b.local_identity, &b.remote_identity, b.force_encapsulation)
 }
 
-/// Whether a Child SA of one would be a Child SA of the other.
+/// Whether a Child SA of one would be a Child SA of the other. Which packets are sent in it, of those that may be, is the SPD's matter.
 fn protects_alike(a: &Child, b: &Child) -> bool {
-    a.is_like(b) && (a.dscp, a.dont_fragment, a.copy_dscp, a.tfc) == (b.dscp, b.dont_fragment, b.copy_dscp, b.tfc)
+    a.selects_like(b)
+        && (&a.proposals, a.mode) == (&b.proposals, b.mode)
+        && (a.dont_fragment, a.copy_dscp, a.tfc) == (b.dont_fragment, b.copy_dscp, b.tfc)
 }

@@ -88,8 +88,8 @@ fn parts(payloads: &[Payload]) -> Option<Parts<'_>> {
 }
 
 /// The responder's choice: the first child whose selectors and proposals meet the offer, or, for a rekeying, the one of `only`. Of children
-/// that differ in their DSCP alone, which is not negotiated, it is the first without an SA, so that both sides come to have one for each:
-/// `existing` are those there are.
+/// between the same selectors for packets of different DSCPs, which are not negotiated, it is the first without an SA, so that both sides come
+/// to have one for each: `existing` are those there are.
 pub(crate) fn choose(
     core: &Core,
     existing: &[Child],
@@ -101,17 +101,20 @@ pub(crate) fn choose(
     let first = pick(core, &parts, |index| only.is_none_or(|only| only == index), key_exchange)?;
     let (index, chosen, selectors) = match only {
         Some(_) => first,
-        None => pick(core, &parts, |index| is_idle_twin(core, existing, first.0, index), key_exchange).unwrap_or(first),
+        None => pick(core, &parts, |index| is_idle_sibling(core, existing, first.0, index), key_exchange).unwrap_or(first),
     };
     let offered = parts.sa.proposals.iter().find(|proposal| proposal.number == chosen.answer.number);
     let outbound = offered.and_then(Proposal::child_spi).ok_or_else(|| Fault::Syntax("the proposal has no legal SPI".into()))?;
     Ok(Choice { index, chosen, selectors, outbound, takes_tfc_padding: parts.takes_tfc_padding })
 }
 
-/// Whether the child `other` has no SA yet, and is `first` or differs from it in the DSCP alone.
-fn is_idle_twin(core: &Core, existing: &[Child], first: usize, other: usize) -> bool {
-    let idle = |child: &config::Child| !existing.iter().any(|sa| sa.policy == child.policy && sa.is_live());
-    core.connection.child(first).zip(core.connection.child(other)).is_some_and(|(first, other)| other.is_like(first) && idle(other))
+/// Whether the child `other` has no SA yet, and is `first` or has packets of other DSCPs between the same selectors.
+fn is_idle_sibling(core: &Core, existing: &[Child], first: usize, other: usize) -> bool {
+    let children = core.connection.child(first).zip(core.connection.child(other));
+    children.is_some_and(|(a, b)| {
+        let sibling = first == other || (a.selects_like(b) && !a.dscp.intersects(b.dscp));
+        sibling && !existing.iter().any(|sa| sa.policy == b.policy && sa.is_live())
+    })
 }
 
 /// The first child that meets the offer, of those whose index is `eligible`.
