@@ -55,6 +55,13 @@ pub enum Command {
         /// Where it leads.
         tunnel: Tunnel,
     },
+    /// What the path of the outbound half lets pass from now on.
+    PathMtu {
+        /// The slot of the SA.
+        slot: SaSlot,
+        /// Octets of a packet to the peer; `None`: as much as the port sends.
+        mtu: Option<u16>,
+    },
     /// The outbound half carries no more packets. The inbound half stays.
     RetireOutbound(SaSlot),
     /// Empties a slot. The SA comes back as [`Garbage::Sa`].

@@ -59,6 +59,10 @@ pub struct Config {
     pub first_generation: Option<u16>,
     /// ICMP errors that each worker may cause in a second; zero: none.
     pub icmp_errors_per_second: u32,
+    /// Whether ICMP errors of routers say what the path to a peer lets pass.
+    pub learn_path_mtu: bool,
+    /// Whether TCP connections through an SA are kept from announcing segments that do not fit it.
+    pub clamp_mss: bool,
 }
 
 /// What a worker does when there is nothing to do.
@@ -240,6 +244,8 @@ struct Raw {
     sad: RawSad,
     #[serde(default)]
     icmp: RawIcmp,
+    #[serde(default)]
+    tcp: RawTcp,
 }
 
 #[derive(Deserialize)]
@@ -279,6 +285,13 @@ struct RawSad {
 #[serde(deny_unknown_fields)]
 struct RawIcmp {
     errors_per_second: Option<Spanned<u32>>,
+    path_mtu: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawTcp {
+    clamp_mss: Option<bool>,
 }
 
 fn no_addresses() -> Spanned<Vec<Spanned<String>>> {
@@ -344,6 +357,8 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         sad_slots,
         first_generation: raw.sad.first_generation.map(Spanned::into_inner),
         icmp_errors_per_second: icmp_errors.map_or(100, Spanned::into_inner),
+        learn_path_mtu: raw.icmp.path_mtu.unwrap_or(true),
+        clamp_mss: raw.tcp.clamp_mss.unwrap_or(true),
     })
 }
 

@@ -91,6 +91,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         boot_id,
         sad_slots: config.sad_slots,
         first_generation: config.first_generation,
+        learn_path_mtu: config.learn_path_mtu,
         neighbors: config.neighbors.clone(),
         ports,
         snapshot,
@@ -233,6 +234,7 @@ fn start_workers(
         sad_slots: usize::try_from(config.sad_slots).unwrap_or(usize::MAX),
         policy_slots: MAX_POLICIES.into(),
         icmp_errors: IcmpErrorLimits { per_second: config.icmp_errors_per_second },
+        clamp_mss: config.clamp_mss,
         ..Limits::default()
     };
     let idle = match config.idle {

@@ -2,6 +2,7 @@
 
 mod error;
 mod icmpv6;
+mod path_mtu;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,10 +13,11 @@ use smoltcp::wire::{
     Ipv4Packet, Ipv4Repr,
 };
 
-use crate::table::PortInfo;
+use crate::table::{PortInfo, PortRole};
 
 pub use error::icmp_error;
 pub use icmpv6::{link_local, solicitation};
+pub use path_mtu::Sent;
 
 /// Time to live of the gateway's own packets.
 const HOP_LIMIT: u8 = 64;
@@ -50,6 +52,13 @@ pub enum Meaning {
     Advertisement(Vec<u8>),
     /// The reply to an echo request: a frame to be sent back.
     EchoReply(Vec<u8>),
+    /// A router says that a packet to a peer did not fit.
+    TooBig {
+        /// The packet.
+        sent: Sent,
+        /// What would have fitted, in octets; zero where the router does not know (RFC 1191 section 5).
+        mtu: u16,
+    },
     /// A router offers itself; but routes are configured.
     RouterAdvertisement,
     /// Nothing for us.
@@ -59,6 +68,9 @@ pub enum Meaning {
 /// Reads a frame that arrived on `port`. `is_own` knows every address of the gateway, but for link-local ones.
 pub fn on_frame(frame: &[u8], port: &PortInfo, is_own: impl Fn(IpAddr) -> bool) -> Meaning {
     let Ok(ethernet) = EthernetFrame::new_checked(frame) else { return Meaning::Nothing };
+    if let Some((sent, mtu)) = path_mtu::too_big(ethernet.payload()).filter(|_| port.role == PortRole::Unprotected) {
+        return Meaning::TooBig { sent, mtu };
+    }
     match ethernet.ethertype() {
         EthernetProtocol::Arp => on_arp(ethernet.payload(), port),
         EthernetProtocol::Ipv4 => icmpv4_echo_reply(ethernet.payload(), is_own).map_or(Meaning::Nothing, |packet| {
@@ -175,7 +187,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::table::PortRole;
 
     fn port() -> PortInfo {
         PortInfo {

@@ -43,6 +43,7 @@ tallies! {
     NeighborQueued "neighbor_queued" "Packets that had to wait for the MAC address of their next hop."
     Linearised "linearised" "Packets that a device received in several segments, copied into one."
     Fragmented "fragmented" "Packets cut into fragments because they are longer than what fits (RFC 791 section 3.2, RFC 4301 section 8.2, RFC 2473 section 7)."
+    MssClamped "mss_clamped" "TCP connections through an SA whose announced segment size was lowered to what fits (RFC 6691)."
     IcmpErrorsLimited "icmp_errors_limited" "ICMP errors not sent because of their rate limit, or because the server does not keep up."
     NoticesLost "notices_lost" "Reports to the server that found its queue full."
 }

@@ -98,7 +98,7 @@ pub use key::{KeymatError, SaKey};
 pub use layout::{Layout, Protocol};
 pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
 pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
-pub use tunnel::{Ends, MAX_HEADROOM, MAX_OVERHEAD, MAX_TAILROOM, Tunnel, UdpPorts};
+pub use tunnel::{Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
 
 /// Octets of pad length and next header.
 const TRAILER_LEN: usize = 2;

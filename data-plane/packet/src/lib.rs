@@ -1,4 +1,4 @@
-//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, IPv4, IPv6, UDP, ESP and AH headers.
+//! Packets as bytes: the [`Buffer`] trait and views of Ethernet, IPv4, IPv6, UDP, TCP, ESP and AH headers.
 //!
 //! A view is made by a `parse` function that checks lengths once; afterwards its fields cannot fail. Parsing is total: any octets whatever give a
 //! view or an error, never a panic. Writing goes the other way: a value, or the arguments of a `write` function, become a fixed array of octets.
@@ -22,6 +22,7 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 mod ipv6_extension;
+pub mod tcp;
 pub mod udp;
 mod vec_buffer;
 
@@ -88,6 +89,7 @@ mod tests {
                 let _ = crate::udp::NatTraversal::parse(bytes);
                 let _ = crate::esp::EspHeader::parse(bytes);
                 let _ = crate::ah::AhHeader::parse(bytes);
+                let _ = crate::tcp::is_syn(bytes);
                 let mut copy: Vec<u8> = bytes.to_vec();
                 let _ = crate::ipv4::decrement_ttl(&mut copy);
                 crate::ipv4::replace_traffic_class(&mut copy, 1);

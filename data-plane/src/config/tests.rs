@@ -29,6 +29,10 @@ first_generation = 4095
 
 [icmp]
 errors_per_second = 50
+path_mtu = false
+
+[tcp]
+clamp_mss = false
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -39,7 +43,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn a_good_file_is_read_whole() {
     let config = parse(GOOD).unwrap();
     assert_eq!((config.workers.as_slice(), config.idle, config.sad_slots), (&[0, 1][..], Idle::Spin, 1024));
-    assert_eq!(config.icmp_errors_per_second, 50);
+    assert_eq!((config.icmp_errors_per_second, config.learn_path_mtu, config.clamp_mss), (50, false, false));
     assert_eq!((config.ports[0].mtu, config.ports[1].mtu), (1500, 1400));
     assert_eq!(config.ports[1].role, Role::Unprotected);
     let default = Route { destination: [0; 4].into(), prefix_len: 0, via: "192.0.2.254".parse().unwrap(), port: PortId(1) };
@@ -57,6 +61,7 @@ fn the_configuration_of_the_readme_is_good() {
     let (text, _) = block.split_once("```").unwrap();
     let config = parse(text).unwrap();
     assert_eq!((config.ports.len(), config.idle), (2, Idle::Spin));
+    assert!(config.learn_path_mtu && config.clamp_mss);
 }
 
 #[test]

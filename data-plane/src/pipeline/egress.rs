@@ -9,6 +9,7 @@ use packet::ip;
 use super::outbound::Outgoing;
 use super::wait::Waiting;
 use super::{Burst, Context, Io, cut};
+use crate::table::sad::SadEntry;
 use crate::table::{NextHop, PortRole};
 use crate::verdict::Verdict;
 
@@ -57,6 +58,12 @@ pub(super) fn route(cx: Context<'_>, destination: IpAddr) -> Result<Exit, Verdic
     let hop = cx.snapshot.routes.lookup(destination).ok_or(Verdict::NoRoute)?;
     let port = cx.snapshot.ports.port(hop.port).ok_or(Verdict::NoRoute)?;
     Ok(Exit { hop, role: port.role, mtu: port.mtu })
+}
+
+/// The longest packet that crosses whole in an SA (RFC 4301 section 8.2.1); `None` where there is no way to its peer, or no room for any.
+pub(super) fn inner_mtu(cx: Context<'_>, through: &SadEntry) -> Option<usize> {
+    let exit = route(cx, through.tunnel.ends.destination()).ok()?;
+    through.tunnel.inner_mtu(through.sa.outbound.layout(), through.outer_mtu(exit.mtu))
 }
 
 /// The way for a packet from the unprotected side, which may only go to the protected side: in the clear it must not turn back.

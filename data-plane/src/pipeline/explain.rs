@@ -140,7 +140,7 @@ fn in_tunnel(cx: Context<'_>, through: &SadEntry, packet: &Outgoing) -> Option<W
     let tunnel = &through.tunnel;
     let layout = through.sa.outbound.layout();
     let exit = egress::route(cx, tunnel.ends.destination()).ok()?;
-    let mtu = tunnel.inner_mtu(layout, exit.mtu)?;
+    let mtu = egress::inner_mtu(cx, through)?;
     Some(Way { hop: exit.hop, mac: cx.snapshot.neighbors.lookup(exit.hop), sent_len: tunnel.outer_len(layout, packet.len), mtu })
 }
 

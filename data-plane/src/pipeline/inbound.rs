@@ -13,7 +13,7 @@ use packet::ipv6::PROTOCOL_ICMPV6;
 use super::crypto::Authentic;
 use super::egress::{self, Leaving};
 use super::outbound::{Outgoing, Source};
-use super::{BURST, Burst, Context, Io, classify};
+use super::{BURST, Burst, Context, Io, classify, mss};
 use crate::command::{InstalledSa, Notice, Origin, PuntClass};
 use crate::table::sad::{SadEntry, Sas, Windows};
 use crate::verdict::Verdict;
@@ -121,7 +121,7 @@ pub(super) fn post<B: Buffer>(
                 if opened.accepted == Accepted::Newest {
                     watch_peer(cx, entry, &packet);
                 }
-                deliver(cx, sa, index, &opened, burst, leaving);
+                deliver(cx, entry, index, &opened, burst, leaving);
             }
             Err(error) => {
                 if !matches!(error, OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow) {
@@ -158,7 +158,7 @@ fn watch_peer(cx: Context<'_>, entry: &SadEntry, packet: &IpsecPacket) {
 
 fn deliver<B: Buffer>(
     cx: Context<'_>,
-    sa: &InstalledSa,
+    entry: &SadEntry,
     index: usize,
     opened: &Opened,
     burst: &mut Burst<B>,
@@ -166,13 +166,16 @@ fn deliver<B: Buffer>(
 ) {
     let Opened { flow, inner_len: len, dont_fragment, .. } = *opened;
     if cx.snapshot.ports.is_own(flow.destination) {
-        return for_gateway(cx, sa, index, flow.protocol, burst);
+        return for_gateway(cx, &entry.sa, index, flow.protocol, burst);
     }
     if !classify::is_unicast(flow.source, flow.destination) {
         return cx.drop(burst, index, Verdict::Multicast);
     }
     if classify::stays_on_link(flow.source, flow.destination) {
         return cx.drop(burst, index, Verdict::LinkLocal);
+    }
+    if let Some(packet) = burst.get_mut(index) {
+        mss::clamp(cx, entry, flow.protocol, packet);
     }
     // Only the way in is looked for, for which classes do not count.
     let transit = Outgoing { index, flow, dscp: Dscp::DEFAULT, len, dont_fragment, source: Source::Forwarded };

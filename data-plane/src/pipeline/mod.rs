@@ -12,6 +12,7 @@ mod cut;
 mod egress;
 mod explain;
 mod inbound;
+mod mss;
 mod outbound;
 mod refuse;
 #[cfg(test)]
@@ -127,6 +128,8 @@ pub struct Limits {
     pub wait: WaitLimits,
     /// ICMP errors.
     pub icmp_errors: IcmpErrorLimits,
+    /// Whether TCP connections through an SA are kept from announcing segments that do not fit it.
+    pub clamp_mss: bool,
 }
 
 impl Default for Limits {
@@ -137,6 +140,7 @@ impl Default for Limits {
             acquire: AcquireLimits::default(),
             wait: WaitLimits::default(),
             icmp_errors: IcmpErrorLimits::default(),
+            clamp_mss: true,
         }
     }
 }
@@ -147,6 +151,7 @@ struct Context<'a> {
     snapshot: &'a Snapshot,
     end: &'a WorkerEnd,
     now_ms: u64,
+    clamp_mss: bool,
 }
 
 impl Context<'_> {
@@ -210,6 +215,7 @@ pub struct Pipeline<B> {
     refusals: Refusals,
     spi_misses: inbound::SpiMisses,
     now_ms: u64,
+    clamp_mss: bool,
 }
 
 /// Whether a worker goes on.
@@ -233,6 +239,7 @@ impl<B: Buffer> Pipeline<B> {
             refusals: Refusals::new(limits.icmp_errors),
             spi_misses: inbound::SpiMisses::default(),
             now_ms: 0,
+            clamp_mss: limits.clamp_mss,
         }
     }
 
@@ -257,12 +264,12 @@ impl<B: Buffer> Pipeline<B> {
             self.end.applied();
         }
         if busy {
-            self.waiting.release(Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms }, io);
+            self.waiting.release(Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss }, io);
         }
         // An SA may become active without a command, through another worker or the server: looked for once a millisecond.
         if busy || tick {
             self.release_acquires(io);
-            self.waiting.expire(Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms });
+            self.waiting.expire(Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss });
         }
         (Next::Continue, busy)
     }
@@ -283,12 +290,12 @@ impl<B: Buffer> Pipeline<B> {
 
     #[inline]
     fn context(&self) -> Context<'_> {
-        Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms }
+        Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss }
     }
 
     fn run(&mut self, burst: &mut Burst<B>, sorted: &mut Sorted, io: &mut impl Io<B>, hand_off: inbound::HandOff) {
         let Sorted { outgoing, received, leaving, oversized } = sorted;
-        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
+        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
         let (sas, mut windows) = self.sad.split();
         let seals = outbound::stage(cx, sas, outgoing, burst, &mut self.acquires, &mut self.refusals, leaving, oversized);
         let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, hand_off, io);
@@ -342,6 +349,7 @@ impl<B: Buffer> Pipeline<B> {
                 }
             }
             Command::Retarget { slot, tunnel } => self.sad.retarget(slot, tunnel),
+            Command::PathMtu { slot, mtu } => self.sad.set_path_mtu(slot, mtu),
             Command::RetireOutbound(slot) => self.sad.retire_outbound(slot),
             Command::Remove(slot) => {
                 if let Some((sa, window)) = self.sad.remove(slot) {
@@ -364,7 +372,7 @@ impl<B: Buffer> Pipeline<B> {
                 self.end.discard(Garbage::Frame(frame));
             }
             Command::Explain(mut inquiry) => {
-                let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
+                let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
                 let (sas, _) = self.sad.split();
                 inquiry.explanation = Some(explain::explain(cx, sas, &self.acquires, &inquiry));
                 self.end.discard(Garbage::Explained(inquiry));
@@ -412,7 +420,7 @@ impl<B: Buffer> Pipeline<B> {
         let mut burst = Burst::new();
         let mut sorted = Sorted::new();
         loop {
-            let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms };
+            let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
             let (sas, _) = self.sad.split();
             let more = self.acquires.release(cx, sas, &mut burst, &mut sorted.outgoing);
             if burst.is_empty() {

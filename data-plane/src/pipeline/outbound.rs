@@ -12,7 +12,7 @@ use super::crypto::SealedPackets;
 use super::cut::{self, Cut, Oversized};
 use super::egress::{self, Leaving};
 use super::refuse::Refusals;
-use super::{BURST, Burst, Context};
+use super::{BURST, Burst, Context, mss};
 use crate::command::Notice;
 use crate::table::sad::{SadEntry, Sas};
 use crate::table::{NextHop, PortRole, SpdEntry};
@@ -151,8 +151,9 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
             if exit.role != PortRole::Unprotected {
                 return Err(Verdict::NoRoute);
             }
-            let fits = tunnel.outer_len(layout, packet.len) <= exit.mtu;
-            let cut = if fits { None } else { Some(cut::for_sa(through, packet, exit.mtu)?) };
+            let outer_mtu = through.outer_mtu(exit.mtu);
+            let fits = tunnel.outer_len(layout, packet.len) <= outer_mtu;
+            let cut = if fits { None } else { Some(cut::for_sa(through, packet, outer_mtu)?) };
             Ok(Ruling::Protect(through, exit.hop, cut))
         }
         PolicyAction::Bypass => {
@@ -178,6 +179,7 @@ fn protect<'a, B: Buffer>(
 ) -> Result<SealPlan<'a>, Verdict> {
     let sa = &through.sa;
     forward(packet, buffer)?;
+    mss::clamp(cx, through, packet.flow.protocol, buffer);
     let number = sa.outbound.take_one().map_err(|_| {
         sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
         Verdict::SequenceExhausted

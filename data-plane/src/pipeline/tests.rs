@@ -5,6 +5,7 @@ mod cut;
 mod explain;
 mod inbound;
 mod ipv6;
+mod mss;
 mod outbound;
 mod refuse;
 mod transport;

@@ -22,6 +22,7 @@ use crate::server::counters::Counters;
 use crate::server::explain::Inquiries;
 use crate::server::load::Loads;
 use crate::server::outcomes::Outcomes;
+use crate::server::path_mtu::PathMtus;
 use crate::server::program::Batch;
 use crate::server::sad::Sad;
 use crate::server::workers::{Barrier, Workers};
@@ -46,6 +47,8 @@ pub struct Setup {
     pub sad_slots: u32,
     /// The first generation of SPIs; `None` for a random one.
     pub first_generation: Option<u16>,
+    /// Whether ICMP errors of routers say what the path to a peer lets pass.
+    pub learn_path_mtu: bool,
     /// Static neighbours.
     pub neighbors: Vec<Neighbor>,
     /// The ports, in the order of [`PortId`].
@@ -114,6 +117,8 @@ pub struct Core {
     pub(super) batches: VecDeque<Batch>,
     pub(super) neighbors: NeighborCache,
     pub(super) reassembler: Reassembler,
+    pub(super) path_mtus: PathMtus,
+    pub(super) learn_path_mtu: bool,
     pub(super) spi_misses: HashMap<IpAddr, u64>,
     pub(super) claim_until_ms: Option<u64>,
     pub(super) counters: Counters,
@@ -162,6 +167,8 @@ impl Core {
             batches: VecDeque::new(),
             neighbors,
             reassembler: Reassembler::default(),
+            path_mtus: PathMtus::default(),
+            learn_path_mtu: setup.learn_path_mtu,
             spi_misses: HashMap::new(),
             claim_until_ms: None,
             counters: Counters::default(),

@@ -35,6 +35,8 @@ counters! {
     icmp_echo_replies "ICMP and ICMPv6 echo requests answered (RFC 792, RFC 4443)."
     icmp_too_big "ICMP Fragmentation Needed and ICMPv6 Packet Too Big sent (RFC 1191 section 4, RFC 4443 section 3.2)."
     icmp_time_exceeded "ICMP and ICMPv6 Time Exceeded sent (RFC 792, RFC 4443 section 3.3)."
+    path_mtu_learnt "ICMP errors of routers that lowered the MTU of the path to a peer (RFC 4301 section 8.2.2)."
+    path_mtu_ignored "Such errors ignored: about no packet that was sent of late, nothing new, too many, or switched off."
     icmp_errors_unroutable "ICMP errors not sent because no protected port leads to the sender, or its address is not that of one other host."
     own_fragmented "Packets of the gateway itself sent in fragments because they exceed the MTU (RFC 791 section 3.2, RFC 8200 section 4.5)."
     slow_path_ignored "ARP, ICMP and ICMPv6 packets that need no answer."

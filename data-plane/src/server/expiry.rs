@@ -32,6 +32,7 @@ impl Core {
             tracing::warn!("no Claim within the grace period");
             self.remove_unclaimed(&[]);
         }
+        self.expire_path_mtus();
         let now_ms = self.now_ms;
         let due: Vec<_> = self.sad.entries().filter_map(|entry| Some((entry.sa.id, entry.due(now_ms)?))).collect();
         for (id, due) in due {

@@ -12,6 +12,7 @@ mod fragments;
 mod load;
 mod network;
 mod outcomes;
+mod path_mtu;
 mod program;
 mod report;
 mod sad;

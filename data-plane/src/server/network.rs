@@ -261,6 +261,7 @@ impl Core {
                 let (link, packet) = frame.split_at_checked(ethernet::HEADER_LEN).unwrap_or_default();
                 self.send_echo_reply(Via::Port(port), link, packet.to_vec(), mtu);
             }
+            Meaning::TooBig { sent, mtu } => self.on_path_mtu(&sent, mtu),
             Meaning::RouterAdvertisement => self.counters.router_advertisements += 1,
             Meaning::Nothing => self.counters.slow_path_ignored += 1,
         }
@@ -294,19 +295,31 @@ impl Core {
         hop.and_then(|hop| self.snapshot.ports.port(hop.port)).map_or(usize::MAX, |port| port.mtu)
     }
 
-    /// Answers what came out of an SA. It is cut to what fits into every SA, whatever its tunnel is like. Transport mode takes whole packets, and what is
-    /// made of them is cut: so they have an identification of their own, which AH covers, and no DF.
+    /// Answers what came out of an SA. It is cut to what fits into that. Transport mode takes whole packets, and what is made of them is cut: so they have
+    /// an identification of their own, which AH covers, and no DF.
     fn answer_through(&mut self, through: ChildSaId, mut reply: Vec<u8>) {
-        let outside = self.ports.iter().filter(|port| port.info.role == PortRole::Unprotected).map(|port| port.info.mtu).min();
         let mode = self.sad.entry(through).map(|entry| entry.sa.outbound.layout().mode());
         let mtu = match mode {
             Some(Mode::Transport) => {
+                let outside = self.ports.iter().filter(|port| port.info.role == PortRole::Unprotected).map(|port| port.info.mtu).min();
                 ipv4::let_fragment(&mut reply, self.next_identification());
                 outside.unwrap_or_default()
             }
-            Some(Mode::Tunnel) | None => outside.unwrap_or_default().saturating_sub(esp::MAX_OVERHEAD),
+            Some(Mode::Tunnel) | None => self.mtu_inside(through),
         };
         self.send_echo_reply(Via::Policy, &[], reply, mtu);
+    }
+
+    /// What fits into an SA, but never less than a link of IPv6 carries: workers see to it that this crosses.
+    fn mtu_inside(&self, id: ChildSaId) -> usize {
+        const IPV6_MIN_MTU: usize = 1280;
+        let mtu = self.sad.entry(id).and_then(|entry| {
+            let hop = self.snapshot.routes.lookup(entry.tunnel.ends.destination())?;
+            let port = self.snapshot.ports.port(hop.port)?;
+            let path = self.path_mtus.of(&entry.tunnel).map_or(usize::MAX, usize::from);
+            entry.tunnel.inner_mtu(entry.sa.outbound.layout(), port.mtu.min(path))
+        });
+        mtu.unwrap_or_default().max(IPV6_MIN_MTU)
     }
 
     fn next_identification(&mut self) -> u32 {

@@ -297,6 +297,7 @@ impl Core {
             let window = if worker == owner { window.take() } else { None };
             Command::Install { sa: Arc::clone(&installed), tunnel, window }
         });
+        self.tell_path_mtu_of(installed.slot, &tunnel);
         if active {
             self.acquires.served(served);
         }
@@ -376,7 +377,9 @@ impl Core {
         entry.status.encapsulation = message.encapsulation;
         let slot = entry.sa.slot;
         tracing::info!(child_sa = %id, %local, %remote, udp = ?tunnel.udp, "retargeted");
-        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Retarget { slot, tunnel })))
+        let barrier = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Retarget { slot, tunnel });
+        self.tell_path_mtu_of(slot, &tunnel);
+        Ok(Step::Sent(barrier))
     }
 
     /// A rekeyed SA keeps its predecessor's owner; others are spread over the workers.

@@ -2,6 +2,7 @@
 
 mod fragments;
 mod over_socket;
+mod path_mtu;
 mod rekey;
 
 use std::net::Ipv4Addr;
@@ -24,7 +25,7 @@ use crate::server::sad::REST_MS;
 use crate::server::workers::Workers;
 use crate::slow_path;
 use crate::stats::Tally;
-use crate::table::{NextHop, PolicySlot, PortInfo, PortRole};
+use crate::table::{NextHop, PolicySlot, PortInfo, PortRole, SaSlot};
 use crate::verdict::Verdict;
 
 const INSIDE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
@@ -58,6 +59,7 @@ pub(super) fn core(workers: u16, sizes: QueueSizes, sad_slots: u32) -> (Core, Ve
         boot_id: [7; 16],
         sad_slots,
         first_generation: None,
+        learn_path_mtu: true,
         neighbors: Vec::new(),
         snapshot: core::first_snapshot(&ports, &[]),
         ports,

@@ -67,6 +67,8 @@ pub struct SadEntry {
     pub sa: Arc<InstalledSa>,
     /// Where the outbound half leads now.
     pub tunnel: Tunnel,
+    /// What the path to the peer lets pass, in octets, as far as it is known.
+    path_mtu: usize,
     /// Whether it is in the chain of its policy.
     outbound: bool,
     /// The next older SA of the policy.
@@ -110,15 +112,23 @@ impl Sad {
         else {
             return Err((sa, window));
         };
-        *place = Some(SadEntry { sa, tunnel, outbound: true, older: newest.replace(slot) });
+        *place = Some(SadEntry { sa, tunnel, path_mtu: usize::MAX, outbound: true, older: newest.replace(slot) });
         *window_place = window;
         Ok(())
     }
 
-    /// Lets the outbound half of an SA lead elsewhere.
+    /// Lets the outbound half of an SA lead elsewhere, on a path of which nothing is known.
     pub fn retarget(&mut self, slot: SaSlot, tunnel: Tunnel) {
         if let Some(Some(entry)) = self.slots.get_mut(slot.index()) {
             entry.tunnel = tunnel;
+            entry.path_mtu = usize::MAX;
+        }
+    }
+
+    /// Takes note of what the path of an SA lets pass.
+    pub fn set_path_mtu(&mut self, slot: SaSlot, mtu: Option<u16>) {
+        if let Some(Some(entry)) = self.slots.get_mut(slot.index()) {
+            entry.path_mtu = mtu.map_or(usize::MAX, usize::from);
         }
     }
 
@@ -156,6 +166,14 @@ impl Sad {
     #[inline]
     pub fn split(&mut self) -> (Sas<'_>, Windows<'_>) {
         (Sas { slots: &self.slots, newest: &self.newest }, Windows(&mut self.windows))
+    }
+}
+
+impl SadEntry {
+    /// The longest packet that may be sent to the peer from a port of this MTU.
+    #[inline]
+    pub fn outer_mtu(&self, port_mtu: usize) -> usize {
+        self.path_mtu.min(port_mtu)
     }
 }
 

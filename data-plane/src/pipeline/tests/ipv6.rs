@@ -10,7 +10,7 @@ use super::*;
 use crate::command::Origin;
 
 pub(super) const A6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 2);
-const B6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
+pub(super) const B6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 2);
 const ROUTER: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x99);
 pub(super) const HEADER6: Ipv6Header = Ipv6Header { traffic_class: 0, next_header: 17, hop_limit: 64, source: A6, destination: B6 };
 
