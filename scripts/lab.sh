@@ -147,17 +147,22 @@ find_binaries() {
 
 # gateway_up NAME DIR: start data and control plane in namespace NAME with DIR/data.toml and DIR/control.toml. The ports are its
 # interfaces lan and wan, which have no addresses in the kernel: the data plane answers for them. Without qdisc_bypass=0
-# the kernel would hide from captures what a gateway sends. LAB_RINGS: more arguments of net_af_packet, for the rings of both ports.
+# the kernel would hide from captures what a gateway sends. LAB_RINGS: more arguments of net_af_packet, for the rings of both ports. LAB_DRIVER=pcap:
+# net_pcap instead. LAB_LAN_MTU, LAB_WAN_MTU: octets that a port sends.
 gateway_up() {
   data_up "$1" "$2"
   control_up "$1" "$2"
 }
 
 data_up() {
-  local name=$1 dir=$2
+  local name=$1 dir=$2 devices
+  case ${LAB_DRIVER:-af_packet} in
+  pcap) devices=(--vdev="net_pcap0,rx_iface_in=lan,tx_iface=lan" --vdev="net_pcap1,rx_iface_in=wan,tx_iface=wan") ;;
+  *) devices=(--vdev="net_af_packet0,iface=lan${LAB_RINGS:+,$LAB_RINGS}"
+    --vdev="net_af_packet1,iface=wan,qdisc_bypass=0${LAB_RINGS:+,$LAB_RINGS}") ;;
+  esac
   spawn "$name" "$dir/data.log" "$BIN/culvert-data" --config "$dir/data.toml" -- \
-    --no-huge -m 256 --no-shconf --no-pci --no-telemetry --vdev="net_af_packet0,iface=lan${LAB_RINGS:+,$LAB_RINGS}" \
-    --vdev="net_af_packet1,iface=wan,qdisc_bypass=0${LAB_RINGS:+,$LAB_RINGS}"
+    --no-huge -m 256 --no-shconf --no-pci --no-telemetry "${devices[@]}"
   echo "$SPAWNED" >"$dir/data.pid"
   wait_until "$PATIENCE" test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
 }
@@ -185,14 +190,16 @@ data_config() {
 	idle = "adaptive"
 
 	[[port]]
-	name = "net_af_packet0"
+	name = "net_${LAB_DRIVER:-af_packet}0"
 	role = "protected"
 	addresses = [$(texts "$protected")]
+	mtu = ${LAB_LAN_MTU:-1500}
 
 	[[port]]
-	name = "net_af_packet1"
+	name = "net_${LAB_DRIVER:-af_packet}1"
 	role = "unprotected"
 	addresses = [$(texts "$unprotected")]
+	mtu = ${LAB_WAN_MTU:-1500}
 	TOML
   while [ $# -ge 2 ]; do
     printf '\n[[route]]\nprefix = "%s"\nvia = "%s"\n' "$1" "$2" >>"$dir/data.toml"
