@@ -182,7 +182,7 @@ pub enum PuntClass {
     SlowPath,
     /// Fragments of IKE, ESP and ICMP, to be put together first. Nobody knows what they are fragments of: they starve each other at most.
     Fragment,
-    /// The beginnings of packets from the protected side that were dropped and are answered with an ICMP error.
+    /// The beginnings of packets that were dropped and are answered with an ICMP error.
     Refused,
 }
 
@@ -202,6 +202,15 @@ pub enum Origin {
     Refused {
         /// Who sent it, as it says.
         sender: IpAddr,
+        /// Why it was dropped.
+        refusal: Refusal,
+    },
+    /// Out of an SA, and dropped; the frame holds the beginning of the packet, from its IP header. Answer with [`Via::Policy`].
+    RefusedInside {
+        /// Who sent it, as it says: the SA's selectors permit that.
+        sender: IpAddr,
+        /// Whom it was for, behind a protected port.
+        receiver: IpAddr,
         /// Why it was dropped.
         refusal: Refusal,
     },

@@ -45,7 +45,7 @@ pub enum Punted {
 pub fn sort(origin: Origin, bytes: &[u8]) -> Punted {
     let packet = match origin {
         Origin::Port(_) => bytes.get(ethernet::HEADER_LEN..).unwrap_or_default(),
-        Origin::Tunnel(_) | Origin::Refused { .. } => bytes,
+        Origin::Tunnel(_) | Origin::Refused { .. } | Origin::RefusedInside { .. } => bytes,
     };
     let Ok(ip) = Ip::parse(packet) else { return Punted::Other };
     if matches!(ip.protocol(), ipv4::PROTOCOL_ESP | ipv4::PROTOCOL_AH) {

@@ -13,6 +13,7 @@ use packet::ipv6::PROTOCOL_ICMPV6;
 use super::crypto::Authentic;
 use super::egress::{self, Leaving};
 use super::outbound::{Outgoing, Source};
+use super::refuse::Refusals;
 use super::{BURST, Burst, Context, Io, classify, mss};
 use crate::command::{InstalledSa, Notice, Origin, PuntClass};
 use crate::table::sad::{SadEntry, Sas, Windows};
@@ -110,6 +111,7 @@ pub(super) fn post<B: Buffer>(
     authentic: Authentic,
     windows: &mut Windows<'_>,
     burst: &mut Burst<B>,
+    refusals: &mut Refusals,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) {
     for (place, Opening { index, entry, packet, plan }) in opens.into_iter().enumerate() {
@@ -121,7 +123,7 @@ pub(super) fn post<B: Buffer>(
                 if opened.accepted == Accepted::Newest {
                     watch_peer(cx, entry, &packet);
                 }
-                deliver(cx, entry, index, &opened, burst, leaving);
+                deliver(cx, entry, index, &opened, burst, refusals, leaving);
             }
             Err(error) => {
                 if !matches!(error, OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow) {
@@ -162,6 +164,7 @@ fn deliver<B: Buffer>(
     index: usize,
     opened: &Opened,
     burst: &mut Burst<B>,
+    refusals: &mut Refusals,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) {
     let Opened { flow, inner_len: len, dont_fragment, .. } = *opened;
@@ -181,7 +184,11 @@ fn deliver<B: Buffer>(
     let transit = Outgoing { index, flow, dscp: Dscp::DEFAULT, len, dont_fragment, source: Source::Forwarded };
     match egress::to_protected(cx, burst, &transit, Verdict::Opened) {
         Ok(packet) => leaving.push(packet),
-        Err(verdict) => cx.drop(burst, index, verdict),
+        Err(verdict) => {
+            let packet = burst.get(index).map(Buffer::bytes).unwrap_or_default();
+            refusals.report_inside(cx, &transit, packet, verdict);
+            cx.drop(burst, index, verdict);
+        }
     }
 }
 

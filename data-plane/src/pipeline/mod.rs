@@ -302,7 +302,7 @@ impl<B: Buffer> Pipeline<B> {
         let sealed = crypto::seal(seals, burst);
         let verified = crypto::open(&opens, burst);
         outbound::post(cx, sealed, burst, leaving);
-        inbound::post(cx, opens, verified, &mut windows, burst, leaving);
+        inbound::post(cx, opens, verified, &mut windows, burst, &mut self.refusals, leaving);
         egress::stage(cx, leaving, burst, &mut self.waiting, io);
         if !oversized.is_empty() {
             self.run_in_pieces(oversized, burst, io);

@@ -1,14 +1,16 @@
-//! Packets from the protected side that are dropped and whose senders are told why: the server gets the beginning of each, and answers with ICMP.
+//! Packets from the protected side or out of an SA that are dropped and whose senders are told why: the server gets the beginning of each, and answers with
+//! ICMP.
 //!
 //! A worker neither builds nor sends the answer. It looks whether one is due, takes a token, and copies.
 
+use ipsec_types::Flow;
 use packet::ip::Ip;
 use packet::ipv4::PROTOCOL_ICMP;
 use packet::ipv6::PROTOCOL_ICMPV6;
 
 use super::cut::IPV6_MIN_MTU;
 use super::outbound::{Outgoing, Source};
-use super::{Context, explain};
+use super::{Context, egress, explain};
 use crate::command::{Origin, PuntClass, Refusal};
 use crate::stats::Tally;
 use crate::table::sad::Sas;
@@ -50,15 +52,32 @@ impl Refusals {
     /// Has the sender of a packet told that it was dropped, where the reason is one that it can do something about. The packet is as it came.
     #[cold]
     pub(super) fn report(&mut self, cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, bytes: &[u8], verdict: Verdict) {
+        self.punt(cx, packet, bytes, verdict, || {
+            refusal(cx, sas, packet, verdict).map(|refusal| Origin::Refused { sender: packet.flow.source, refusal })
+        });
+    }
+
+    /// The same for a packet that came out of an SA, and does not go on to its receiver behind a protected port.
+    #[cold]
+    pub(super) fn report_inside(&mut self, cx: Context<'_>, packet: &Outgoing, bytes: &[u8], verdict: Verdict) {
+        let Flow { source: sender, destination: receiver, .. } = packet.flow;
+        self.punt(cx, packet, bytes, verdict, || {
+            let refusal = match verdict {
+                Verdict::TtlExceeded => Refusal::HopLimitExceeded,
+                _ => too_big(egress::route(cx, receiver).ok()?.mtu),
+            };
+            Some(Origin::RefusedInside { sender, receiver, refusal })
+        });
+    }
+
+    fn punt(&mut self, cx: Context<'_>, packet: &Outgoing, bytes: &[u8], verdict: Verdict, origin: impl FnOnce() -> Option<Origin>) {
         let told = matches!(verdict, Verdict::TtlExceeded | Verdict::FragmentationNeeded) && packet.source == Source::Forwarded;
         if !told || !Ip::parse(bytes).is_ok_and(|ip| may_be_answered(&ip)) {
             return;
         }
         // Before the tables are asked once more: a flood does not pay for that.
-        let taken = self.take(cx.now_ms);
-        let refusal = if taken { refusal(cx, sas, packet, verdict) } else { None };
+        let origin = if self.take(cx.now_ms) { origin() } else { None };
         let quoted = bytes.get(..packet.len.min(QUOTED)).unwrap_or(bytes);
-        let origin = refusal.map(|refusal| Origin::Refused { sender: packet.flow.source, refusal });
         if !origin.is_some_and(|origin| cx.end.punt(PuntClass::Refused, origin, quoted)) {
             cx.stats().add(Tally::IcmpErrorsLimited, 1);
         }
@@ -83,10 +102,14 @@ fn refusal(cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, verdict: Verdict) -
             let mtu = explain::way(cx, sas, entry, packet).1?.mtu;
             // Shorter ones of IPv6 cross all the same (RFC 2473 section 7.1).
             let mtu = if packet.flow.source.is_ipv6() { mtu.max(IPV6_MIN_MTU) } else { mtu };
-            Some(Refusal::TooBig { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) })
+            Some(too_big(mtu))
         }
         _ => None,
     }
+}
+
+fn too_big(mtu: usize) -> Refusal {
+    Refusal::TooBig { mtu: u16::try_from(mtu).unwrap_or(u16::MAX) }
 }
 
 /// Whether an ICMP error may be sent about a packet: not about another error or a redirect, nor about an IPv4 fragment but the first (RFC 1122 section

@@ -94,7 +94,7 @@ impl<'a> Fragment<'a> {
 fn link_len(origin: Origin) -> usize {
     match origin {
         Origin::Port(_) => ethernet::HEADER_LEN,
-        Origin::Tunnel(_) | Origin::Refused { .. } => 0,
+        Origin::Tunnel(_) | Origin::Refused { .. } | Origin::RefusedInside { .. } => 0,
     }
 }
 

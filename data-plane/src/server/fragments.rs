@@ -43,7 +43,10 @@ impl Core {
                 (Origin::Port(_), Punted::MalformedIke) => self.counters.ike_malformed += 1,
                 (_, Punted::Other) => self.on_reassembled(origin, &packet),
                 // Neither IKE nor ESP nor AH is taken out of an SA.
-                (Origin::Tunnel(_) | Origin::Refused { .. }, Punted::Ike(_) | Punted::Ipsec | Punted::MalformedIke) => {
+                (
+                    Origin::Tunnel(_) | Origin::Refused { .. } | Origin::RefusedInside { .. },
+                    Punted::Ike(_) | Punted::Ipsec | Punted::MalformedIke,
+                ) => {
                     self.counters.slow_path_ignored += 1;
                 }
             }

@@ -188,7 +188,10 @@ impl Core {
                 Some(reply) => self.answer_through(through, reply),
                 None => self.counters.slow_path_ignored += 1,
             },
-            Origin::Refused { sender, refusal } => self.answer_refused(sender, refusal, bytes),
+            Origin::Refused { sender, refusal } => self.answer_refused(Via::Route, self.source_towards(sender), sender, refusal, bytes),
+            Origin::RefusedInside { sender, receiver, refusal } => {
+                self.answer_refused(Via::Policy, self.source_towards(receiver), sender, refusal, bytes);
+            }
             Origin::Port(port) => {
                 let Some(info) = ports.port(port) else { return };
                 self.on_frame(port, slow_path::on_frame(bytes, info, |address| ports.is_own(address)));
@@ -196,16 +199,16 @@ impl Core {
         }
     }
 
-    /// Tells the sender of a packet from the protected side why it was dropped. What is quoted was to be protected, so it stays on that side. The
-    /// source is an address of the port that the error leaves by (RFC 1812 section 4.3.2.4).
-    fn answer_refused(&mut self, sender: IpAddr, refusal: Refusal, quoted: &[u8]) {
+    /// Tells the sender of a packet why it was dropped. What is quoted was to be protected, so it stays on that side, or goes back through an SA. The source
+    /// is an address on the protected port that leads to the host there, be it the sender or the receiver (RFC 1812 section 4.3.2.4).
+    fn answer_refused(&mut self, via: Via, source: Option<IpAddr>, sender: IpAddr, refusal: Refusal, quoted: &[u8]) {
         let identification = self.next_identification();
-        let error = self.source_towards(sender).and_then(|source| slow_path::icmp_error(refusal, quoted, source, sender, identification));
+        let error = source.and_then(|source| slow_path::icmp_error(refusal, quoted, source, sender, identification));
         let Some(error) = error else {
             self.counters.icmp_errors_unroutable += 1;
             return;
         };
-        let sent = u64::from(self.transmit(Via::Route, error));
+        let sent = u64::from(self.transmit(via, error));
         *match refusal {
             Refusal::TooBig { .. } => &mut self.counters.icmp_too_big,
             Refusal::HopLimitExceeded => &mut self.counters.icmp_time_exceeded,

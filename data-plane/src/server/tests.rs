@@ -5,7 +5,7 @@ mod over_socket;
 mod path_mtu;
 mod rekey;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use culvert_proto::dataplane::v1;
@@ -884,4 +884,14 @@ fn an_icmp_error_goes_to_one_other_host_on_the_protected_side() {
         assert_eq!(refuse(&mut rig, nobody), None, "{nobody}");
     }
     assert_eq!(["icmp_too_big", "icmp_errors_unroutable"].map(|name| rig.counter(name)), [1, 6]);
+    // A sender behind the peer is told through the SPD, by the address that its receiver knows.
+    let sender = IpAddr::from([10, 2, 0, 9]);
+    assert!(rig.ends[0].punt(PuntClass::Refused, Origin::RefusedInside { sender, receiver: host.into(), refusal }, &[0x45; 100]));
+    rig.settle();
+    let told = rig.applied.drain(..).find_map(|(_, command)| match command {
+        Command::Transmit { via, frame } => Some((via, frame.bytes().to_vec())),
+        _ => None,
+    });
+    let identification = 8;
+    assert_eq!(told, Some((Via::Policy, slow_path::icmp_error(refusal, &[0x45; 100], INSIDE.into(), sender, identification).unwrap())));
 }

@@ -9,7 +9,7 @@ use crate::reassembly::{Fragment, Reassembler};
 
 impl Gateway {
     /// Sets the MTU of the protected and of the unprotected port.
-    fn with_mtus(mut self, mtus: [usize; 2]) -> Self {
+    pub(super) fn with_mtus(mut self, mtus: [usize; 2]) -> Self {
         let port = |(id, mtu): (PortId, usize)| PortInfo { mtu, ..self.snapshot.ports.port(id).unwrap().clone() };
         self.snapshot.ports = Arc::new(Ports::new([PROTECTED, UNPROTECTED].into_iter().zip(mtus).map(port).collect()));
         self.publish();

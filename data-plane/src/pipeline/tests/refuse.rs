@@ -67,6 +67,25 @@ fn no_icmp_error_is_due_about_errors_and_later_fragments() {
 }
 
 #[test]
+fn senders_behind_the_peer_are_told_too() {
+    let pair = Pair::default();
+    let mut gateway = Gateway::limited_to(100).with_mtus([1000, 1500]);
+    let sender = pair.outbound(2);
+    let header = Ipv4Header { source: B.into(), destination: A.into(), ..LONG };
+    let inside = |refusal| Origin::RefusedInside { sender: B.into(), receiver: A.into(), refusal };
+    let packet = ip_packet_with(&header, 1400);
+    gateway.expect(Verdict::FragmentationNeeded, UNPROTECTED, &sealed_in(&pair.tunnel(2), &sender, &packet));
+    assert_eq!(gateway.refused(), Some((inside(Refusal::TooBig { mtu: 1000 }), packet[..1232].to_vec())));
+    let packet = ip_packet_with(&Ipv4Header { ttl: 1, ..header }, 100);
+    gateway.expect(Verdict::TtlExceeded, UNPROTECTED, &sealed_in(&pair.tunnel(2), &sender, &packet));
+    assert_eq!(gateway.refused(), Some((inside(Refusal::HopLimitExceeded), packet)));
+    let error = ip_packet_with(&Ipv4Header { protocol: 1, ..header }, 1400);
+    let error = [&error[..20], &[3], &error[21..]].concat();
+    gateway.expect(Verdict::FragmentationNeeded, UNPROTECTED, &sealed_in(&pair.tunnel(2), &sender, &error));
+    assert_eq!(gateway.refused(), None);
+}
+
+#[test]
 fn icmp_errors_have_a_rate_limit() {
     let packet = frame(PROTECTED, &ip_packet_with(&LONG, 1447));
     let errors = |gateway: &mut Gateway, packets: usize| {
