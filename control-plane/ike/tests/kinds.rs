@@ -177,6 +177,29 @@ fn an_sa_in_tunnel_mode_is_deleted_where_transport_mode_was_asked_for() {
 }
 
 #[test]
+fn a_child_in_the_mode_that_is_asked_for_goes_before_one_that_is_wider() {
+    for (mode, policy) in [(Mode::Transport, 2), (Mode::Tunnel, 1)] {
+        let a = changed(A, |side, config| {
+            in_transport_mode(side, config);
+            child(config).mode = mode;
+        });
+        let b = changed(B, |side, config| {
+            let everything = selectors(&["0.0.0.0/0"]);
+            let wide = child(config);
+            (wide.local_selectors, wide.remote_selectors) = (everything.clone(), everything);
+            let mut narrow = changed(side, in_transport_mode).connections.remove(0).children.remove(0);
+            (narrow.name, narrow.policy) = ("own".into(), PolicyId(2));
+            config.connections[0].children.push(narrow);
+        });
+        let mut pair = Pair::new(12, a, b);
+        pair.initiate(A);
+        pair.run(SECOND);
+        assert_eq!(pair.assert_mirrored(), 1);
+        assert_eq!(served(&mut pair, B), [policy]);
+    }
+}
+
+#[test]
 fn a_responder_in_transport_mode_grants_nothing_else() {
     let a = changed(A, |side, config| {
         in_transport_mode(side, config);

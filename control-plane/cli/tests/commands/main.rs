@@ -152,7 +152,14 @@ async fn an_explanation_has_policy_sa_next_hop_and_the_failure_behind_it() {
     let pair = Pair::start(Setup::default()).await;
     culvert(&pair, &["initiate", "net"]).await.done();
     let text = culvert(&pair, &explain).await.done().out;
-    for part in ["fate         forwarded: protected", "peer/net, SPIs ", "84 octets, 140 as sent", "1438 octets fit", "192.0.2.2 on wan0"] {
+    for part in [
+        "fate         forwarded: protected",
+        "peer/net, SPIs ",
+        "ESP tunnel AES_GCM_16_128/NO_EXT_SEQ plain",
+        "84 octets, 140 as sent",
+        "1438 octets fit",
+        "192.0.2.2 on wan0",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }

@@ -112,29 +112,31 @@ pub(crate) fn choose(
 fn is_idle_sibling(core: &Core, existing: &[Child], first: usize, other: usize) -> bool {
     let children = core.connection.child(first).zip(core.connection.child(other));
     children.is_some_and(|(a, b)| {
-        let sibling = first == other || (a.selects_like(b) && !a.dscp.intersects(b.dscp));
+        let sibling = first == other || (a.selects_like(b) && a.mode == b.mode && !a.dscp.intersects(b.dscp));
         sibling && !existing.iter().any(|sa| sa.policy == b.policy && sa.is_live())
     })
 }
 
-/// The first child that meets the offer, of those whose index is `eligible`.
+/// The first child that meets the offer, of those whose index is `eligible`: one in the mode that is asked for before one that declines it.
 fn pick(
     core: &Core,
     parts: &Parts<'_>,
     eligible: impl Fn(usize) -> bool,
     key_exchange: KeyExchange<'_>,
 ) -> Result<(usize, Chosen<ChildSuite>, SelectorsNarrowed), Fault> {
-    let children = &core.connection.children;
+    let eligible = || core.connection.children.iter().enumerate().filter(|(index, _)| eligible(*index));
+    let asked = if parts.transport_mode { Mode::Transport } else { Mode::Tunnel };
+    let in_order = eligible().filter(|(_, child)| child.mode == asked).chain(eligible().filter(|(_, child)| child.mode != asked));
     // The initiator's side is remote here.
     let sent = (parts.responder, parts.initiator);
     let seen = ends::as_seen_here(core, sent);
     let mut fault = None;
-    for (index, child) in children.iter().enumerate().filter(|(index, _)| eligible(*index)) {
-        let theirs = if child.mode == Mode::Transport && parts.transport_mode { (&seen.0, &seen.1) } else { sent };
+    for (index, child) in in_order {
+        let theirs = if (child.mode, asked) == (Mode::Transport, Mode::Transport) { (&seen.0, &seen.1) } else { sent };
         let (local, remote) = ends::selectors(core, child);
         let Some(selectors) = negotiate::narrow((&local, &remote), theirs) else { continue };
         // A child in tunnel mode declines transport mode by not answering the notification; one in transport mode has nothing else to offer.
-        if child.mode == Mode::Transport && !parts.transport_mode {
+        if (child.mode, asked) == (Mode::Transport, Mode::Tunnel) {
             fault = Some(Fault::Proposals(diagnosis::tunnel_mode(child, "a Child SA in tunnel mode")));
             continue;
         }
@@ -148,7 +150,7 @@ fn pick(
             None => fault = Some(Fault::Proposals(diagnosis::proposals(&child.proposals, parts.sa, key_exchange.compared()))),
         }
     }
-    Err(fault.unwrap_or_else(|| Fault::Selectors(diagnosis::selectors(children, sent))))
+    Err(fault.unwrap_or_else(|| Fault::Selectors(diagnosis::selectors(&core.connection.children, sent))))
 }
 
 /// The responder's part: derives the keys and hands the Child SA to the data plane.
