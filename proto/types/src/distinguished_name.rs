@@ -69,7 +69,8 @@ impl DistinguishedName {
     /// [`DistinguishedNameError::Der`].
     pub fn from_der(octets: &[u8]) -> Result<Self, DistinguishedNameError> {
         let names = RdnSequence::from_der(octets).map_err(|_| DistinguishedNameError::Der)?;
-        if names.is_empty() {
+        let mut types = names.iter().flat_map(|rdn| rdn.iter()).map(|attribute| &attribute.oid);
+        if names.is_empty() || !types.all(is_minimal) {
             return Err(DistinguishedNameError::Der);
         }
         Ok(Self { der: octets.to_vec() })
@@ -101,6 +102,16 @@ impl DistinguishedName {
         }
         Some(names)
     }
+}
+
+/// Whether no arc has octets of padding in front (X.690 section 8.19.2), which the crate der lets pass: one type would have several encodings.
+fn is_minimal(oid: &ObjectIdentifier) -> bool {
+    let mut begins = true;
+    oid.as_bytes().iter().all(|octet| {
+        let padding = begins && *octet == 0x80;
+        begins = octet & 0x80 == 0;
+        !padding
+    })
 }
 
 /// Lower case, and white space as section 7.1 has it.

@@ -124,6 +124,14 @@ fn octets_that_are_no_name_are_refused() {
     }
 }
 
+/// X.690 section 8.19.2; found by the property below.
+#[test]
+fn a_type_has_one_encoding() {
+    let mut der = hex(OPENSSL);
+    der[86] = 0x80;
+    assert_eq!(DistinguishedName::from_der(&der), Err(DistinguishedNameError::Der));
+}
+
 proptest::proptest! {
     #[test]
     fn any_change_to_a_name_is_read_or_refused(at in 0..200usize, octet: u8) {
