@@ -17,12 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 use esp::{InboundSa, OutboundSa, ReplayWindow, Selectors, Tunnel};
-use ipsec_types::{ChildSaId, Flow, PolicyId};
+use ipsec_types::{ChildSaId, Flow, PolicyId, Tfc};
 
-use crate::pipeline::Inquiry;
+use crate::pipeline::{BURST, Inquiry};
 use crate::stats::WorkerStats;
 use crate::table::{PolicySlot, SaSlot, Snapshot};
 
@@ -80,6 +81,13 @@ pub enum Command {
         via: Via,
         /// The packet.
         frame: Frame,
+    },
+    /// Sends a dummy packet of an SA for each of these random numbers (RFC 4303 section 2.6). The owner gets it.
+    SendDummies {
+        /// The slot of the SA.
+        slot: SaSlot,
+        /// What their lengths come from.
+        random: ArrayVec<u16, BURST>,
     },
     /// Takes in a packet that was put together from fragments, as if it had arrived on this port in one piece. The frame comes back as
     /// [`Garbage::Frame`].
@@ -289,6 +297,8 @@ pub struct InstalledSa {
     pub outbound: OutboundSa,
     /// What the outbound half may carry: source is our side, destination the peer's.
     pub outbound_selectors: Selectors,
+    /// What hides lengths and number of packets.
+    pub tfc: Tfc,
     /// What is counted and changes while it lives.
     pub state: SaState,
 }

@@ -37,6 +37,7 @@ verdicts! {
     PuntedSlowPath "punted_slow_path" "ARP, ICMP or ICMPv6 for the gateway, given to the slow path."
     PuntedFragment "punted_fragment" "A fragment of an IKE message, ESP or ICMP for the gateway, given to reassembly (RFC 791 section 3.2, RFC 4303 section 3.4.1)."
     NatKeepalive "nat_keepalive" "A NAT keepalive, to be ignored (RFC 3948 section 2.3)."
+    DummySent "dummy_sent" "A dummy packet sent through an SA, to hide how many others there are (RFC 4303 section 2.6)."
     Dummy "dummy" "A dummy packet out of an SA, to be discarded (RFC 4303 section 2.6)."
 
     NotForUs "drop_not_for_us" "A frame for another MAC address."

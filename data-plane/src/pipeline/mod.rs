@@ -17,6 +17,7 @@ mod outbound;
 mod refuse;
 #[cfg(test)]
 mod tests;
+mod tfc;
 mod wait;
 
 use std::sync::Arc;
@@ -27,8 +28,8 @@ use packet::ip::Ip;
 
 use crate::command::{Command, Frame, Garbage, Notice, PortId, Via, WorkerEnd, WorkerId};
 use crate::stats::{Tally, WorkerStats};
-use crate::table::Snapshot;
 use crate::table::sad::Sad;
+use crate::table::{SaSlot, Snapshot};
 use crate::verdict::Verdict;
 
 use acquire::Acquires;
@@ -367,6 +368,7 @@ impl<B: Buffer> Pipeline<B> {
                 self.transmit(via, &frame, io);
                 self.end.discard(Garbage::Frame(frame));
             }
+            Command::SendDummies { slot, random } => self.send_dummies(slot, &random, io),
             Command::Receive { port, frame } => {
                 self.receive(port, &frame, io);
                 self.end.discard(Garbage::Frame(frame));
@@ -413,6 +415,16 @@ impl<B: Buffer> Pipeline<B> {
         if burst.push(packet).is_ok() {
             self.forward(port, &mut burst, io);
         }
+    }
+
+    /// Dummy packets of an SA, unless its outbound half has ended meanwhile.
+    fn send_dummies(&mut self, slot: SaSlot, random: &[u16], io: &mut impl Io<B>) {
+        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
+        let (sas, _) = self.sad.split();
+        let Some(through) = sas.sending(slot) else { return };
+        let mut burst = Burst::new();
+        let leaving = tfc::send(cx, through, random, &mut burst, io);
+        egress::stage(cx, &leaving, &mut burst, &mut self.waiting, io);
     }
 
     /// Sends the packets that an SA covers by now.

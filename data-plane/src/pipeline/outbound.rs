@@ -1,8 +1,8 @@
 //! From the protected side: the SPD decides, an SA takes a number, the packet is laid out for the cipher (RFC 4301 section 5.1).
 
 use arrayvec::ArrayVec;
-use esp::Tunnel;
 use esp::seal::{self, SealError, SealPlan};
+use esp::{SequenceNumber, Tunnel};
 use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
 use packet::Buffer;
 use packet::ip::{self, Ip};
@@ -12,8 +12,8 @@ use super::crypto::SealedPackets;
 use super::cut::{self, Cut, Oversized};
 use super::egress::{self, Leaving};
 use super::refuse::Refusals;
-use super::{BURST, Burst, Context, mss};
-use crate::command::Notice;
+use super::{BURST, Burst, Context, mss, tfc};
+use crate::command::{InstalledSa, Notice};
 use crate::table::sad::{SadEntry, Sas};
 use crate::table::{NextHop, PortRole, SpdEntry};
 use crate::verdict::Verdict;
@@ -180,16 +180,25 @@ fn protect<'a, B: Buffer>(
     let sa = &through.sa;
     forward(packet, buffer)?;
     mss::clamp(cx, through, packet.flow.protocol, buffer);
-    let number = sa.outbound.take_one().map_err(|_| {
-        sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
-        Verdict::SequenceExhausted
-    })?;
-    seal::prepare(number, tunnel, buffer).map_err(|error| match error {
+    let number = number(cx, sa)?;
+    seal::prepare_padded(number, tunnel, tfc::pad_to(cx, through), buffer).map_err(|error| match error {
         SealError::MalformedInner => Verdict::MalformedIp,
         SealError::NotEndToEnd => Verdict::NotEndToEnd,
         SealError::Fragment => Verdict::TransportFragment,
         SealError::TooLong => Verdict::TooBig,
         SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
+    })
+}
+
+/// The next sequence number of an SA.
+///
+/// # Errors
+/// [`Verdict::SequenceExhausted`], which the server is told.
+#[inline]
+pub(super) fn number<'a>(cx: Context<'_>, sa: &'a InstalledSa) -> Result<SequenceNumber<'a>, Verdict> {
+    sa.outbound.take_one().map_err(|_| {
+        sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
+        Verdict::SequenceExhausted
     })
 }
 

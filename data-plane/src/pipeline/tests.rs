@@ -8,6 +8,7 @@ mod ipv6;
 mod mss;
 mod outbound;
 mod refuse;
+mod tfc;
 mod transport;
 mod waiting;
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 use esp::{DontFragment, Ends, InboundSa, Layout, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{
     ChildSaId, Dscp, DscpSet, EncryptionAlgorithm, IntegrityAlgorithm, Mode, Policy, PolicyAction, PolicyId, Protection, SaKeys, Secret,
-    SequenceNumbers, Spi, TrafficSelector,
+    SequenceNumbers, Spi, Tfc, TrafficSelector,
 };
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ipv4::{Ipv4, Ipv4Header};
@@ -200,6 +201,7 @@ struct Pair {
     algorithm: Option<EncryptionAlgorithm>,
     integrity: Option<IntegrityAlgorithm>,
     mode: Mode,
+    tfc: Tfc,
     numbers: SequenceNumbers,
     udp: bool,
     active: bool,
@@ -216,6 +218,7 @@ impl Default for Pair {
             algorithm: Some(EncryptionAlgorithm::AesGcm128),
             integrity: None,
             mode: Mode::Tunnel,
+            tfc: Tfc::default(),
             numbers: SequenceNumbers::Extended,
             udp: false,
             active: true,
@@ -288,6 +291,7 @@ impl Pair {
             .in_mode(self.mode),
             outbound: self.outbound(site),
             outbound_selectors: Selectors::new(selector(&ours), selector(&theirs)),
+            tfc: self.tfc,
             state: SaState::new(self.active),
         }
     }

@@ -49,6 +49,7 @@ impl Core {
                 Due::Life => self.report_life(id),
             }
         }
+        self.send_dummies();
     }
 
     /// A hard limit is reached: both halves end.

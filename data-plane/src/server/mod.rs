@@ -6,6 +6,7 @@
 mod acquires;
 pub mod core;
 mod counters;
+mod dummies;
 mod expiry;
 mod explain;
 mod fragments;

@@ -10,7 +10,7 @@ use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
 use esp::{Ends, InboundSa, OutboundSa, Protocol, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi, Tfc, UdpEncapsulation};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi, UdpEncapsulation};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -309,9 +309,6 @@ impl Core {
     fn prepare(&self, sa: ChildSa, tunnel: Tunnel, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
         let status = v1::ChildSaStatus::from(&sa);
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
-        if sa.tfc != Tfc::default() {
-            return Err(refuse(Reason::Invalid, "tfc: traffic flow confidentiality is not built yet"));
-        }
         let field = if sa.protection.encryption().is_some() { "encryption" } else { "integrity" };
         let key = |keys| SaKey::new(sa.protection, keys).map_err(|e| refuse(Reason::Invalid, format!("{field}: {e}")));
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
@@ -326,6 +323,7 @@ impl Core {
             inbound,
             outbound,
             outbound_selectors: Selectors::new(sa.local_selectors, sa.remote_selectors),
+            tfc: sa.tfc,
             state: SaState::new(sa.activation == Activation::Immediate),
         };
         let fallback = if let Activation::Parked { fallback } = sa.activation { fallback } else { None };
@@ -344,6 +342,7 @@ impl Core {
             soft_reported: false,
             life_reported_ms: 0,
             life_packet_ms: 0,
+            dummies_ms: self.now_ms,
         };
         Ok((entry, window))
     }

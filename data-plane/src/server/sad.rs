@@ -72,6 +72,8 @@ pub(super) struct Entry {
     pub(super) life_reported_ms: u64,
     /// The last packet that was reported.
     pub(super) life_packet_ms: u64,
+    /// Up to when dummy packets were sent.
+    pub(super) dummies_ms: u64,
 }
 
 impl Sad {
@@ -203,6 +205,14 @@ impl Sad {
     /// All installed SAs.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.by_id.keys().filter_map(|id| self.entry(*id))
+    }
+
+    /// The same, to be changed.
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.slots.iter_mut().filter_map(|slot| match &mut slot.content {
+            Content::Installed(entry) => Some(&mut **entry),
+            Content::Free | Content::Leased => None,
+        })
     }
 
     /// Number of installed SAs.

@@ -1,5 +1,6 @@
 //! The core against workers that only apply commands, on a clock of the test's own.
 
+mod dummies;
 mod fragments;
 mod over_socket;
 mod path_mtu;

@@ -185,6 +185,11 @@ impl<'a> Sas<'a> {
         (entry.sa.inbound.spi().value() == spi).then_some(entry)
     }
 
+    /// The SA in a slot whose outbound half carries packets.
+    pub fn sending(&self, slot: SaSlot) -> Option<&'a SadEntry> {
+        self.slots.get(slot.index())?.as_ref().filter(|entry| entry.outbound && entry.sa.state.is_active())
+    }
+
     /// The newest SA of a policy that is active and covers the packet.
     #[inline]
     pub fn outbound(&self, policy: PolicySlot, flow: &Flow) -> Option<&'a SadEntry> {
@@ -219,7 +224,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use esp::{DontFragment, Ends, InboundSa, OutboundSa, SaKey, Selectors, WindowSize};
-    use ipsec_types::{AddressRange, ChildSaId, EncryptionAlgorithm, Secret, SequenceNumbers, TrafficSelector};
+    use ipsec_types::{AddressRange, ChildSaId, EncryptionAlgorithm, Secret, SequenceNumbers, Tfc, TrafficSelector};
     use proptest::prelude::*;
 
     use super::*;
@@ -242,6 +247,7 @@ mod tests {
             inbound: InboundSa::new(spi, key(), SequenceNumbers::Standard, WindowSize::OFF, any()),
             outbound: OutboundSa::new(spi, key(), SequenceNumbers::Standard),
             outbound_selectors: any(),
+            tfc: Tfc::default(),
             state: SaState::new(active),
         })
     }

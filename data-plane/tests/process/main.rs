@@ -18,6 +18,7 @@ mod icmp_error;
 mod ipv6;
 mod lifecycle;
 mod mixes;
+mod modes;
 mod neighbors;
 mod policy;
 mod punt;

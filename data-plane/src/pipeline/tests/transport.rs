@@ -35,7 +35,11 @@ fn send_own(gateway: &mut Gateway, packet: &[u8]) -> Vec<(PortId, Vec<u8>)> {
 
 /// What site 1 takes out of a packet of site 2.
 fn opened_by_1(pair: &Pair, packet: &[u8]) -> Result<Vec<u8>, open::OpenError> {
-    let sa = pair.installed(1).inbound;
+    opened_by(1, pair, packet)
+}
+
+pub(super) fn opened_by(site: u8, pair: &Pair, packet: &[u8]) -> Result<Vec<u8>, open::OpenError> {
+    let sa = pair.installed(site).inbound;
     let mut window = ReplayWindow::new(sa.window_size());
     let mut buffer = VecBuffer::from_packet(packet);
     let packet = IpsecPacket::parse(buffer.bytes())?;
