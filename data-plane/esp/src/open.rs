@@ -9,7 +9,7 @@ use packet::ah::AhHeader;
 use packet::esp::{self, EspHeader};
 use packet::ip::{self, Ip};
 use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
-use packet::ipv6::{Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
+use packet::ipv6::{self, Fragment, Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
 use crate::layout::Protocol;
@@ -94,8 +94,6 @@ pub struct IpsecPacket {
     /// Ports where the packet is UDP-encapsulated.
     pub udp: Option<UdpPorts>,
     traffic_class: u8,
-    /// Octets of IP header in front, options and extension headers included.
-    header_len: usize,
     /// Where ESP or AH begins.
     at: usize,
     end: usize,
@@ -142,7 +140,7 @@ impl IpsecPacket {
         }
         .ok_or(OpenError::Runt)?;
         let (source, destination, traffic_class) = (outer.source(), outer.destination(), outer.traffic_class());
-        Ok(Self { protocol, spi, sequence, source, destination, udp, traffic_class, header_len, at, end: at + rest.len() })
+        Ok(Self { protocol, spi, sequence, source, destination, udp, traffic_class, at, end: at + rest.len() })
     }
 }
 
@@ -215,6 +213,7 @@ fn prepare_ah<'sa, B: Buffer>(
     packet: &IpsecPacket,
     buffer: &mut B,
 ) -> Result<OpenPlan<'sa>, OpenError> {
+    let packet = remove_fragment_header(packet, buffer).ok_or(OpenError::MalformedOuter)?;
     let header = buffer.bytes().get(packet.at..packet.end).and_then(AhHeader::parse).ok_or(OpenError::Runt)?;
     let icv_len = sa.layout().icv_len();
     // Over IPv4 padding to eight octets is more than it takes (RFC 4302 section 3.3.3.2.1), but some peers put it there.
@@ -227,19 +226,41 @@ fn prepare_ah<'sa, B: Buffer>(
     // Ethernet padding.
     let surplus = buffer.len().saturating_sub(packet.end);
     buffer.trim_back(surplus).ok_or(OpenError::Runt)?;
-    if buffer.tailroom() < icv_len + packet.header_len {
+    let header_len = packet.header_len();
+    if buffer.tailroom() < icv_len + header_len {
         return Err(OpenError::NoTailroom);
     }
-    ah::cover(buffer, packet.header_len, icv_len).ok_or(OpenError::MalformedOuter)?;
+    ah::cover(buffer, header_len, icv_len).ok_or(OpenError::MalformedOuter)?;
     let located = packet.located(header.next_header, packet.at + header.len);
     Ok(OpenPlan { sa, number, nonce: sa.key().nonce([0; NONCE_IV_LEN]), packet: located, data_at: 0, data_len: packet.end })
 }
 
+/// AH does not see the fragment header that a whole IPv6 packet may have (RFC 4302 appendix A2, RFC 6946). `None` where the packet cannot do without.
+fn remove_fragment_header<B: Buffer>(packet: &IpsecPacket, buffer: &mut B) -> Option<IpsecPacket> {
+    let fragment = match Ip::parse(buffer.bytes()) {
+        Ok(Ip::V6(ip)) => ip.fragment(),
+        _ => None,
+    };
+    let Some(fragment) = fragment else { return Some(*packet) };
+    let front_len = ipv6::HEADER_LEN + fragment.at;
+    buffer.bytes_mut().get_mut(..front_len + Fragment::LEN)?.copy_within(..front_len, Fragment::LEN);
+    buffer.trim_front(Fragment::LEN)?;
+    let end = packet.end - Fragment::LEN;
+    ip::set_payload(buffer.bytes_mut().get_mut(..front_len)?, fragment.next_header, end)?;
+    Some(IpsecPacket { at: packet.at - Fragment::LEN, end, ..*packet })
+}
+
 impl IpsecPacket {
+    /// Octets of IP header in front, options and extension headers included.
+    #[inline]
+    const fn header_len(&self) -> usize {
+        if self.udp.is_some() { self.at - udp::HEADER_LEN } else { self.at }
+    }
+
     #[inline]
     const fn located(&self, next_header: u8, payload_at: usize) -> Located {
-        let (traffic_class, header_len) = (self.traffic_class, self.header_len);
-        Located { traffic_class, in_udp: self.udp.is_some(), next_header, header_len, payload_at }
+        let (traffic_class, in_udp, header_len) = (self.traffic_class, self.udp.is_some(), self.header_len());
+        Located { traffic_class, in_udp, next_header, header_len, payload_at }
     }
 }
 

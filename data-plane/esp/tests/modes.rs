@@ -186,6 +186,20 @@ fn an_ah_is_as_long_as_its_icv_or_aligned_to_eight() {
     assert_eq!([0, 4, 8].map(with_padding), [Ok(hex(packet)), Ok(hex(packet)), Err(OpenError::Runt)]);
 }
 
+/// The sender has not seen it, and so the receiver must not (RFC 4302 appendix A2).
+#[test]
+fn a_fragment_header_of_a_whole_packet_is_taken_out_before_the_icv_is_computed() {
+    let (sa, number, packet, wire) = VECTORS[2];
+    let mut with_header = hex(wire);
+    // Behind the hop-by-hop options.
+    with_header[40] = 44;
+    with_header.splice(56..56, [51, 0, 0, 0, 1, 2, 3, 4]);
+    with_header[5] += 8;
+    assert_eq!(sa.receiver(number).packet(&with_header), Ok(hex(packet)));
+    with_header[59] = 1;
+    assert_eq!(sa.receiver(number).packet(&with_header), Err(OpenError::Fragment));
+}
+
 #[test]
 fn an_ah_packet_needs_room_behind_it_and_ethernet_padding_is_some() {
     let (sa, number, packet, wire) = VECTORS[0];

@@ -251,8 +251,7 @@ fn congestion_is_passed_on_between_all_mixes_of_ip_versions() {
     ];
     let addresses6 = ("fd77:1::10".parse().unwrap(), "fd77:2::10".parse().unwrap());
     let six = |traffic_class| {
-        let header =
-            packet::ipv6::Ipv6Header { traffic_class, next_header: 17, hop_limit: 63, source: addresses6.0, destination: addresses6.1 };
+        let header = ipv6::Ipv6Header { traffic_class, next_header: 17, hop_limit: 63, source: addresses6.0, destination: addresses6.1 };
         [&header.to_octets(20).unwrap()[..], &[0x5a; 20]].concat()
     };
     let four = |traffic_class| inner(Ipv4Header { traffic_class, ..INNER }, 40);
