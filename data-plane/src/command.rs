@@ -21,7 +21,7 @@ use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 use esp::{InboundSa, OutboundSa, ReplayWindow, Selectors, Tunnel};
-use ipsec_types::{ChildSaId, Flow, PolicyId, Tfc};
+use ipsec_types::{ChildSaId, Flow, Limits, PolicyId, Tfc};
 
 use crate::pipeline::{BURST, Inquiry};
 use crate::stats::WorkerStats;
@@ -157,8 +157,8 @@ pub enum Notice {
         /// Its source.
         remote: IpAddr,
     },
-    /// The outbound half has used its last sequence number. Repeats are few, not one per packet.
-    SequenceExhausted(ChildSaId),
+    /// One half has reached its hard limit or used its last sequence number: the SA may carry no more. Repeats are few, not one per packet.
+    Spent(ChildSaId),
 }
 
 /// What a worker has no more use for; the server drops it.
@@ -315,6 +315,7 @@ pub struct SaState {
 struct InboundCounters {
     packets: AtomicU64,
     octets: AtomicU64,
+    quota: Quota,
     last_ms: AtomicU64,
     moved_ms: AtomicU64,
 }
@@ -323,13 +324,48 @@ struct InboundCounters {
 struct OutboundCounters {
     packets: AtomicU64,
     octets: AtomicU64,
-    exhausted_reported: AtomicBool,
+    quota: Quota,
+    spent_reported: AtomicBool,
+}
+
+/// What an SA may carry in each direction, its hard limit (RFC 4301 section 4.4.2.1). The workers keep it themselves, as the server looks but now and
+/// then: at full speed an SA would carry a million packets more by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    packets: u64,
+    octets: u64,
+}
+
+impl Quota {
+    /// No end.
+    pub const UNLIMITED: Self = Self { packets: u64::MAX, octets: u64::MAX };
+
+    /// Whether an SA that has carried so much may carry no more.
+    const fn is_spent(self, packets: u64, octets: u64) -> bool {
+        packets >= self.packets || octets >= self.octets
+    }
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self::UNLIMITED
+    }
+}
+
+impl From<&Limits> for Quota {
+    fn from(hard: &Limits) -> Self {
+        Self { packets: hard.packets.unwrap_or(u64::MAX), octets: hard.octets.unwrap_or(u64::MAX) }
+    }
 }
 
 impl SaState {
-    /// The state of an SA whose outbound half carries packets at once, or is parked.
-    pub fn new(active: bool) -> Self {
-        Self { active: CachePadded::new(AtomicBool::new(active)), ..Self::default() }
+    /// The state of an SA whose outbound half carries packets at once, or is parked, and each half of which may carry so much.
+    pub fn new(active: bool, quota: Quota) -> Self {
+        Self {
+            active: CachePadded::new(AtomicBool::new(active)),
+            inbound: CachePadded::new(InboundCounters { quota, ..InboundCounters::default() }),
+            outbound: CachePadded::new(OutboundCounters { quota, ..OutboundCounters::default() }),
+        }
     }
 
     /// Whether the outbound half carries packets.
@@ -360,13 +396,20 @@ impl SaState {
         self.inbound.last_ms.load(Ordering::Relaxed)
     }
 
-    /// Counts an authentic packet with so many octets of inner packet. Only the owner calls this: a load and a store are enough.
+    /// Counts an authentic packet with so many octets of inner packet; false, and nothing is counted, where the SA may carry no more. Only the owner
+    /// calls this: a load and a store are enough.
     #[inline]
-    pub(crate) fn count_inbound(&self, octets: usize, now_ms: u64) {
+    #[must_use = "a packet beyond the quota is dropped"]
+    pub(crate) fn count_inbound(&self, octets: usize, now_ms: u64) -> bool {
         let counters = &self.inbound;
-        counters.packets.store(counters.packets.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-        counters.octets.store(counters.octets.load(Ordering::Relaxed).wrapping_add(octets as u64), Ordering::Relaxed);
+        let (packets, carried) = (counters.packets.load(Ordering::Relaxed), counters.octets.load(Ordering::Relaxed));
+        if counters.quota.is_spent(packets, carried) {
+            return false;
+        }
+        counters.packets.store(packets.wrapping_add(1), Ordering::Relaxed);
+        counters.octets.store(carried.wrapping_add(octets as u64), Ordering::Relaxed);
         counters.last_ms.store(now_ms, Ordering::Relaxed);
+        true
     }
 
     /// Whether a move of the peer may be reported now: once a second. Only the owner asks.
@@ -380,20 +423,29 @@ impl SaState {
         may
     }
 
-    /// Reports through `report`, which says whether it could, that the sequence numbers are used up: once, or once from each of several
-    /// workers that find out at the same time.
-    pub(crate) fn report_exhausted(&self, report: impl FnOnce() -> bool) {
-        let reported = &self.outbound.exhausted_reported;
+    /// Reports through `report`, which says whether it could, that the SA may carry no more: once, or once from each of several workers that find out
+    /// at the same time.
+    pub(crate) fn report_spent(&self, report: impl FnOnce() -> bool) {
+        let reported = &self.outbound.spent_reported;
         if !reported.load(Ordering::Relaxed) && report() {
             reported.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Counts a sent packet. Several workers may.
+    /// Counts a sent packet. Several workers may. False where it was the last that the quota permits.
     #[inline]
-    pub(crate) fn count_outbound(&self, octets: usize) {
-        self.outbound.packets.fetch_add(1, Ordering::Relaxed);
-        self.outbound.octets.fetch_add(octets as u64, Ordering::Relaxed);
+    #[must_use = "behind the last packet the SA may carry no more"]
+    pub(crate) fn count_outbound(&self, octets: usize) -> bool {
+        let octets = octets as u64;
+        let packets = self.outbound.packets.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let carried = self.outbound.octets.fetch_add(octets, Ordering::Relaxed).wrapping_add(octets);
+        !self.outbound.quota.is_spent(packets, carried)
+    }
+
+    /// Whether the quota of the outbound half is used up.
+    pub(crate) fn is_outbound_spent(&self) -> bool {
+        let (packets, octets) = self.outbound();
+        self.outbound.quota.is_spent(packets, octets)
     }
 }
 

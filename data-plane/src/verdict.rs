@@ -70,6 +70,7 @@ verdicts! {
     AcquireRefused "drop_acquire_refused" "Matched PROTECT, and the negotiation of an SA was refused."
     AcquireTimeout "drop_acquire_timeout" "Matched PROTECT, and no SA came up in time."
     SequenceExhausted "drop_sequence_exhausted" "The SA has used its last sequence number (RFC 4303 section 3.3.3)."
+    HardLimit "drop_hard_limit" "The SA has carried as many packets or octets as it may (RFC 4301 section 4.4.2.1)."
     NoRoom "drop_no_room" "No headroom or tailroom for ESP or AH."
     TransportFragment "drop_transport_fragment" "A fragment for an SA in transport mode, which protects whole packets (RFC 4303 section 3.3.4)."
     NotEndToEnd "drop_not_end_to_end" "An SA in transport mode, and not from one of its ends to the other: such SAs carry the gateway's own packets (RFC 4301 section 4.1)."

@@ -94,7 +94,7 @@ fn outgoing<B: packet::Buffer>(cx: Context<'_>, sas: Sas<'_>, acquires: &Acquire
     let ruling = outbound::rule(cx, sas, entry, packet);
     let fate = match &ruling {
         Ok(Ruling::Acquire) => Fate::NoSa(acquires.outlook(entry, cx.now_ms)),
-        Ok(Ruling::Protect(through, ..)) if through.sa.outbound.is_exhausted() => Fate::Verdict(Verdict::SequenceExhausted),
+        Ok(Ruling::Protect(through, ..)) if through.sa.outbound.is_exhausted() => Fate::Verdict(outbound::ended(&through.sa)),
         Ok(Ruling::Protect(..)) => Fate::Verdict(Verdict::Sealed),
         Ok(Ruling::Bypass(_)) => Fate::Verdict(Verdict::BypassedOutbound),
         Err(verdict) => Fate::Verdict(*verdict),

@@ -119,30 +119,38 @@ pub(super) fn post<B: Buffer>(
         let (Some(buffer), Some(window)) = (burst.get_mut(index), windows.of_mut(sa.slot)) else { continue };
         match plan.finish(authentic.contains(place), window, buffer) {
             Ok(opened) => {
-                alive(cx, sa, opened.inner_len);
+                if !alive(cx, sa, opened.inner_len) {
+                    cx.drop(burst, index, Verdict::HardLimit);
+                    continue;
+                }
                 if opened.accepted == Accepted::Newest {
                     watch_peer(cx, entry, &packet);
                 }
                 deliver(cx, entry, index, &opened, burst, refusals, leaving);
             }
             Err(error) => {
-                if !matches!(error, OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow) {
-                    alive(cx, sa, 0);
-                }
-                cx.drop(burst, index, verdict(error));
+                // An authentic packet counts, whatever is wrong inside.
+                let authentic = !matches!(error, OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow);
+                let spent = authentic && !alive(cx, sa, 0);
+                cx.drop(burst, index, if spent { Verdict::HardLimit } else { verdict(error) });
             }
         }
     }
 }
 
-/// The peer has sent an authentic packet: it holds the SA, so what we send on the other half will be understood (RFC 7296 section 2.8).
+/// The peer has sent an authentic packet: it holds the SA, so what we send on the other half will be understood (RFC 7296 section 2.8). False where
+/// the SA has reached its hard limit before.
 #[inline]
-fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) {
+fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) -> bool {
+    if !sa.state.count_inbound(octets, cx.now_ms) {
+        sa.state.report_spent(|| cx.notify(Notice::Spent(sa.id)));
+        return false;
+    }
     cx.stats().count_policy(sa.policy, octets);
-    sa.state.count_inbound(octets, cx.now_ms);
     if !sa.state.is_active() && sa.state.activate() {
         cx.notify(Notice::Activated(sa.id));
     }
+    true
 }
 
 /// Only the newest packet tells where the peer is: an old one may have been held back by anybody. Nor does one tell that came without UDP where the

@@ -193,13 +193,35 @@ fn protect<'a, B: Buffer>(
 /// The next sequence number of an SA.
 ///
 /// # Errors
-/// [`Verdict::SequenceExhausted`], which the server is told.
+/// [`Verdict::SequenceExhausted`] or [`Verdict::HardLimit`], which the server is told.
 #[inline]
 pub(super) fn number<'a>(cx: Context<'_>, sa: &'a InstalledSa) -> Result<SequenceNumber<'a>, Verdict> {
     sa.outbound.take_one().map_err(|_| {
-        sa.state.report_exhausted(|| cx.notify(Notice::SequenceExhausted(sa.id)));
-        Verdict::SequenceExhausted
+        spent(cx, sa);
+        ended(sa)
     })
+}
+
+/// Counts a packet that leaves in an SA, and ends the outbound half behind the last that it may carry.
+#[inline]
+pub(super) fn count(cx: Context<'_>, sa: &InstalledSa, inner_len: usize) {
+    if !sa.state.count_outbound(inner_len) {
+        spent(cx, sa);
+    }
+}
+
+/// The SA sends no more: it has no numbers any more, whatever it was that is used up. Other workers may have laid out their bursts already, so an SA
+/// carries up to a burst of each of them more than its hard limit.
+#[cold]
+fn spent(cx: Context<'_>, sa: &InstalledSa) {
+    sa.outbound.skip_to(u64::MAX);
+    sa.state.report_spent(|| cx.notify(Notice::Spent(sa.id)));
+}
+
+/// Why an SA without numbers has none.
+#[cold]
+pub(super) fn ended(sa: &InstalledSa) -> Verdict {
+    if sa.state.is_outbound_spent() { Verdict::HardLimit } else { Verdict::SequenceExhausted }
 }
 
 /// A router decrements TTL or hop limit once, before encapsulation (RFC 4301 section 5.1.2); a host's own packets keep theirs.
@@ -218,7 +240,7 @@ pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst:
         let SadEntry { sa, tunnel, .. } = packet.through;
         let buffer = burst.get_mut(packet.index).filter(|_| packet.done);
         if buffer.and_then(|buffer| seal::finish(&sa.outbound, tunnel, buffer)).is_some() {
-            sa.state.count_outbound(packet.inner_len);
+            count(cx, sa, packet.inner_len);
             leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: packet.cut, verdict: Verdict::Sealed });
         } else {
             cx.drop(burst, packet.index, Verdict::NoRoom);

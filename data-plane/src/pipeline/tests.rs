@@ -25,7 +25,7 @@ use packet::ipv4::{Ipv4, Ipv4Header};
 use packet::{Buffer, VecBuffer};
 
 use super::*;
-use crate::command::{InstalledSa, PuntClass, QueueSizes, SaState, WorkerHandle, channel};
+use crate::command::{InstalledSa, PuntClass, QueueSizes, Quota, SaState, WorkerHandle, channel};
 use crate::table::{Neighbors, NextHop, PolicySlot, PortInfo, PortRole, Ports, Route, Routes, SaSlot, Spd};
 
 const PROTECTED: PortId = PortId(0);
@@ -210,6 +210,7 @@ struct Pair {
     policy: PolicySlot,
     window: u32,
     remote: &'static str,
+    quota: Quota,
 }
 
 impl Default for Pair {
@@ -227,6 +228,7 @@ impl Default for Pair {
             policy: PolicySlot(1),
             window: 64,
             remote: "10.0.0.0/8",
+            quota: Quota::UNLIMITED,
         }
     }
 }
@@ -292,7 +294,7 @@ impl Pair {
             outbound: self.outbound(site),
             outbound_selectors: Selectors::new(selector(&ours), selector(&theirs)),
             tfc: self.tfc,
-            state: SaState::new(self.active),
+            state: SaState::new(self.active, self.quota),
         }
     }
 }
@@ -358,6 +360,10 @@ fn sealed_in(tunnel: &Tunnel, outbound: &OutboundSa, inner: &[u8]) -> Vec<u8> {
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
     esp::seal::finish(outbound, tunnel, &mut buffer).unwrap();
     frame(UNPROTECTED, buffer.bytes())
+}
+
+fn hard_limit(packets: Option<u64>, octets: Option<u64>) -> Quota {
+    Quota::from(&ipsec_types::Limits { time: None, octets, packets })
 }
 
 fn refuse(policy: u16, retry_after: u64) -> Command {

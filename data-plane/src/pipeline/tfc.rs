@@ -56,7 +56,7 @@ pub(super) fn send<B: Buffer>(
     for packet in crypto::seal(seals, burst) {
         let done = burst.get_mut(packet.index).filter(|_| packet.done);
         if done.and_then(|buffer| seal::finish(&through.sa.outbound, &through.tunnel, buffer)).is_some() {
-            through.sa.state.count_outbound(packet.inner_len);
+            outbound::count(cx, &through.sa, packet.inner_len);
             leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: None, verdict: Verdict::DummySent });
         } else {
             cx.drop(burst, packet.index, Verdict::NoRoom);

@@ -1,4 +1,5 @@
-//! What ages: limits of SAs (RFC 4301 section 4.4.2.1), parked halves, lingering halves, SAs nobody claims; and signs of life.
+//! What ages: limits of SAs (RFC 4301 section 4.4.2.1; hard ones in octets and packets are kept by the workers, too), parked halves, lingering halves,
+//! SAs nobody claims; and signs of life.
 
 use std::collections::HashSet;
 
@@ -52,11 +53,13 @@ impl Core {
         self.send_dummies();
     }
 
-    /// A hard limit is reached: both halves end.
+    /// A hard limit is reached: both halves end. That of one which the controller has retired is no news to it.
     pub(super) fn expire_hard(&mut self, id: ChildSaId) {
-        if self.sad.entry(id).is_some() {
+        let Some(entry) = self.sad.entry(id) else { return };
+        let news = entry.remove_ms.is_none();
+        self.remove(id);
+        if news {
             tracing::info!(child_sa = %id, "hard limit reached");
-            self.remove(id);
             self.emit(v1::event::Event::HardExpire(v1::HardExpire { child_sa: id.0 }));
         }
     }
@@ -133,8 +136,7 @@ impl Entry {
             return Some(Due::Remove);
         }
         if self.reached(self.lifetime.hard(), now_ms) {
-            // Its end is no news to a controller that has retired it.
-            return Some(if self.remove_ms.is_some() { Due::Remove } else { Due::HardExpire });
+            return Some(Due::HardExpire);
         }
         if passed(self.fallback_ms) {
             return Some(Due::Fallback);

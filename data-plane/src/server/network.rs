@@ -151,7 +151,7 @@ impl Core {
                 remote_port: port.unwrap_or(0).into(),
             })),
             Notice::SpiMiss { spi, local, remote } => self.on_spi_miss(spi, local, remote),
-            Notice::SequenceExhausted(id) => self.expire_hard(id),
+            Notice::Spent(id) => self.expire_hard(id),
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::clock;
-use crate::command::{Command, InstalledSa, SaState, WorkerId};
+use crate::command::{Command, InstalledSa, Quota, SaState, WorkerId};
 use crate::server::core::{Core, PolicyEntry};
 use crate::server::outcomes::{done, failure};
 use crate::server::sad::Entry;
@@ -324,7 +324,7 @@ impl Core {
             outbound,
             outbound_selectors: Selectors::new(sa.local_selectors, sa.remote_selectors),
             tfc: sa.tfc,
-            state: SaState::new(sa.activation == Activation::Immediate),
+            state: SaState::new(sa.activation == Activation::Immediate, Quota::from(sa.lifetime.hard())),
         };
         let fallback = if let Activation::Parked { fallback } = sa.activation { fallback } else { None };
         let entry = Entry {

@@ -619,6 +619,95 @@ fn an_acquire_for_a_policy_that_is_gone_is_ignored() {
     assert_eq!(reason(&rig.run(refusal)), Some(Reason::NotFound));
 }
 
+/// RFC 4301 section 4.4.2.1: time, octets and packets, soft and hard, and for the latter two whichever half reaches them first.
+#[test]
+fn each_limit_is_reached_at_its_edge_by_either_half() {
+    const EDGE: u64 = 1000;
+    let limits = |unit| match unit {
+        "time" => v1::Limits { time_ms: EDGE, ..v1::Limits::default() },
+        "octets" => v1::Limits { octets: EDGE, ..v1::Limits::default() },
+        _ => v1::Limits { packets: EDGE, ..v1::Limits::default() },
+    };
+    for (unit, hard, inbound) in ["time", "octets", "packets"]
+        .into_iter()
+        .flat_map(|unit| [(false, false), (false, true), (true, false), (true, true)].map(move |(hard, inbound)| (unit, hard, inbound)))
+    {
+        let mut rig = Rig::new(1);
+        rig.set_policies(&[1]);
+        let mut events = rig.subscribe();
+        rig.install(1, |m| *if hard { &mut m.hard } else { &mut m.soft } = Some(limits(unit)));
+        let sa = rig.installed_sa(1);
+        let now_ms = rig.now_ms;
+        let carry = |octets| {
+            let _more = if inbound { sa.state.count_inbound(octets, now_ms) } else { sa.state.count_outbound(octets) };
+        };
+        let use_up = |rig: &mut Rig, amount: u64| match unit {
+            "time" => rig.wait(amount),
+            "octets" => carry(usize::try_from(amount).unwrap()),
+            _ => (0..amount).for_each(|_| carry(0)),
+        };
+        use_up(&mut rig, EDGE - 1);
+        // What has no limit does not count: the packet that carries all those octets, and the time until the server looks.
+        rig.wait(if unit == "time" { 0 } else { 100 });
+        let is_limit = |event: &event::Event| !matches!(event, event::Event::LastInbound(_));
+        assert!(!news(&mut events).iter().any(is_limit), "{unit} {hard} {inbound}: one before");
+        use_up(&mut rig, 1);
+        rig.wait(100);
+        let expected = match hard {
+            false => event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 }),
+            true => event::Event::HardExpire(v1::HardExpire { child_sa: 1 }),
+        };
+        let told: Vec<_> = news(&mut events).into_iter().filter(is_limit).collect();
+        assert_eq!(told, [expected], "{unit} {hard} {inbound}");
+        assert_eq!(rig.installed().is_empty(), hard, "{unit} {inbound}");
+        rig.wait(100_000);
+        assert!(!news(&mut events).iter().any(is_limit), "{unit} {hard} {inbound}: once");
+    }
+}
+
+/// RFC 4303 section 3.3.3: numbers never wrap, so there must be others in time. With ESN there are enough.
+#[test]
+fn an_sa_whose_numbers_run_out_asks_for_a_successor_and_then_ends() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let mut events = rig.subscribe();
+    rig.install(1, |_| ());
+    rig.install(2, |m| m.extended_sequence_numbers = true);
+    let [standard, extended] = [1, 2].map(|id| rig.installed_sa(id));
+    const SOFT: u64 = 3 << 30;
+    for (next, told) in [(SOFT, vec![]), (SOFT + 1, vec![event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 })])] {
+        standard.outbound.skip_to(next);
+        extended.outbound.skip_to(next);
+        rig.wait(100);
+        assert_eq!(news(&mut events), told, "{next}");
+    }
+    standard.outbound.skip_to(1 << 32);
+    extended.outbound.skip_to(1 << 33);
+    rig.wait(100);
+    assert_eq!(news(&mut events), [], "that nothing is left shows when a packet comes");
+    rig.ends[0].notify(Notice::Spent(ChildSaId(1)));
+    rig.settle();
+    assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 1 })]);
+    assert_eq!(rig.installed(), [2]);
+}
+
+/// The controller has its successor already.
+#[test]
+fn the_hard_limit_of_a_retired_sa_is_no_news() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let mut events = rig.subscribe();
+    rig.install(1, |m| m.hard = Some(v1::Limits { packets: 1, ..v1::Limits::default() }));
+    rig.install(2, |_| ());
+    for id in [1, 2] {
+        assert_eq!(rig.run(Operation::Retire(v1::Retire { child_sa: id, linger_ms: 5000 })), done());
+    }
+    assert!(rig.installed_sa(1).state.count_inbound(64, 0));
+    rig.ends[0].notify(Notice::Spent(ChildSaId(2)));
+    rig.wait(100);
+    assert_eq!((rig.installed(), news(&mut events)), (vec![], vec![]));
+}
+
 #[test]
 fn limits_are_reported_softly_and_enforced_hard() {
     let mut rig = Rig::new(1);
@@ -635,14 +724,14 @@ fn limits_are_reported_softly_and_enforced_hard() {
     rig.wait(1000);
     assert_eq!(news(&mut events), [event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 })], "once");
     let sa = rig.installed_sa(2);
-    (0..3).for_each(|_| sa.state.count_outbound(64));
+    assert_eq!([(); 3].map(|()| sa.state.count_outbound(64)), [true, true, false]);
     rig.wait(100);
     assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 2 })]);
     rig.wait(3000);
     assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 1 })]);
     assert_eq!(rig.installed(), [0; 0]);
     rig.install(3, |_| ());
-    rig.ends[0].notify(Notice::SequenceExhausted(ChildSaId(3)));
+    rig.ends[0].notify(Notice::Spent(ChildSaId(3)));
     rig.settle();
     assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 3 })]);
 }
@@ -806,7 +895,7 @@ fn unknown_spis_and_life_are_reported_once_a_second() {
     assert_eq!(news(&mut events).len(), 2, "one for each peer");
     let sa = rig.installed_sa(1);
     for _ in 0..20 {
-        sa.state.count_inbound(64, rig.now_ms);
+        assert!(sa.state.count_inbound(64, rig.now_ms));
         rig.wait(100);
     }
     let life = news(&mut events);

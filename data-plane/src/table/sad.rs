@@ -228,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::command::{SaState, WorkerId};
+    use crate::command::{Quota, SaState, WorkerId};
 
     const SLOTS: usize = 6;
     const POLICIES: usize = 3;
@@ -248,7 +248,7 @@ mod tests {
             outbound: OutboundSa::new(spi, key(), SequenceNumbers::Standard),
             outbound_selectors: any(),
             tfc: Tfc::default(),
-            state: SaState::new(active),
+            state: SaState::new(active, Quota::UNLIMITED),
         })
     }
 

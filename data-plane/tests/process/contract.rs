@@ -7,7 +7,7 @@ use culvert_proto::dataplane::v1::outcome::Outcome;
 use prost::Message;
 use tonic::Code;
 
-use crate::harness::{ChildSa, Gateway, PATIENCE, PROTECT, PROTECTED, Side, Suite, address, hex, outbound, within};
+use crate::harness::{ChildSa, Gateway, HOST, PATIENCE, PROTECT, PROTECTED, Side, Suite, address, hex, inner, outbound, within};
 
 fn gateway() -> Gateway {
     let mut gateway = Gateway::start();
@@ -194,7 +194,7 @@ fn a_retired_sa_sends_no_more_and_receives_until_its_linger_ends() {
     gateway.controller.done(sa.retire(50));
     within(PATIENCE, "the end of the linger", || gateway.controller.child_sas().is_empty().then_some(()));
     let before = gateway.counters();
-    sa.send_sealed(&mut gateway, &crate::harness::inner(PROTECTED, crate::harness::HOST, 64, "gone"));
+    sa.send_sealed(&mut gateway, &inner(PROTECTED, HOST, 64, "gone"));
     gateway.expect_counters(&before, &[("drop_spi_unknown", 1), ("opened", 0)]);
     let miss = gateway.controller.expect_event(&mut events, "SpiMiss", |event| match event {
         v1::event::Event::SpiMiss(miss) => Some(miss),
@@ -242,4 +242,33 @@ fn limits_are_reported_and_enforced() {
     let before = gateway.counters();
     gateway.send_built(Side::Lan, &outbound(PROTECTED, "waits"));
     gateway.expect_counters(&before, &[("acquire_queued", 1), ("sealed", 0)]);
+}
+
+/// However fast they come, and though the server looks ten times a second only.
+#[test]
+fn not_a_packet_beyond_the_hard_limit_is_opened() {
+    const HARD: u64 = 40;
+    let mut gateway = gateway();
+    let mut events = gateway.controller.subscribe();
+    let sa = ChildSa::prepare(&mut gateway, Suite::PLAIN);
+    let hard = Some(v1::Limits { packets: HARD, ..v1::Limits::default() });
+    gateway.controller.done(Operation::Install(v1::Install { hard, ..sa.message() }));
+    let inner = gateway.scapy.build(&inner(PROTECTED, HOST, 64, "one of many"));
+    let all: Vec<_> = (1..=2 * HARD).map(|number| gateway.scapy.seal(&sa.sent_by_peer(), number, &inner, None)).collect();
+    let before = gateway.counters();
+    for wire in &all {
+        gateway.send_packet(Side::Wan, wire);
+    }
+    let ended = gateway.controller.expect_event(&mut events, "HardExpire", |event| match event {
+        v1::event::Event::HardExpire(expire) => Some(expire.child_sa),
+        _ => None,
+    });
+    assert_eq!(ended, sa.id);
+    let ends = ["opened", "drop_hard_limit", "drop_spi_unknown"];
+    let all = within(PATIENCE, "the end of all packets", || {
+        let now = gateway.counters();
+        let risen = ends.map(|name| now.of(name) - before.of(name));
+        (risen.iter().sum::<u64>() == 2 * HARD).then_some(risen)
+    });
+    assert_eq!(all[0], HARD, "{all:?}");
 }

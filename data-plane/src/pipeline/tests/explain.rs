@@ -125,3 +125,15 @@ fn used_up_sequence_numbers_are_seen() {
     sa.outbound.skip_to(u64::MAX);
     assert_eq!(gateway.explain(PROTECTED, &frame(PROTECTED, &ip_packet(A, B, 100)), None).fate, Fate::Verdict(Verdict::SequenceExhausted));
 }
+
+#[test]
+fn a_hard_limit_that_is_reached_is_seen() {
+    let mut gateway = Gateway::protecting(1);
+    gateway.install(&Pair { quota: hard_limit(Some(1), None), ..Pair::default() });
+    let packet = frame(PROTECTED, &ip_packet(A, B, 100));
+    for verdict in [Verdict::Sealed, Verdict::HardLimit] {
+        assert_eq!(gateway.explain(PROTECTED, &packet, None).fate, Fate::Verdict(verdict));
+        gateway.receive(PROTECTED, [&packet[..]]);
+        gateway.notices();
+    }
+}

@@ -48,6 +48,47 @@ fn each_way_to_fail_has_its_own_counter() {
     gateway.expect(Verdict::PuntedFragment, UNPROTECTED, &frame(UNPROTECTED, &fragment));
 }
 
+/// RFC 4301 section 4.4.2.1: not one packet more, in the middle of a burst, too.
+#[test]
+fn a_worker_opens_nothing_beyond_the_hard_limit() {
+    for hard in [hard_limit(Some(3), None), hard_limit(None, Some(201))] {
+        let pair = Pair { quota: hard, ..Pair::default() };
+        let mut gateway = Gateway::protecting(2);
+        let (sa, outbound) = (gateway.install(&pair), pair.outbound(1));
+        let frames: Vec<_> = (0..BURST).map(|_| sealed_by(&pair, &outbound, &ip_packet(A, B, 100))).collect();
+        assert_eq!(gateway.receive(UNPROTECTED, frames.iter().map(Vec::as_slice)).len(), 3);
+        assert_eq!([Verdict::Opened, Verdict::HardLimit].map(|verdict| gateway.count(verdict)), [3, BURST as u64 - 3]);
+        assert_eq!((gateway.notices(), sa.state.inbound()), (vec![Notice::Spent(sa.id)], (3, 300)));
+    }
+}
+
+/// Nobody but the peer can use an SA up: neither with forgeries nor by sending again what it has sent.
+#[test]
+fn what_is_not_authentic_or_not_new_does_not_count() {
+    let pair = Pair { numbers: SequenceNumbers::Standard, quota: hard_limit(Some(3), None), ..Pair::default() };
+    let mut gateway = Gateway::protecting(2);
+    let (sa, outbound) = (gateway.install(&pair), pair.outbound(1));
+    let [early, first] = [1, 100].map(|number| {
+        outbound.skip_to(number);
+        sealed_by(&pair, &outbound, &ip_packet(A, B, 80))
+    });
+    gateway.expect(Verdict::Opened, UNPROTECTED, &first);
+    let mut forged = sealed_by(&pair, &outbound, &ip_packet(A, B, 80));
+    *forged.last_mut().unwrap() ^= 1;
+    for _ in 0..10 {
+        gateway.expect(Verdict::Integrity, UNPROTECTED, &forged);
+        gateway.expect(Verdict::Replay, UNPROTECTED, &first);
+        gateway.expect(Verdict::OutOfWindow, UNPROTECTED, &early);
+    }
+    let twice = sealed_by(&pair, &outbound, &ip_packet(A, B, 80));
+    gateway.receive(UNPROTECTED, [&twice[..], &twice[..]]);
+    assert_eq!((sa.state.inbound(), gateway.notices()), ((2, 160), vec![]), "the copy passed the first look at the window, not the second");
+    // What is authentic counts, though nothing of it may pass.
+    gateway.expect(Verdict::Dummy, UNPROTECTED, &sealed_by_hand(&pair, 200, b"whatever", &[1, 2, 2, 59]));
+    gateway.expect(Verdict::HardLimit, UNPROTECTED, &sealed_by_hand(&pair, 201, b"whatever", &[1, 2, 2, 59]));
+    assert_eq!((sa.state.inbound(), gateway.notices()), ((3, 160), vec![Notice::Spent(sa.id)]));
+}
+
 #[test]
 fn what_is_wrong_inside_has_its_own_counter() {
     let pair = Pair { numbers: SequenceNumbers::Standard, ..Pair::default() };

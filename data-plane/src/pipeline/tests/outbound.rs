@@ -173,10 +173,34 @@ fn a_packet_without_ttl_or_route_or_numbers_ends_here() {
     for _ in 0..3 {
         gateway.expect(Verdict::SequenceExhausted, PROTECTED, &packet);
     }
-    assert_eq!(gateway.notices(), [Notice::SequenceExhausted(sa.id)], "once");
+    assert_eq!(gateway.notices(), [Notice::Spent(sa.id)], "once");
     gateway.snapshot.routes = Arc::new(Routes::default());
     gateway.publish();
     gateway.expect(Verdict::NoRoute, PROTECTED, &packet);
+}
+
+/// The server looks now and then only: meanwhile the worker itself keeps the SA to what it may carry, but for packets of the burst that it holds.
+#[test]
+fn a_worker_stops_at_the_hard_limit() {
+    let packet = frame(PROTECTED, &ip_packet(A, B, 100));
+    for hard in [hard_limit(Some(3), None), hard_limit(None, Some(300)), hard_limit(None, Some(201)), hard_limit(Some(3), Some(900))] {
+        let mut gateway = Gateway::protecting(1);
+        let sa = gateway.install(&Pair { quota: hard, ..Pair::default() });
+        for _ in 0..3 {
+            assert_eq!(gateway.notices(), []);
+            gateway.expect(Verdict::Sealed, PROTECTED, &packet);
+        }
+        for _ in 0..3 {
+            gateway.expect(Verdict::HardLimit, PROTECTED, &packet);
+        }
+        assert_eq!(gateway.notices(), [Notice::Spent(sa.id)], "once");
+        assert_eq!(sa.state.outbound(), (3, 300));
+    }
+    let mut gateway = Gateway::protecting(1);
+    gateway.install(&Pair { quota: hard_limit(Some(3), None), ..Pair::default() });
+    gateway.receive(PROTECTED, vec![&packet[..]; BURST]);
+    gateway.receive(PROTECTED, vec![&packet[..]; BURST]);
+    assert_eq!([Verdict::Sealed, Verdict::HardLimit].map(|verdict| gateway.count(verdict)), [BURST as u64; 2]);
 }
 
 #[test]

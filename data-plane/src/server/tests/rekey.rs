@@ -51,7 +51,7 @@ fn a_hard_limit_of_the_old_one_activates_the_new_one() {
     assert_eq!(rig.installed(), [2]);
     // Used-up sequence numbers are a limit, too.
     rig.replace(2, 3);
-    rig.ends[1].notify(Notice::SequenceExhausted(ChildSaId(2)));
+    rig.ends[1].notify(Notice::Spent(ChildSaId(2)));
     rig.settle();
     assert!(!rig.is_parked(3));
 }
