@@ -39,6 +39,7 @@ counters! {
     path_mtu_ignored "Such errors ignored: about no packet that was sent of late, nothing new, too many, or switched off."
     icmp_errors_unroutable "ICMP errors not sent because no protected port leads to the sender, or its address is not that of one other host."
     own_fragmented "Packets of the gateway itself sent in fragments because they exceed the MTU (RFC 791 section 3.2, RFC 8200 section 4.5)."
+    icmp_echo_in_the_clear "Echo requests from the unprotected side in the clear where an SPD entry says PROTECT: not answered (RFC 4301 section 5.2)."
     slow_path_ignored "ARP, ICMP and ICMPv6 packets that need no answer."
     neighbor_table_full "Next hops that could not be resolved because the table is full."
     reassembled "Packets put together from fragments to addresses of the gateway (RFC 791 section 3.2)."

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
-use ipsec_types::{ChildSaId, Mode};
+use ipsec_types::{ChildSaId, Dscp, Mode, PolicyAction};
 use packet::ip::Ip;
 use packet::{ethernet, ipv4};
 use tokio::sync::mpsc::error::TrySendError;
@@ -262,12 +262,24 @@ impl Core {
             Meaning::EchoReply(frame) => {
                 let mtu = self.ports.get(usize::from(port.0)).map_or(0, |port| port.info.mtu);
                 let (link, packet) = frame.split_at_checked(ethernet::HEADER_LEN).unwrap_or_default();
+                if self.is_to_be_protected(port, packet) {
+                    self.counters.icmp_echo_in_the_clear += 1;
+                    return;
+                }
                 self.send_echo_reply(Via::Port(port), link, packet.to_vec(), mtu);
             }
             Meaning::TooBig { sent, mtu } => self.on_path_mtu(&sent, mtu),
             Meaning::RouterAdvertisement => self.counters.router_advertisements += 1,
             Meaning::Nothing => self.counters.slow_path_ignored += 1,
         }
+    }
+
+    /// Whether an answer must not leave in the clear: the SPD says PROTECT, and so the question came by no way that is good (RFC 4301 section 5.2 step 3b).
+    fn is_to_be_protected(&self, port: PortId, answer: &[u8]) -> bool {
+        let outside = self.snapshot.ports.port(port).is_some_and(|port| port.role == PortRole::Unprotected);
+        let (Ok(ip), Some(spd), true) = (Ip::parse(answer), self.snapshot.spd.as_deref(), outside) else { return false };
+        let entry = spd.outbound(&ip.flow(), Dscp::of_traffic_class(ip.traffic_class()));
+        entry.is_some_and(|entry| entry.action == PolicyAction::Protect)
     }
 
     fn send_echo_reply(&mut self, via: Via, link: &[u8], reply: Vec<u8>, mtu: usize) {

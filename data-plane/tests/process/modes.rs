@@ -117,6 +117,10 @@ fn the_gateway_answers_its_peer_in_transport_mode() {
             gateway.expect_counters(&before, &[(counter, 1)]);
             drop(wire);
         }
+        // In the clear there is no answer where the policy is to protect.
+        let before = gateway.counters();
+        gateway.send_built(Side::Wan, &format!("IP(src='{PEER}', dst='{GATEWAY_WAN}')/ICMP()"));
+        gateway.expect_counters(&before, &[("icmp_echo_in_the_clear", 1), ("icmp_echo_replies", 0)]);
         // Other protocols than ICMP the gateway has no use for; and what is not from the peer is not from the SA's end.
         let before = gateway.counters();
         sa.send(&mut gateway, &format!("IP(src='{PEER}', dst='{GATEWAY_WAN}')/UDP(sport=1, dport=2)/b'x'"), None);
