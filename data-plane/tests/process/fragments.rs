@@ -151,6 +151,22 @@ fn esp_in_fragments_is_opened_plain_and_in_udp_and_once() {
     }
 }
 
+/// The driver's buffers are as long as the MTU demands: a longer frame comes in several of them.
+#[test]
+fn a_frame_in_several_segments_is_copied_into_one_and_cut_for_its_sa() {
+    let mut gateway = Gateway::start_with(&Options { driver: Driver::Pcap, ..Options::default() });
+    gateway.widen_cables(9000);
+    gateway.set_policies();
+    let sa = ChildSa::installed(&mut gateway, Suite::PLAIN);
+    let packet = |ttl: u8| format!("IP(src='{HOST}', dst='{PROTECTED}', id=7, ttl={ttl})/ICMP()/(b'x' * 3972)");
+    let before = gateway.counters();
+    gateway.send_built(Side::Lan, &packet(64));
+    let parts = [1, 2, 3].map(|number| sa.expect_sealed(&mut gateway, number));
+    let expected = gateway.scapy.build(&packet(63));
+    assert_eq!(hex(&whole(&mut gateway, "IP", &parts)), hex(&expected));
+    gateway.expect_counters(&before, &[("linearised", 1), ("fragmented", 1), ("sealed", 3), ("drop_malformed_frame", 0)]);
+}
+
 /// An echo request may come in pieces, and the answer goes in as many as it needs.
 #[test]
 fn echo_in_fragments_is_answered() {

@@ -140,6 +140,11 @@ impl Gateway {
         Self { controller, attached, wire, scapy, lan_mac, wan_mac, process, folder, network }
     }
 
+    /// Lets both cables carry longer frames than the gateway sends.
+    pub(crate) fn widen_cables(&self, mtu: u16) {
+        self.network.widen(mtu);
+    }
+
     /// Sets policies for the gateway's subnet, as seen from there: protect 10.2.0.0/16, discard 10.3.0.0/24, bypass 10.4.0.0/24.
     pub(crate) fn set_policies(&mut self) {
         self.controller.set_policies(vec![

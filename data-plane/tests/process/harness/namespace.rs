@@ -5,6 +5,7 @@ use std::process::{Command, id};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::guardian::Guardian;
+use super::process::in_namespace;
 use super::{HOST6, PEER6};
 
 /// Two namespaces, joined by two cables whose ends are called `lan` and `wan` on both sides. The kernel has no addresses there and is silent,
@@ -32,6 +33,15 @@ impl Network {
         let network = Self { gateway, outside, _guardian: guardian };
         network.build(ipv6, mtu);
         network
+    }
+
+    /// Lets both cables carry longer frames than the gateway sends.
+    pub(crate) fn widen(&self, mtu: u16) {
+        let ends = [&self.gateway, &self.outside].into_iter().flat_map(|namespace| [(namespace, "lan"), (namespace, "wan")]);
+        for (namespace, link) in ends {
+            let status = in_namespace(namespace).args(["ip", "link", "set", link, "mtu", &mtu.to_string()]).status().unwrap();
+            assert!(status.success(), "{namespace} {link}");
+        }
     }
 
     fn build(&self, ipv6: bool, mtu: u16) {
