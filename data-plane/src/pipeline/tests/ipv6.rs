@@ -73,8 +73,8 @@ fn installed(pair: &Pair, site: u8) -> InstalledSa {
     let all = || Selectors::new(selectors(["10.0.0.0/8", "2001:db8::/32"]), selectors(["10.0.0.0/8", "2001:db8::/32"]));
     let window = WindowSize::new(pair.window).unwrap();
     InstalledSa {
-        inbound: InboundSa::new(pair.spi(site), pair.key(site), pair.numbers, window, all()),
-        outbound: OutboundSa::new(pair.spi(3 - site), pair.key(3 - site), pair.numbers),
+        inbound: InboundSa::new(pair.spi(site), pair.key(site), pair.numbers, window, all()).in_mode(pair.mode),
+        outbound: pair.outbound(site),
         outbound_selectors: all(),
         ..pair.installed(site)
     }
@@ -109,10 +109,11 @@ const MIXES: [(bool, bool); 4] = [(false, false), (false, true), (true, false), 
 const PAYLOAD: [u8; 61] = [0x5a; 61];
 
 #[test]
-fn all_four_mixes_cross_two_gateways_plain_and_in_udp() {
+fn all_four_mixes_cross_two_gateways_plain_in_udp_and_under_ah() {
     for (outer_six, inner_six) in MIXES {
-        for udp in [false, true] {
-            let pair = Pair { udp, ..Pair::default() };
+        let ways = [Pair::default(), Pair { udp: true, ..Pair::default() }, transport::with_ah(Pair::default())];
+        for (pair, protocol) in ways.into_iter().zip([50, 17, 51]) {
+            let udp = pair.udp;
             let (mut one, mut two) = (gateway(1), gateway(2));
             install(&mut one, &pair, outer_six);
             install(&mut two, &pair, outer_six);
@@ -122,7 +123,7 @@ fn all_four_mixes_cross_two_gateways_plain_and_in_udp() {
             let outside = Ip::parse(packet_of(&sent[0])).unwrap();
             let tunnel = tunnel(&pair, 1, outer_six);
             assert_eq!((outside.source(), outside.destination()), (tunnel.ends.source(), tunnel.ends.destination()));
-            assert_eq!((outside.protocol(), outside.hop_limit()), (if udp { 17 } else { 50 }, 64));
+            assert_eq!((outside.protocol(), outside.hop_limit()), (protocol, 64));
             assert_eq!(outside.total_len(), tunnel.outer_len(pair.layout(), packet.len()));
             if udp {
                 let datagram = udp::Udp::parse(outside.upper()).unwrap();
@@ -134,6 +135,28 @@ fn all_four_mixes_cross_two_gateways_plain_and_in_udp() {
             let got = Ip::parse(packet_of(&delivered[0])).unwrap();
             assert_eq!((delivered[0].0, got.hop_limit(), got.upper()), (PROTECTED, 62, &PAYLOAD[..]));
         }
+    }
+}
+
+#[test]
+fn an_echo_request_crosses_in_transport_mode_to_the_slow_path_of_the_other_gateway() {
+    for pair in transport::in_transport_mode() {
+        let [mut one, mut two] = [1, 2].map(|site| {
+            let mut gateway = gateway(site);
+            let (ours, theirs) = (format!("{}", outer(site)), format!("{}", outer(3 - site)));
+            gateway.set_policies([policy(1, PolicyAction::Protect, site, &ours, &theirs)]);
+            install(&mut gateway, &pair, true);
+            gateway
+        });
+        let mut packet =
+            packet6(&Ipv6Header { next_header: 58, source: outer(1), destination: outer(2), ..HEADER6 }, &[128, 0, 0, 0, 0, 7, 0, 1]);
+        packet::ip::fix_checksum(&mut packet).unwrap();
+        one.command(Command::Transmit { via: Via::Policy, frame: Frame::outgoing(packet.clone()) });
+        let sent = one.sent();
+        assert_eq!(packet_of(&sent[0]).len(), tunnel(&pair, 1, true).outer_len(pair.layout().in_mode(Mode::Transport), packet.len()));
+        two.expect(Verdict::PuntedSlowPath, UNPROTECTED, &frame(UNPROTECTED, packet_of(&sent[0])));
+        let punted = two.handle.punted(PuntClass::SlowPath).unwrap();
+        assert_eq!((punted.origin(), punted.bytes()), (Origin::Tunnel(ChildSaId(105)), &packet[..]));
     }
 }
 

@@ -7,12 +7,12 @@ use esp::open::{self, IpsecPacket};
 const ENDS: [[u8; 4]; 2] = [[192, 0, 2, 1], [192, 0, 2, 2]];
 
 /// Between the gateways' outer addresses.
-fn in_transport_mode() -> [Pair; 3] {
+pub(super) fn in_transport_mode() -> [Pair; 3] {
     let pair = Pair { mode: Mode::Transport, ..Pair::default() };
     [pair.clone(), Pair { udp: true, ..pair.clone() }, with_ah(pair)]
 }
 
-fn with_ah(pair: Pair) -> Pair {
+pub(super) fn with_ah(pair: Pair) -> Pair {
     Pair { algorithm: None, integrity: Some(IntegrityAlgorithm::HmacSha256), ..pair }
 }
 
