@@ -1,19 +1,12 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 DESC="two gateways behind one NAT: one address, two ports, and each gets its own packets (RFC 7296 section 2.23)"
-# The second gateway is a Culvert: 10.79.1.0/24 behind it, 198.51.101.2 before it, and the same router.
+# The responder serves both with one connection and one child, which each narrows to its own network. The second gateway is a Culvert: 10.79.1.0/24 behind it, 198.51.101.2 before it, and the same router.
 SECOND_HOST=10.79.1.10 SECOND_ADDR=198.51.101.2
 if [ "$role" = initiator ]; then
   NAT=dut RESPONDER_HOST=$PEER_HOST RESPONDER_LAN=$PEER_LAN RESPONDER_ID=peer.lab.test
 else
-  NAT=peer THEIRS=%any START=none RESPONDER_HOST=$DUT_HOST RESPONDER_LAN=$DUT_LAN RESPONDER_ID=dut.lab.test
-  MORE="[connections.second]
-remote_addrs = [\"%any\"]
-local = { auth = \"psk\", id = \"dut.lab.test\" }
-remote = { auth = \"psk\", id = \"second.lab.test\" }
-[connections.second.children.second]
-local_ts = [\"$DUT_LAN\"]
-remote_ts = [\"10.79.1.0/24\"]
-esp_proposals = [\"aes128gcm16\"]"
+  NAT=peer THEIRS=%any START=none REMOTE_ID=%any REMOTE_TS=10.0.0.0/8
+  RESPONDER_HOST=$DUT_HOST RESPONDER_LAN=$DUT_LAN RESPONDER_ID=dut.lab.test
 fi
 second() { culvert "$WORK/second" "$@"; }
 second_up() {
