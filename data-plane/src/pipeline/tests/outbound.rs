@@ -66,6 +66,28 @@ fn packets_go_where_the_sa_leads_now_under_the_next_number() {
     assert!(one.receive(PROTECTED, [&packet[..]]).is_empty(), "a slot that is empty stays so");
 }
 
+/// They have one address and one policy, but a port each. Where both want the same addresses, the newest has them for as long as it lives.
+#[test]
+fn each_of_two_peers_behind_one_nat_gets_its_own_packets() {
+    let mut gateway = Gateway::protecting(1);
+    let [first, second] = [(1, 1024, "10.2.0.0/24"), (2, 2048, "10.2.0.0/25")].map(|(slot, port, remote)| {
+        let pair = Pair { slot, remote, udp: true, ..Pair::default() };
+        let sa = gateway.install(&pair);
+        let udp = Some(UdpPorts { source: 4500, destination: port });
+        gateway.command(Command::Retarget { slot: sa.slot, tunnel: Tunnel { udp, ..pair.tunnel(1) } });
+        sa.slot
+    });
+    let port_towards = |gateway: &mut Gateway, host| {
+        let sent = gateway.expect(Verdict::Sealed, PROTECTED, &frame(PROTECTED, &ip_packet(A, [10, 2, 0, host], 100)));
+        let outer = Ipv4::parse(packet_of(&sent[0])).unwrap();
+        let datagram = packet::udp::Udp::parse(outer.payload()).unwrap();
+        (datagram.destination_port, SaSlot::of(u32::from_be_bytes(*datagram.payload.first_chunk().unwrap())))
+    };
+    assert_eq!([2, 200, 3].map(|host| port_towards(&mut gateway, host)), [(2048, second), (1024, first), (2048, second)]);
+    gateway.command(Command::Remove(second));
+    assert_eq!([2, 200].map(|host| port_towards(&mut gateway, host)), [(1024, first); 2]);
+}
+
 #[test]
 fn a_full_burst_of_several_sas_keeps_its_order() {
     let (mut one, mut two) = (Gateway::protecting(1), Gateway::protecting(2));
