@@ -329,7 +329,8 @@ pub(crate) fn explained(out: &mut impl Write, format: Format, asked: &ExplainReq
         line("length", &format!("{} octets{sent}", answer.length))?;
     }
     if answer.mtu > 0 {
-        line("MTU", &format!("{} octets fit", answer.mtu))?;
+        let cut = if answer.length > answer.mtu && answer.fate == "forwarded" { ": it crosses in pieces" } else { "" };
+        line("MTU", &format!("{} octets fit{cut}", answer.mtu))?;
     }
     if let Some(hop) = &answer.next_hop {
         let mac = if hop.mac.is_empty() { "whose MAC address is not known yet" } else { &hop.mac };
