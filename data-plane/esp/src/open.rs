@@ -151,21 +151,11 @@ pub struct OpenPlan<'sa> {
     sa: &'sa InboundSa,
     number: u64,
     nonce: [u8; NONCE_LEN],
-    packet: Located,
+    outer_class: u8,
+    in_udp: bool,
+    /// Where the data of the job begin, IV apart; with AH, whose data are the whole packet, where AH begins.
     data_at: usize,
     data_len: usize,
-}
-
-/// What is known of a packet before it is open.
-#[derive(Debug, Clone, Copy)]
-struct Located {
-    traffic_class: u8,
-    in_udp: bool,
-    /// Of AH; ESP has it in its trailer.
-    next_header: u8,
-    header_len: usize,
-    /// Where what is protected begins.
-    payload_at: usize,
 }
 
 /// Checks length and sequence number of a packet for its SA, before any cryptography. Of an ESP packet it changes nothing; an AH packet is laid out as its
@@ -203,8 +193,8 @@ fn prepare_esp<'sa, B: Buffer>(
     let iv = esp.get(esp::HEADER_LEN..).and_then(<[u8]>::first_chunk::<NONCE_IV_LEN>).ok_or(OpenError::Runt)?;
     let number = window.number(sa.sequence_numbers(), packet.sequence)?;
     window.look(number)?;
-    let data_at = packet.at + front;
-    Ok(OpenPlan { sa, number, nonce: sa.key().nonce(*iv), packet: packet.located(0, data_at), data_at, data_len })
+    let (outer_class, in_udp) = (packet.traffic_class, packet.udp.is_some());
+    Ok(OpenPlan { sa, number, nonce: sa.key().nonce(*iv), outer_class, in_udp, data_at: packet.at + front, data_len })
 }
 
 fn prepare_ah<'sa, B: Buffer>(
@@ -226,13 +216,12 @@ fn prepare_ah<'sa, B: Buffer>(
     // Ethernet padding.
     let surplus = buffer.len().saturating_sub(packet.end);
     buffer.trim_back(surplus).ok_or(OpenError::Runt)?;
-    let header_len = packet.header_len();
-    if buffer.tailroom() < icv_len + header_len {
+    if buffer.tailroom() < icv_len + packet.at {
         return Err(OpenError::NoTailroom);
     }
-    ah::cover(buffer, header_len, icv_len).ok_or(OpenError::MalformedOuter)?;
-    let located = packet.located(header.next_header, packet.at + header.len);
-    Ok(OpenPlan { sa, number, nonce: sa.key().nonce([0; NONCE_IV_LEN]), packet: located, data_at: 0, data_len: packet.end })
+    ah::cover(buffer, packet.at, icv_len).ok_or(OpenError::MalformedOuter)?;
+    let nonce = sa.key().nonce([0; NONCE_IV_LEN]);
+    Ok(OpenPlan { sa, number, nonce, outer_class: packet.traffic_class, in_udp: false, data_at: packet.at, data_len: packet.end })
 }
 
 /// AH does not see the fragment header that a whole IPv6 packet may have (RFC 4302 appendix A2, RFC 6946). `None` where the packet cannot do without.
@@ -248,20 +237,6 @@ fn remove_fragment_header<B: Buffer>(packet: &IpsecPacket, buffer: &mut B) -> Op
     let end = packet.end - Fragment::LEN;
     ip::set_payload(buffer.bytes_mut().get_mut(..front_len)?, fragment.next_header, end)?;
     Some(IpsecPacket { at: packet.at - Fragment::LEN, end, ..*packet })
-}
-
-impl IpsecPacket {
-    /// Octets of IP header in front, options and extension headers included.
-    #[inline]
-    const fn header_len(&self) -> usize {
-        if self.udp.is_some() { self.at - udp::HEADER_LEN } else { self.at }
-    }
-
-    #[inline]
-    const fn located(&self, next_header: u8, payload_at: usize) -> Located {
-        let (traffic_class, in_udp, header_len) = (self.traffic_class, self.udp.is_some(), self.header_len());
-        Located { traffic_class, in_udp, next_header, header_len, payload_at }
-    }
 }
 
 /// An inner packet, authentic and permitted. The buffer now starts and ends with it.
@@ -284,7 +259,11 @@ impl OpenPlan<'_> {
     #[inline]
     pub fn job<'a, B: Buffer>(&'a self, buffer: &'a mut B) -> Option<OpenJob<'a>> {
         let layout = self.sa.layout();
-        let rest = buffer.bytes_mut().get_mut(self.data_at - layout.iv_in_data()..)?;
+        let start = match layout.protocol() {
+            Protocol::Esp => self.data_at - layout.iv_in_data(),
+            Protocol::Ah => 0,
+        };
+        let rest = buffer.bytes_mut().get_mut(start..)?;
         let (data, rest) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len)?;
         let icv = rest.get(..layout.icv_len())?;
         OpenJob::new(self.sa.key().context(), self.nonce, self.aad(), data, icv).ok()
@@ -301,28 +280,41 @@ impl OpenPlan<'_> {
             return Err(OpenError::Integrity);
         }
         let accepted = window.accept(self.number)?;
-        let (payload_len, next_header) = match self.sa.layout().protocol() {
+        let payload = match self.sa.layout().protocol() {
             Protocol::Esp => {
                 let data = buffer.bytes().get(self.data_at..).and_then(|rest| rest.get(..self.data_len));
-                strip_trailer(data.ok_or(OpenError::MalformedInner)?)?
+                let (len, next_header) = strip_trailer(data.ok_or(OpenError::MalformedInner)?)?;
+                Payload { at: self.data_at, len, next_header }
             }
-            Protocol::Ah => {
-                let end = self.data_len;
-                ah::uncover(buffer, end, self.sa.layout().icv_len()).ok_or(OpenError::MalformedInner)?;
-                (end.saturating_sub(self.packet.payload_at), self.packet.next_header)
-            }
+            Protocol::Ah => self.uncover(buffer).ok_or(OpenError::MalformedInner)?,
         };
         match self.sa.layout().mode() {
-            Mode::Tunnel => self.take_out(accepted, payload_len, next_header, buffer),
-            Mode::Transport => self.join(accepted, payload_len, next_header, buffer),
+            Mode::Tunnel => self.take_out(accepted, &payload, buffer),
+            Mode::Transport => self.join(accepted, &payload, buffer),
+        }
+    }
+
+    fn uncover<B: Buffer>(&self, buffer: &mut B) -> Option<Payload> {
+        ah::uncover(buffer, self.data_len, self.sa.layout().icv_len())?;
+        let header = AhHeader::parse(buffer.bytes().get(self.data_at..)?)?;
+        let at = self.data_at + header.len;
+        Some(Payload { at, len: self.data_len.checked_sub(at)?, next_header: header.next_header })
+    }
+
+    /// Octets of the outer IP header, options and extension headers included.
+    const fn header_len(&self) -> usize {
+        let udp = if self.in_udp { udp::HEADER_LEN } else { 0 };
+        match self.sa.layout().protocol() {
+            Protocol::Esp => self.data_at - self.sa.layout().iv_len() - esp::HEADER_LEN - udp,
+            Protocol::Ah => self.data_at,
         }
     }
 
     /// Tunnel mode: the payload is the inner packet.
     #[inline]
-    fn take_out<B: Buffer>(&self, accepted: Accepted, payload_len: usize, next_header: u8, buffer: &mut B) -> Result<Opened, OpenError> {
-        let at = self.packet.payload_at;
-        let payload = buffer.bytes_mut().get_mut(at..).and_then(|rest| rest.get_mut(..payload_len)).ok_or(OpenError::MalformedInner)?;
+    fn take_out<B: Buffer>(&self, accepted: Accepted, payload: &Payload, buffer: &mut B) -> Result<Opened, OpenError> {
+        let Payload { at, len, next_header } = *payload;
+        let payload = buffer.bytes_mut().get_mut(at..).and_then(|rest| rest.get_mut(..len)).ok_or(OpenError::MalformedInner)?;
         let inner = match next_header {
             PROTOCOL_IPV4 => Ipv4::parse(payload).ok().map(Ip::V4),
             PROTOCOL_IPV6 => Ipv6::parse(payload).ok().map(Ip::V6),
@@ -331,7 +323,7 @@ impl OpenPlan<'_> {
         let inner = inner.ok_or(OpenError::MalformedInner)?;
         let (flow, inner_len, dont_fragment) = (inner.flow(), inner.total_len(), inner.dont_fragment());
         let inner_class = inner.traffic_class();
-        let class = ecn::decapsulate(inner_class, self.packet.traffic_class).ok_or(OpenError::Congestion)?;
+        let class = ecn::decapsulate(inner_class, self.outer_class).ok_or(OpenError::Congestion)?;
         if !self.sa.selectors().permits(&flow) {
             return Err(OpenError::SelectorMismatch);
         }
@@ -346,16 +338,16 @@ impl OpenPlan<'_> {
     }
 
     /// Transport mode: the payload follows the packet's IP header as if it had never been protected.
-    fn join<B: Buffer>(&self, accepted: Accepted, payload_len: usize, next_header: u8, buffer: &mut B) -> Result<Opened, OpenError> {
-        let Located { header_len, payload_at, in_udp, .. } = self.packet;
-        let total_len = header_len + payload_len;
-        let gap = payload_at.checked_sub(header_len).ok_or(OpenError::MalformedInner)?;
-        let surplus = buffer.len().checked_sub(payload_at + payload_len).ok_or(OpenError::MalformedInner)?;
+    fn join<B: Buffer>(&self, accepted: Accepted, payload: &Payload, buffer: &mut B) -> Result<Opened, OpenError> {
+        let (header_len, next_header) = (self.header_len(), payload.next_header);
+        let total_len = header_len + payload.len;
+        let gap = payload.at.checked_sub(header_len).ok_or(OpenError::MalformedInner)?;
+        let surplus = buffer.len().checked_sub(payload.at + payload.len).ok_or(OpenError::MalformedInner)?;
         buffer.bytes_mut().copy_within(..header_len, gap);
         buffer.trim_front(gap).and_then(|()| buffer.trim_back(surplus)).ok_or(OpenError::MalformedInner)?;
         let header = buffer.bytes_mut().get_mut(..header_len).ok_or(OpenError::MalformedInner)?;
         ip::set_payload(header, next_header, total_len).ok_or(OpenError::MalformedInner)?;
-        if in_udp {
+        if self.in_udp {
             // A NAT has changed addresses that a checksum of TCP, UDP or ICMPv6 covers; the ICV has shown the rest to be right (RFC 3948 section 3.1.2 item 2).
             ip::fix_checksum(buffer.bytes_mut()).ok_or(OpenError::MalformedInner)?;
         }
@@ -375,6 +367,13 @@ impl OpenPlan<'_> {
             SequenceNumbers::Extended => Aad::extended(self.sa.spi().value(), self.number),
         }
     }
+}
+
+/// Where what was protected stands, and what it is.
+struct Payload {
+    at: usize,
+    len: usize,
+    next_header: u8,
 }
 
 /// Octets in front of padding, pad length and next header, where all three are right, and the next header.

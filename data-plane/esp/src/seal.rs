@@ -83,13 +83,25 @@ pub fn prepare_padded<'sa, B: Buffer>(
     pad_to: usize,
     buffer: &mut B,
 ) -> Result<SealPlan<'sa>, SealError> {
+    match (number.sa().layout().protocol(), number.sa().layout().mode()) {
+        (Protocol::Esp, Mode::Tunnel) => {
+            let inner = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
+            esp(number, tunnel, &Payload::whole(&inner), pad_to, buffer)
+        }
+        _ => prepare_other(number, tunnel, buffer),
+    }
+}
+
+/// All but ESP in tunnel mode, which most packets are in: kept out of their way.
+#[inline(never)]
+fn prepare_other<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
     let inner = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
     let payload = match number.sa().layout().mode() {
         Mode::Tunnel => Payload::whole(&inner),
         Mode::Transport => Payload::behind_header(&inner, tunnel, number.sa().layout().protocol())?,
     };
     match number.sa().layout().protocol() {
-        Protocol::Esp => esp(number, tunnel, &payload, pad_to, buffer),
+        Protocol::Esp => esp(number, tunnel, &payload, 0, buffer),
         Protocol::Ah => authenticate(number, tunnel, &payload, buffer),
     }
 }
@@ -149,7 +161,8 @@ impl Payload {
     }
 }
 
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "for the sake of the one caller that most packets have")]
 fn esp<'sa, B: Buffer>(
     number: SequenceNumber<'sa>,
     tunnel: &Tunnel,
@@ -178,7 +191,10 @@ fn esp<'sa, B: Buffer>(
     let front = buffer.prepend(front_len).ok_or(SealError::NoHeadroom)?;
     match layout.mode() {
         Mode::Tunnel => headers.write(front),
-        Mode::Transport => headers.write(open_gap(buffer, payload.at, front_len, headers.protocol).ok_or(SealError::TooLong)?),
+        Mode::Transport => {
+            let protocol = if tunnel.udp.is_some() { PROTOCOL_UDP } else { PROTOCOL_ESP };
+            headers.write(open_gap(buffer, payload.at, front_len, protocol).ok_or(SealError::TooLong)?);
+        }
     }
     Ok(SealPlan { sa: number.sa(), nonce: number.nonce(), aad: number.aad(), data_at: payload.at + front_len, data_len })
 }
@@ -191,6 +207,7 @@ fn hiding(len: usize, pad_to: usize, room: usize) -> usize {
 
 /// Lets the packet, which was given `gap` octets more in front, begin with its IP header of `header_len` octets, and makes it the header of a packet of
 /// this protocol. The gap is behind it then.
+#[cold]
 fn open_gap<B: Buffer>(buffer: &mut B, header_len: usize, gap: usize, protocol: u8) -> Option<&mut [u8]> {
     // Whatever is behind the packet belongs to it: trailer and ICV.
     let total_len = buffer.len();
@@ -281,8 +298,6 @@ pub fn finish<B: Buffer>(sa: &OutboundSa, tunnel: &Tunnel, buffer: &mut B) -> Op
 /// The headers in front of the ciphertext, as octets.
 struct Headers {
     ip: OuterHeader,
-    /// What follows the IP header.
-    protocol: u8,
     udp: Option<[u8; udp::HEADER_LEN]>,
     esp: [u8; packet::esp::HEADER_LEN],
     /// As the nonce has it. For AES-CBC that is not the IV: the cipher writes it.
@@ -310,7 +325,7 @@ impl Headers {
         };
         let ip = OuterHeader::new(number, tunnel, payload, protocol, payload_len)?;
         let esp = EspHeader { spi: number.sa().spi().value(), sequence: number.low() }.to_octets();
-        Some(Self { ip, protocol, udp, esp, iv: number.iv() })
+        Some(Self { ip, udp, esp, iv: number.iv() })
     }
 
     #[inline]
