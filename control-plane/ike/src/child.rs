@@ -77,9 +77,17 @@ pub(crate) struct Agreed {
     pub(crate) role: Role,
     /// The peer has not said ESP_TFC_PADDING_NOT_SUPPORTED (section 1.3.1).
     pub(crate) takes_tfc_padding: bool,
-    /// The one it is to replace.
-    pub(crate) replaces: Option<ChildSaId>,
-    /// Whether the initiator's half waits too: the peer is replacing the same SA, and only one of the two will stay.
+    pub(crate) replaces: Replaces,
+}
+
+/// What a Child SA is to replace.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Replaces {
+    /// The one before it.
+    pub(crate) child: Option<ChildSaId>,
+    /// The data plane has that one no more: it carries no packets.
+    pub(crate) lost: bool,
+    /// The initiator's half waits too: the peer is replacing the same SA, and only one of the two will stay.
     pub(crate) contested: bool,
 }
 
@@ -113,6 +121,7 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         activation,
         predecessor: agreed
             .replaces
+            .child
             .or_else(|| cx.shared.orphans.predecessor(configured.policy, agreed.selectors.local(), agreed.selectors.remote())),
         lifetime,
     };
@@ -133,9 +142,9 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         selectors: agreed.selectors,
         encapsulated: encapsulation.is_some(),
         since: cx.now,
-        phase: ChildPhase::Installing { wanted: agreed.role == Role::Initiator && agreed.replaces.is_none() },
+        phase: ChildPhase::Installing { wanted: agreed.role == Role::Initiator && agreed.replaces.child.is_none() },
         role: agreed.role,
-        predecessor: agreed.replaces,
+        predecessor: agreed.replaces.child,
         parked: activation != Activation::Immediate,
     })
 }
@@ -143,10 +152,13 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
 /// When the outbound half begins to carry packets (RFC 7296 section 2.8).
 fn activation(agreed: &Agreed) -> Activation {
     match agreed.role {
-        Role::Initiator if agreed.contested => Activation::Parked { fallback: None },
+        Role::Initiator if agreed.replaces.contested => Activation::Parked { fallback: None },
         Role::Initiator => Activation::Immediate,
         // While the SA it replaces is there, that one carries the packets.
-        Role::Responder => Activation::Parked { fallback: agreed.replaces.is_none().then_some(FALLBACK) },
+        Role::Responder => {
+            let carried = agreed.replaces.child.is_some() && !agreed.replaces.lost;
+            Activation::Parked { fallback: (!carried).then_some(FALLBACK) }
+        }
     }
 }
 

@@ -63,6 +63,24 @@ fn lost_child_sas_are_replaced_under_the_same_ike_sa() {
     }
 }
 
+/// Both sides have lost the same Child SA, and both replace it: neither waits for the other to be done with the old one.
+#[test]
+fn what_both_data_planes_have_lost_is_replaced_once() {
+    for seed in 0..40 {
+        let mut pair = up(seed);
+        let old = &spis(&mut pair, A) | &spis(&mut pair, B);
+        pair.restart_data_plane(A, 2);
+        pair.run(Duration::from_millis(seed % 4 * 20));
+        pair.restart_data_plane(B, 2);
+        pair.run(4 * SECOND);
+        assert_eq!(pair.assert_mirrored(), 1, "seed {seed}");
+        assert!(old.is_disjoint(&spis(&mut pair, A)), "seed {seed}");
+        assert_eq!(pair.stat(A, "ike_sas_established"), 1, "seed {seed}: no new IKE SA was needed");
+        assert_eq!(pair.run_under_load(2 * SECOND), 0, "seed {seed}");
+        assert_eq!([A, B].map(|side| pair.ike_sas(side).iter().map(|sa| sa.children.len()).sum::<usize>()), [1, 1], "seed {seed}");
+    }
+}
+
 /// Epochs begin anew with each boot: the identifiers of what is lost, and still known, are not given again.
 #[test]
 fn identifiers_are_not_used_twice_whatever_the_epochs() {

@@ -7,7 +7,7 @@ use ike_wire::rules::Form;
 use ike_wire::{Auth, AuthMethod, ExchangeType, Header, Identification, Notify, NotifyType, Payload};
 use ipsec_types::{Identity, Secret};
 
-use crate::child::Child;
+use crate::child::{Child, Replaces};
 use crate::config::Unique;
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
@@ -176,7 +176,7 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
     let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
     let choice = create_child::choose(core, &[], &message.payloads, None, KeyExchange::Ignored);
     let seed = Seed { nonces, shared: None };
-    match choice.and_then(|choice| create_child::answer(core, cx, &state.sk, &authenticated, choice, seed, None)) {
+    match choice.and_then(|choice| create_child::answer(core, cx, &state.sk, &authenticated, choice, seed, Replaces::default())) {
         Ok(Answer { child, sa, selectors }) => State::Installing(Installing {
             sk: state.sk,
             child,

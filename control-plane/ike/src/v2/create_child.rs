@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 use ike_wire::{NotifyType, Payload, Proposal, Protocol, Sa, TrafficSelectors};
 use ipsec_types::{ChildSaId, Mode, Secret, Spi};
 
-use crate::child::{self, Agreed, Child, ChildPhase};
+use crate::child::{self, Agreed, Child, ChildPhase, Replaces};
 use crate::config;
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
@@ -161,7 +161,7 @@ pub(crate) fn answer(
     authenticated: &PeerAuthenticated,
     choice: Choice,
     seed: Seed<'_>,
-    replaces: Option<ChildSaId>,
+    replaces: Replaces,
 ) -> Result<Answer, Fault> {
     let Choice { index, chosen, selectors, outbound, takes_tfc_padding } = choice;
     let local = |text: String| Fault::NoMoreSas(text);
@@ -175,12 +175,12 @@ pub(crate) fn answer(
         Payload::TsInitiator(selectors.remote().iter().copied().collect()),
         Payload::TsResponder(selectors.local().iter().copied().collect()),
     ];
-    let (suite, role, contested) = (chosen.suite, Role::Responder, false);
+    let (suite, role) = (chosen.suite, Role::Responder);
     match child::install(
         cx,
         core,
         authenticated,
-        Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces, contested },
+        Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces },
     ) {
         Ok(child) => Ok(Answer { child, sa, selectors: answered }),
         Err(failure) => {
@@ -224,13 +224,6 @@ fn check(
     Ok(Accepted { suite, selectors, outbound, takes_tfc_padding: parts.takes_tfc_padding })
 }
 
-/// What an accepted answer replaces.
-#[derive(Clone, Copy)]
-struct Replaces {
-    child: Option<ChildSaId>,
-    contested: bool,
-}
-
 /// The initiator's part: derives the keys and hands the Child SA to the data plane.
 fn accept(
     core: &Core,
@@ -247,12 +240,11 @@ fn accept(
     let Accepted { suite, selectors, outbound, takes_tfc_padding } = accepted;
     let keys = sk.keys.child(suite.protection, seed.shared, seed.nonces)?;
     let (inbound, role) = (wanted.spi.spi, Role::Initiator);
-    let (replaces, contested) = (replaces.child, replaces.contested);
     child::install(
         cx,
         core,
         authenticated,
-        Agreed { child: wanted.index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces, contested },
+        Agreed { child: wanted.index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces },
     )
 }
 
@@ -276,9 +268,8 @@ impl Established {
         let seed = Seed { nonces, shared: None };
         let result = match refusal(core, wanted, payloads) {
             Some(refusal) => Err(refusal),
-            None => check(core, cx, wanted, payloads, KeyExchange::Ignored).and_then(|accepted| {
-                accept(core, cx, (&self.sk, &self.authenticated), wanted, accepted, seed, Replaces { child: None, contested: false })
-            }),
+            None => check(core, cx, wanted, payloads, KeyExchange::Ignored)
+                .and_then(|accepted| accept(core, cx, (&self.sk, &self.authenticated), wanted, accepted, seed, Replaces::default())),
         };
         match result {
             Ok(child) => {

@@ -94,8 +94,8 @@ impl Established {
     pub(crate) fn retire(&mut self, core: &mut Core, cx: &mut Context<'_>, id: ChildSaId, linger: Duration) -> Option<Child> {
         let position = self.children.iter().position(|child| child.id == id)?;
         let child = self.children.remove(position);
+        rekey_child::activate_successor(self, cx, id);
         if child.is_live() {
-            rekey_child::activate_successor(self, cx, id);
             cx.shared.output(Output::Retire { child: id, linger });
         }
         rekey_child::reinstate(self, core, cx, &child);

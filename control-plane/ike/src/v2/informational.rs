@@ -112,8 +112,8 @@ pub(crate) fn delete_child(
     let (protocol, spis) = (child.protocol(), alloc::vec![child.inbound.value()]);
     let installed = child.phase != ChildPhase::Lost;
     child.phase = ChildPhase::Deleting;
+    rekey_child::activate_successor(state, cx, id);
     if installed {
-        rekey_child::activate_successor(state, cx, id);
         cx.shared.output(Output::Retire { child: id, linger: LINGER });
     }
     let payload = Payload::Delete(Delete::ChildSas { protocol, spis });

@@ -204,7 +204,8 @@ impl IkeSa {
     /// The data plane has lost its Child SAs: others take their place under the same IKE SA, with new keys.
     pub(crate) fn replace_lost(mut self, cx: &mut Context<'_>) -> Self {
         let State::Established(established) = &self.state else { return self };
-        for lost in established.children.iter().filter(|child| child.phase == ChildPhase::Lost) {
+        // The newest first: the peer is about to delete what it replaces.
+        for lost in established.children.iter().rev().filter(|child| child.phase == ChildPhase::Lost) {
             let there = established.children.iter().any(|child| child.is_live() && child.policy == lost.policy);
             if there || self.core.wanted.contains(&lost.policy) {
                 self.core.tasks.push_back(Task::DeleteChild { child: lost.id, request: None });

@@ -60,8 +60,15 @@ pub(crate) fn begin(
         core.try_later(cx, Task::RekeyChild { child: old, request });
         return Ok(());
     }
+    let is_lost = state.child(old).is_some_and(|child| child.phase == ChildPhase::Lost);
+    let successor = state.children.iter().find(|child| is_lost && child.predecessor == Some(old) && child.is_live());
+    if successor.is_some_and(Child::is_installing) {
+        cx.shared.return_spi(spi);
+        core.try_later(cx, Task::RekeyChild { child: old, request });
+        return Ok(());
+    }
     let rekey = Rekey { old, requests: request.into_iter().collect(), theirs: None };
-    let there = state.child(old).is_some_and(Child::is_replaceable);
+    let there = state.child(old).is_some_and(Child::is_replaceable) && successor.is_none();
     match index(state, core, old).filter(|_| there) {
         Some(index) => initiator::begin(state, core, cx, WantedChild { index, spi }, Some(rekey)),
         None => {
@@ -90,9 +97,9 @@ pub(crate) fn replaced(state: &Established, payloads: &[Payload]) -> Result<Opti
         });
     };
     match child.phase {
-        ChildPhase::Installed => Ok(Some(child.id)),
+        // What our data plane has lost is replaced by whoever is first, or by both.
+        ChildPhase::Installed | ChildPhase::Lost => Ok(Some(child.id)),
         ChildPhase::Deleting => Err(Fault::Temporary("the Child SA is being deleted".into())),
-        ChildPhase::Lost => Err(Fault::Temporary("the Child SA is about to be replaced".into())),
         ChildPhase::Replaced => Err(Fault::Temporary("the Child SA has been rekeyed already".into())),
         ChildPhase::Installing { .. } => Err(Fault::Temporary("the Child SA is still being installed".into())),
     }
@@ -107,7 +114,7 @@ pub(crate) fn noticed(state: &mut Established, old: ChildSaId) {
 
 /// The peer's replacing of a Child SA is answered: with a new one and the lowest nonce it was made with, or not at all.
 pub(crate) fn answered(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, old: ChildSaId, new: Option<(ChildSaId, Vec<u8>)>) {
-    if let (Some(child), true) = (state.child_mut(old), new.is_some()) {
+    if let Some(child) = state.child_mut(old).filter(|child| child.phase == ChildPhase::Installed && new.is_some()) {
         child.phase = ChildPhase::Replaced;
     }
     let Some(rekey) = ours(state, old) else {

@@ -7,7 +7,8 @@ use ike_wire::rules::Form;
 use ike_wire::{ExchangeType, KeyExchange as KePayload, Nonce, NotifyType, Payload, Sa};
 use ipsec_types::{ChildSaId, KeyExchangeMethod, Secret};
 
-use super::{Accepted, Replaces, Seed, accept, check, ends, give_back, parts, refusal};
+use super::{Accepted, Seed, accept, check, ends, give_back, parts, refusal};
+use crate::child::{ChildPhase, Replaces};
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
@@ -282,7 +283,9 @@ fn install(
     }
     let seed = Seed { nonces: [&creating.nonce, responder_nonce], shared };
     let rekey = creating.rekey.as_ref();
-    let replaces = Replaces { child: rekey.map(|rekey| rekey.old), contested: rekey.is_some_and(|rekey| rekey.theirs.is_some()) };
+    let (child, contested) = (rekey.map(|rekey| rekey.old), rekey.is_some_and(|rekey| rekey.theirs.is_some()));
+    let lost = child.and_then(|old| state.child(old)).is_some_and(|child| child.phase == ChildPhase::Lost);
+    let replaces = Replaces { child, lost, contested };
     match accept(core, cx, (&state.sk, &state.authenticated), &creating.wanted, accepted, seed, replaces) {
         Ok(child) => {
             let lowest = creating.nonce.as_slice().min(responder_nonce).to_vec();

@@ -7,6 +7,7 @@ use ike_wire::{Header, KeyExchange as KePayload, Nonce, Notify, NotifyType, Payl
 use ipsec_types::{ChildSaId, KeyExchangeMethod, Secret};
 
 use super::{Answer, Choice, Seed, answer, choose};
+use crate::child::{ChildPhase, Replaces};
 use crate::context::Context;
 use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::io::{Job, JobId};
@@ -115,7 +116,9 @@ fn install(
 ) -> Result<(), Fault> {
     let Granted { header, choice, nonces: [initiator, responder], replaces } = granted;
     let seed = Seed { nonces: [&initiator, &responder], shared: key.as_ref().map(|(_, _, shared)| shared) };
-    let Answer { child, sa: mut payloads, selectors } = answer(core, cx, &state.sk, &state.authenticated, choice, seed, replaces)?;
+    let lost = replaces.and_then(|old| state.child(old)).is_some_and(|child| child.phase == ChildPhase::Lost);
+    let replacing = Replaces { child: replaces, lost, contested: false };
+    let Answer { child, sa: mut payloads, selectors } = answer(core, cx, &state.sk, &state.authenticated, choice, seed, replacing)?;
     // [N(USE_TRANSPORT_MODE),] SA, Nr, [KEr,] TSi, TSr
     payloads.extend(Nonce::new(responder.clone()).map(Payload::Nonce));
     payloads.extend(key.map(|(method, public, _)| Payload::KeyExchange(KePayload::new(method, public))));
