@@ -2,23 +2,15 @@
 
 use std::net::IpAddr;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use ike::config::{Child, Connection, DpdAction, Psk, Retransmission, StartAction, Unique};
-use ipsec_types::{
-    AddressRange, ChildProposal, DscpSet, EncryptionAlgorithm, Identity, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Mode, Policy,
-    PolicyAction, PrfAlgorithm, ProposalError, SequenceNumbers, TrafficSelector,
-};
+use ipsec_types::{AddressRange, ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction, TrafficSelector};
 
-use super::diagnostic::{Report, nearest};
-use super::handling;
-use super::lifetimes;
-use super::section::{Found, Section};
+use super::diagnostic::Report;
+use super::section::{Found, Place, Section};
 use super::spd::Spd;
-
-/// Where a connection stands in the file: octets and path.
-pub(super) type Place = Found<()>;
+use super::{handling, lifetimes, proposals};
 
 /// strongSwan's, and what RFC 3948 section 4 recommends.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -26,7 +18,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// One connection, `None` where a fault leaves nothing to go on with or no child needs a peer; and what its children let pass or drop.
 pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
-    const IKE_EXAMPLE: &str = "aes128gcm16-prfsha256-x25519";
     let place = Found { value: (), span: section.span(), path: section.path("local") };
     if let Some(version) = section.integer("version", 0..=2)
         && version.value != 2
@@ -41,7 +32,7 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
         let remedy = "write addresses of one family in both, or leave local_addrs out";
         section.fault("local_addrs", "none of them can speak to remote_addrs: IPv4 and IPv6 do not mix", remedy);
     }
-    let proposals = proposals::<IkeProposal>(&mut section, "proposals", IKE_EXAMPLE, DEFAULT_IKE);
+    let proposals = proposals::ike(&mut section);
     let unique = section.choice("unique", UNIQUE).map_or_else(Unique::default, |found| found.value);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let keep_alive = section.duration("keep_alive").map_or(Some(KEEP_ALIVE), |found| Some(found.value).filter(|delay| !delay.is_zero()));
@@ -175,7 +166,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
     const DPD_ACTIONS: &[(&str, DpdAction)] = &[("clear", DpdAction::Clear), ("trap", DpdAction::Trap), ("restart", DpdAction::Restart)];
     let (local_selectors, remote_selectors) = selector_pair(&mut section, (mode == Mode::Transport).then_some(ends));
-    let proposals = handling::proposals(&mut section);
+    let proposals = proposals::child(&mut section);
     let (dont_fragment, copy_dscp) = handling::outer_header(&mut section, mode);
     let tfc = handling::tfc(&mut section, mode, &proposals);
     let dscp = handling::dscp(&mut section);
@@ -233,14 +224,6 @@ fn read_shunt(name: String, mut section: Section<'_>, spd: &mut Spd, action: Pol
 
 /// The widest window the data plane takes, in packets.
 const MAX_REPLAY_WINDOW: u32 = 1 << 20;
-
-/// What is offered and accepted where the file does not say, or says `default`. AEAD first; CBC stands in a proposal of its own (RFC 7296
-/// section 3.3). Nothing that RFC 8221 or RFC 8247 advises against or is about to, as SHA-1, nor what only small devices want: all that stands
-/// where a proposal names it.
-const DEFAULT_IKE: &[&str] = &[
-    "aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
-    "aes128-aes192-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
-];
 
 /// `local` or `remote`: how a side authenticates, and as whom.
 fn peer(connection: &mut Section<'_>, key: &'static str) -> Option<Identity> {
@@ -358,51 +341,6 @@ fn selectors(section: &mut Section<'_>, key: &'static str, end: Option<Vec<Traff
         None => missing(section, key, &format!("{key} = [{EXAMPLE}]")),
     }
     list.unwrap_or_default().into_iter().map(|found| found.value).collect()
-}
-
-/// Proposals, each fault with the algorithm that was probably meant. What should no longer be used is taken, with a warning.
-pub(super) fn proposals<T: FromStr<Err = ProposalError>>(
-    section: &mut Section<'_>,
-    key: &'static str,
-    example: &str,
-    defaults: &[&str],
-) -> Vec<T> {
-    let defaults = || defaults.iter().filter_map(|text| text.parse().ok()).collect::<Vec<T>>();
-    let list = section.list_with(key, &format!("\"{example}\""), |section, text| {
-        if text.value == "default" {
-            return Some(text.with(defaults()));
-        }
-        let parsed = text.value.parse::<T>();
-        if let Err(error) = &parsed {
-            let meant = if let ProposalError::UnknownKeyword(word) = error { nearest(word, keywords()) } else { None };
-            let remedy = meant.map_or_else(String::new, |meant| format!("did you mean '{meant}'? "));
-            section.fault_at(&text, error.to_string(), format!("{remedy}write for example {example}"));
-        }
-        for (word, better, source) in text.value.split('-').filter_map(|word| OUTDATED.iter().find(|outdated| outdated.0 == word.trim())) {
-            let remedy = format!("write {better} where the peer has it");
-            section.warn_at(&text, format!("{word} should no longer be used ({source})"), remedy);
-        }
-        parsed.ok().map(|proposal| text.with(vec![proposal]))
-    });
-    match list {
-        Some(list) if list.is_empty() => section.empty(key, format!("write {key} = [\"{example}\"], or leave it out for the default")),
-        Some(list) => return list.into_iter().flat_map(|found| found.value).collect(),
-        None => {}
-    }
-    defaults()
-}
-
-/// What SHOULD NOT be used, what will do instead, and who says so.
-const OUTDATED: &[(&str, &str, &str)] =
-    &[("3des", "aes256", "RFC 8221 section 5"), ("modp1024", "modp2048 or x25519", "RFC 8247 section 2.4")];
-
-/// Every algorithm's name.
-fn keywords() -> impl Iterator<Item = &'static str> {
-    let encryption = EncryptionAlgorithm::ALL.iter().map(|a| a.keyword());
-    let integrity = IntegrityAlgorithm::ALL.iter().map(|a| a.keyword());
-    let prf = PrfAlgorithm::ALL.iter().map(|a| a.keyword());
-    let methods = KeyExchangeMethod::ALL.iter().map(|a| a.keyword());
-    encryption.chain(integrity).chain(prf).chain(methods).chain(SequenceNumbers::ALL.iter().map(|a| a.keyword()))
 }
 
 fn retransmission(section: &mut Section<'_>) -> Retransmission {

@@ -1,28 +1,10 @@
-//! What the SAs of a child do to packets: protocol (RFC 4301 section 4.1), outer headers (section 5.1.2), traffic flow confidentiality (RFC
+//! What the SAs of a child do to packets: outer headers (section 5.1.2), traffic flow confidentiality (RFC
 //! 4303 sections 2.6 and 2.7), and the class of traffic that each carries.
 
 use ike::config::Child;
-use ipsec_types::{AhProposal, ChildProposal, DontFragment, DscpSet, EspProposal, Mode, Tfc, TfcPadding};
+use ipsec_types::{ChildProposal, DontFragment, DscpSet, Mode, Tfc, TfcPadding};
 
-use super::connections::{self, Place};
-use super::section::{Found, Section};
-
-const DEFAULT_ESP: &[&str] = &["aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-esn-noesn"];
-const DEFAULT_AH: &[&str] = &["sha256-sha384-sha512-esn-noesn"];
-
-/// Those for ESP, or where there are any those for AH.
-pub(super) fn proposals(section: &mut Section<'_>) -> Vec<ChildProposal> {
-    let esp = connections::proposals::<EspProposal>(section, "esp_proposals", "aes128gcm16", DEFAULT_ESP);
-    let ah = connections::proposals::<AhProposal>(section, "ah_proposals", "sha256", DEFAULT_AH);
-    match (section.has("ah_proposals"), section.has("esp_proposals")) {
-        (true, true) => {
-            section.fault("ah_proposals", "a child is protected by ESP or by AH", "leave ah_proposals or esp_proposals out");
-            Vec::new()
-        }
-        (true, false) => ah.into_iter().map(Into::into).collect(),
-        (false, _) => esp.into_iter().map(Into::into).collect(),
-    }
-}
+use super::section::{Found, Place, Section};
 
 /// The DF bit and the DSCP of outer headers, which transport mode does not have.
 pub(super) fn outer_header(section: &mut Section<'_>, mode: Mode) -> (DontFragment, bool) {

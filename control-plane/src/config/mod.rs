@@ -26,6 +26,7 @@ mod connections;
 mod diagnostic;
 mod handling;
 mod lifetimes;
+mod proposals;
 mod secrets;
 mod section;
 mod spd;

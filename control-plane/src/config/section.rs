@@ -27,6 +27,9 @@ pub(super) struct Found<T> {
     pub(super) path: String,
 }
 
+/// Where something stands in the file: octets and path.
+pub(super) type Place = Found<()>;
+
 impl<'d> Section<'d> {
     /// The whole document.
     pub(super) fn root(table: &'d DeTable<'d>, report: &'d Report<'d>) -> Self {

@@ -13,7 +13,8 @@ use subtle::ConstantTimeEq;
 use zeroize::ZeroizeOnDrop;
 
 use crate::portable::{self, Keystream};
-use crate::transform::{Transform, write_icv};
+use crate::tag::write_icv;
+use crate::transform::Transform;
 use crate::{Aad, ICV_LEN, NONCE_LEN};
 
 /// AES-GCM with an ICV of 8 or 12 octets (RFC 4106 section 6).

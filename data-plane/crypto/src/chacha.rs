@@ -4,7 +4,7 @@ use chacha20poly1305::aead::{AeadInOut, KeyInit};
 use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 
 use crate::NONCE_LEN;
-use crate::transform::write_icv;
+use crate::tag::write_icv;
 
 /// A key; zeroed when dropped.
 pub(crate) struct Key(ChaCha20Poly1305);

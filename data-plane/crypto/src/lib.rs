@@ -41,6 +41,7 @@ mod job;
 mod key;
 mod mac;
 mod portable;
+mod tag;
 mod transform;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::KeyError;
-use crate::transform::write_icv;
+use crate::tag::write_icv;
 
 /// Octets of the longest ICV, that of HMAC-SHA2-512-256.
 pub const MAX_ICV_LEN: usize = 32;

@@ -7,7 +7,7 @@ use ghash::universal_hash::UniversalHash;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use crate::transform::is_tag;
+use crate::tag::is_tag;
 use crate::{ICV_LEN, NONCE_LEN};
 
 pub(crate) type Block = Array<u8, U16>;

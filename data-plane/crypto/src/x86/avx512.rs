@@ -16,7 +16,7 @@ use core::fmt;
 
 use zeroize::Zeroize;
 
-use crate::transform::is_tag;
+use crate::tag::is_tag;
 use crate::{Aad, ICV_LEN, NONCE_LEN};
 
 cpufeatures::new!(features, "avx512f", "avx512bw", "avx512dq", "avx512vl", "vaes", "vpclmulqdq", "aes", "pclmulqdq", "sse4.1");
