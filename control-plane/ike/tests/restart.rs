@@ -81,6 +81,27 @@ fn what_both_data_planes_have_lost_is_replaced_once() {
     }
 }
 
+/// The same again and again, while what was begun before is still under way or has been lost: in the end packets cross, under the same IKE SA.
+#[test]
+fn whatever_both_data_planes_lose_while_they_recover_comes_back() {
+    for seed in 0..60 {
+        let mut pair = up(seed);
+        for boot in 2..6 {
+            let (first, second) = if seed % 2 == 0 { (A, B) } else { (B, A) };
+            pair.restart_data_plane(first, boot);
+            pair.run(Duration::from_millis(seed * 7 % 50));
+            pair.restart_data_plane(second, boot);
+            pair.run(Duration::from_millis(seed * 131 % 3000));
+        }
+        pair.run(30 * SECOND);
+        pair.acquire(A, 100);
+        pair.run(10 * SECOND);
+        assert!(pair.assert_mirrored() >= 1, "seed {seed}");
+        assert_eq!(pair.run_under_load(2 * SECOND), 0, "seed {seed}");
+        assert_eq!(pair.stat(A, "ike_sas_established"), 1, "seed {seed}: no new IKE SA was needed");
+    }
+}
+
 /// Epochs begin anew with each boot: the identifiers of what is lost, and still known, are not given again.
 #[test]
 fn identifiers_are_not_used_twice_whatever_the_epochs() {

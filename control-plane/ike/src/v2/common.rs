@@ -295,6 +295,11 @@ impl Core {
         }
     }
 
+    /// Whether no operation waits, and no response is awaited.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks.is_empty() && self.later.is_empty() && !self.window.is_busy()
+    }
+
     /// A negotiation under this IKE SA has failed.
     pub(crate) fn child_failed(&mut self, cx: &mut Context<'_>, policy: PolicyId, failure: &Failure) {
         self.wanted.retain(|wanted| *wanted != policy);

@@ -338,9 +338,11 @@ pub(crate) fn on_installed(
 
 impl Established {
     fn installed(&mut self, core: &mut Core, cx: &mut Context<'_>, position: usize) {
+        let lost = |old: ChildSaId| self.child(old).is_some_and(|old| old.phase == ChildPhase::Lost);
+        let replaces_lost = self.children.get(position).and_then(|child| child.predecessor).is_some_and(lost);
         let Some(child) = self.children.get_mut(position) else { return };
-        // One that was lost is wanted, too, by the policy.
-        let wanted = child.role == Role::Initiator && core.wanted.contains(&child.policy);
+        // One that was lost is wanted, too, by the policy, whoever brings it.
+        let wanted = (child.role == Role::Initiator || replaces_lost) && core.wanted.contains(&child.policy);
         if matches!(child.phase, ChildPhase::Installing { .. }) {
             child.phase = ChildPhase::Installed;
         }
