@@ -1,15 +1,13 @@
 //! AES-GCM with its whole ICV, by the kernel that suits the CPU.
 
-use core::fmt;
-
 use crate::portable::{self, Keystream};
 #[cfg(target_arch = "x86_64")]
 use crate::x86::avx512;
 use crate::{Aad, NONCE_LEN};
 
 /// A way to compute AES-GCM. All give the same octets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kernel {
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kernel {
     /// The crates `aes` and `ghash`: everywhere.
     Portable,
     /// 512-bit vectors of x86-64: AVX-512 with VAES and VPCLMULQDQ.
@@ -18,12 +16,12 @@ pub enum Kernel {
 
 impl Kernel {
     /// The kernels that this machine runs, the fastest first.
-    pub fn available() -> impl Iterator<Item = Self> {
+    pub(crate) fn available() -> impl Iterator<Item = Self> {
         [Self::Avx512, Self::Portable].into_iter().filter(|kernel| kernel.is_available())
     }
 
     /// Whether this machine runs it.
-    pub fn is_available(self) -> bool {
+    fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
@@ -34,17 +32,8 @@ impl Kernel {
     }
 
     /// The fastest that this machine runs.
-    pub fn best() -> Self {
+    pub(crate) fn best() -> Self {
         Self::available().next().unwrap_or(Self::Portable)
-    }
-}
-
-impl fmt::Display for Kernel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Portable => "portable",
-            Self::Avx512 => "avx512",
-        })
     }
 }
 

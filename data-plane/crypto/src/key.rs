@@ -6,9 +6,10 @@ use core::fmt;
 use crate::aead::{self, Gmac, TruncatedGcm};
 use crate::authentication::Authentication;
 use crate::composed::Composed;
+use crate::gcm::{self, Kernel};
 use crate::mac::{Mac, MacKey};
 use crate::transform::Transform;
-use crate::{ICV_LEN, Kernel, chacha, gcm, portable};
+use crate::{ICV_LEN, chacha, portable};
 
 /// A key that its algorithm does not take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,15 +82,7 @@ impl AeadKey {
     /// # Errors
     /// [`KeyError`] for any but 16, 24 or 32 octets.
     pub fn aes_gcm(key: &[u8]) -> Result<Self, KeyError> {
-        Self::aes_gcm_by(Kernel::best(), key)
-    }
-
-    /// The same for a kernel of one's choice, or for the portable one where the machine does not run that.
-    ///
-    /// # Errors
-    /// [`KeyError`] for any but 16, 24 or 32 octets.
-    pub fn aes_gcm_by(kernel: Kernel, key: &[u8]) -> Result<Self, KeyError> {
-        gcm::Key::new(kernel, key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyError::Aes(key.len()))
+        gcm::Key::new(Kernel::best(), key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyError::Aes(key.len()))
     }
 
     /// Expands an AES-GCM key of 128, 192 or 256 bits for ICVs of 8, 12 or 16 octets (RFC 4106 section 6).

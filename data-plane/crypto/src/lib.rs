@@ -6,7 +6,7 @@
 //! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
 //! whole: [`open_burst`] answers a [`Verified`] mask with one bit a packet.
 //!
-//! AES-GCM with its whole ICV has several [`Kernel`]s, which give the same octets; a key keeps the one it was expanded for.
+//! AES-GCM with its whole ICV has several kernels, which give the same octets; a key keeps the one it was expanded for, the fastest of the machine.
 //!
 //! [`AeadKey`] holds everything that can be computed ahead. It is made off the hot path and zeroed when dropped.
 //!
@@ -46,7 +46,6 @@ mod transform;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use gcm::Kernel;
 pub use job::{Aad, JobError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
 pub use key::{AeadKey, CipherKey, KeyError};
 pub use mac::{MAX_ICV_LEN, MacKey};

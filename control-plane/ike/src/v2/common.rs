@@ -313,12 +313,17 @@ impl Core {
         }
     }
 
-    /// Everything that waited for something under this IKE SA is told that it will not come.
-    pub(crate) fn release(&mut self, cx: &mut Context<'_>, failure: &Failure) {
-        self.window.withdraw();
+    /// The same, for all that are wanted under this IKE SA.
+    pub(crate) fn all_failed(&mut self, cx: &mut Context<'_>, failure: &Failure) {
         for policy in core::mem::take(&mut self.wanted) {
             cx.shared.child_failed(cx.now, policy, failure);
         }
+    }
+
+    /// Everything that waited for something under this IKE SA is told that it will not come.
+    pub(crate) fn release(&mut self, cx: &mut Context<'_>, failure: &Failure) {
+        self.window.withdraw();
+        self.all_failed(cx, failure);
         let later = core::mem::take(&mut self.later).into_iter().map(|(_, task)| task);
         for task in core::mem::take(&mut self.tasks).into_iter().chain(later) {
             match task {

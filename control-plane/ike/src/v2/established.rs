@@ -286,9 +286,7 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
     }
     // What was to bring them has been overtaken by the peer, whose own attempt may have failed since: whoever still waits asks again.
     if state.active.is_none() && state.answering.is_none() && !state.is_installing_any() && core.is_idle() {
-        for policy in core.wanted.clone() {
-            core.child_failed(cx, policy, &Failure::Local("nothing came of the negotiation".into()));
-        }
+        core.all_failed(cx, &Failure::Local("nothing came of the negotiation".into()));
     }
     State::Established(state)
 }

@@ -26,11 +26,11 @@ fn agree(key: &[u8], nonce: &[u8; 12], aad: &Aad, data: &[u8], offset: usize) {
         room[place.clone()].copy_from_slice(data);
         let mut tag = [0; 16];
         key.seal(nonce, aad, &mut room[place.clone()], &mut tag, &mut Keystream::new());
-        assert_eq!((&room[place.clone()], tag), (&ciphertext[..], icv), "{kernel}, {} octets", data.len());
+        assert_eq!((&room[place.clone()], tag), (&ciphertext[..], icv), "{kernel:?}, {} octets", data.len());
         assert!(!key.open(nonce, aad, &mut room.clone()[place.clone()], &[tag[0] ^ 1; 16], &mut Keystream::new()));
         assert!(key.open(nonce, aad, &mut room[place.clone()], &tag, &mut Keystream::new()));
         assert_eq!(&room[place.clone()], data);
-        assert!(room[..place.start].iter().chain(&room[place.end..]).all(|octet| *octet == 0xa5), "{kernel} touched what is not its own");
+        assert!(room[..place.start].iter().chain(&room[place.end..]).all(|octet| *octet == 0xa5), "{kernel:?} touched what is not its own");
     }
 }
 
