@@ -1,27 +1,52 @@
 //! AES-GCM with its whole ICV, by the kernel that suits the CPU.
 
+use alloc::vec::Vec;
+use core::fmt;
+use core::str::FromStr;
+
 use crate::portable::{self, Keystream};
 #[cfg(target_arch = "x86_64")]
 use crate::x86::avx512;
 use crate::{Aad, NONCE_LEN};
 
 /// A way to compute AES-GCM. All give the same octets.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Kernel {
+///
+/// Its name, as [`Display`](fmt::Display) writes it and [`FromStr`] reads it, is what a setting calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kernel {
     /// The crates `aes` and `ghash`: everywhere.
     Portable,
     /// 512-bit vectors of x86-64: AVX-512 with VAES and VPCLMULQDQ.
     Avx512,
 }
 
+/// A name that no kernel has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no kernel of this name: there are {}", Names(&Kernel::ALL))]
+pub struct UnknownKernel;
+
+/// The CPU lacks what a kernel needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this CPU does not run the kernel {0}: it runs {available}", available = Names(&Kernel::available().collect::<Vec<_>>()))]
+pub struct KernelUnavailable(pub Kernel);
+
 impl Kernel {
-    /// The kernels that this machine runs, the fastest first.
-    pub(crate) fn available() -> impl Iterator<Item = Self> {
-        [Self::Avx512, Self::Portable].into_iter().filter(|kernel| kernel.is_available())
+    /// Every kernel there is, the fastest first.
+    pub const ALL: [Self; 2] = [Self::Avx512, Self::Portable];
+
+    /// The kernels that this machine runs, the fastest first. The last is always [`Kernel::Portable`].
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|kernel| kernel.is_available())
+    }
+
+    /// The fastest that this machine runs.
+    pub fn best() -> Self {
+        Self::available().next().unwrap_or(Self::Portable)
     }
 
     /// Whether this machine runs it.
-    fn is_available(self) -> bool {
+    pub fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
@@ -31,9 +56,45 @@ impl Kernel {
         }
     }
 
-    /// The fastest that this machine runs.
-    pub(crate) fn best() -> Self {
-        Self::available().next().unwrap_or(Self::Portable)
+    /// This kernel, where the machine runs it.
+    ///
+    /// # Errors
+    /// [`KernelUnavailable`].
+    pub fn checked(self) -> Result<Self, KernelUnavailable> {
+        if self.is_available() { Ok(self) } else { Err(KernelUnavailable(self)) }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Kernel {
+    type Err = UnknownKernel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKernel> {
+        Self::ALL.into_iter().find(|kernel| kernel.name() == name).ok_or(UnknownKernel)
+    }
+}
+
+/// Names of kernels, one after the other.
+struct Names<'a>(&'a [Kernel]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().enumerate().try_for_each(|(n, kernel)| {
+            f.write_str(if n == 0 { "" } else { ", " })?;
+            kernel.fmt(f)
+        })
     }
 }
 

@@ -77,12 +77,20 @@ pub(crate) enum Algorithm {
 }
 
 impl AeadKey {
-    /// Expands an AES-GCM key of 128, 192 or 256 bits.
+    /// Expands an AES-GCM key of 128, 192 or 256 bits for the fastest kernel of this machine.
     ///
     /// # Errors
     /// [`KeyError`] for any but 16, 24 or 32 octets.
     pub fn aes_gcm(key: &[u8]) -> Result<Self, KeyError> {
-        gcm::Key::new(Kernel::best(), key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyError::Aes(key.len()))
+        Self::aes_gcm_for(Kernel::best(), key)
+    }
+
+    /// Expands an AES-GCM key of 128, 192 or 256 bits for `kernel`, or for the portable one where this machine does not run it ([`Kernel::checked`]).
+    ///
+    /// # Errors
+    /// [`KeyError`] for any but 16, 24 or 32 octets.
+    pub fn aes_gcm_for(kernel: Kernel, key: &[u8]) -> Result<Self, KeyError> {
+        gcm::Key::new(kernel, key).map(|key| Self(Algorithm::AesGcm(key))).ok_or(KeyError::Aes(key.len()))
     }
 
     /// Expands an AES-GCM key of 128, 192 or 256 bits for ICVs of 8, 12 or 16 octets (RFC 4106 section 6).

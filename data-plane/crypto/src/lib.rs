@@ -6,7 +6,8 @@
 //! [`seal_burst`] and [`open_burst`] take all packets of a burst at once, of as many keys as there are. They do not allocate, lock or fail as a
 //! whole: [`open_burst`] answers a [`Verified`] mask with one bit a packet.
 //!
-//! AES-GCM with its whole ICV has several kernels, which give the same octets; a key keeps the one it was expanded for, the fastest of the machine.
+//! AES-GCM with its whole ICV has several kernels, which give the same octets; a key keeps the [`Kernel`] it was expanded
+//! for, the fastest of the machine unless another one is asked for.
 //!
 //! [`AeadKey`] holds everything that can be computed ahead. It is made off the hot path and zeroed when dropped.
 //!
@@ -46,6 +47,7 @@ mod transform;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use gcm::{Kernel, KernelUnavailable, UnknownKernel};
 pub use job::{Aad, JobError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
 pub use key::{AeadKey, CipherKey, KeyError};
 pub use mac::{MAX_ICV_LEN, MacKey};

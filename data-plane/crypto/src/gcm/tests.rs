@@ -3,7 +3,7 @@
 extern crate std;
 
 use proptest::prelude::*;
-use std::vec::Vec;
+use std::string::ToString;
 
 use super::*;
 
@@ -12,6 +12,19 @@ fn sealed(kernel: Kernel, key: &[u8], nonce: &[u8; 12], aad: &Aad, data: &[u8]) 
     let (mut data, mut icv) = (data.to_vec(), [0; 16]);
     key.seal(nonce, aad, &mut data, &mut icv, &mut Keystream::new());
     (data, icv)
+}
+
+#[test]
+fn kernels_have_names_and_the_portable_one_is_everywhere() {
+    for kernel in Kernel::ALL {
+        assert_eq!(kernel.to_string().parse(), Ok(kernel));
+        assert_eq!(kernel.checked().is_ok(), Kernel::available().any(|other| other == kernel));
+    }
+    assert_eq!("sse9".parse::<Kernel>(), Err(UnknownKernel));
+    assert_eq!(Kernel::available().last(), Some(Kernel::Portable));
+    assert_eq!(Kernel::available().next(), Some(Kernel::best()));
+    assert!(UnknownKernel.to_string().ends_with("avx512, portable"));
+    assert!(KernelUnavailable(Kernel::Avx512).to_string().contains("does not run the kernel avx512: it runs "));
 }
 
 /// Octets before and behind the data that nobody may touch.
