@@ -6,6 +6,7 @@ mod flow;
 mod gateway;
 mod measure;
 mod pipeline;
+mod plot;
 mod report;
 mod seal;
 mod source_sink;
@@ -28,6 +29,7 @@ enum Command {
     /// Packets per second of worker CPU time through the gateway, outbound and inbound, without a NIC.
     Pipeline(pipeline::Arguments),
     Flow(flow::Arguments),
+    Plot(plot::Arguments),
     /// What `pipeline` starts as a child process.
     #[command(hide = true)]
     SourceToSink(source_sink::Arguments),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Pipeline(arguments) => pipeline::run(&arguments),
         Command::Flow(arguments) => flow::run(&arguments),
+        Command::Plot(arguments) => plot::run(&arguments),
         Command::SourceToSink(arguments) => source_sink::run(&arguments),
     };
     match result {
