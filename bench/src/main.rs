@@ -1,16 +1,24 @@
 //! Culvert's benchmarks.
 
+#[cfg(test)]
+mod allocator;
 mod eal;
 mod error;
 mod flow;
 mod gateway;
+#[cfg(test)]
+mod hot_path;
 mod measure;
 mod pipeline;
 mod plot;
 mod report;
 mod seal;
+#[cfg(test)]
+mod site;
 mod source_sink;
 mod traffic;
+#[cfg(test)]
+mod workers;
 
 use std::process::ExitCode;
 
