@@ -54,6 +54,8 @@ pub struct Config {
     pub neighbors: Vec<Neighbor>,
     /// Slots of the SAD: how many pairs of SAs there may be.
     pub sad_slots: u32,
+    /// Slots of the SPD: how many policies there may be.
+    pub policy_slots: u32,
     /// The generation of the first SPI of each slot, 1 to 4095. `None`: random at each start, as it should be wherever packets of an earlier
     /// run may still be under way.
     pub first_generation: Option<u16>,
@@ -243,6 +245,8 @@ struct Raw {
     #[serde(default)]
     sad: RawSad,
     #[serde(default)]
+    spd: RawSpd,
+    #[serde(default)]
     icmp: RawIcmp,
     #[serde(default)]
     tcp: RawTcp,
@@ -279,6 +283,12 @@ struct RawNeighbor {
 struct RawSad {
     slots: Option<Spanned<u32>>,
     first_generation: Option<Spanned<u16>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawSpd {
+    slots: Option<Spanned<u32>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -333,10 +343,8 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         ));
     }
     let ports = check_ports(&raw.port)?;
-    let sad_slots = raw.sad.slots.as_ref().map_or(16_384, |slots| *slots.get_ref());
-    if let Some(slots) = raw.sad.slots.as_ref().filter(|s| !(1..=limits::SLOTS).contains(s.get_ref())) {
-        return Err(Fault::new(slots, "sad.slots", format!("must lie between 1 and {}", limits::SLOTS)));
-    }
+    let sad_slots = check_slots(raw.sad.slots.as_ref(), "sad.slots")?;
+    let policy_slots = check_slots(raw.spd.slots.as_ref(), "spd.slots")?;
     if let Some(generation) = raw.sad.first_generation.as_ref().filter(|g| !(1..=MAX_GENERATION).contains(g.get_ref())) {
         let problem = format!("must lie between 1 and {MAX_GENERATION}; leave the field out for a random one");
         return Err(Fault::new(generation, "sad.first_generation", problem));
@@ -355,11 +363,20 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         idle: raw.idle,
         ports,
         sad_slots,
+        policy_slots,
         first_generation: raw.sad.first_generation.map(Spanned::into_inner),
         icmp_errors_per_second: icmp_errors.map_or(100, Spanned::into_inner),
         learn_path_mtu: raw.icmp.path_mtu.unwrap_or(true),
         clamp_mss: raw.tcp.clamp_mss.unwrap_or(true),
     })
+}
+
+fn check_slots(slots: Option<&Spanned<u32>>, field: &str) -> Result<u32, Fault> {
+    let Some(slots) = slots else { return Ok(16_384) };
+    if !(1..=limits::SLOTS).contains(slots.get_ref()) {
+        return Err(Fault::new(slots, field, format!("must lie between 1 and {}", limits::SLOTS)));
+    }
+    Ok(*slots.get_ref())
 }
 
 fn check_workers(workers: &Spanned<Vec<Spanned<usize>>>) -> Result<Vec<usize>, Fault> {

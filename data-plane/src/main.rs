@@ -13,7 +13,7 @@ use culvert_data::command::{self, QueueSizes, WorkerHandle, WorkerId};
 use culvert_data::config::{self, Config, Idle, InterfaceAddress, Role};
 use culvert_data::pipeline::{IcmpErrorLimits, Limits};
 use culvert_data::reassembly;
-use culvert_data::server::core::{self, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
+use culvert_data::server::core::{self, Core, PortReading, ServedPort, Setup};
 use culvert_data::server::service::Shared;
 use culvert_data::server::socket::Socket;
 use culvert_data::server::workers::Workers;
@@ -90,6 +90,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let setup = Setup {
         boot_id,
         sad_slots: config.sad_slots,
+        policy_slots: config.policy_slots,
         first_generation: config.first_generation,
         learn_path_mtu: config.learn_path_mtu,
         neighbors: config.neighbors.clone(),
@@ -232,7 +233,7 @@ fn start_workers(
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), worker::WorkerError> {
     let limits = Limits {
         sad_slots: usize::try_from(config.sad_slots).unwrap_or(usize::MAX),
-        policy_slots: MAX_POLICIES.into(),
+        policy_slots: usize::try_from(config.policy_slots).unwrap_or(usize::MAX),
         icmp_errors: IcmpErrorLimits { per_second: config.icmp_errors_per_second },
         clamp_mss: config.clamp_mss,
         ..Limits::default()
@@ -245,7 +246,7 @@ fn start_workers(
     let mut ports: Vec<_> = queues.into_iter().map(|queues| (queues.rx.into_iter(), queues.tx.into_iter())).collect();
     let (mut handles, mut threads) = (Vec::new(), Vec::new());
     for (number, (core, hand_off)) in (0..).zip(config.workers.iter().zip(hand_off(config.workers.len()))) {
-        let (handle, end) = command::channel(WorkerId(number), sizes, MAX_POLICIES.into());
+        let (handle, end) = command::channel(WorkerId(number), sizes, limits.policy_slots);
         let worker_ports = ports.iter_mut().filter_map(|(rx, tx)| Some(WorkerPort { rx: rx.next(), tx: tx.next()? })).collect();
         let (pool, large, snapshot) = (pool.clone(), large.clone(), Arc::clone(snapshot));
         let parts = WorkerParts { end, hand_off, ports: worker_ports, pool, large, snapshot, clock };

@@ -33,6 +33,9 @@ path_mtu = false
 
 [tcp]
 clamp_mss = false
+
+[spd]
+slots = 100000
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -43,6 +46,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn a_good_file_is_read_whole() {
     let config = parse(GOOD).unwrap();
     assert_eq!((config.workers.as_slice(), config.idle, config.sad_slots), (&[0, 1][..], Idle::Spin, 1024));
+    assert_eq!(config.policy_slots, 100_000);
     assert_eq!((config.icmp_errors_per_second, config.learn_path_mtu, config.clamp_mss), (50, false, false));
     assert_eq!((config.ports[0].mtu, config.ports[1].mtu), (1500, 1400));
     assert_eq!(config.ports[1].role, Role::Unprotected);
@@ -106,6 +110,7 @@ fn each_fault_is_named_with_line_and_remedy() {
         ("192.0.2.254", "198.51.100.1", "data.toml:18: route[0].via: 198.51.100.1 is on no port's subnet"),
         ("192.0.2.254", "192.0.2.1", "data.toml:18: route[0].via: 192.0.2.1 is this gateway itself"),
         ("1024", "0", "data.toml:25: sad.slots: must lie between 1 and 1048576"),
+        ("= 100000", "= 1048577", "data.toml:36: spd.slots: must lie between 1 and 1048576"),
         ("1024", "\"many\"", "data.toml:25: slots: invalid type"),
         ("10.1.0.9", "10.2.0.9", "data.toml:21: neighbor[0].address: 10.2.0.9 is on no port's subnet"),
         ("10.1.0.9", "10.1.0.1", "data.toml:21: neighbor[0].address: 10.1.0.1 is this gateway itself"),

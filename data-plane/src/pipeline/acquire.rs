@@ -191,7 +191,7 @@ impl<B: Buffer> Acquires<B> {
     /// Other policies are in force: what is known of those that are gone, or protect no more, is forgotten.
     pub(super) fn policies_changed(&mut self, spd: Option<&Spd>) {
         self.policies.iter_mut().for_each(|asked| asked.in_force = false);
-        for entry in spd.map_or(&[][..], Spd::entries).iter().filter(|entry| entry.action == PolicyAction::Protect) {
+        for entry in spd.into_iter().flat_map(Spd::entries).filter(|entry| entry.action == PolicyAction::Protect) {
             if let Some(asked) = self.policies.get_mut(entry.slot.index()) {
                 asked.in_force = asked.policy == Some(entry.id);
             }

@@ -360,7 +360,7 @@ impl<B: Buffer> Pipeline<B> {
             Command::RefuseAcquire { policy, retry_after } => {
                 let until_ms = self.now_ms.saturating_add(crate::clock::millis(retry_after));
                 let spd = self.snapshot.spd.as_deref();
-                if let Some(entry) = spd.and_then(|spd| spd.entries().iter().find(|entry| entry.slot == policy)) {
+                if let Some(entry) = spd.and_then(|spd| spd.entry(policy)) {
                     self.acquires.refuse(entry, until_ms, self.end.stats());
                 }
             }

@@ -92,7 +92,7 @@ impl Gateway {
     }
 
     fn set_policies(&mut self, policies: impl IntoIterator<Item = Policy>) {
-        let slotted = policies.into_iter().map(|policy| (PolicySlot(u16::try_from(policy.id.0).unwrap()), policy));
+        let slotted = policies.into_iter().map(|policy| (PolicySlot(policy.id.0), policy));
         self.snapshot.spd = Some(Arc::new(Spd::new(slotted)));
         self.publish();
     }
@@ -366,6 +366,6 @@ fn hard_limit(packets: Option<u64>, octets: Option<u64>) -> Quota {
     Quota::from(&ipsec_types::Limits { time: None, octets, packets })
 }
 
-fn refuse(policy: u16, retry_after: u64) -> Command {
+fn refuse(policy: u32, retry_after: u64) -> Command {
     Command::RefuseAcquire { policy: PolicySlot(policy), retry_after: Duration::from_millis(retry_after) }
 }

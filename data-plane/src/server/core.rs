@@ -29,8 +29,6 @@ use crate::server::workers::{Barrier, Workers};
 use crate::stats::PolicyCount;
 use crate::table::{self, Neighbors, NextHop, PolicySlot, PolicySlots, PortInfo, PortRole, Ports, Routes, Snapshot};
 
-/// Policies there can be at once.
-pub const MAX_POLICIES: u16 = 1024;
 /// How long SAs of an earlier controller wait to be claimed after an Attach.
 pub const CLAIM_GRACE_MS: u64 = 30_000;
 /// How often SAs are looked at for limits, timers and life.
@@ -45,6 +43,8 @@ pub struct Setup {
     pub boot_id: [u8; 16],
     /// Slots of the SAD, the same as in the workers.
     pub sad_slots: u32,
+    /// Slots of the SPD, the same as in the workers.
+    pub policy_slots: u32,
     /// The first generation of SPIs; `None` for a random one.
     pub first_generation: Option<u16>,
     /// Whether ICMP errors of routers say what the path to a peer lets pass.
@@ -158,7 +158,7 @@ impl Core {
             cores: setup.cores,
             ports: setup.ports,
             snapshot: (*setup.snapshot).clone(),
-            slots: PolicySlots::new(MAX_POLICIES),
+            slots: PolicySlots::new(setup.policy_slots),
             policies: Vec::new(),
             sad: Sad::new(setup.sad_slots, generation),
             acquires: Acquires::default(),

@@ -241,7 +241,11 @@ impl Core {
         let protecting: HashSet<PolicyId> = protecting.map(|entry| entry.policy.id).collect();
         self.acquires.retain(|policy| protecting.contains(&policy));
         tracing::info!(policies = slotted.len(), "policies set");
-        self.snapshot.spd = Some(Arc::new(Spd::new(slotted)));
+        let spd = match &self.snapshot.spd {
+            Some(spd) => spd.changed_to(&slotted).0,
+            None => Spd::new(slotted),
+        };
+        self.snapshot.spd = Some(Arc::new(spd));
         Ok(Step::Sent(self.publish()))
     }
 

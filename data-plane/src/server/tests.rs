@@ -21,7 +21,7 @@ use tonic::{Code, Status};
 use crate::command::{self, Command, Notice, Origin, PortId, PuntClass, QueueSizes, Via, WorkerEnd, WorkerId};
 use crate::config::InterfaceAddress;
 use crate::punt::{self, Punted};
-use crate::server::core::{self, CLAIM_GRACE_MS, Core, MAX_POLICIES, PortReading, ServedPort, Setup};
+use crate::server::core::{self, CLAIM_GRACE_MS, Core, PortReading, ServedPort, Setup};
 use crate::server::sad::REST_MS;
 use crate::server::workers::Workers;
 use crate::slow_path;
@@ -53,12 +53,15 @@ fn port(name: &str, role: PortRole, mac: u8, address: Ipv4Addr) -> ServedPort {
     }
 }
 
+const POLICIES: u32 = 1024;
+
 pub(super) fn core(workers: u16, sizes: QueueSizes, sad_slots: u32) -> (Core, Vec<WorkerEnd>) {
-    let (handles, ends) = (0..workers).map(|id| command::channel(WorkerId(id), sizes, MAX_POLICIES.into())).unzip();
+    let (handles, ends) = (0..workers).map(|id| command::channel(WorkerId(id), sizes, POLICIES as usize)).unzip();
     let ports = vec![port("inside", PortRole::Protected, 1, INSIDE), port("outside", PortRole::Unprotected, 2, OUTSIDE)];
     let core = Core::new(Setup {
         boot_id: [7; 16],
         sad_slots,
+        policy_slots: POLICIES,
         first_generation: None,
         learn_path_mtu: true,
         neighbors: Vec::new(),

@@ -21,7 +21,7 @@ pub use spd::{Spd, SpdEntry};
 
 /// A place for a policy in the tables of the workers. It stays the same while a policy of that identifier is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PolicySlot(pub u16);
+pub struct PolicySlot(pub u32);
 
 impl PolicySlot {
     /// As an index.

@@ -16,12 +16,12 @@ pub struct PolicySlots {
 
 /// More policies than slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {0} policies")]
+#[error("more than {0} policies: raise spd.slots in the data plane's configuration")]
 pub struct TooManyPolicies(pub usize);
 
 impl PolicySlots {
     /// `capacity` slots, all free.
-    pub fn new(capacity: u16) -> Self {
+    pub fn new(capacity: u32) -> Self {
         Self { assigned: HashMap::new(), free: (0..capacity).rev().map(PolicySlot).collect() }
     }
 

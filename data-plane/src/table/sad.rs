@@ -233,7 +233,7 @@ mod tests {
     const SLOTS: usize = 6;
     const POLICIES: usize = 3;
 
-    fn sa(id: u64, slot: u32, policy: u16, active: bool) -> Arc<InstalledSa> {
+    fn sa(id: u64, slot: u32, policy: u32, active: bool) -> Arc<InstalledSa> {
         let key = || SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(vec![7; 20])).unwrap();
         let all = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
         let any = || Selectors::new(all(), all());
@@ -265,7 +265,7 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Step {
-        Install { slot: u32, policy: u16, active: bool },
+        Install { slot: u32, policy: u32, active: bool },
         Retarget { slot: u32, host: u8 },
         Retire(u32),
         Remove(u32),
@@ -273,7 +273,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         // One slot and one policy beyond the table.
-        let (slot, policy) = (0..=u32::try_from(SLOTS).unwrap(), 0..=u16::try_from(POLICIES).unwrap());
+        let (slot, policy) = (0..=u32::try_from(SLOTS).unwrap(), 0..=u32::try_from(POLICIES).unwrap());
         prop_oneof![
             2 => (slot.clone(), policy, any::<bool>()).prop_map(|(slot, policy, active)| Step::Install { slot, policy, active }),
             1 => (slot.clone(), any::<u8>()).prop_map(|(slot, host)| Step::Retarget { slot, host }),
@@ -302,7 +302,7 @@ mod tests {
         let (sas, windows) = sad.split();
         let found = |entry: &SadEntry| (entry.sa.id, entry.tunnel);
         let wanted = |known: &Known| (known.sa.id, known.tunnel);
-        for policy in (0..=u16::try_from(POLICIES).unwrap()).map(PolicySlot) {
+        for policy in (0..=u32::try_from(POLICIES).unwrap()).map(PolicySlot) {
             let newest = model.iter().rev().find(|known| known.outbound && known.sa.policy == policy && known.sa.state.is_active());
             assert_eq!(sas.outbound(policy, &flow()).map(found), newest.map(wanted));
         }

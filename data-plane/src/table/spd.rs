@@ -1,11 +1,27 @@
 //! The Security Policy Database (RFC 4301 section 4.4.1).
+//!
+//! The first entry that selects a packet decides. Found is it in a search tree of each address family, not by asking one after the other. A database is
+//! immutable for whoever reads it; a copy shares all that a change leaves as it was.
+
+mod cell;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use ipsec_types::{Dscp, DscpSet, Flow, Policy, PolicyAction, PolicyId, TrafficSelector};
 
 use crate::table::PolicySlot;
 
-/// One entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use cell::{Cell, Number, Point, cells};
+use slots::Slots;
+use tree::Tree;
+
+/// One entry, as far as a packet is concerned that it selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpdEntry {
     /// The policy's identifier.
     pub id: PolicyId,
@@ -13,132 +29,193 @@ pub struct SpdEntry {
     pub slot: PolicySlot,
     /// What happens to packets it selects.
     pub action: PolicyAction,
+}
+
+/// What an entry selects.
+#[derive(Debug, PartialEq, Eq)]
+struct Exact {
     local: Box<[TrafficSelector]>,
     remote: Box<[TrafficSelector]>,
     dscp: DscpSet,
 }
 
-/// The ordered list of entries. The first that selects a packet decides.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// An entry and its place in the order.
+#[derive(Debug)]
+struct Stored {
+    entry: SpdEntry,
+    priority: u32,
+    /// Among entries of the same priority.
+    rank: u32,
+    exact: Arc<Exact>,
+}
+
+/// The entries.
+#[derive(Debug, Clone)]
 pub struct Spd {
-    entries: Box<[SpdEntry]>,
+    ipv4: Tree<u32>,
+    ipv6: Tree<u128>,
+    slots: Slots,
+}
+
+/// What to do to come from one set of policies to another.
+#[derive(Debug, Default)]
+struct Difference {
+    removed: Vec<PolicySlot>,
+    added: Vec<Arc<Stored>>,
+}
+
+impl Default for Spd {
+    fn default() -> Self {
+        Self { ipv4: Tree::new(), ipv6: Tree::new(), slots: Slots::default() }
+    }
 }
 
 impl Spd {
     /// The database of these policies, ordered by priority; among equals the order given stays.
     pub fn new(policies: impl IntoIterator<Item = (PolicySlot, Policy)>) -> Self {
-        let mut policies: Vec<_> = policies.into_iter().collect();
-        policies.sort_by_key(|(_, policy)| policy.priority);
-        let entry = |(slot, policy): (PolicySlot, Policy)| SpdEntry {
-            id: policy.id,
-            slot,
-            action: policy.action,
-            local: policy.local.into_boxed_slice(),
-            remote: policy.remote.into_boxed_slice(),
-            dscp: policy.dscp,
-        };
-        Self { entries: policies.into_iter().map(entry).collect() }
+        let policies: Vec<_> = policies.into_iter().collect();
+        let none = Self::default();
+        Self::build(none.difference(&policies).added)
     }
 
-    /// All entries, the first to be asked first.
-    pub fn entries(&self) -> &[SpdEntry] {
-        &self.entries
+    /// The database of these policies, and the slots whose content is another than in this one. What stays costs a comparison.
+    #[must_use]
+    pub fn changed_to(&self, policies: &[(PolicySlot, Policy)]) -> (Self, Vec<PolicySlot>) {
+        let difference = self.difference(policies);
+        let changes = difference.removed.len() + difference.added.len();
+        let mut slots: Vec<_> = difference.added.iter().map(|stored| stored.entry.slot).chain(difference.removed.iter().copied()).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        // One by one costs several times as much for each.
+        if changes > policies.len() / 4 {
+            let kept = self.slots.iter().filter(|stored| slots.binary_search(&stored.entry.slot).is_err()).cloned();
+            return (Self::build(kept.chain(difference.added).collect()), slots);
+        }
+        let mut changed = self.clone();
+        difference.removed.into_iter().for_each(|slot| changed.remove(slot));
+        difference.added.into_iter().for_each(|stored| changed.insert(stored));
+        (changed, slots)
+    }
+
+    fn build(stored: Vec<Arc<Stored>>) -> Self {
+        let ipv4 = Tree::of(stored.iter().flat_map(|stored| stored.cells()).collect());
+        let ipv6 = Tree::of(stored.iter().flat_map(|stored| stored.cells()).collect());
+        let mut slots = Slots::default();
+        for stored in stored {
+            slots.set(stored.entry.slot, Some(stored));
+        }
+        Self { ipv4, ipv6, slots }
+    }
+
+    /// Entries that stay keep their rank, as long as the order given does not contradict.
+    fn difference(&self, policies: &[(PolicySlot, Policy)]) -> Difference {
+        let mut difference = Difference::default();
+        let mut present: HashSet<PolicySlot> = HashSet::with_capacity(policies.len());
+        let mut last_ranks: HashMap<u32, u32> = HashMap::new();
+        for (slot, policy) in policies {
+            present.insert(*slot);
+            let last_rank = last_ranks.entry(policy.priority).or_default();
+            let there = self.slots.of(*slot);
+            if let Some(same) = there.filter(|stored| stored.is(policy) && stored.rank > *last_rank) {
+                *last_rank = same.rank;
+                continue;
+            }
+            *last_rank += 1;
+            difference.removed.extend(there.map(|stored| stored.entry.slot));
+            difference.added.push(Arc::new(Stored::new(*slot, policy, *last_rank)));
+        }
+        let gone = self.slots.iter().map(|stored| stored.entry.slot).filter(|slot| !present.contains(slot));
+        difference.removed.extend(gone);
+        difference
+    }
+
+    fn insert(&mut self, stored: Arc<Stored>) {
+        stored.cells().iter().for_each(|cell| self.ipv4.insert(cell));
+        stored.cells().iter().for_each(|cell| self.ipv6.insert(cell));
+        self.slots.set(stored.entry.slot, Some(stored));
+    }
+
+    fn remove(&mut self, slot: PolicySlot) {
+        let Some(stored) = self.slots.set(slot, None) else { return };
+        stored.cells().iter().for_each(|cell| self.ipv4.remove(cell));
+        stored.cells().iter().for_each(|cell| self.ipv6.remove(cell));
+    }
+
+    /// The entry in a slot.
+    #[inline]
+    pub fn entry(&self, slot: PolicySlot) -> Option<&SpdEntry> {
+        self.slots.of(slot).map(|stored| &stored.entry)
+    }
+
+    /// All entries, in the order of their slots.
+    pub fn entries(&self) -> impl Iterator<Item = &SpdEntry> {
+        self.slots.iter().map(|stored| &stored.entry)
     }
 
     /// The entry for a packet on its way out: its source is local, and its class one of the entry's (RFC 4301 section 4.1).
     #[inline]
     pub fn outbound(&self, flow: &Flow, dscp: Dscp) -> Option<&SpdEntry> {
-        self.entries.iter().find(|entry| entry.selects_outbound(flow, dscp))
+        let selects = |exact: &Exact| exact.selects_outbound(flow, dscp);
+        if flow.source.is_ipv4() {
+            find(&self.ipv4, &cell::outbound(flow)?, selects)
+        } else {
+            find(&self.ipv6, &cell::outbound(flow)?, selects)
+        }
     }
 
     /// The entry for a packet that came in in the clear: its destination is local, and its class whatever its sender says.
     #[inline]
     pub fn inbound(&self, flow: &Flow) -> Option<&SpdEntry> {
-        self.entries.iter().find(|entry| entry.selects_inbound(flow))
+        let selects = |exact: &Exact| exact.selects_inbound(flow);
+        if flow.source.is_ipv4() {
+            find(&self.ipv4, &cell::inbound(flow)?, selects)
+        } else {
+            find(&self.ipv6, &cell::inbound(flow)?, selects)
+        }
     }
 }
 
-impl SpdEntry {
-    #[inline]
-    fn selects_outbound(&self, flow: &Flow, dscp: Dscp) -> bool {
-        self.local.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
-            && self.remote.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
-            && self.dscp.contains(dscp)
+/// The entry of the lowest order with a box around the point, if that is all it takes, or that selects the packet itself.
+#[inline]
+fn find<'a, N: Number>(tree: &'a Tree<N>, point: &Point<N>, selects: impl Fn(&Exact) -> bool + Copy) -> Option<&'a SpdEntry> {
+    let accept = |cell: &Cell<N>| cell.exact.as_ref().is_none_or(|exact| selects(exact));
+    tree.find(point, accept).map(|cell| &cell.entry)
+}
+
+impl Stored {
+    fn new(slot: PolicySlot, policy: &Policy, rank: u32) -> Self {
+        let exact = Exact { local: policy.local.as_slice().into(), remote: policy.remote.as_slice().into(), dscp: policy.dscp };
+        let entry = SpdEntry { id: policy.id, slot, action: policy.action };
+        Self { entry, priority: policy.priority, rank, exact: Arc::new(exact) }
     }
 
-    #[inline]
+    /// Whether it came from such a policy.
+    fn is(&self, policy: &Policy) -> bool {
+        (self.entry.id, self.entry.action, self.priority) == (policy.id, policy.action, policy.priority)
+            && self.exact.dscp == policy.dscp
+            && *self.exact.local == *policy.local
+            && *self.exact.remote == *policy.remote
+    }
+
+    fn cells<N: Number>(&self) -> Vec<Cell<N>> {
+        cells(self.entry, u64::from(self.priority) << 32 | u64::from(self.rank), &self.exact)
+    }
+}
+
+impl Exact {
+    /// Whether the class of a packet counts.
+    fn has_classes(&self) -> bool {
+        self.dscp != DscpSet::ALL
+    }
+
+    fn selects_outbound(&self, flow: &Flow, dscp: Dscp) -> bool {
+        self.dscp.contains(dscp)
+            && self.local.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
+            && self.remote.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
+    }
+
     fn selects_inbound(&self, flow: &Flow) -> bool {
         self.local.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
             && self.remote.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use ipsec_types::{AddressRange, PortRange};
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// A selector and a packet's side of it as plain numbers, for a search written without the types under test.
-    type Side = ((u8, u8), u8, (u16, u16));
-
-    /// Few addresses, protocols and ports, so that everything overlaps.
-    fn side() -> impl Strategy<Value = Side> {
-        let range = (0u8..8, 0u8..8).prop_map(|(a, b)| (a.min(b), a.max(b)));
-        let ports = prop_oneof![Just((0, u16::MAX)), (0u16..4, 0u16..4).prop_map(|(a, b)| (a.min(b), a.max(b)))];
-        (range, prop_oneof![Just(0), Just(6), Just(17)], ports)
-            .prop_map(|(range, protocol, ports)| (range, protocol, if protocol == 0 { (0, u16::MAX) } else { ports }))
-    }
-
-    fn address(last: u8) -> std::net::IpAddr {
-        Ipv4Addr::new(10, 0, 0, last).into()
-    }
-
-    fn selector(&((first, last), protocol, ports): &Side) -> TrafficSelector {
-        let range = AddressRange::new(address(first), address(last)).unwrap();
-        TrafficSelector::new(range, protocol, PortRange::new(ports.0, ports.1).unwrap()).unwrap()
-    }
-
-    fn selects(sides: &[Side], host: u8, protocol: u8, port: u16) -> bool {
-        sides.iter().any(|&((first, last), wanted, (low, high))| {
-            (first..=last).contains(&host) && (wanted == 0 || wanted == protocol) && (low..=high).contains(&port)
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn the_lowest_priority_value_that_selects_decides_in_either_direction(
-            policies in prop::collection::vec((0u32..4, prop::collection::vec(side(), 0..3), prop::collection::vec(side(), 0..3), 1u8..16), 0..12),
-            (local, remote, protocol) in (0u8..8, 0u8..8, prop_oneof![Just(1u8), Just(6), Just(17)]),
-            (local_port, remote_port, class) in (0u16..4, 0u16..4, 0u8..4),
-        ) {
-            let spd = Spd::new((0..).zip(&policies).map(|(n, (priority, locals, remotes, classes))| {
-                let (local, remote) = (locals.iter().map(selector).collect(), remotes.iter().map(selector).collect());
-                let policy = Policy {
-                    id: PolicyId(n.into()),
-                    name: String::new(),
-                    priority: *priority,
-                    action: PolicyAction::Discard,
-                    local,
-                    remote,
-                    dscp: (0..4).filter(|class| classes >> class & 1 == 1).filter_map(Dscp::new).collect(),
-                };
-                (PolicySlot(n), policy)
-            }));
-            let naive = |classes_count: bool| (0..4).find_map(|wanted| {
-                (0..).zip(&policies).find_map(|(n, (priority, locals, remotes, classes))| {
-                    let selected = selects(locals, local, protocol, local_port) && selects(remotes, remote, protocol, remote_port);
-                    let of_class = !classes_count || [1, 2, 4, 8][usize::from(class)] & classes != 0;
-                    (*priority == wanted && selected && of_class).then_some(PolicySlot(n))
-                })
-            });
-            let out = Flow { source: address(local), destination: address(remote), protocol, source_port: Some(local_port), destination_port: Some(remote_port) };
-            let into = Flow { source: address(remote), destination: address(local), protocol, source_port: Some(remote_port), destination_port: Some(local_port) };
-            prop_assert_eq!(spd.outbound(&out, Dscp::new(class).unwrap()).map(|entry| entry.slot), naive(true));
-            prop_assert_eq!(spd.inbound(&into).map(|entry| entry.slot), naive(false));
-        }
     }
 }

@@ -147,7 +147,7 @@ fn packets_of_each_class_cross_in_the_sa_of_their_own() {
     let packets = [(0, 2), (expedited.traffic_class(), 1), (expedited.traffic_class() | 3, 1), (0x28, 2)];
     gateway.receive(PROTECTED, [&of_class(0xb8)[..]]);
     assert!(matches!(gateway.notices()[..], [Notice::Acquire { policy: PolicyId(1), .. }]), "an SA for each class is asked for by itself");
-    let sas = [1, 2].map(|slot| gateway.install(&Pair { slot, policy: PolicySlot(u16::try_from(slot).unwrap()), ..Pair::default() }));
+    let sas = [1, 2].map(|slot| gateway.install(&Pair { slot, policy: PolicySlot(slot), ..Pair::default() }));
     assert_eq!(gateway.sent().len(), 1, "what has waited");
     let sealed = gateway.count(Verdict::Sealed);
     for (traffic_class, policy) in packets {
