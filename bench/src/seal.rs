@@ -1,6 +1,6 @@
 //! The packets a peer would send: inner packets sealed with our own ESP, to be replayed to the inbound side.
 
-use esp::{DontFragment, Ends, OutboundSa, SaKey, Tunnel, seal};
+use esp::{DontFragment, Ends, OutboundSa, SaKey, Template, Tunnel, seal};
 use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
 use packet::{Buffer, VecBuffer};
 
@@ -16,9 +16,10 @@ pub(crate) fn seal(packets: &[Vec<u8>], spi: u32, keymat: &[u8], tunnel: Tunnel)
 
 fn seal_one(packet: &[u8], sa: &OutboundSa, tunnel: &Tunnel) -> Result<Vec<u8>, Failure> {
     let mut buffer = VecBuffer::from_packet(packet);
-    let plan = seal::prepare(sa.take_one().context("sequence number")?, tunnel, &mut buffer).context("ESP")?;
+    let template = Template::new(sa, tunnel);
+    let plan = seal::parse_and_prepare(sa.take_one().context("sequence number")?, &template, &mut buffer).context("ESP")?;
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).context("ESP: the packet changed under its plan")?]);
-    seal::finish(sa, tunnel, &mut buffer).context("ESP: the packet changed under the cipher")?;
+    seal::finish(&template, &mut buffer).context("ESP: the packet changed under the cipher")?;
     Ok(buffer.bytes().to_vec())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use culvert_data::command::{InstalledSa, PortId, Quota, SaState, WorkerId};
 use culvert_data::table::{Neighbors, NextHop, PolicySlot, PortInfo, PortRole, Ports, Route, Routes, SaSlot, Snapshot, Spd};
-use esp::{DontFragment, Ends, InboundSa, OutboundSa, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, SaKey, Selectors, Template, Tunnel, UdpPorts, WindowSize, seal};
 use ipsec_types::{
     AddressRange, ChildSaId, DscpSet, EncryptionAlgorithm, Policy, PolicyAction, PolicyId, Secret, SequenceNumbers, Spi, Tfc,
     TrafficSelector,
@@ -172,10 +172,10 @@ impl Connection {
 
     /// The packet as a site puts it on the wire.
     pub(crate) fn sealed(&self, from: Site, sa: &OutboundSa, packet: &[u8]) -> Result<Vec<u8>, Failure> {
-        let (mut buffer, tunnel) = (VecBuffer::from_packet(packet), self.tunnel(from)?);
-        let plan = seal::prepare(sa.take_one().context("sequence number")?, &tunnel, &mut buffer).context("ESP")?;
+        let (mut buffer, template) = (VecBuffer::from_packet(packet), Template::new(sa, &self.tunnel(from)?));
+        let plan = seal::parse_and_prepare(sa.take_one().context("sequence number")?, &template, &mut buffer).context("ESP")?;
         esp_crypto::seal_burst(&mut [plan.job(&mut buffer).context("ESP: the packet changed under its plan")?]);
-        seal::finish(sa, &tunnel, &mut buffer).context("ESP: the packet changed under the cipher")?;
+        seal::finish(&template, &mut buffer).context("ESP: the packet changed under the cipher")?;
         Ok(buffer.bytes().to_vec())
     }
 }

@@ -136,6 +136,32 @@ impl Buffer for Mbuf {
     }
 
     #[inline]
+    fn enclose(&mut self, front: usize, len: usize, back: usize) -> Option<&mut [u8]> {
+        let (data_off, data_len, _) = self.bounds();
+        if len > usize::from(data_len) || !self.is_contiguous() {
+            return None;
+        }
+        let data_off = usize::from(data_off).checked_sub(front)?;
+        let grown = back.checked_add(front + len)?;
+        if grown > usize::from(BUF_LEN.read(self)).saturating_sub(data_off) {
+            return None;
+        }
+        self.set_bounds(u16::try_from(data_off).ok()?, u16::try_from(grown).ok()?, u32::try_from(grown).ok()?);
+        Some(self.bytes_mut())
+    }
+
+    #[inline]
+    fn keep(&mut self, at: usize, len: usize) -> Option<()> {
+        let (data_off, data_len, _) = self.bounds();
+        let (at, len) = (u16::try_from(at).ok()?, u16::try_from(len).ok()?);
+        if len > data_len.checked_sub(at)? || !self.is_contiguous() {
+            return None;
+        }
+        self.set_bounds(data_off.checked_add(at)?, len, len.into());
+        Some(())
+    }
+
+    #[inline]
     fn len(&self) -> usize {
         usize::from(DATA_LEN.read(self))
     }

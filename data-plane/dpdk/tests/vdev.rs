@@ -121,6 +121,20 @@ fn bounds_of_an_mbuf(pool: &Pool) {
     assert!(mbuf.is_empty() && mbuf.trim_back(1).is_none() && mbuf.trim_front(1).is_none());
     assert_eq!((mbuf.headroom(), mbuf.tailroom()), (usize::from(DATA_ROOM) - 1, 1));
 
+    // One octet behind which there is one more, and before which there is all the rest.
+    mbuf.append(1).unwrap().fill(0xdd);
+    mbuf.prepend(1).unwrap().fill(0xcc);
+    mbuf.append(1).ok_or(()).unwrap_err();
+    let before = usize::from(DATA_ROOM) - 2;
+    assert!(mbuf.enclose(before + 1, 1, 0).is_none() && mbuf.enclose(0, 3, 0).is_none() && mbuf.enclose(0, 1, 2).is_none());
+    assert!(mbuf.enclose(usize::MAX, 1, 1).is_none() && mbuf.enclose(1, 1, usize::MAX).is_none() && mbuf.enclose(1, 1, 65_536).is_none());
+    assert_eq!((mbuf.bytes(), mbuf.headroom()), (&[0xcc, 0xdd][..], before), "a refusal changes nothing");
+    assert_eq!(mbuf.enclose(before, 1, 1).map(|all| all.len()), Some(usize::from(DATA_ROOM)));
+    assert_eq!((mbuf.bytes()[before], mbuf.headroom(), mbuf.tailroom()), (0xcc, 0, 0));
+    assert!(mbuf.keep(before, 3).is_none() && mbuf.keep(usize::from(DATA_ROOM) + 1, 0).is_none() && mbuf.keep(usize::MAX, 1).is_none());
+    mbuf.keep(before, 1).unwrap();
+    assert_eq!((mbuf.bytes(), mbuf.headroom(), mbuf.tailroom()), (&[0xcc][..], before, 1));
+
     drop(mbuf);
     assert_eq!(pool.in_use(), 0);
 }

@@ -10,7 +10,7 @@ use std::vec::Vec;
 
 use crate::open::{self, IpsecPacket, OpenError, Opened};
 use crate::seal::{self, SealError};
-use crate::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use crate::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Template, Tunnel, UdpPorts, WindowSize};
 
 pub(crate) const SPI: u32 = 0x1122_3344;
 pub(crate) const UDP: Option<UdpPorts> = Some(UdpPorts { source: 4500, destination: 4501 });
@@ -54,9 +54,10 @@ pub(crate) fn inner(header: Ipv4Header, len: usize) -> Vec<u8> {
 
 pub(crate) fn seal_one(sa: &OutboundSa, tunnel: &Tunnel, inner: &[u8]) -> Result<VecBuffer, SealError> {
     let mut buffer = VecBuffer::from_packet(inner);
-    let plan = seal::prepare(sa.take_one().unwrap(), tunnel, &mut buffer)?;
+    let template = Template::new(sa, tunnel);
+    let plan = seal::parse_and_prepare(sa.take_one().unwrap(), &template, &mut buffer)?;
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-    seal::finish(sa, tunnel, &mut buffer).unwrap();
+    seal::finish(&template, &mut buffer).unwrap();
     Ok(buffer)
 }
 

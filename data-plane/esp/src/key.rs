@@ -5,10 +5,10 @@ use core::fmt;
 use esp_crypto::{AeadKey, CipherKey, MacKey, NONCE_LEN};
 use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret};
 
-use crate::Layout;
+use crate::{Layout, template};
 
 /// Octets of salt in front of the IV in a nonce (RFC 3686 section 4, RFC 4106 section 4, RFC 7634 section 2).
-const SALT_LEN: usize = 4;
+pub(crate) const SALT_LEN: usize = 4;
 
 /// Why keying material is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -129,10 +129,13 @@ impl SaKey {
     }
 
     #[inline]
+    pub(crate) const fn salt(&self) -> [u8; SALT_LEN] {
+        self.salt
+    }
+
+    #[inline]
     pub(crate) const fn nonce(&self, iv: [u8; 8]) -> [u8; NONCE_LEN] {
-        let [a, b, c, d] = self.salt;
-        let [e, f, g, h, i, j, k, l] = iv;
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        template::nonce(self.salt, iv)
     }
 }
 

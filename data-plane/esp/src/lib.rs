@@ -23,9 +23,9 @@
 //! - A packet leaves [`open::OpenPlan::finish`] only verified, accepted by the replay window, well formed, and within the SA's selectors.
 //!
 //! ```
-//! use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, WindowSize, open, seal};
+//! use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Template, Tunnel, WindowSize, open, seal};
 //! use ipsec_types::{AddressRange, EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
-//! use packet::{Buffer, VecBuffer, ipv4::Ipv4Header};
+//! use packet::{Buffer, VecBuffer, ip::Parsed, ipv4::Ipv4Header};
 //!
 //! let keymat = Secret::new(vec![7; 20]);
 //! let key = || SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &keymat);
@@ -58,9 +58,11 @@
 //! let mut buffer = VecBuffer::from_packet(&[&header.to_octets(8).unwrap()[..], &[8, 0, 0, 0, 0, 0, 0, 0]].concat());
 //! let inner = buffer.bytes().to_vec();
 //!
-//! let plan = seal::prepare(outbound.take_one()?, &tunnel, &mut buffer)?;
+//! let template = Template::new(&outbound, &tunnel);
+//! let inner_parsed = Parsed::parse(buffer.bytes())?;
+//! let plan = seal::prepare(outbound.take_one()?, &template, inner_parsed, &mut buffer)?;
 //! esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-//! seal::finish(&outbound, &tunnel, &mut buffer).unwrap();
+//! seal::finish(&template, &mut buffer).unwrap();
 //!
 //! let packet = open::IpsecPacket::parse(buffer.bytes())?;
 //! let plan = open::prepare(&inbound, &window, &packet, &mut buffer)?;
@@ -90,6 +92,7 @@ pub mod open;
 mod outbound_sa;
 mod replay;
 pub mod seal;
+mod template;
 mod tunnel;
 
 pub use inbound_sa::{InboundSa, Selectors};
@@ -98,6 +101,7 @@ pub use key::{KeymatError, SaKey};
 pub use layout::{Layout, Protocol};
 pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
 pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
+pub use template::Template;
 pub use tunnel::{Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
 
 /// Octets of pad length and next header.

@@ -2,18 +2,18 @@
 
 use core::net::IpAddr;
 
-use esp_crypto::{Aad, NONCE_LEN, OpenJob};
-use ipsec_types::{Flow, Mode, SequenceNumbers};
+use esp_crypto::{NONCE_LEN, OpenJob};
+use ipsec_types::{Flow, Mode};
 use packet::Buffer;
 use packet::ah::AhHeader;
 use packet::esp::{self, EspHeader};
-use packet::ip::{self, Ip};
+use packet::ip::{self, Ip, Parsed};
 use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
 use packet::ipv6::{self, Fragment, Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
 use crate::layout::Protocol;
-use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ah, ecn};
+use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ah, ecn, template};
 
 /// Octets behind the ESP header that a nonce has room for. No packet of any algorithm has fewer.
 const NONCE_IV_LEN: usize = 8;
@@ -248,10 +248,8 @@ pub struct Opened {
     pub accepted: Accepted,
     /// Selector fields of the inner packet.
     pub flow: Flow,
-    /// Octets of the inner packet.
-    pub inner_len: usize,
-    /// Whether a router may not fragment the inner packet.
-    pub dont_fragment: bool,
+    /// The inner packet as it is now.
+    pub inner: Parsed,
 }
 
 impl OpenPlan<'_> {
@@ -266,7 +264,8 @@ impl OpenPlan<'_> {
         let rest = buffer.bytes_mut().get_mut(start..)?;
         let (data, rest) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len)?;
         let icv = rest.get(..layout.icv_len())?;
-        OpenJob::new(self.sa.key().context(), self.nonce, self.aad(), data, icv).ok()
+        let aad = template::aad(self.sa.sequence_numbers(), self.sa.spi().value(), self.number);
+        OpenJob::new(self.sa.key().context(), self.nonce, aad, data, icv).ok()
     }
 
     /// What follows the cipher: the replay window advances, padding, next header, inner packet, ECN and selectors are checked, and everything but the
@@ -321,7 +320,7 @@ impl OpenPlan<'_> {
             other => return Err(OpenError::BadNextHeader(other)),
         };
         let inner = inner.ok_or(OpenError::MalformedInner)?;
-        let (flow, inner_len, dont_fragment) = (inner.flow(), inner.total_len(), inner.dont_fragment());
+        let (flow, inner) = (inner.flow(), Parsed::from(&inner));
         let inner_class = inner.traffic_class();
         let class = ecn::decapsulate(inner_class, self.outer_class).ok_or(OpenError::Congestion)?;
         if !self.sa.selectors().permits(&flow) {
@@ -330,11 +329,9 @@ impl OpenPlan<'_> {
         if class != inner_class {
             ip::replace_traffic_class(payload, class);
         }
-        buffer.trim_front(at).ok_or(OpenError::MalformedInner)?;
-        // Trailer, ICV, and what may follow: traffic flow confidentiality padding (RFC 4303 section 2.7), Ethernet padding.
-        let surplus = buffer.len().saturating_sub(inner_len);
-        buffer.trim_back(surplus).ok_or(OpenError::MalformedInner)?;
-        Ok(Opened { number: self.number, accepted, flow, inner_len, dont_fragment })
+        // What goes behind it: traffic flow confidentiality padding (RFC 4303 section 2.7), trailer, ICV and Ethernet padding.
+        buffer.keep(at, inner.total_len()).ok_or(OpenError::MalformedInner)?;
+        Ok(Opened { number: self.number, accepted, flow, inner: inner.with_traffic_class(class) })
     }
 
     /// Transport mode: the payload follows the packet's IP header as if it had never been protected.
@@ -352,20 +349,11 @@ impl OpenPlan<'_> {
             ip::fix_checksum(buffer.bytes_mut()).ok_or(OpenError::MalformedInner)?;
         }
         let packet = Ip::parse(buffer.bytes()).ok().filter(|packet| !packet.is_fragment()).ok_or(OpenError::MalformedInner)?;
-        let (flow, dont_fragment) = (packet.flow(), packet.dont_fragment());
+        let (flow, inner) = (packet.flow(), Parsed::from(&packet));
         if !self.sa.selectors().permits(&flow) {
             return Err(OpenError::SelectorMismatch);
         }
-        Ok(Opened { number: self.number, accepted, flow, inner_len: total_len, dont_fragment })
-    }
-
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "a standard number has 32 bits")]
-    fn aad(&self) -> Aad {
-        match self.sa.sequence_numbers() {
-            SequenceNumbers::Standard => Aad::new(self.sa.spi().value(), self.number as u32),
-            SequenceNumbers::Extended => Aad::extended(self.sa.spi().value(), self.number),
-        }
+        Ok(Opened { number: self.number, accepted, flow, inner })
     }
 }
 

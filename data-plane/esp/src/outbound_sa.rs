@@ -4,7 +4,6 @@ use core::iter::FusedIterator;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use esp_crypto::{Aad, NONCE_LEN};
 use ipsec_types::{Mode, SequenceNumbers, Spi};
 
 use crate::{Layout, SaKey};
@@ -145,11 +144,17 @@ impl FusedIterator for SequenceRange<'_> {}
 /// One number of one SA: the right to seal one packet. Neither `Clone` nor `Copy`; [`crate::seal::prepare`] consumes it, so that this does not compile:
 ///
 /// ```compile_fail,E0382
-/// use esp::{SequenceNumber, Tunnel, seal};
+/// use esp::{SequenceNumber, Template, seal};
 ///
-/// fn one_nonce_for_two_packets<B: packet::Buffer>(number: SequenceNumber<'_>, tunnel: &Tunnel, first: &mut B, second: &mut B) {
-///     let _ = seal::prepare(number, tunnel, first);
-///     let _ = seal::prepare(number, tunnel, second);
+/// fn one_nonce_for_two_packets<B: packet::Buffer>(
+///     number: SequenceNumber<'_>,
+///     template: &Template,
+///     inner: packet::ip::Parsed,
+///     first: &mut B,
+///     second: &mut B,
+/// ) {
+///     let _ = seal::prepare(number, template, inner, first);
+///     let _ = seal::prepare(number, template, inner, second);
 /// }
 /// ```
 ///
@@ -179,32 +184,6 @@ impl<'sa> SequenceNumber<'sa> {
     #[inline]
     pub const fn value(&self) -> u64 {
         self.number
-    }
-
-    /// The low 32 bits, which are sent.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the high half of an extended number is not sent (RFC 4303 section 2.2.1)")]
-    pub(crate) const fn low(&self) -> u32 {
-        self.number as u32
-    }
-
-    #[inline]
-    pub(crate) const fn aad(&self) -> Aad {
-        match self.sa.numbers {
-            SequenceNumbers::Standard => Aad::new(self.sa.spi.value(), self.low()),
-            SequenceNumbers::Extended => Aad::extended(self.sa.spi.value(), self.number),
-        }
-    }
-
-    #[inline]
-    pub(crate) const fn nonce(&self) -> [u8; NONCE_LEN] {
-        self.sa.key.nonce(self.iv())
-    }
-
-    /// The IV: unique as the number is.
-    #[inline]
-    pub(crate) const fn iv(&self) -> [u8; 8] {
-        self.number.to_be_bytes()
     }
 }
 

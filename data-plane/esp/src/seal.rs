@@ -11,21 +11,18 @@
 //!               AH:    |  IP  | AH                      | protected |
 //! ```
 
-use esp_crypto::{Aad, NONCE_LEN, SealJob};
-use ipsec_types::{DontFragment, Mode};
+use esp_crypto::SealJob;
+use ipsec_types::{Mode, SequenceNumbers};
 use packet::ah::AhHeader;
-use packet::esp::EspHeader;
-use packet::ip::{self, Ip};
-use packet::ipv4::{Ipv4Header, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
-use packet::ipv6::{Ipv6Header, PROTOCOL_IPV6, PROTOCOL_NONE};
-use packet::{Buffer, ipv4, ipv6, udp};
+use packet::ip::{self, Ip, Parsed};
+use packet::ipv4::{PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_UDP};
+use packet::ipv6::PROTOCOL_NONE;
+use packet::{Buffer, ipv6, udp};
 
-use crate::layout::{MAX_ALIGNMENT, Protocol};
-use crate::tunnel::Ends;
-use crate::{OutboundSa, SequenceNumber, TRAILER_LEN, Tunnel, ah};
-
-/// TTL or hop limit of outer headers (RFC 4301 section 5.1.2: constructed).
-const OUTER_HOP_LIMIT: u8 = 64;
+use crate::key::SALT_LEN;
+use crate::layout::{Layout, MAX_ALIGNMENT, Protocol};
+use crate::template::{self, Inner, Template};
+use crate::{OutboundSa, SequenceNumber, TRAILER_LEN, ah};
 
 /// Why a packet could not be sealed. Its number is lost, the packet must be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,23 +52,45 @@ pub enum SealError {
 #[must_use = "the packet is still in clear"]
 pub struct SealPlan<'sa> {
     sa: &'sa OutboundSa,
-    nonce: [u8; NONCE_LEN],
-    aad: Aad,
-    data_at: usize,
-    data_len: usize,
+    number: u64,
+    spi: u32,
+    salt: [u8; SALT_LEN],
+    data_at: u32,
+    data_len: u32,
+    layout: Layout,
+    numbers: SequenceNumbers,
 }
 
 /// Puts headers in front of the packet that starts the buffer, or behind its IP header in transport mode, and trailer and room for the ICV behind. Octets
-/// beyond the packet's total length are cut off. The tunnel is where the SA leads now: it may be another one for the next packet.
+/// beyond the packet's total length are cut off. The template is that of the SA, for where it leads now: it may be another one for the next packet.
+/// `inner` is what parsing the packet has shown.
 ///
 /// # Errors
 /// [`SealError`].
 #[inline]
-pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
-    prepare_padded(number, tunnel, 0, buffer)
+pub fn prepare<'sa, B: Buffer>(
+    number: SequenceNumber<'sa>,
+    template: &Template,
+    inner: Parsed,
+    buffer: &mut B,
+) -> Result<SealPlan<'sa>, SealError> {
+    prepare_padded(number, template, inner, 0, buffer)
 }
 
-/// The same, with padding behind an inner packet that is shorter than `pad_to` octets, so that its length is not to be seen (RFC 4303 section 2.7): in an
+/// The same for a packet that has not been parsed.
+///
+/// # Errors
+/// [`SealError`].
+pub fn parse_and_prepare<'sa, B: Buffer>(
+    number: SequenceNumber<'sa>,
+    template: &Template,
+    buffer: &mut B,
+) -> Result<SealPlan<'sa>, SealError> {
+    let inner = Parsed::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
+    prepare(number, template, inner, buffer)
+}
+
+/// [`prepare`] with padding behind an inner packet that is shorter than `pad_to` octets, so that its length is not to be seen (RFC 4303 section 2.7): in an
 /// ESP tunnel, and as much as there is room for.
 ///
 /// # Errors
@@ -79,30 +98,35 @@ pub fn prepare<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, buf
 #[inline]
 pub fn prepare_padded<'sa, B: Buffer>(
     number: SequenceNumber<'sa>,
-    tunnel: &Tunnel,
+    template: &Template,
+    inner: Parsed,
     pad_to: usize,
     buffer: &mut B,
 ) -> Result<SealPlan<'sa>, SealError> {
-    match (number.sa().layout().protocol(), number.sa().layout().mode()) {
-        (Protocol::Esp, Mode::Tunnel) => {
-            let inner = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
-            esp(number, tunnel, &Payload::whole(&inner), pad_to, buffer)
-        }
-        _ => prepare_other(number, tunnel, buffer),
+    match (template.layout().protocol(), template.layout().mode()) {
+        (Protocol::Esp, Mode::Tunnel) => esp(number, template, &Payload::whole(inner), pad_to, buffer),
+        _ => prepare_other(number, template, inner, buffer),
     }
 }
 
 /// All but ESP in tunnel mode, which most packets are in: kept out of their way.
 #[inline(never)]
-fn prepare_other<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
-    let inner = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
-    let payload = match number.sa().layout().mode() {
-        Mode::Tunnel => Payload::whole(&inner),
-        Mode::Transport => Payload::behind_header(&inner, tunnel, number.sa().layout().protocol())?,
+fn prepare_other<'sa, B: Buffer>(
+    number: SequenceNumber<'sa>,
+    template: &Template,
+    inner: Parsed,
+    buffer: &mut B,
+) -> Result<SealPlan<'sa>, SealError> {
+    let payload = match template.layout().mode() {
+        Mode::Tunnel => Payload::whole(inner),
+        Mode::Transport => {
+            let packet = Ip::parse(buffer.bytes()).map_err(|_| SealError::MalformedInner)?;
+            Payload::behind_header(&packet, template)?
+        }
     };
-    match number.sa().layout().protocol() {
-        Protocol::Esp => esp(number, tunnel, &payload, 0, buffer),
-        Protocol::Ah => authenticate(number, tunnel, &payload, buffer),
+    match template.layout().protocol() {
+        Protocol::Esp => esp(number, template, &payload, 0, buffer),
+        Protocol::Ah => authenticate(number, template, &payload, buffer),
     }
 }
 
@@ -110,9 +134,10 @@ fn prepare_other<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, b
 ///
 /// # Errors
 /// [`SealError`].
-pub fn prepare_dummy<'sa, B: Buffer>(number: SequenceNumber<'sa>, tunnel: &Tunnel, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
-    let payload = Payload { at: 0, len: buffer.len(), next_header: PROTOCOL_NONE, traffic_class: 0, dont_fragment: true };
-    esp(number, tunnel, &payload, 0, buffer)
+pub fn prepare_dummy<'sa, B: Buffer>(number: SequenceNumber<'sa>, template: &Template, buffer: &mut B) -> Result<SealPlan<'sa>, SealError> {
+    let outer = Inner { traffic_class: 0, dont_fragment: true };
+    let payload = Payload { at: 0, len: buffer.len(), next_header: PROTOCOL_NONE, outer };
+    esp(number, template, &payload, 0, buffer)
 }
 
 /// What is protected of a packet.
@@ -121,37 +146,31 @@ struct Payload {
     at: usize,
     len: usize,
     next_header: u8,
-    /// What an outer header is made after.
-    traffic_class: u8,
-    dont_fragment: bool,
+    outer: Inner,
 }
 
 impl Payload {
     /// In tunnel mode.
     #[inline]
-    fn whole(inner: &Ip<'_>) -> Self {
-        let next_header = match inner {
-            Ip::V4(_) => PROTOCOL_IPV4,
-            Ip::V6(_) => PROTOCOL_IPV6,
-        };
-        let (traffic_class, dont_fragment) = (inner.traffic_class(), inner.dont_fragment());
-        Self { at: 0, len: inner.total_len(), next_header, traffic_class, dont_fragment }
+    const fn whole(inner: Parsed) -> Self {
+        let outer = Inner { traffic_class: inner.traffic_class(), dont_fragment: inner.dont_fragment() };
+        Self { at: 0, len: inner.total_len(), next_header: inner.protocol(), outer }
     }
 
     /// In transport mode.
-    fn behind_header(packet: &Ip<'_>, tunnel: &Tunnel, protocol: Protocol) -> Result<Self, SealError> {
+    fn behind_header(packet: &Ip<'_>, template: &Template) -> Result<Self, SealError> {
         // The receiver's header is the one that the ICV of AH covers, so the destination must be the last (RFC 4302 section 3.3.3.1.1.1).
-        if !tunnel.joins(packet.source(), packet.destination()) || packet.is_source_routed() {
+        if template.ends() != Some((packet.source(), packet.destination())) || packet.is_source_routed() {
             return Err(SealError::NotEndToEnd);
         }
         // AH does not see fragment headers, not even of whole packets (RFC 4302 appendix A2).
         let has_fragment_header = matches!(packet, Ip::V6(ip) if ip.fragment().is_some());
-        if packet.is_fragment() || (has_fragment_header && protocol == Protocol::Ah) {
+        if packet.is_fragment() || (has_fragment_header && template.layout().protocol() == Protocol::Ah) {
             return Err(SealError::Fragment);
         }
         let (at, next_header) = (packet.transport_at(), packet.transport_protocol());
-        let (traffic_class, dont_fragment) = (packet.traffic_class(), packet.dont_fragment());
-        Ok(Self { at, len: packet.total_len() - at, next_header, traffic_class, dont_fragment })
+        let outer = Inner { traffic_class: packet.traffic_class(), dont_fragment: packet.dont_fragment() };
+        Ok(Self { at, len: packet.total_len() - at, next_header, outer })
     }
 
     /// Octets of the packet.
@@ -165,53 +184,56 @@ impl Payload {
 #[expect(clippy::inline_always, reason = "for the sake of the one caller that most packets have")]
 fn esp<'sa, B: Buffer>(
     number: SequenceNumber<'sa>,
-    tunnel: &Tunnel,
+    template: &Template,
     payload: &Payload,
     pad_to: usize,
     buffer: &mut B,
 ) -> Result<SealPlan<'sa>, SealError> {
-    let layout = number.sa().layout();
-    let (front_len, icv_len) = (tunnel.front_len(layout), layout.icv_len());
-    let surplus = buffer.len().saturating_sub(payload.end());
-    let room = buffer.tailroom() + surplus;
-    let hidden = if pad_to > payload.end() && layout.mode() == Mode::Tunnel { hiding(payload.len, pad_to, room) } else { 0 };
+    let layout = template.layout();
+    let (front_len, icv_len) = (template.front_len(), layout.icv_len());
+    let hidden = if pad_to > payload.end() && layout.mode() == Mode::Tunnel { hiding(payload, pad_to, buffer) } else { 0 };
     let padding = layout.padding_len(payload.len + hidden);
     let data_len = payload.len + hidden + padding + TRAILER_LEN;
-    let headers = Headers::new(&number, tunnel, payload, layout.iv_len() + data_len + icv_len).ok_or(SealError::TooLong)?;
+    let behind_ip = front_len - template.outer_len() + data_len + icv_len;
+    let payload_len = template.payload_len(payload.at, behind_ip).ok_or(SealError::TooLong)?;
+    let back_len = hidden + padding + TRAILER_LEN + icv_len;
+    let Some(packet) = buffer.enclose(front_len, payload.end(), back_len) else { return Err(no_room(front_len, payload, buffer)) };
+    let (front, rest) = packet.split_at_mut_checked(front_len).ok_or(SealError::NoHeadroom)?;
+    let back = rest.get_mut(payload.end()..).ok_or(SealError::NoTailroom)?;
+    write_trailer(back, hidden, padding, payload.next_header);
+    let front = match layout.mode() {
+        Mode::Tunnel => template.write_outer(front, number.value(), payload.outer, payload_len),
+        Mode::Transport => open_gap(packet, payload.at, front_len, if template.is_in_udp() { PROTOCOL_UDP } else { PROTOCOL_ESP }),
+    };
+    front.and_then(|front| template.write_esp(front, number.value(), payload_len)).ok_or(SealError::TooLong)?;
+    SealPlan::new(&number, template, payload.at + front_len, data_len)
+}
 
-    if buffer.headroom() < front_len {
-        return Err(SealError::NoHeadroom);
+/// Why a packet cannot grow.
+#[cold]
+fn no_room<B: Buffer>(front_len: usize, payload: &Payload, buffer: &B) -> SealError {
+    if buffer.len() < payload.end() {
+        SealError::MalformedInner
+    } else if buffer.headroom() < front_len {
+        SealError::NoHeadroom
+    } else {
+        SealError::NoTailroom
     }
-    if room < hidden + padding + TRAILER_LEN + icv_len {
-        return Err(SealError::NoTailroom);
-    }
-    buffer.trim_back(surplus).ok_or(SealError::NoTailroom)?;
-    let trailer = buffer.append(hidden + padding + TRAILER_LEN + icv_len).ok_or(SealError::NoTailroom)?;
-    write_trailer(trailer, hidden, padding, payload.next_header);
-    let front = buffer.prepend(front_len).ok_or(SealError::NoHeadroom)?;
-    match layout.mode() {
-        Mode::Tunnel => headers.write(front),
-        Mode::Transport => {
-            let protocol = if tunnel.udp.is_some() { PROTOCOL_UDP } else { PROTOCOL_ESP };
-            headers.write(open_gap(buffer, payload.at, front_len, protocol).ok_or(SealError::TooLong)?);
-        }
-    }
-    Ok(SealPlan { sa: number.sa(), nonce: number.nonce(), aad: number.aad(), data_at: payload.at + front_len, data_len })
 }
 
 /// Octets of padding that hide the length of an inner packet. The trailer comes first.
 #[cold]
-fn hiding(len: usize, pad_to: usize, room: usize) -> usize {
-    (pad_to - len).min(room.saturating_sub(MAX_ALIGNMENT - 1 + TRAILER_LEN + esp_crypto::MAX_ICV_LEN))
+fn hiding<B: Buffer>(payload: &Payload, pad_to: usize, buffer: &B) -> usize {
+    let room = buffer.tailroom() + buffer.len().saturating_sub(payload.end());
+    (pad_to - payload.len).min(room.saturating_sub(MAX_ALIGNMENT - 1 + TRAILER_LEN + esp_crypto::MAX_ICV_LEN))
 }
 
 /// Lets the packet, which was given `gap` octets more in front, begin with its IP header of `header_len` octets, and makes it the header of a packet of
 /// this protocol. The gap is behind it then.
 #[cold]
-fn open_gap<B: Buffer>(buffer: &mut B, header_len: usize, gap: usize, protocol: u8) -> Option<&mut [u8]> {
+fn open_gap(bytes: &mut [u8], header_len: usize, gap: usize, protocol: u8) -> Option<&mut [u8]> {
     // Whatever is behind the packet belongs to it: trailer and ICV.
-    let total_len = buffer.len();
-    let bytes = buffer.bytes_mut();
+    let total_len = bytes.len();
     bytes.get(gap..gap + header_len)?;
     bytes.copy_within(gap..gap + header_len, 0);
     let (header, rest) = bytes.split_at_mut_checked(header_len)?;
@@ -222,40 +244,53 @@ fn open_gap<B: Buffer>(buffer: &mut B, header_len: usize, gap: usize, protocol: 
 /// AH: the ICV is computed over the whole packet.
 fn authenticate<'sa, B: Buffer>(
     number: SequenceNumber<'sa>,
-    tunnel: &Tunnel,
+    template: &Template,
     payload: &Payload,
     buffer: &mut B,
 ) -> Result<SealPlan<'sa>, SealError> {
-    let layout = number.sa().layout();
-    let (front_len, icv_len, len) = (tunnel.front_len(layout), layout.icv_len(), tunnel.security_len(layout));
-    let surplus = buffer.len().saturating_sub(payload.end());
-    let ah = AhHeader { next_header: payload.next_header, len, spi: number.sa().spi().value(), sequence: number.low() };
+    let (front_len, icv_len) = (template.front_len(), template.layout().icv_len());
+    let len = front_len - template.outer_len();
+    let sequence = template::low(number.value());
+    let ah = AhHeader { next_header: payload.next_header, len, spi: template.spi(), sequence };
     let ah = ah.to_octets().ok_or(SealError::TooLong)?;
-    let ip = OuterHeader::new(&number, tunnel, payload, PROTOCOL_AH, len + payload.len).ok_or(SealError::TooLong)?;
-    let header_len = front_len - len + payload.at;
+    let payload_len = template.payload_len(payload.at, len + payload.len).ok_or(SealError::TooLong)?;
+    let header_len = template.outer_len() + payload.at;
 
-    if buffer.headroom() < front_len {
-        return Err(SealError::NoHeadroom);
+    // Room for what `cover` puts behind, before anything changes.
+    if buffer.tailroom() + buffer.len().saturating_sub(payload.end()) < icv_len + header_len {
+        return Err(if buffer.headroom() < front_len { SealError::NoHeadroom } else { SealError::NoTailroom });
     }
-    if buffer.tailroom() + surplus < icv_len + header_len {
-        return Err(SealError::NoTailroom);
-    }
-    buffer.trim_back(surplus).ok_or(SealError::NoTailroom)?;
-    let front = buffer.prepend(front_len).ok_or(SealError::NoHeadroom)?;
-    let behind_ip = match layout.mode() {
-        Mode::Tunnel => ip.write(front),
-        Mode::Transport => open_gap(buffer, payload.at, front_len, PROTOCOL_AH),
+    let Some(packet) = buffer.enclose(front_len, payload.end(), 0) else { return Err(no_room(front_len, payload, buffer)) };
+    let behind_ip = match template.layout().mode() {
+        Mode::Tunnel => {
+            packet.get_mut(..front_len).and_then(|front| template.write_outer(front, number.value(), payload.outer, payload_len))
+        }
+        Mode::Transport => open_gap(packet, payload.at, front_len, PROTOCOL_AH),
     };
     let (fixed, icv) = behind_ip.and_then(|rest| rest.split_at_mut_checked(ah.len())).ok_or(SealError::TooLong)?;
     fixed.copy_from_slice(&ah);
     // The ICV, and what aligns the header.
     icv.fill(0);
     ah::cover(buffer, header_len, icv_len).ok_or(SealError::MalformedInner)?;
-    let data_len = header_len + len + payload.len;
-    Ok(SealPlan { sa: number.sa(), nonce: number.nonce(), aad: number.aad(), data_at: 0, data_len })
+    SealPlan::new(&number, template, 0, header_len + len + payload.len)
 }
 
 impl<'sa> SealPlan<'sa> {
+    #[inline]
+    fn new(number: &SequenceNumber<'sa>, template: &Template, data_at: usize, data_len: usize) -> Result<Self, SealError> {
+        let short = |len: usize| u32::try_from(len).map_err(|_| SealError::TooLong);
+        Ok(Self {
+            sa: number.sa(),
+            number: number.value(),
+            spi: template.spi(),
+            salt: template.salt(),
+            data_at: short(data_at)?,
+            data_len: short(data_len)?,
+            layout: template.layout(),
+            numbers: template.sequence_numbers(),
+        })
+    }
+
     /// The work for [`esp_crypto::seal_burst`]. `None` where `buffer` is not the one that was prepared, or was changed since: drop it.
     #[inline]
     #[must_use = "the packet is still in clear"]
@@ -263,150 +298,74 @@ impl<'sa> SealPlan<'sa> {
     where
         'sa: 'a,
     {
-        let layout = self.sa.layout();
-        let rest = buffer.bytes_mut().get_mut(self.data_at - layout.iv_in_data()..)?;
-        let (data, icv) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len)?;
-        SealJob::new(self.sa.key().context(), self.nonce, self.aad, data, icv.get_mut(..layout.icv_len())?).ok()
+        let (iv_len, icv_len) = (self.layout.iv_in_data(), self.layout.icv_len());
+        let rest = buffer.bytes_mut().get_mut((self.data_at as usize).checked_sub(iv_len)?..)?;
+        let (data, icv) = rest.split_at_mut_checked(iv_len + self.data_len as usize)?;
+        let nonce = template::nonce(self.salt, self.number.to_be_bytes());
+        let aad = template::aad(self.numbers, self.spi, self.number);
+        SealJob::new(self.sa.key().context(), nonce, aad, data, icv.get_mut(..icv_len)?).ok()
     }
 }
 
-/// What follows the cipher, with the SA and the tunnel that the packet was prepared for. AH gets its ICV, and the IP header in front of it is as it is to be
+/// What follows the cipher, with the template that the packet was prepared with. AH gets its ICV, and the IP header in front of it is as it is to be
 /// sent again. ESP in UDP over IPv6 gets its UDP checksum (RFC 8200 section 8.1): RFC 6935 would permit tunnels a checksum of zero, but Linux drops such
 /// packets unless told otherwise, and computes one for those it sends. Over IPv4 it is zero (RFC 3948 section 2.1), and the packet is ready as it is.
 ///
 /// `None` where `buffer` is not the one that was prepared: drop it.
 #[inline]
 #[must_use = "the packet is not complete where this fails"]
-pub fn finish<B: Buffer>(sa: &OutboundSa, tunnel: &Tunnel, buffer: &mut B) -> Option<()> {
-    match (sa.layout().protocol(), tunnel.ends, tunnel.udp) {
-        (Protocol::Ah, ..) => {
+pub fn finish<B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
+    if template.is_complete_without_finish() { Some(()) } else { complete(template, buffer) }
+}
+
+#[inline(never)]
+fn complete<B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
+    match template.layout().protocol() {
+        Protocol::Ah => {
             let packet_len = ip::total_len(buffer.bytes())?;
-            ah::uncover(buffer, packet_len, sa.layout().icv_len())
+            ah::uncover(buffer, packet_len, template.layout().icv_len())
         }
-        (Protocol::Esp, Ends::V6 { source, destination }, Some(_)) => {
-            let at = match sa.layout().mode() {
+        Protocol::Esp => {
+            let (source, destination) = template.ends()?;
+            let at = match template.layout().mode() {
                 Mode::Tunnel => ipv6::HEADER_LEN,
                 Mode::Transport => Ip::parse(buffer.bytes()).ok()?.header_len(),
             };
-            udp::fill_checksum(source.into(), destination.into(), buffer.bytes_mut().get_mut(at..)?);
+            udp::fill_checksum(source, destination, buffer.bytes_mut().get_mut(at..)?);
             Some(())
         }
-        (Protocol::Esp, ..) => Some(()),
     }
 }
 
-/// The headers in front of the ciphertext, as octets.
-struct Headers {
-    ip: OuterHeader,
-    udp: Option<[u8; udp::HEADER_LEN]>,
-    esp: [u8; packet::esp::HEADER_LEN],
-    /// As the nonce has it. For AES-CBC that is not the IV: the cipher writes it.
-    iv: [u8; 8],
-}
-
-enum OuterHeader {
-    V4([u8; ipv4::HEADER_LEN]),
-    V6([u8; ipv6::HEADER_LEN]),
-    /// The packet's own.
-    Kept,
-}
-
-impl Headers {
-    /// `None` where the packet would be too long. `after_esp` counts the octets behind the ESP header.
-    #[inline]
-    fn new(number: &SequenceNumber<'_>, tunnel: &Tunnel, payload: &Payload, after_esp: usize) -> Option<Self> {
-        let esp_len = packet::esp::HEADER_LEN + after_esp;
-        let (udp, payload_len, protocol) = match tunnel.udp {
-            Some(ports) => {
-                let header = udp::header_without_checksum(ports.source, ports.destination, esp_len)?;
-                (Some(header), esp_len + udp::HEADER_LEN, PROTOCOL_UDP)
-            }
-            None => (None, esp_len, PROTOCOL_ESP),
-        };
-        let ip = OuterHeader::new(number, tunnel, payload, protocol, payload_len)?;
-        let esp = EspHeader { spi: number.sa().spi().value(), sequence: number.low() }.to_octets();
-        Some(Self { ip, udp, esp, iv: number.iv() })
-    }
-
-    #[inline]
-    fn write(&self, front: &mut [u8]) {
-        let udp = self.udp.as_ref().map_or(&[][..], |udp| &udp[..]);
-        let mut rest = front;
-        // The IV is last: there is no room for it where the algorithm has none.
-        for part in [self.ip.octets(), udp, &self.esp, &self.iv] {
-            let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { return };
-            to.copy_from_slice(part);
-            rest = after;
-        }
-    }
-}
-
-impl OuterHeader {
-    /// RFC 4301 section 5.1.2: DSCP as the SA says, options and extension headers are not copied, nor is the flow label. ECN is copied (RFC 6040 section 4.1,
-    /// normal mode). `None` where the packet would be too long.
-    #[inline]
-    fn new(number: &SequenceNumber<'_>, tunnel: &Tunnel, payload: &Payload, protocol: u8, payload_len: usize) -> Option<Self> {
-        if number.sa().layout().mode() == Mode::Transport {
-            let total_len = payload.at + payload_len;
-            return (total_len <= usize::from(u16::MAX)).then_some(Self::Kept);
-        }
-        let traffic_class = if tunnel.copy_dscp { payload.traffic_class } else { payload.traffic_class & ECN };
-        match tunnel.ends {
-            Ends::V4 { source, destination } => {
-                let dont_fragment = match tunnel.dont_fragment {
-                    DontFragment::Copy => payload.dont_fragment,
-                    DontFragment::Set => true,
-                    DontFragment::Clear => false,
-                };
-                // With DF the identification means nothing (RFC 6864 section 4.1). Without, the sequence number is a counter that no other packet of this
-                // SA has; should fragments of two SAs be mixed up, the ICV tells. The SPI sets the counters of SAs between the same hosts apart.
-                let identification = number.low().wrapping_add(number.sa().spi().value());
-                let identification = if dont_fragment { 0 } else { ipv4::identification(identification) };
-                let header =
-                    Ipv4Header { traffic_class, identification, dont_fragment, ttl: OUTER_HOP_LIMIT, protocol, source, destination };
-                header.to_octets(payload_len).map(Self::V4)
-            }
-            Ends::V6 { source, destination } => {
-                let header = Ipv6Header { traffic_class, next_header: protocol, hop_limit: OUTER_HOP_LIMIT, source, destination };
-                header.to_octets(payload_len).map(Self::V6)
-            }
-        }
-    }
-
-    #[inline]
-    const fn octets(&self) -> &[u8] {
-        match self {
-            Self::V4(ip) => ip,
-            Self::V6(ip) => ip,
-            Self::Kept => &[],
-        }
-    }
-
-    /// Writes the header; what is behind it.
-    fn write<'a>(&self, front: &'a mut [u8]) -> Option<&'a mut [u8]> {
-        let (to, rest) = front.split_at_mut_checked(self.octets().len())?;
-        to.copy_from_slice(self.octets());
-        Some(rest)
-    }
-}
-
-/// The ECN field of a traffic class.
-const ECN: u8 = 3;
-
-/// Zeros that hide the length (RFC 4303 section 2.7), padding 1, 2, 3 (section 2.4), its length, next header, and zeros where the ICV will be.
+/// Zeros that hide the length (RFC 4303 section 2.7), padding 1, 2, 3 (section 2.4), its length, and next header. Room for the ICV is behind them.
 #[inline]
-fn write_trailer(trailer: &mut [u8], hidden: usize, padding: usize, next_header: u8) {
-    let Some((hiding, trailer)) = trailer.split_at_mut_checked(hidden) else { return };
-    hiding.fill(0);
-    let pattern: [u8; MAX_ALIGNMENT - 1] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-    for (octet, value) in trailer.iter_mut().zip(pattern.iter().take(padding)) {
-        *octet = *value;
-    }
-    if let Some(rest) = trailer.get_mut(padding..) {
-        rest.fill(0);
-        if let Some(fixed) = rest.first_chunk_mut::<TRAILER_LEN>() {
-            *fixed = [u8::try_from(padding).unwrap_or(0), next_header];
+fn write_trailer(back: &mut [u8], hidden: usize, padding: usize, next_header: u8) {
+    const FIRST_SIX: u64 = 0x0006_0504_0302_0100 >> 8;
+    let back = if hidden == 0 { back } else { hide(back, hidden) };
+    match (padding, back.first_chunk_mut()) {
+        // Written as one word, which may reach into the room for the ICV.
+        (0..=6, Some(word)) => {
+            let fixed = padding as u64 | u64::from(next_header) << 8;
+            *word = (FIRST_SIX & !(u64::MAX << (8 * padding)) | fixed << (8 * padding)).to_le_bytes();
         }
+        _ => write_long_trailer(back, padding, next_header),
+    }
+}
+
+#[cold]
+fn hide(back: &mut [u8], hidden: usize) -> &mut [u8] {
+    let (hiding, rest) = back.split_at_mut_checked(hidden).unwrap_or_default();
+    hiding.fill(0);
+    rest
+}
+
+/// The same where the padding is longer, as of AES-CBC.
+#[inline(never)]
+fn write_long_trailer(back: &mut [u8], padding: usize, next_header: u8) {
+    let Some((pattern, rest)) = back.split_at_mut_checked(padding) else { return };
+    pattern.iter_mut().zip(1..).for_each(|(octet, value)| *octet = value);
+    if let Some(fixed) = rest.first_chunk_mut::<TRAILER_LEN>() {
+        *fixed = [u8::try_from(padding).unwrap_or(0), next_header];
     }
 }
 

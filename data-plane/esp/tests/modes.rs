@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use esp::open::{self, IpsecPacket, OpenError, Opened};
 use esp::seal::{self, SealError};
-use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Template, Tunnel, UdpPorts, WindowSize};
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, Mode, Protection, SaKeys, Secret, SequenceNumbers, Spi, TrafficSelector};
 use packet::ip::{self, Ip};
 use packet::ipv4::Ipv4Header;
@@ -63,10 +63,10 @@ impl Sa {
     }
 
     fn seal(self, sa: &OutboundSa, packet: &[u8]) -> Result<VecBuffer, SealError> {
-        let (tunnel, mut buffer) = (self.tunnel(), VecBuffer::from_packet(packet));
-        let plan = seal::prepare(sa.take_one().unwrap(), &tunnel, &mut buffer)?;
+        let (template, mut buffer) = (Template::new(sa, &self.tunnel()), VecBuffer::from_packet(packet));
+        let plan = seal::parse_and_prepare(sa.take_one().unwrap(), &template, &mut buffer)?;
         esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-        seal::finish(sa, &tunnel, &mut buffer).unwrap();
+        seal::finish(&template, &mut buffer).unwrap();
         Ok(buffer)
     }
 }
@@ -287,7 +287,7 @@ proptest! {
         ip::decrement_hop_limit(&mut on_the_way).unwrap();
         let opened = receiver.open(&mut buffer).unwrap();
         prop_assert_eq!(buffer.bytes(), &packet[..]);
-        prop_assert_eq!((opened.number, opened.inner_len, opened.flow), (first, packet.len(), Ip::parse(&packet).unwrap().flow()));
+        prop_assert_eq!((opened.number, opened.inner.total_len(), opened.flow), (first, packet.len(), Ip::parse(&packet).unwrap().flow()));
         prop_assert_eq!(receiver.packet(&sealed), Err(OpenError::Replay));
         let mut later = sa.receiver(first).packet(&on_the_way).unwrap();
         if sa.mode == Mode::Transport {

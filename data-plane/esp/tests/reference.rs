@@ -8,7 +8,9 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use chacha20poly1305::ChaCha20Poly1305;
 use esp::open::{self, IpsecPacket, OpenError};
-use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, SequenceNumber, Tunnel, UdpPorts, WindowSize, seal};
+use esp::{
+    DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, SequenceNumber, Template, Tunnel, UdpPorts, WindowSize, seal,
+};
 use ipsec_types::{AddressRange, EncryptionAlgorithm, Secret, SequenceNumbers, Spi, TrafficSelector};
 use packet::{Buffer, VecBuffer};
 use proptest::prelude::*;
@@ -187,7 +189,8 @@ proptest! {
             let mut buffer = VecBuffer::new(&inner, esp::MAX_HEADROOM + shift, esp::MAX_TAILROOM);
             let number: SequenceNumber<'_> = outbound[sa].take_one().unwrap();
             expected.push(references[sa].seal(number.value(), &inner));
-            plans.push(seal::prepare(number, &references[sa].tunnel(), &mut buffer).unwrap());
+            let template = Template::new(number.sa(), &references[sa].tunnel());
+            plans.push(seal::parse_and_prepare(number, &template, &mut buffer).unwrap());
             buffers.push(buffer);
         }
         let mut jobs: Vec<_> = plans.into_iter().zip(&mut buffers).map(|(plan, buffer)| plan.job(buffer).unwrap()).collect();

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use esp::open::{self, IpsecPacket, OpenError};
-use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize, seal};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Template, Tunnel, UdpPorts, WindowSize, seal};
 use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Mode, Protection, SaKeys, Secret, SequenceNumbers, Spi};
 use packet::ipv4::Ipv4Header;
 use packet::ipv6::Ipv6Header;
@@ -357,10 +357,10 @@ impl Suite {
 
     /// Our ESP packet around this one, under the next number.
     fn seal(&self, sa: &OutboundSa, inner: &[u8]) -> Vec<u8> {
-        let (tunnel, mut buffer) = (self.tunnel(), VecBuffer::from_packet(inner));
-        let plan = seal::prepare(sa.take_one().unwrap(), &tunnel, &mut buffer).unwrap();
+        let (template, mut buffer) = (Template::new(sa, &self.tunnel()), VecBuffer::from_packet(inner));
+        let plan = seal::parse_and_prepare(sa.take_one().unwrap(), &template, &mut buffer).unwrap();
         esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-        seal::finish(sa, &tunnel, &mut buffer).unwrap();
+        seal::finish(&template, &mut buffer).unwrap();
         buffer.bytes().to_vec()
     }
 

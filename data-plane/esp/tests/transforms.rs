@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use esp::open::{self, IpsecPacket, OpenError};
-use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Tunnel, WindowSize, seal};
+use esp::{DontFragment, Ends, InboundSa, OutboundSa, ReplayWindow, SaKey, Selectors, Template, Tunnel, WindowSize, seal};
 use hmac::{Hmac, KeyInit, Mac};
 use ipsec_types::{
     AddressRange, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi, TrafficSelector,
@@ -123,9 +123,10 @@ fn inner(len: usize) -> Vec<u8> {
 
 fn seal_one(sa: &OutboundSa, inner: &[u8]) -> Vec<u8> {
     let mut buffer = VecBuffer::from_packet(inner);
-    let plan = seal::prepare(sa.take_one().unwrap(), &TUNNEL, &mut buffer).unwrap();
+    let template = Template::new(sa, &TUNNEL);
+    let plan = seal::parse_and_prepare(sa.take_one().unwrap(), &template, &mut buffer).unwrap();
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-    seal::finish(sa, &TUNNEL, &mut buffer).unwrap();
+    seal::finish(&template, &mut buffer).unwrap();
     buffer.bytes().to_vec()
 }
 
@@ -196,7 +197,8 @@ fn packets_of_different_transforms_go_in_one_burst() {
         let mut buffers: Vec<_> = (0..some.len()).map(|len| VecBuffer::from_packet(&inner(len * 11 % 256))).collect();
         let mut jobs = Vec::new();
         for (sa, buffer) in outbound.iter().zip(&mut buffers) {
-            jobs.push(seal::prepare(sa.take_one().unwrap(), &TUNNEL, buffer).unwrap().job(buffer).unwrap());
+            let plan = seal::parse_and_prepare(sa.take_one().unwrap(), &Template::new(sa, &TUNNEL), buffer).unwrap();
+            jobs.push(plan.job(buffer).unwrap());
         }
         esp_crypto::seal_burst(&mut jobs);
         let inbound: Vec<_> = some.iter().map(|transforms| transforms.inbound(transforms.first())).collect();

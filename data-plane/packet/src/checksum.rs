@@ -29,24 +29,42 @@ pub fn pseudo(source: IpAddr, destination: IpAddr, protocol: u8, segment: &[u8])
 
 /// The checksum after one 16-bit word it covers changed from `old` to `new` (RFC 1624 equation 3: HC' = ~(~HC + ~m + m')).
 #[inline]
-pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
-    !fold(u64::from(!checksum) + u64::from(!old) + u64::from(new))
+pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    !fold(!checksum as u64 + !old as u64 + new as u64)
 }
 
+/// The checksum of octets that were zero where they now have words of this sum, given their checksum then (RFC 1624).
+#[inline]
+pub const fn extend(checksum: u16, words: u32) -> u16 {
+    !fold(!checksum as u64 + words as u64)
+}
+
+/// Whether an IPv4 header without options holds its own correct checksum.
+#[inline]
+pub(crate) fn is_right(header: &[u8; crate::ipv4::HEADER_LEN]) -> bool {
+    let (words, _) = header.as_chunks::<4>();
+    fold(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()) == u16::MAX
+}
+
+/// The order of octets in a word is of no account until the end (RFC 1071 section 2 B), nor is how many words are added at once (section 2 C): no sum of
+/// 32-bit words of a packet overflows 64 bits.
 #[inline]
 fn add(sum: u64, bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<2>();
+    let (words, rest) = bytes.as_chunks::<8>();
+    let wide = words.iter().map(|word| u64::from_ne_bytes(*word)).fold(0, |sum, word| sum + (word >> 32) + (word & 0xffff_ffff));
+    let sum = sum + u64::from(u16::from_be(fold(wide)));
+    let (words, rest) = rest.as_chunks::<2>();
     let sum = words.iter().fold(sum, |sum, word| sum + u64::from(u16::from_be_bytes(*word)));
     rest.first().map_or(sum, |&last| sum + (u64::from(last) << 8))
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the loop ends when the upper bits are zero")]
-fn fold(mut sum: u64) -> u16 {
-    while sum >> 16 != 0 {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
+#[expect(clippy::cast_possible_truncation, reason = "each step leaves fewer bits: 33, 18, 17 and 16 at most")]
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    ((sum & 0xffff) + (sum >> 16)) as u16
 }
 
 #[cfg(test)]
@@ -65,7 +83,48 @@ mod tests {
         assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
     }
 
+    /// As RFC 1071 section 1 has it, a word at a time.
+    fn slow_sum(bytes: &[u8]) -> u16 {
+        let mut sum = 0_u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn the_longest_packet_does_not_overflow() {
+        assert_eq!(sum(&[0xff; 65_535]), slow_sum(&[0xff; 65_535]));
+        assert_eq!(fold(u64::MAX), u16::MAX);
+    }
+
     proptest! {
+        #[test]
+        fn wide_words_make_the_same_sum(bytes in prop::collection::vec(prop_oneof![any::<u8>(), Just(0), Just(0xff)], 0..200)) {
+            prop_assert_eq!(sum(&bytes), slow_sum(&bytes));
+        }
+
+        #[test]
+        fn a_header_is_right_with_its_own_checksum_only(mut header in any::<[u8; 20]>(), off in any::<u16>()) {
+            header[10..12].copy_from_slice(&[0, 0]);
+            let checksum = internet(&header);
+            header[10..12].copy_from_slice(&checksum.wrapping_add(off).to_be_bytes());
+            prop_assert_eq!(is_right(&header), internet(&header) == 0);
+        }
+
+        #[test]
+        fn words_are_added_to_what_was_zero(mut header in any::<[u8; 20]>(), words in any::<[u16; 3]>()) {
+            header[2..8].fill(0);
+            header[10..12].copy_from_slice(&[0, 0]);
+            header[0] |= 1;
+            let checksum = extend(internet(&header), words.iter().copied().map(u32::from).sum());
+            for (at, word) in [2, 4, 6].into_iter().zip(words) {
+                header[at..at + 2].copy_from_slice(&word.to_be_bytes());
+            }
+            prop_assert_eq!(checksum, internet(&header));
+        }
+
         #[test]
         fn an_update_equals_a_new_sum(mut header in any::<[u8; 20]>(), word in 0usize..9, new in any::<u16>()) {
             header[18..].copy_from_slice(&[0, 0]);

@@ -173,6 +173,66 @@ impl<'a> Ip<'a> {
     }
 }
 
+/// What an outer header is made after, and how long the packet is: what is left of a packet's headers once it was parsed, in a register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parsed {
+    total_len: u32,
+    traffic_class: u8,
+    is_v6: bool,
+    dont_fragment: bool,
+}
+
+impl Parsed {
+    /// Checks the octets as [`Ip::parse`] does.
+    ///
+    /// # Errors
+    /// [`IpError`].
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<Self, IpError> {
+        Ip::parse(bytes).map(|ip| Self::from(&ip))
+    }
+
+    /// Octets of the packet.
+    #[inline]
+    pub const fn total_len(self) -> usize {
+        self.total_len as usize
+    }
+
+    /// DSCP and ECN together.
+    #[inline]
+    pub const fn traffic_class(self) -> u8 {
+        self.traffic_class
+    }
+
+    /// The same packet with another traffic class.
+    #[inline]
+    #[must_use]
+    pub const fn with_traffic_class(self, traffic_class: u8) -> Self {
+        Self { traffic_class, ..self }
+    }
+
+    /// Whether a router may not fragment the packet: never IPv6.
+    #[inline]
+    pub const fn dont_fragment(self) -> bool {
+        self.dont_fragment
+    }
+
+    /// The number of the packet's IP version as a protocol in a tunnel: 4 or 41.
+    #[inline]
+    pub const fn protocol(self) -> u8 {
+        if self.is_v6 { ipv6::PROTOCOL_IPV6 } else { ipv4::PROTOCOL_IPV4 }
+    }
+}
+
+impl From<&Ip<'_>> for Parsed {
+    #[inline]
+    fn from(ip: &Ip<'_>) -> Self {
+        // No IP packet is longer than 65,575 octets.
+        let total_len = u32::try_from(ip.total_len()).unwrap_or(u32::MAX);
+        Self { total_len, traffic_class: ip.traffic_class(), is_v6: matches!(ip, Ip::V6(_)), dont_fragment: ip.dont_fragment() }
+    }
+}
+
 /// The version field of the packet that starts `bytes`.
 #[inline]
 fn version(bytes: &[u8]) -> Option<u8> {

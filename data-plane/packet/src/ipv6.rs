@@ -260,6 +260,16 @@ impl Ipv6Header {
     }
 }
 
+/// Writes a header that differs from others in length and traffic class: `base` is one of [`Ipv6Header::to_octets`] for no payload, with traffic class
+/// zero.
+#[inline]
+pub fn complete(base: &[u8; HEADER_LEN], payload_len: u16, traffic_class: u8, to: &mut [u8; HEADER_LEN]) {
+    let [a, b, c, d, e, f, g, h, ..] = *base;
+    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]) | u64::from(traffic_class) << 52 | u64::from(payload_len) << 16;
+    to[..8].copy_from_slice(&first.to_be_bytes());
+    to[8..].copy_from_slice(&base[8..]);
+}
+
 /// The multicast address at which a neighbour is asked for `address` (RFC 4291 section 2.7.1).
 pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = address.octets();

@@ -92,6 +92,11 @@ mod tests {
         assert!(b.trim_front(13).is_none() && b.trim_back(13).is_none());
         assert!(b.trim_front(3).is_some() && b.trim_back(5).is_some());
         assert_eq!(b.bytes(), &[7; 4]);
+        assert!(b.enclose(4, 4, 0).is_none() && b.enclose(0, 5, 0).is_none() && b.enclose(3, 3, 7).is_none() && b.keep(3, 2).is_none());
+        assert_eq!((b.bytes(), b.headroom(), b.tailroom()), (&[7; 4][..], 3, 5));
+        assert_eq!(b.enclose(3, 3, 6).map(|s| s.len()), Some(12));
+        assert_eq!((&b.bytes()[3..6], b.headroom(), b.tailroom()), (&[7; 3][..], 0, 0));
+        assert!(b.keep(3, 3).is_some() && b.bytes() == [7; 3] && b.append(1).is_some());
         assert!(b.trim_back(4).is_some() && b.is_empty());
     }
 }

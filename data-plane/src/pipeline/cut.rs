@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 use esp::open::IpsecPacket;
-use esp::{DontFragment, Tunnel};
+use esp::{DontFragment, Template, Tunnel};
 use ipsec_types::{Flow, Mode};
 use packet::Buffer;
-use packet::ip::Ip;
+use packet::ip::{Ip, Parsed};
 
 use super::outbound::{Outgoing, Source};
 use super::{BURST, Burst, Context, Io};
@@ -68,10 +68,10 @@ pub(super) fn for_sa(through: &SadEntry, packet: &Outgoing, outer_mtu: usize) ->
     }
 }
 
-/// The tunnel of an ESP packet that is to be cut: without DF, an IPv4 header has an identification.
+/// The headers of an ESP packet that is to be cut: without DF, that of IPv4 has an identification.
 #[cold]
-pub(super) fn tunnel_in_pieces(tunnel: &Tunnel) -> Tunnel {
-    Tunnel { dont_fragment: DontFragment::Clear, ..*tunnel }
+pub(super) fn template_in_pieces(through: &SadEntry) -> Template {
+    Template::new(&through.sa.outbound, &Tunnel { dont_fragment: DontFragment::Clear, ..through.tunnel })
 }
 
 /// Moves the pieces of a packet into the empty burst, as packets of its flow that are to be sealed.
@@ -89,7 +89,8 @@ pub(super) fn before_sealing<B: Buffer>(
     let mut outgoing = ArrayVec::new();
     for piece in pieces(cx, packet, oversized.mtu, io)? {
         // They take the way that was found for the whole, ports included; its hop limit was decremented.
-        let piece_of = Outgoing { index: outgoing.len(), len: piece.len(), source: Source::Gateway, ..oversized.packet };
+        let parsed = Parsed::parse(piece.bytes()).map_err(|_| Verdict::MalformedIp)?;
+        let piece_of = Outgoing { index: outgoing.len(), parsed, len: piece.len(), source: Source::Gateway, ..oversized.packet };
         if burst.push(piece).is_ok() {
             outgoing.push(piece_of);
         }

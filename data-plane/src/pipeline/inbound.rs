@@ -119,7 +119,7 @@ pub(super) fn post<B: Buffer>(
         let (Some(buffer), Some(window)) = (burst.get_mut(index), windows.of_mut(sa.slot)) else { continue };
         match plan.finish(authentic.contains(place), window, buffer) {
             Ok(opened) => {
-                if !alive(cx, sa, opened.inner_len) {
+                if !alive(cx, sa, opened.inner.total_len()) {
                     cx.drop(burst, index, Verdict::HardLimit);
                     continue;
                 }
@@ -175,7 +175,8 @@ fn deliver<B: Buffer>(
     refusals: &mut Refusals,
     leaving: &mut ArrayVec<Leaving, BURST>,
 ) {
-    let Opened { flow, inner_len: len, dont_fragment, .. } = *opened;
+    let Opened { flow, inner: parsed, .. } = *opened;
+    let (len, dont_fragment) = (parsed.total_len(), parsed.dont_fragment());
     if cx.snapshot.ports.is_own(flow.destination) {
         return for_gateway(cx, &entry.sa, index, flow.protocol, burst);
     }
@@ -189,7 +190,7 @@ fn deliver<B: Buffer>(
         mss::clamp(cx, entry, flow.protocol, packet);
     }
     // Only the way in is looked for, for which classes do not count.
-    let transit = Outgoing { index, flow, dscp: Dscp::DEFAULT, len, dont_fragment, source: Source::Forwarded };
+    let transit = Outgoing { index, flow, dscp: Dscp::DEFAULT, parsed, len, dont_fragment, source: Source::Forwarded };
     match egress::to_protected(cx, burst, &transit, Verdict::Opened) {
         Ok(packet) => leaving.push(packet),
         Err(verdict) => {

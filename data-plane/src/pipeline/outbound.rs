@@ -2,10 +2,10 @@
 
 use arrayvec::ArrayVec;
 use esp::seal::{self, SealError, SealPlan};
-use esp::{SequenceNumber, Tunnel};
+use esp::{SequenceNumber, Template, Tunnel};
 use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
 use packet::Buffer;
-use packet::ip::{self, Ip};
+use packet::ip::{self, Ip, Parsed};
 
 use super::acquire::Acquires;
 use super::crypto::SealedPackets;
@@ -33,6 +33,8 @@ pub(super) struct Outgoing {
     pub(super) index: usize,
     pub(super) flow: Flow,
     pub(super) dscp: Dscp,
+    /// What an outer header is made after.
+    pub(super) parsed: Parsed,
     /// Octets of the IP packet.
     pub(super) len: usize,
     pub(super) dont_fragment: bool,
@@ -43,7 +45,7 @@ impl Outgoing {
     #[inline]
     pub(super) fn new(index: usize, ip: &Ip<'_>, source: Source) -> Self {
         let dscp = Dscp::of_traffic_class(ip.traffic_class());
-        Self { index, flow: ip.flow(), dscp, len: ip.total_len(), dont_fragment: ip.dont_fragment(), source }
+        Self { index, flow: ip.flow(), dscp, parsed: Parsed::from(ip), len: ip.total_len(), dont_fragment: ip.dont_fragment(), source }
     }
 }
 
@@ -121,10 +123,10 @@ fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffe
     match ruling? {
         Ruling::Acquire => Ok(Step::Acquire(entry)),
         Ruling::Protect(_, _, Some(Cut::Before(mtu))) => forward(packet, buffer).map(|()| Step::Cut(mtu)),
-        Ruling::Protect(through, hop, None) => protect(cx, through, &through.tunnel, packet, buffer)
+        Ruling::Protect(through, hop, None) => protect(cx, through, &through.template, packet, buffer)
             .map(|plan| Step::Seal(Sealing { index: packet.index, through, plan, hop, cut: None, inner_len: packet.len })),
         Ruling::Protect(through, hop, Some(Cut::After(mtu))) => {
-            let plan = protect(cx, through, &cut::tunnel_in_pieces(&through.tunnel), packet, buffer)?;
+            let plan = protect(cx, through, &cut::template_in_pieces(through), packet, buffer)?;
             Ok(Step::Seal(Sealing { index: packet.index, through, plan, hop, cut: Some(mtu), inner_len: packet.len }))
         }
         Ruling::Bypass(leaving) => {
@@ -173,7 +175,7 @@ fn is_end_to_end(tunnel: &Tunnel, packet: &Outgoing) -> bool {
 fn protect<'a, B: Buffer>(
     cx: Context<'a>,
     through: &'a SadEntry,
-    tunnel: &Tunnel,
+    template: &Template,
     packet: &Outgoing,
     buffer: &mut B,
 ) -> Result<SealPlan<'a>, Verdict> {
@@ -181,7 +183,7 @@ fn protect<'a, B: Buffer>(
     forward(packet, buffer)?;
     mss::clamp(cx, through, packet.flow.protocol, buffer);
     let number = number(cx, sa)?;
-    seal::prepare_padded(number, tunnel, tfc::pad_to(cx, through), buffer).map_err(|error| match error {
+    seal::prepare_padded(number, template, packet.parsed, tfc::pad_to(cx, through), buffer).map_err(|error| match error {
         SealError::MalformedInner => Verdict::MalformedIp,
         SealError::NotEndToEnd => Verdict::NotEndToEnd,
         SealError::Fragment => Verdict::TransportFragment,
@@ -237,9 +239,9 @@ fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> 
 #[inline]
 pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst: &mut Burst<B>, leaving: &mut ArrayVec<Leaving, BURST>) {
     for packet in sealed {
-        let SadEntry { sa, tunnel, .. } = packet.through;
+        let SadEntry { sa, template, .. } = packet.through;
         let buffer = burst.get_mut(packet.index).filter(|_| packet.done);
-        if buffer.and_then(|buffer| seal::finish(&sa.outbound, tunnel, buffer)).is_some() {
+        if buffer.and_then(|buffer| seal::finish(template, buffer)).is_some() {
             count(cx, sa, packet.inner_len);
             leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: packet.cut, verdict: Verdict::Sealed });
         } else {

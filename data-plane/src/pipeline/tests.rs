@@ -356,9 +356,10 @@ fn sealed_by(pair: &Pair, outbound: &OutboundSa, inner: &[u8]) -> Vec<u8> {
 /// The same through another tunnel.
 fn sealed_in(tunnel: &Tunnel, outbound: &OutboundSa, inner: &[u8]) -> Vec<u8> {
     let mut buffer = VecBuffer::from_packet(inner);
-    let plan = esp::seal::prepare(outbound.take_one().unwrap(), tunnel, &mut buffer).unwrap();
+    let template = esp::Template::new(outbound, tunnel);
+    let plan = esp::seal::parse_and_prepare(outbound.take_one().unwrap(), &template, &mut buffer).unwrap();
     esp_crypto::seal_burst(&mut [plan.job(&mut buffer).unwrap()]);
-    esp::seal::finish(outbound, tunnel, &mut buffer).unwrap();
+    esp::seal::finish(&template, &mut buffer).unwrap();
     frame(UNPROTECTED, buffer.bytes())
 }
 

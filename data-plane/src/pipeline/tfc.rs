@@ -55,7 +55,7 @@ pub(super) fn send<B: Buffer>(
     let mut leaving = ArrayVec::new();
     for packet in crypto::seal(seals, burst) {
         let done = burst.get_mut(packet.index).filter(|_| packet.done);
-        if done.and_then(|buffer| seal::finish(&through.sa.outbound, &through.tunnel, buffer)).is_some() {
+        if done.and_then(|buffer| seal::finish(&through.template, buffer)).is_some() {
             outbound::count(cx, &through.sa, packet.inner_len);
             leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: None, verdict: Verdict::DummySent });
         } else {
@@ -86,7 +86,7 @@ fn dummy<'a, B: Buffer>(
     let mut buffer = io.allocate(len).ok_or(Verdict::NoMemory)?;
     buffer.append(len).ok_or(Verdict::NoMemory)?.fill(0);
     let number = outbound::number(cx, &through.sa)?;
-    let plan = seal::prepare_dummy(number, &through.tunnel, &mut buffer).map_err(|_| Verdict::NoRoom)?;
+    let plan = seal::prepare_dummy(number, &through.template, &mut buffer).map_err(|_| Verdict::NoRoom)?;
     let index = burst.packets.len();
     burst.push(buffer).map_err(|_| Verdict::NoRoom)?;
     Ok(Sealing { index, through, plan, hop: exit.hop, cut: None, inner_len: len })

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use esp::{ReplayWindow, Tunnel};
+use esp::{ReplayWindow, Template, Tunnel};
 use ipsec_types::{Flow, Spi};
 
 use crate::command::InstalledSa;
@@ -67,6 +67,8 @@ pub struct SadEntry {
     pub sa: Arc<InstalledSa>,
     /// Where the outbound half leads now.
     pub tunnel: Tunnel,
+    /// The headers of packets that go there.
+    pub template: Template,
     /// What the path to the peer lets pass, in octets, as far as it is known.
     path_mtu: usize,
     /// Whether it is in the chain of its policy.
@@ -112,7 +114,8 @@ impl Sad {
         else {
             return Err((sa, window));
         };
-        *place = Some(SadEntry { sa, tunnel, path_mtu: usize::MAX, outbound: true, older: newest.replace(slot) });
+        let template = Template::new(&sa.outbound, &tunnel);
+        *place = Some(SadEntry { sa, tunnel, template, path_mtu: usize::MAX, outbound: true, older: newest.replace(slot) });
         *window_place = window;
         Ok(())
     }
@@ -120,6 +123,7 @@ impl Sad {
     /// Lets the outbound half of an SA lead elsewhere, on a path of which nothing is known.
     pub fn retarget(&mut self, slot: SaSlot, tunnel: Tunnel) {
         if let Some(Some(entry)) = self.slots.get_mut(slot.index()) {
+            entry.template = Template::new(&entry.sa.outbound, &tunnel);
             entry.tunnel = tunnel;
             entry.path_mtu = usize::MAX;
         }

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::*;
 use crate::fixtures::{INNER, UDP, forge, inbound, inner, open_one, outbound, seal_one, tunnel};
-use crate::{Ends, Tunnel, seal};
+use crate::{Ends, Template, Tunnel, seal};
 
 #[test]
 fn every_inner_length_makes_the_round_trip() {
@@ -21,7 +21,7 @@ fn every_inner_length_makes_the_round_trip() {
             assert_eq!(buffer.len(), tunnel.outer_len(sa.layout(), len));
             let opened = open_one(&inbound, &mut window, &mut buffer).unwrap();
             assert_eq!(buffer.bytes(), packet);
-            assert_eq!((opened.inner_len, opened.number, opened.accepted), (len, sa.last_taken(), Accepted::Newest));
+            assert_eq!((opened.inner.total_len(), opened.number, opened.accepted), (len, sa.last_taken(), Accepted::Newest));
         }
     }
 }
@@ -173,7 +173,7 @@ fn opened(plaintext: &[u8]) -> Result<Opened, OpenError> {
 #[test]
 fn padding_is_checked_to_the_last_octet() {
     let packet = inner(INNER, 38);
-    let with_trailer = |trailer: &[u8]| opened(&[&packet[..], trailer].concat()).map(|o| o.inner_len);
+    let with_trailer = |trailer: &[u8]| opened(&[&packet[..], trailer].concat()).map(|o| o.inner.total_len());
     assert_eq!(with_trailer(&[0, 4]), Ok(38));
     assert_eq!(with_trailer(&[1, 2, 3, 4, 4, 4]), Ok(38));
     let longest: Vec<u8> = (1..=255).chain([255, 4]).collect();
@@ -190,7 +190,7 @@ fn padding_is_checked_to_the_last_octet() {
 #[test]
 fn tunnel_mode_carries_ip_only() {
     let packet = inner(INNER, 38);
-    let with_next_header = |next| opened(&[&packet[..], &[0, next]].concat()).map(|o| o.inner_len);
+    let with_next_header = |next| opened(&[&packet[..], &[0, next]].concat()).map(|o| o.inner.total_len());
     assert_eq!(with_next_header(59), Err(OpenError::Dummy));
     assert_eq!(with_next_header(41), Err(OpenError::MalformedInner), "IPv4 under the number of IPv6");
     for next in [0, 6, 17, 43, 50, 255] {
@@ -326,5 +326,5 @@ fn a_plan_fits_its_own_buffer_only() {
     let plan = prepare(&inbound, &window, &IpsecPacket::parse(buffer.bytes()).unwrap(), &mut buffer).unwrap();
     assert!(plan.job(&mut VecBuffer::from_packet(&[0; 60])).is_none());
     let mut clear = VecBuffer::from_packet(&inner(INNER, 40));
-    assert!(seal::prepare(sa.take_one().unwrap(), &tunnel(None), &mut clear).is_ok());
+    assert!(seal::parse_and_prepare(sa.take_one().unwrap(), &Template::new(&sa, &tunnel(None)), &mut clear).is_ok());
 }

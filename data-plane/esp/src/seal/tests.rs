@@ -2,10 +2,11 @@ extern crate std;
 
 use ipsec_types::SequenceNumbers;
 use packet::VecBuffer;
+use packet::ipv4::Ipv4Header;
 
 use super::*;
-use crate::MAX_HEADROOM;
 use crate::fixtures::{INNER, SPI, UDP, inbound, inner, open_one, outbound, outer, seal_one, tunnel};
+use crate::{DontFragment, Ends, MAX_HEADROOM, Tunnel};
 
 #[test]
 fn a_packet_is_laid_out_as_rfc_4303_and_rfc_3948_say() {
@@ -45,7 +46,7 @@ fn room_is_used_to_the_last_octet_and_not_missed() {
     let prepared = |headroom, tailroom| {
         let sa = outbound(SequenceNumbers::Standard);
         let mut buffer = VecBuffer::new(&packet, headroom, tailroom);
-        let result = prepare(sa.take_one().unwrap(), &tunnel(UDP), &mut buffer).map(|_| ());
+        let result = parse_and_prepare(sa.take_one().unwrap(), &Template::new(&sa, &tunnel(UDP)), &mut buffer).map(|_| ());
         if result.is_err() {
             assert_eq!(buffer.bytes(), packet, "a refusal changes nothing");
         }
@@ -65,7 +66,7 @@ fn what_follows_the_inner_packet_makes_room_for_the_trailer() {
     let prepared = |surplus: usize| {
         let mut buffer = VecBuffer::new(&[&packet[..], &std::vec![0xee; surplus]].concat(), MAX_HEADROOM, 0);
         let sa = outbound(SequenceNumbers::Standard);
-        let plan = prepare(sa.take_one().unwrap(), &tunnel(None), &mut buffer)?;
+        let plan = parse_and_prepare(sa.take_one().unwrap(), &Template::new(&sa, &tunnel(None)), &mut buffer)?;
         assert!(plan.job(&mut buffer).is_some());
         Ok(buffer.len())
     };
@@ -78,7 +79,8 @@ fn what_follows_the_inner_packet_makes_room_for_the_trailer() {
 fn an_outer_packet_ends_at_65535_octets() {
     let prepared = |len| {
         let sa = outbound(SequenceNumbers::Standard);
-        prepare(sa.take_one().unwrap(), &tunnel(None), &mut VecBuffer::from_packet(&inner(INNER, len))).map(|_| ())
+        parse_and_prepare(sa.take_one().unwrap(), &Template::new(&sa, &tunnel(None)), &mut VecBuffer::from_packet(&inner(INNER, len)))
+            .map(|_| ())
     };
     // 20 + 8 + 8 + 16 octets around a multiple of four: 65,532 is the longest.
     assert_eq!(prepared(65_478), Ok(()));
@@ -100,7 +102,7 @@ fn no_ip_packet_is_malformed() {
 fn a_plan_fits_its_own_buffer_only() {
     let sa = outbound(SequenceNumbers::Standard);
     let mut buffer = VecBuffer::from_packet(&inner(INNER, 40));
-    let plan = prepare(sa.take_one().unwrap(), &tunnel(None), &mut buffer).unwrap();
+    let plan = parse_and_prepare(sa.take_one().unwrap(), &Template::new(&sa, &tunnel(None)), &mut buffer).unwrap();
     assert!(plan.job(&mut VecBuffer::from_packet(&inner(INNER, 40))).is_none());
 }
 
@@ -118,5 +120,18 @@ fn an_sa_goes_on_counting_under_the_same_key_when_its_tunnel_leads_elsewhere() {
     for (mut buffer, number) in [(here, 1), (there, 2)] {
         assert_eq!(open_one(&inbound, &mut window, &mut buffer).map(|opened| opened.number), Ok(number));
         assert_eq!(buffer.bytes(), packet);
+    }
+}
+
+#[test]
+fn padding_of_any_length_counts_up() {
+    for padding in 0..16 {
+        for hidden in [0, 1, 100] {
+            let mut back = std::vec![0xee; hidden + padding + TRAILER_LEN + 12];
+            write_trailer(&mut back, hidden, padding, 41);
+            let pattern: std::vec::Vec<u8> = (1..=u8::try_from(padding).unwrap()).collect();
+            let expected = [&std::vec![0; hidden][..], &pattern, &[u8::try_from(padding).unwrap(), 41]].concat();
+            assert_eq!(back[..expected.len()], expected);
+        }
     }
 }

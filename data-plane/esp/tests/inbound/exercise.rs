@@ -111,11 +111,11 @@ impl Receiver {
             let plaintext = sealed.expect("nobody else has the key");
             assert!(!self.protected || !self.accepted.contains(&opened.number), "{} is accepted twice", opened.number);
             self.accepted.push(opened.number);
-            assert_eq!(buffer.len(), opened.inner_len);
+            assert_eq!(buffer.len(), opened.inner.total_len());
             match self.mode {
                 Mode::Tunnel => {
                     // But for the octets that carry ECN, and the checksum over them.
-                    let inner = plaintext.get(..opened.inner_len).expect("an inner packet is part of the plaintext");
+                    let inner = plaintext.get(..opened.inner.total_len()).expect("an inner packet is part of the plaintext");
                     assert_eq!(buffer.bytes().get(12..), inner.get(12..));
                 }
                 Mode::Transport => {
