@@ -8,7 +8,14 @@ mod flow;
 mod gateway;
 #[cfg(test)]
 mod hot_path;
+#[cfg(target_arch = "x86_64")]
+mod kernels;
+mod machine;
 mod measure;
+#[cfg(target_arch = "x86_64")]
+mod packets;
+#[cfg(target_arch = "x86_64")]
+mod peers;
 mod pipeline;
 mod plot;
 mod report;
@@ -19,6 +26,8 @@ mod source_sink;
 mod traffic;
 #[cfg(test)]
 mod workers;
+#[cfg(target_arch = "x86_64")]
+mod tsc;
 
 use std::process::ExitCode;
 
@@ -34,6 +43,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(target_arch = "x86_64")]
+    Kernels(kernels::Arguments),
     /// Packets per second of worker CPU time through the gateway, outbound and inbound, without a NIC.
     Pipeline(pipeline::Arguments),
     Flow(flow::Arguments),
@@ -45,6 +56,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        #[cfg(target_arch = "x86_64")]
+        Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Pipeline(arguments) => pipeline::run(&arguments),
         Command::Flow(arguments) => flow::run(&arguments),
         Command::Plot(arguments) => plot::run(&arguments),
