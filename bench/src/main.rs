@@ -24,10 +24,10 @@ mod seal;
 mod site;
 mod source_sink;
 mod traffic;
-#[cfg(test)]
-mod workers;
 #[cfg(target_arch = "x86_64")]
 mod tsc;
+#[cfg(test)]
+mod workers;
 
 use std::process::ExitCode;
 
