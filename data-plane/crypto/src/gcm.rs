@@ -1,5 +1,6 @@
 //! AES-GCM with its whole ICV, by the kernel that suits the CPU.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
@@ -7,7 +8,7 @@ use core::str::FromStr;
 use crate::portable::{self, Keystream};
 #[cfg(target_arch = "x86_64")]
 use crate::x86::avx512;
-use crate::{Aad, NONCE_LEN};
+use crate::{Aad, NONCE_LEN, OpenJob, SealJob};
 
 /// A way to compute AES-GCM. All give the same octets.
 ///
@@ -98,9 +99,37 @@ impl fmt::Display for Names<'_> {
     }
 }
 
+/// Which jobs of a burst are done, one bit each, the first job lowest.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Done {
+    pub(crate) jobs: u64,
+    /// Those that are authentic; meaningless where jobs seal.
+    pub(crate) authentic: u64,
+}
+
+/// Seals the jobs whose kernel takes many at once, of at most [`crate::MAX_BURST`].
+#[inline]
+pub(crate) fn seal_burst(jobs: &mut [SealJob<'_>]) -> Done {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::crypt(jobs);
+    #[cfg(not(target_arch = "x86_64"))]
+    Done::default()
+}
+
+/// Opens the jobs whose kernel takes many at once, of at most [`crate::MAX_BURST`].
+#[inline]
+pub(crate) fn open_burst(jobs: &mut [OpenJob<'_>]) -> Done {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::crypt(jobs);
+    #[cfg(not(target_arch = "x86_64"))]
+    Done::default()
+}
+
 /// What a kernel has computed ahead.
+#[expect(clippy::large_enum_variant, reason = "a pointer more to follow for each packet of the fast kernels costs more")]
 pub(crate) enum Key {
-    Portable(portable::Key),
+    /// Behind a pointer: it leaves the size of the others alone.
+    Portable(Box<portable::Key>),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Key),
 }
@@ -112,7 +141,7 @@ impl Key {
         if let (Kernel::Avx512, Some(token)) = (kernel, avx512::Token::detect()) {
             return avx512::Key::new(token, key).map(Self::Avx512);
         }
-        portable::Key::new(key).map(Self::Portable)
+        portable::Key::new(key).map(|key| Self::Portable(Box::new(key)))
     }
 
     pub(crate) const fn bits(&self) -> u32 {

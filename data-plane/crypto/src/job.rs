@@ -5,7 +5,7 @@ use core::fmt;
 use crate::{AeadKey, NONCE_LEN};
 
 /// Jobs that one call of [`crate::open_burst`] opens.
-pub const MAX_BURST: usize = 32;
+pub const MAX_BURST: usize = 64;
 /// Octets of data that one job takes: no IP packet is longer. Far below the limits of GCM (2^36 - 32) and of ChaCha20-Poly1305 (2^38 - 64).
 pub const MAX_DATA_LEN: usize = 65_535;
 
@@ -22,9 +22,10 @@ pub enum JobError {
 
 /// The additional authenticated data of an ESP packet (RFC 4106 section 5, RFC 7634 section 2): SPI and sequence number, 8 octets, or 12 with ESN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub struct Aad {
     octets: [u8; 12],
-    len: u8,
+    len: u32,
 }
 
 impl Aad {
@@ -52,25 +53,34 @@ impl Aad {
         if self.len == 12 { ([a, b, c, d, i, j, k, l], self.octets.get(4..8).unwrap_or_default()) } else { ([a, b, c, d, e, f, g, h], &[]) }
     }
 
-    /// The octets as one block of GHASH, padded with zeros, the first octet highest.
-    #[inline]
-    pub(crate) const fn block(&self) -> u128 {
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = self.octets;
-        u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0])
-    }
-
     /// The octets.
     #[inline]
     pub fn octets(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.len)).unwrap_or(&self.octets)
+        if self.len == 12 { &self.octets } else { self.octets.first_chunk::<8>().map_or(&[], |octets| octets) }
+    }
+}
+
+/// What stands before the data: two blocks, as vectors take them.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Front {
+    pub(crate) nonce: [u8; NONCE_LEN],
+    /// Room for a counter.
+    zeros: [u8; 4],
+    pub(crate) aad: Aad,
+}
+
+impl Front {
+    #[inline]
+    pub(crate) const fn new(nonce: [u8; NONCE_LEN], aad: Aad) -> Self {
+        Self { nonce, zeros: [0; 4], aad }
     }
 }
 
 /// One packet to encrypt.
 pub struct SealJob<'a> {
+    pub(crate) front: Front,
     pub(crate) key: &'a AeadKey,
-    pub(crate) nonce: [u8; NONCE_LEN],
-    pub(crate) aad: Aad,
     pub(crate) data: &'a mut [u8],
     pub(crate) icv: &'a mut [u8],
 }
@@ -83,15 +93,14 @@ impl<'a> SealJob<'a> {
     #[inline]
     pub fn new(key: &'a AeadKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: &'a mut [u8]) -> Result<Self, JobError> {
         check_lengths(key, data, icv)?;
-        Ok(Self { key, nonce, aad, data, icv })
+        Ok(Self { front: Front::new(nonce, aad), key, data, icv })
     }
 }
 
 /// One packet to verify and decrypt.
 pub struct OpenJob<'a> {
+    pub(crate) front: Front,
     pub(crate) key: &'a AeadKey,
-    pub(crate) nonce: [u8; NONCE_LEN],
-    pub(crate) aad: Aad,
     pub(crate) data: &'a mut [u8],
     pub(crate) icv: &'a [u8],
 }
@@ -104,7 +113,7 @@ impl<'a> OpenJob<'a> {
     #[inline]
     pub fn new(key: &'a AeadKey, nonce: [u8; NONCE_LEN], aad: Aad, data: &'a mut [u8], icv: &'a [u8]) -> Result<Self, JobError> {
         check_lengths(key, data, icv)?;
-        Ok(Self { key, nonce, aad, data, icv })
+        Ok(Self { front: Front::new(nonce, aad), key, data, icv })
     }
 }
 
@@ -122,11 +131,13 @@ fn check_lengths(key: &AeadKey, data: &[u8], icv: &[u8]) -> Result<(), JobError>
 /// Which jobs of a burst were authentic, one bit each.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use = "packets whose bit is not set must be dropped"]
-pub struct Verified(u32);
+pub struct Verified(u64);
 
 impl Verified {
-    /// No packet.
-    pub(crate) const NONE: Self = Self(0);
+    #[inline]
+    pub(crate) const fn new(bits: u64) -> Self {
+        Self(bits)
+    }
 
     /// Whether the job at `index` of the burst was authentic; false beyond the burst.
     #[inline]
@@ -136,30 +147,25 @@ impl Verified {
 
     /// The bits, the first job lowest.
     #[inline]
-    pub const fn bits(self) -> u32 {
+    pub const fn bits(self) -> u64 {
         self.0
-    }
-
-    #[inline]
-    pub(crate) const fn insert(&mut self, index: usize) {
-        self.0 |= 1 << index;
     }
 }
 
 impl fmt::Debug for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Verified({:#034b})", self.0)
+        write!(f, "Verified({:#066b})", self.0)
     }
 }
 
 impl fmt::Debug for SealJob<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealJob").field("aad", &self.aad).field("len", &self.data.len()).finish_non_exhaustive()
+        f.debug_struct("SealJob").field("aad", &self.front.aad).field("len", &self.data.len()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for OpenJob<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenJob").field("aad", &self.aad).field("len", &self.data.len()).finish_non_exhaustive()
+        f.debug_struct("OpenJob").field("aad", &self.front.aad).field("len", &self.data.len()).finish_non_exhaustive()
     }
 }

@@ -62,12 +62,10 @@ pub const ICV_LEN: usize = 16;
 /// Encrypts the data of every job in place and writes its ICV. The caller never gives one key the same nonce twice.
 #[inline]
 pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
-    let mut stream = portable::Keystream::new();
-    for job in jobs {
-        match &job.key.0 {
-            Algorithm::AesGcm(key) => key.seal(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
-            Algorithm::ChaCha20Poly1305(key) => chacha::seal(key, &job.nonce, job.aad.octets(), job.data, job.icv),
-            Algorithm::Other(transform) => transform.seal(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
+    for jobs in jobs.chunks_mut(MAX_BURST) {
+        let done = gcm::seal_burst(jobs);
+        if done.jobs.count_ones() as usize != jobs.len() {
+            seal_one_by_one(jobs, done.jobs);
         }
     }
 }
@@ -79,17 +77,41 @@ pub fn seal_burst(jobs: &mut [SealJob<'_>]) {
 #[inline]
 #[must_use = "packets whose bit is not set must be dropped"]
 pub fn open_burst(jobs: &mut [OpenJob<'_>]) -> Verified {
-    let mut verified = Verified::NONE;
+    let count = jobs.len().min(MAX_BURST);
+    let jobs = jobs.get_mut(..count).unwrap_or_default();
+    let done = gcm::open_burst(jobs);
+    let mut authentic = done.authentic;
+    if done.jobs.count_ones() as usize != jobs.len() {
+        authentic |= open_one_by_one(jobs, done.jobs);
+    }
+    Verified::new(authentic)
+}
+
+/// Seals the jobs that are not done.
+#[cold]
+fn seal_one_by_one(jobs: &mut [SealJob<'_>], done: u64) {
     let mut stream = portable::Keystream::new();
-    for (index, job) in jobs.iter_mut().take(MAX_BURST).enumerate() {
-        let authentic = match &job.key.0 {
-            Algorithm::AesGcm(key) => key.open(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
-            Algorithm::ChaCha20Poly1305(key) => chacha::open(key, &job.nonce, job.aad.octets(), job.data, job.icv),
-            Algorithm::Other(transform) => transform.open(&job.nonce, &job.aad, job.data, job.icv, &mut stream),
-        };
-        if authentic {
-            verified.insert(index);
+    for (_, SealJob { front, key, data, icv }) in jobs.iter_mut().enumerate().filter(|(index, _)| done >> index & 1 == 0) {
+        match &key.0 {
+            Algorithm::AesGcm(key) => key.seal(&front.nonce, &front.aad, data, icv, &mut stream),
+            Algorithm::ChaCha20Poly1305(key) => chacha::seal(key, &front.nonce, front.aad.octets(), data, icv),
+            Algorithm::Other(transform) => transform.seal(&front.nonce, &front.aad, data, icv, &mut stream),
         }
     }
-    verified
+}
+
+/// Opens the jobs that are not done; which of them are authentic.
+#[cold]
+fn open_one_by_one(jobs: &mut [OpenJob<'_>], done: u64) -> u64 {
+    let mut stream = portable::Keystream::new();
+    let mut authentic = 0;
+    for (index, OpenJob { front, key, data, icv }) in jobs.iter_mut().enumerate().filter(|(index, _)| done >> index & 1 == 0) {
+        let right = match &key.0 {
+            Algorithm::AesGcm(key) => key.open(&front.nonce, &front.aad, data, icv, &mut stream),
+            Algorithm::ChaCha20Poly1305(key) => chacha::open(key, &front.nonce, front.aad.octets(), data, icv),
+            Algorithm::Other(transform) => transform.open(&front.nonce, &front.aad, data, icv, &mut stream),
+        };
+        authentic |= u64::from(right) << index;
+    }
+    authentic
 }

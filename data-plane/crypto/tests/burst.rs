@@ -48,7 +48,7 @@ fn seal_all(keys: &[AeadKey], packets: &mut [Packet]) {
     seal_burst(&mut jobs);
 }
 
-fn open_all(keys: &[AeadKey], packets: &mut [Packet]) -> u32 {
+fn open_all(keys: &[AeadKey], packets: &mut [Packet]) -> u64 {
     let mut jobs = Vec::new();
     for p in packets {
         jobs.push(OpenJob::new(&keys[p.key], p.nonce, p.aad, &mut p.data, &p.icv).unwrap());
@@ -71,7 +71,7 @@ fn bursts_of_every_size_agree_with_other_crates() {
             };
             assert_eq!([&p.data[..], &p.icv[..]].concat(), expected.unwrap());
         }
-        assert_eq!(u64::from(open_all(&keys, &mut packets)), (1_u64 << count) - 1);
+        assert_eq!(u128::from(open_all(&keys, &mut packets)), (1_u128 << count) - 1);
         assert!(packets.iter().all(|p| p.data == p.plaintext));
     }
 }
@@ -83,7 +83,7 @@ fn each_packet_fails_alone() {
         let mut packets = packets(MAX_BURST);
         seal_all(&keys, &mut packets);
         packets[bad].icv[15] ^= 1;
-        assert_eq!(open_all(&keys, &mut packets), !(1 << bad));
+        assert_eq!(open_all(&keys, &mut packets), !(1_u64 << bad));
         assert!(packets.iter().enumerate().all(|(i, p)| i == bad || p.data == p.plaintext));
     }
 }
@@ -94,7 +94,7 @@ fn what_exceeds_a_burst_counts_as_failed() {
     let mut packets = packets(MAX_BURST + 1);
     seal_all(&keys, &mut packets);
     assert_ne!(packets[MAX_BURST].data, packets[MAX_BURST].plaintext, "sealing takes any number");
-    assert_eq!(open_all(&keys, &mut packets), u32::MAX);
+    assert_eq!(open_all(&keys, &mut packets), u64::MAX);
     assert_ne!(packets[MAX_BURST].data, packets[MAX_BURST].plaintext);
 }
 

@@ -45,7 +45,8 @@ pub use wait::WaitLimits;
 use wait::Waiting;
 
 /// Packets that go through the stages together.
-pub const BURST: usize = esp_crypto::MAX_BURST;
+pub const BURST: usize = 32;
+const _: () = assert!(BURST <= esp_crypto::MAX_BURST);
 
 /// How the pipeline reaches ports and other workers.
 pub trait Io<B> {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use std::string::ToString;
 
 use super::*;
+use crate::AeadKey;
 
 fn sealed(kernel: Kernel, key: &[u8], nonce: &[u8; 12], aad: &Aad, data: &[u8]) -> (Vec<u8>, [u8; 16]) {
     let key = Key::new(kernel, key).unwrap();
@@ -74,4 +75,92 @@ proptest! {
 #[test]
 fn the_longest_packet() {
     agree(&[1; 32], &[2; 12], &Aad::extended(3, 4), &std::vec![5; crate::MAX_DATA_LEN], 1);
+}
+
+/// One packet of a burst.
+#[derive(Debug, Clone)]
+struct Sample {
+    key: usize,
+    nonce: [u8; 12],
+    aad: Aad,
+    data: Vec<u8>,
+    offset: usize,
+}
+
+/// Of AES-128 twice, AES-192 and AES-256 twice.
+fn raw_key(n: usize) -> Vec<u8> {
+    (0..[16, 32, 16, 32, 24][n]).map(|octet: u8| octet.wrapping_mul(31) ^ u8::try_from(n).unwrap()).collect()
+}
+
+fn samples() -> impl Strategy<Value = Vec<Sample>> {
+    // As many SAs as a burst may have, from one on.
+    (1..=5_usize).prop_flat_map(|keys| {
+        let lens = prop_oneof![8 => 0..=64_usize, 4 => 0..330_usize, 3 => 330..2100_usize, 1 => 2100..9217_usize];
+        let sample = (0..keys, any::<[u8; 12]>(), any::<bool>(), any::<(u32, u64)>(), lens, any::<u8>(), 0..64_usize);
+        let sample = sample.prop_map(|(key, nonce, extended, (spi, number), len, seed, offset)| {
+            let aad = if extended { Aad::extended(spi, number) } else { Aad::new(spi, 9) };
+            let data = (0..len).map(|at| seed.wrapping_add(u8::try_from(at * 7 % 251).unwrap())).collect();
+            Sample { key, nonce, aad, data, offset }
+        });
+        prop::collection::vec(sample, 1..=crate::MAX_BURST)
+    })
+}
+
+/// Seals and opens a burst with a kernel: each packet as the portable one has it by itself, and those that are forged refused, in whatever place.
+fn burst_agrees(kernel: Kernel, samples: &[Sample], forged: u64) {
+    let keys: Vec<_> = (0..5).map(|n| AeadKey::aes_gcm_for(kernel, &raw_key(n)).unwrap()).collect();
+    let mut rooms: Vec<_> = samples.iter().map(|sample| std::vec![0xa5_u8; 2 * MARGIN + sample.offset + sample.data.len()]).collect();
+    let place = |sample: &Sample| MARGIN + sample.offset..MARGIN + sample.offset + sample.data.len();
+    let mut icvs = std::vec![[0; 16]; samples.len()];
+    let mut jobs = Vec::new();
+    for ((sample, room), icv) in samples.iter().zip(&mut rooms).zip(&mut icvs) {
+        room[place(sample)].copy_from_slice(&sample.data);
+        jobs.push(SealJob::new(&keys[sample.key], sample.nonce, sample.aad, &mut room[place(sample)], icv).unwrap());
+    }
+    crate::seal_burst(&mut jobs);
+    for ((sample, room), icv) in samples.iter().zip(&rooms).zip(&icvs) {
+        let (ciphertext, tag) = sealed(Kernel::Portable, &raw_key(sample.key), &sample.nonce, &sample.aad, &sample.data);
+        assert_eq!((&room[place(sample)], icv), (&ciphertext[..], &tag), "{kernel}, {} octets", sample.data.len());
+    }
+    let is_forged = |n: usize| forged >> n & 1 == 1;
+    let mut jobs = Vec::new();
+    for (n, ((sample, room), icv)) in samples.iter().zip(&mut rooms).zip(&mut icvs).enumerate() {
+        icv[usize::from(sample.nonce[0]) % 16] ^= u8::from(is_forged(n)) << (sample.nonce[1] % 8);
+        jobs.push(OpenJob::new(&keys[sample.key], sample.nonce, sample.aad, &mut room[place(sample)], icv).unwrap());
+    }
+    let verified = crate::open_burst(&mut jobs);
+    for (n, (sample, room)) in samples.iter().zip(&rooms).enumerate() {
+        assert_eq!(verified.contains(n), !is_forged(n), "{kernel}, packet {n} of {}, {} octets", samples.len(), sample.data.len());
+        assert!(is_forged(n) || room[place(sample)] == sample.data, "{kernel}, packet {n}, {} octets", sample.data.len());
+        let around = room[..place(sample).start].iter().chain(&room[place(sample).end..]);
+        assert!({ around }.all(|octet| *octet == 0xa5), "{kernel} touched what is not its own");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+    #[test]
+    fn bursts_agree(samples in samples(), forged: u64, none: bool) {
+        for kernel in Kernel::available() {
+            burst_agrees(kernel, &samples, if none { 0 } else { forged });
+        }
+    }
+}
+
+/// Bursts of one length, whole and in every size around a group of four: as short ones come.
+#[test]
+fn bursts_of_every_short_length() {
+    for kernel in Kernel::available() {
+        for len in 0..=330_usize {
+            let count = 1 + len % 9;
+            let sample = |n: usize| Sample {
+                key: if len.is_multiple_of(2) { 0 } else { n % 5 },
+                nonce: [u8::try_from(n).unwrap(); 12],
+                aad: if n.is_multiple_of(3) { Aad::extended(7, u64::MAX - 5) } else { Aad::new(7, 8) },
+                data: std::vec![0x5a; len],
+                offset: n,
+            };
+            burst_agrees(kernel, &(0..count).map(sample).collect::<Vec<_>>(), 1 << (len % count));
+        }
+    }
 }
