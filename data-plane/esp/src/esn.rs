@@ -2,29 +2,52 @@
 
 /// The 64-bit number meant by `low`, given the highest number `top` accepted so far and the window size; `None` where it would lie before number zero or
 /// beyond the last, which no packet can.
+///
+/// It is the one number with this low half among the 2^32 from the window's bottom on: where the window lies within one 32-bit subspace (case A), what is
+/// below its bottom is meant to be in the next; where it reaches back into the previous one (case B), what is not below is.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "numbers are split in halves")]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is compared")]
 pub(crate) const fn infer(top: u64, window: u32, low: u32) -> Option<u64> {
-    let (top_high, top_low) = ((top >> 32) as u32, top as u32);
-    let bottom = top_low.wrapping_sub(window.saturating_sub(1));
-    let high = if top_low >= window.saturating_sub(1) {
-        // Case A: the window lies within one 32-bit subspace. What is below its bottom is meant to be in the next.
-        if low >= bottom { Some(top_high) } else { top_high.checked_add(1) }
-    } else if low >= bottom {
-        // Case B: the window reaches back into the previous subspace.
-        top_high.checked_sub(1)
-    } else {
-        Some(top_high)
-    };
-    match high {
-        Some(high) => Some(((high as u64) << 32) | low as u64),
-        None => None,
-    }
+    let (bottom, before_zero) = top.overflowing_sub(window.saturating_sub(1) as u64);
+    let above = low.wrapping_sub(bottom as u32);
+    let (number, wrapped) = bottom.overflowing_add(above as u64);
+    // A window that reaches back to before zero comes back over it.
+    if before_zero == wrapped { Some(number) } else { None }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Step by step as RFC 4303 appendix A2.1 has it.
+    #[expect(clippy::cast_possible_truncation, reason = "numbers are split in halves")]
+    fn by_cases(top: u64, window: u32, low: u32) -> Option<u64> {
+        let (top_high, top_low) = ((top >> 32) as u32, top as u32);
+        let bottom = top_low.wrapping_sub(window.saturating_sub(1));
+        let high = if top_low >= window.saturating_sub(1) {
+            if low >= bottom { Some(top_high) } else { top_high.checked_add(1) }
+        } else if low >= bottom {
+            top_high.checked_sub(1)
+        } else {
+            Some(top_high)
+        };
+        high.map(|high| u64::from(high) << 32 | u64::from(low))
+    }
+
+    proptest! {
+        #[test]
+        fn the_number_is_that_of_the_rfc(
+            high in prop_oneof![Just(0), Just(1), Just(u32::MAX), any::<u32>()],
+            top_low in prop_oneof![0..3000_u32, u32::MAX - 3000..=u32::MAX, any::<u32>()],
+            window in prop_oneof![0..3000_u32, Just(1 << 31)],
+            low in prop_oneof![0..6000_u32, u32::MAX - 6000..=u32::MAX, any::<u32>()],
+        ) {
+            let top = u64::from(high) << 32 | u64::from(top_low);
+            prop_assert_eq!(infer(top, window, low), by_cases(top, window, low));
+        }
+    }
 
     const WRAP: u64 = 1 << 32;
 

@@ -2,18 +2,18 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use ipsec_types::{Flow, Mode, SequenceNumbers, Spi, TrafficSelector};
+use ipsec_types::{AddressRange, Flow, Mode, SequenceNumbers, Spi, TrafficSelector};
 
+use crate::facts::SaFacts;
 use crate::{Layout, SaKey, WindowSize};
 
 /// What it takes to open. Immutable; the worker that owns the SA keeps its [`crate::ReplayWindow`].
 #[derive(Debug)]
 pub struct InboundSa {
-    spi: Spi,
+    facts: SaFacts,
     key: SaKey,
-    layout: Layout,
-    numbers: SequenceNumbers,
     window_size: WindowSize,
     selectors: Selectors,
 }
@@ -21,32 +21,31 @@ pub struct InboundSa {
 impl InboundSa {
     /// An SA in tunnel mode that has received nothing yet.
     pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, window_size: WindowSize, selectors: Selectors) -> Self {
-        let layout = key.layout();
-        Self { spi, key, layout, numbers, window_size, selectors }
+        Self { facts: key.facts(spi, numbers), key, window_size, selectors }
     }
 
     /// The same SA in this mode.
     #[must_use]
     pub fn in_mode(self, mode: Mode) -> Self {
-        Self { layout: self.layout.in_mode(mode), ..self }
+        Self { facts: self.facts.with_layout(self.layout().in_mode(mode)), ..self }
     }
 
     /// What the SA puts around a packet.
     #[inline]
     pub const fn layout(&self) -> Layout {
-        self.layout
+        self.facts.layout()
     }
 
     /// Our SPI.
     #[inline]
     pub const fn spi(&self) -> Spi {
-        self.spi
+        self.facts.spi()
     }
 
     /// Standard or extended sequence numbers.
     #[inline]
     pub const fn sequence_numbers(&self) -> SequenceNumbers {
-        self.numbers
+        self.facts.numbers()
     }
 
     /// Size of the replay window to be made for this SA.
@@ -65,6 +64,11 @@ impl InboundSa {
     pub(crate) const fn key(&self) -> &SaKey {
         &self.key
     }
+
+    #[inline]
+    pub(crate) const fn facts(&self) -> &SaFacts {
+        &self.facts
+    }
 }
 
 /// The traffic of an SA in one direction: any source with any destination (RFC 7296 section 2.9).
@@ -72,17 +76,79 @@ impl InboundSa {
 pub struct Selectors {
     source: Box<[TrafficSelector]>,
     destination: Box<[TrafficSelector]>,
+    v4: Option<Ranges<u32>>,
+    v6: Option<Box<Ranges<u128>>>,
+}
+
+/// The first selectors of either end for addresses alone, of one IP version. Most SAs have no others: whatever lies in these ranges is permitted, and of
+/// what does not, the lists decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ranges<T> {
+    source: Range<T>,
+    destination: Range<T>,
+}
+
+/// Both ends are in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range<T> {
+    first: T,
+    last: T,
+}
+
+impl<T: Copy + PartialOrd> Ranges<T> {
+    fn new(ends: [&[TrafficSelector]; 2], bits: impl Fn(IpAddr) -> Option<T>) -> Option<Self> {
+        let any = |selector: &&TrafficSelector| **selector == TrafficSelector::addresses_only(*selector.addresses());
+        let [source, destination] = ends.map(|selectors| {
+            let range = |addresses: &AddressRange| Some(Range { first: bits(addresses.first())?, last: bits(addresses.last())? });
+            selectors.iter().filter(any).find_map(|selector| range(selector.addresses()))
+        });
+        Some(Self { source: source?, destination: destination? })
+    }
+
+    #[inline]
+    fn permit(&self, source: T, destination: T) -> bool {
+        self.source.contains(source) & self.destination.contains(destination)
+    }
+}
+
+impl<T: Copy + PartialOrd> Range<T> {
+    #[inline]
+    fn contains(&self, address: T) -> bool {
+        (self.first <= address) & (address <= self.last)
+    }
 }
 
 impl Selectors {
     /// Selectors of either end. An empty list permits nothing.
     pub fn new(source: Vec<TrafficSelector>, destination: Vec<TrafficSelector>) -> Self {
-        Self { source: source.into_boxed_slice(), destination: destination.into_boxed_slice() }
+        let v4 = Ranges::new([&source, &destination], |address| match address {
+            IpAddr::V4(address) => Some(address.to_bits()),
+            IpAddr::V6(_) => None,
+        });
+        let v6 = Ranges::new([&source, &destination], |address| match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(address.to_bits()),
+        });
+        Self { source: source.into_boxed_slice(), destination: destination.into_boxed_slice(), v4, v6: v6.map(Box::new) }
     }
 
     /// Whether a packet belongs to the SA (RFC 4301 section 5.2 step 4).
     #[inline]
     pub fn permits(&self, flow: &Flow) -> bool {
+        let in_ranges = match (flow.source, flow.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                self.v4.is_some_and(|ranges| ranges.permit(source.to_bits(), destination.to_bits()))
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                self.v6.as_deref().is_some_and(|ranges| ranges.permit(source.to_bits(), destination.to_bits()))
+            }
+            _ => false,
+        };
+        in_ranges || self.lists_permit(flow)
+    }
+
+    #[inline(never)]
+    fn lists_permit(&self, flow: &Flow) -> bool {
         self.source.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
             && self.destination.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
     }
@@ -94,7 +160,35 @@ mod tests {
 
     use std::vec;
 
+    use ipsec_types::PortRange;
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_selector() -> impl Strategy<Value = TrafficSelector> {
+        let v4 = (0..8_u32, 0..8_u32).prop_map(|(a, b)| [a.min(b), a.max(b)].map(|bits| IpAddr::V4(bits.into())));
+        let v6 = (0..8_u128, 0..8_u128).prop_map(|(a, b)| [a.min(b), a.max(b)].map(|bits| IpAddr::V6(bits.into())));
+        (prop_oneof![v4, v6], 0..3_u8, any::<bool>()).prop_map(|([first, last], protocol, all_ports)| {
+            let ports = if protocol == 0 || all_ports { PortRange::ANY } else { PortRange::new(1, 2).unwrap() };
+            TrafficSelector::new(AddressRange::new(first, last).unwrap(), protocol, ports).unwrap()
+        })
+    }
+
+    fn any_address() -> impl Strategy<Value = IpAddr> {
+        prop_oneof![(0..8_u32).prop_map(|bits| IpAddr::V4(bits.into())), (0..8_u128).prop_map(|bits| IpAddr::V6(bits.into()))]
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_permit_what_the_lists_do_and_nothing_else(
+            source in prop::collection::vec(any_selector(), 0..4), destination in prop::collection::vec(any_selector(), 0..4),
+            ends in (any_address(), any_address()), protocol in 0..4_u8, port in prop::option::of(0..4_u16),
+        ) {
+            let flow = Flow { source: ends.0, destination: ends.1, protocol, source_port: port, destination_port: port };
+            let selectors = Selectors::new(source, destination);
+            prop_assert_eq!(selectors.permits(&flow), selectors.lists_permit(&flow));
+        }
+    }
 
     #[test]
     fn each_field_is_matched_with_its_own_end() {

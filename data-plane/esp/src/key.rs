@@ -2,10 +2,11 @@
 
 use core::fmt;
 
-use esp_crypto::{AeadKey, CipherKey, MacKey, NONCE_LEN};
-use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret};
+use esp_crypto::{AeadKey, CipherKey, MacKey};
+use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi};
 
-use crate::{Layout, template};
+use crate::Layout;
+use crate::facts::SaFacts;
 
 /// Octets of salt in front of the IV in a nonce (RFC 3686 section 4, RFC 4106 section 4, RFC 7634 section 2).
 pub(crate) const SALT_LEN: usize = 4;
@@ -118,24 +119,14 @@ impl SaKey {
         Ok(Self { key, salt: [0; SALT_LEN], layout: Layout::new(Protection::Ah { integrity }) })
     }
 
-    #[inline]
-    pub(crate) const fn layout(&self) -> Layout {
-        self.layout
+    /// With what else is the same for all packets of an SA.
+    pub(crate) const fn facts(&self, spi: Spi, numbers: SequenceNumbers) -> SaFacts {
+        SaFacts::new(spi, self.salt, numbers, self.layout)
     }
 
     #[inline]
     pub(crate) const fn context(&self) -> &AeadKey {
         &self.key
-    }
-
-    #[inline]
-    pub(crate) const fn salt(&self) -> [u8; SALT_LEN] {
-        self.salt
-    }
-
-    #[inline]
-    pub(crate) const fn nonce(&self, iv: [u8; 8]) -> [u8; NONCE_LEN] {
-        template::nonce(self.salt, iv)
     }
 }
 
@@ -184,7 +175,8 @@ mod tests {
     fn keying_material_is_key_then_salt() {
         let keymat: vec::Vec<u8> = (0..20).collect();
         let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(keymat)).unwrap();
-        assert_eq!(key.nonce([1; 8]), [16, 17, 18, 19, 1, 1, 1, 1, 1, 1, 1, 1]);
+        let facts = key.facts(Spi::new(256).unwrap(), SequenceNumbers::Standard);
+        assert_eq!(facts.nonce([1; 8]), [16, 17, 18, 19, 1, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(format!("{key:?}"), "AeadKey(AES-128-GCM)");
     }
 
@@ -246,7 +238,7 @@ mod tests {
             };
             let len = integrity.key_len();
             let key = made(&[], Some(len)).unwrap();
-            assert_eq!((key.layout().icv_len(), key.layout().iv_len()), (key.context().icv_len(), key.context().iv_len()));
+            assert_eq!((key.layout.icv_len(), key.layout.iv_len()), (key.context().icv_len(), key.context().iv_len()));
             let wrong = KeymatError::IntegrityLength { algorithm: integrity, actual: len - 1 };
             assert_eq!(made(&[], Some(len - 1)).map(|_| ()), Err(wrong));
             assert_eq!(made(&[], None).map(|_| ()), Err(KeymatError::AhKeys(integrity)));
@@ -263,7 +255,7 @@ mod tests {
                 integrity: integrity.map(|integrity| Secret::new(vec![2; integrity.key_len()])),
             };
             let key = SaKey::new(Protection::Esp { encryption, integrity }, &keys).unwrap();
-            assert_eq!((key.layout().icv_len(), key.layout().iv_in_data()), (key.context().icv_len(), key.context().iv_len()));
+            assert_eq!((key.layout.icv_len(), key.layout.iv_in_data()), (key.context().icv_len(), key.context().iv_len()));
         }
     }
 }

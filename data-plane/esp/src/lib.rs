@@ -83,6 +83,7 @@ extern crate alloc;
 mod ah;
 mod ecn;
 mod esn;
+mod facts;
 #[cfg(test)]
 mod fixtures;
 mod inbound_sa;

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use esp_crypto::{NONCE_LEN, OpenJob};
+use esp_crypto::OpenJob;
 use ipsec_types::{Flow, Mode};
 use packet::Buffer;
 use packet::ah::AhHeader;
@@ -13,7 +13,7 @@ use packet::ipv6::{self, Fragment, Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
 use crate::layout::Protocol;
-use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ah, ecn, template};
+use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ah, ecn};
 
 /// Octets behind the ESP header that a nonce has room for. No packet of any algorithm has fewer.
 const NONCE_IV_LEN: usize = 8;
@@ -116,6 +116,16 @@ impl IpsecPacket {
     /// [`OpenError`]: `MalformedOuter`, `Fragment`, `NotIpsec`, `Runt`.
     #[inline]
     pub fn read(outer: &Ip<'_>) -> Result<Self, OpenError> {
+        // The two versions go apart to the end: where they came together before, what is known of the packet would be copied.
+        match outer {
+            Ip::V4(_) => Self::read_one_version(outer),
+            Ip::V6(_) => Self::read_one_version(outer),
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn read_one_version(outer: &Ip<'_>) -> Result<Self, OpenError> {
         if outer.is_fragment() {
             return Err(OpenError::Fragment);
         }
@@ -150,12 +160,12 @@ impl IpsecPacket {
 pub struct OpenPlan<'sa> {
     sa: &'sa InboundSa,
     number: u64,
-    nonce: [u8; NONCE_LEN],
+    iv: [u8; NONCE_IV_LEN],
+    /// Where the data of the job begin, IV apart; with AH, whose data are the whole packet, where AH begins.
+    data_at: u32,
+    data_len: u32,
     outer_class: u8,
     in_udp: bool,
-    /// Where the data of the job begin, IV apart; with AH, whose data are the whole packet, where AH begins.
-    data_at: usize,
-    data_len: usize,
 }
 
 /// Checks length and sequence number of a packet for its SA, before any cryptography. Of an ESP packet it changes nothing; an AH packet is laid out as its
@@ -163,7 +173,8 @@ pub struct OpenPlan<'sa> {
 ///
 /// # Errors
 /// [`OpenError`]: `WrongSpi`, `Runt`, `Replay`, `OutOfWindow`; of AH also `NoTailroom` and `MalformedOuter`.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 pub fn prepare<'sa, B: Buffer>(
     sa: &'sa InboundSa,
     window: &ReplayWindow,
@@ -179,7 +190,8 @@ pub fn prepare<'sa, B: Buffer>(
     }
 }
 
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn prepare_esp<'sa, B: Buffer>(
     sa: &'sa InboundSa,
     window: &ReplayWindow,
@@ -193,8 +205,7 @@ fn prepare_esp<'sa, B: Buffer>(
     let iv = esp.get(esp::HEADER_LEN..).and_then(<[u8]>::first_chunk::<NONCE_IV_LEN>).ok_or(OpenError::Runt)?;
     let number = window.number(sa.sequence_numbers(), packet.sequence)?;
     window.look(number)?;
-    let (outer_class, in_udp) = (packet.traffic_class, packet.udp.is_some());
-    Ok(OpenPlan { sa, number, nonce: sa.key().nonce(*iv), outer_class, in_udp, data_at: packet.at + front, data_len })
+    OpenPlan::new(sa, number, *iv, packet, packet.at + front, data_len)
 }
 
 fn prepare_ah<'sa, B: Buffer>(
@@ -220,8 +231,7 @@ fn prepare_ah<'sa, B: Buffer>(
         return Err(OpenError::NoTailroom);
     }
     ah::cover(buffer, packet.at, icv_len).ok_or(OpenError::MalformedOuter)?;
-    let nonce = sa.key().nonce([0; NONCE_IV_LEN]);
-    Ok(OpenPlan { sa, number, nonce, outer_class: packet.traffic_class, in_udp: false, data_at: packet.at, data_len: packet.end })
+    OpenPlan::new(sa, number, [0; NONCE_IV_LEN], &packet, packet.at, packet.end)
 }
 
 /// AH does not see the fragment header that a whole IPv6 packet may have (RFC 4302 appendix A2, RFC 6946). `None` where the packet cannot do without.
@@ -252,20 +262,49 @@ pub struct Opened {
     pub inner: Parsed,
 }
 
-impl OpenPlan<'_> {
-    /// The work for [`esp_crypto::open_burst`]. `None` where `buffer` is not the one that was prepared: drop it.
+impl<'sa> OpenPlan<'sa> {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn new(
+        sa: &'sa InboundSa,
+        number: u64,
+        iv: [u8; NONCE_IV_LEN],
+        packet: &IpsecPacket,
+        data_at: usize,
+        data_len: usize,
+    ) -> Result<Self, OpenError> {
+        let short = |len: usize| u32::try_from(len).map_err(|_| OpenError::Runt);
+        let (outer_class, in_udp) = (packet.traffic_class, packet.udp.is_some());
+        Ok(Self { sa, number, iv, data_at: short(data_at)?, data_len: short(data_len)?, outer_class, in_udp })
+    }
+
     #[inline]
-    pub fn job<'a, B: Buffer>(&'a self, buffer: &'a mut B) -> Option<OpenJob<'a>> {
+    const fn data_at(&self) -> usize {
+        self.data_at as usize
+    }
+
+    #[inline]
+    const fn data_len(&self) -> usize {
+        self.data_len as usize
+    }
+
+    /// The work for [`esp_crypto::open_burst`]. `None` where `buffer` is not the one that was prepared: drop it.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub fn job<'a, B: Buffer>(&self, buffer: &'a mut B) -> Option<OpenJob<'a>>
+    where
+        'sa: 'a,
+    {
         let layout = self.sa.layout();
         let start = match layout.protocol() {
-            Protocol::Esp => self.data_at - layout.iv_in_data(),
+            Protocol::Esp => self.data_at().checked_sub(layout.iv_in_data())?,
             Protocol::Ah => 0,
         };
         let rest = buffer.bytes_mut().get_mut(start..)?;
-        let (data, rest) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len)?;
+        let (data, rest) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len())?;
         let icv = rest.get(..layout.icv_len())?;
-        let aad = template::aad(self.sa.sequence_numbers(), self.sa.spi().value(), self.number);
-        OpenJob::new(self.sa.key().context(), self.nonce, aad, data, icv).ok()
+        let facts = self.sa.facts();
+        OpenJob::new(self.sa.key().context(), facts.nonce(self.iv), facts.aad(self.number), data, icv).ok()
     }
 
     /// What follows the cipher: the replay window advances, padding, next header, inner packet, ECN and selectors are checked, and everything but the
@@ -273,18 +312,27 @@ impl OpenPlan<'_> {
     ///
     /// # Errors
     /// [`OpenError`], and the packet must be dropped. Errors but `Integrity`, `Replay` and `OutOfWindow` are of authentic packets: the window has advanced.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
     pub fn finish<B: Buffer>(self, verified: bool, window: &mut ReplayWindow, buffer: &mut B) -> Result<Opened, OpenError> {
         if !verified {
             return Err(OpenError::Integrity);
         }
         let accepted = window.accept(self.number)?;
-        let payload = match self.sa.layout().protocol() {
-            Protocol::Esp => {
-                let data = buffer.bytes().get(self.data_at..).and_then(|rest| rest.get(..self.data_len));
-                let (len, next_header) = strip_trailer(data.ok_or(OpenError::MalformedInner)?)?;
-                Payload { at: self.data_at, len, next_header }
+        match (self.sa.layout().protocol(), self.sa.layout().mode()) {
+            (Protocol::Esp, Mode::Tunnel) => {
+                let payload = self.strip(buffer)?;
+                self.take_out(accepted, &payload, buffer)
             }
+            _ => self.finish_other(accepted, buffer),
+        }
+    }
+
+    /// All but ESP in tunnel mode, which most packets are in: kept out of their way.
+    #[inline(never)]
+    fn finish_other<B: Buffer>(&self, accepted: Accepted, buffer: &mut B) -> Result<Opened, OpenError> {
+        let payload = match self.sa.layout().protocol() {
+            Protocol::Esp => self.strip(buffer)?,
             Protocol::Ah => self.uncover(buffer).ok_or(OpenError::MalformedInner)?,
         };
         match self.sa.layout().mode() {
@@ -293,44 +341,61 @@ impl OpenPlan<'_> {
         }
     }
 
+    #[inline]
+    fn strip<B: Buffer>(&self, buffer: &B) -> Result<Payload, OpenError> {
+        let data = buffer.bytes().get(self.data_at()..).and_then(|rest| rest.get(..self.data_len()));
+        let (len, next_header) = strip_trailer(data.ok_or(OpenError::MalformedInner)?)?;
+        Ok(Payload { at: self.data_at(), len, next_header })
+    }
+
     fn uncover<B: Buffer>(&self, buffer: &mut B) -> Option<Payload> {
-        ah::uncover(buffer, self.data_len, self.sa.layout().icv_len())?;
-        let header = AhHeader::parse(buffer.bytes().get(self.data_at..)?)?;
-        let at = self.data_at + header.len;
-        Some(Payload { at, len: self.data_len.checked_sub(at)?, next_header: header.next_header })
+        ah::uncover(buffer, self.data_len(), self.sa.layout().icv_len())?;
+        let header = AhHeader::parse(buffer.bytes().get(self.data_at()..)?)?;
+        let at = self.data_at() + header.len;
+        Some(Payload { at, len: self.data_len().checked_sub(at)?, next_header: header.next_header })
     }
 
     /// Octets of the outer IP header, options and extension headers included.
     const fn header_len(&self) -> usize {
         let udp = if self.in_udp { udp::HEADER_LEN } else { 0 };
         match self.sa.layout().protocol() {
-            Protocol::Esp => self.data_at - self.sa.layout().iv_len() - esp::HEADER_LEN - udp,
-            Protocol::Ah => self.data_at,
+            Protocol::Esp => self.data_at() - self.sa.layout().iv_len() - esp::HEADER_LEN - udp,
+            Protocol::Ah => self.data_at(),
         }
     }
 
     /// Tunnel mode: the payload is the inner packet.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
     fn take_out<B: Buffer>(&self, accepted: Accepted, payload: &Payload, buffer: &mut B) -> Result<Opened, OpenError> {
-        let Payload { at, len, next_header } = *payload;
-        let payload = buffer.bytes_mut().get_mut(at..).and_then(|rest| rest.get_mut(..len)).ok_or(OpenError::MalformedInner)?;
-        let inner = match next_header {
-            PROTOCOL_IPV4 => Ipv4::parse(payload).ok().map(Ip::V4),
-            PROTOCOL_IPV6 => Ipv6::parse(payload).ok().map(Ip::V6),
-            other => return Err(OpenError::BadNextHeader(other)),
-        };
-        let inner = inner.ok_or(OpenError::MalformedInner)?;
-        let (flow, inner) = (inner.flow(), Parsed::from(&inner));
-        let inner_class = inner.traffic_class();
-        let class = ecn::decapsulate(inner_class, self.outer_class).ok_or(OpenError::Congestion)?;
+        let octets = buffer.bytes().get(payload.at..).and_then(|rest| rest.get(..payload.len)).ok_or(OpenError::MalformedInner)?;
+        // The two versions go apart to the end: where they came together before, what is known of the packet would be copied.
+        match payload.next_header {
+            PROTOCOL_IPV4 => {
+                let inner = Ip::V4(Ipv4::parse(octets).map_err(|_| OpenError::MalformedInner)?);
+                self.admit(accepted, payload.at, inner.flow(), Parsed::from(&inner), buffer)
+            }
+            PROTOCOL_IPV6 => {
+                let inner = Ip::V6(Ipv6::parse(octets).map_err(|_| OpenError::MalformedInner)?);
+                self.admit(accepted, payload.at, inner.flow(), Parsed::from(&inner), buffer)
+            }
+            other => Err(OpenError::BadNextHeader(other)),
+        }
+    }
+
+    /// Lets an inner packet leave, if it may.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn admit<B: Buffer>(&self, accepted: Accepted, at: usize, flow: Flow, inner: Parsed, buffer: &mut B) -> Result<Opened, OpenError> {
+        let class = ecn::decapsulate(inner.traffic_class(), self.outer_class).ok_or(OpenError::Congestion)?;
         if !self.sa.selectors().permits(&flow) {
             return Err(OpenError::SelectorMismatch);
         }
-        if class != inner_class {
-            ip::replace_traffic_class(payload, class);
-        }
         // What goes behind it: traffic flow confidentiality padding (RFC 4303 section 2.7), trailer, ICV and Ethernet padding.
         buffer.keep(at, inner.total_len()).ok_or(OpenError::MalformedInner)?;
+        if class != inner.traffic_class() {
+            ip::replace_traffic_class(buffer.bytes_mut(), class);
+        }
         Ok(Opened { number: self.number, accepted, flow, inner: inner.with_traffic_class(class) })
     }
 
@@ -369,12 +434,29 @@ struct Payload {
 fn strip_trailer(data: &[u8]) -> Result<(usize, u8), OpenError> {
     let (rest, &[pad_len, next_header]) = data.split_last_chunk::<TRAILER_LEN>().ok_or(OpenError::BadPadding)?;
     let payload_len = rest.len().checked_sub(pad_len.into()).ok_or(OpenError::BadPadding)?;
-    let padding = rest.get(payload_len..).ok_or(OpenError::BadPadding)?;
-    if !padding.iter().zip(1_u8..=255).all(|(octet, expected)| *octet == expected) {
+    let counts_up = match (pad_len, rest.last_chunk()) {
+        (0..=8, Some(word)) => word_counts_up(u64::from_le_bytes(*word), pad_len),
+        _ => counts_up(rest.get(payload_len..).ok_or(OpenError::BadPadding)?),
+    };
+    if !counts_up {
         return Err(OpenError::BadPadding);
     }
     // RFC 4303 section 2.6.
     if next_header == PROTOCOL_NONE { Err(OpenError::Dummy) } else { Ok((payload_len, next_header)) }
+}
+
+/// Whether the last octets of these eight are 1, 2, 3 and so on up to `pad_len`, which is 8 at most.
+#[inline]
+fn word_counts_up(word: u64, pad_len: u8) -> bool {
+    const COUNT: u64 = 0x0807_0605_0403_0201;
+    let before = 64 - 8 * u32::from(pad_len);
+    (word ^ COUNT.unbounded_shl(before)).unbounded_shr(before) == 0
+}
+
+/// The same of any padding.
+#[inline(never)]
+fn counts_up(padding: &[u8]) -> bool {
+    padding.iter().zip(1_u8..=255).all(|(octet, expected)| *octet == expected)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use ipsec_types::{Mode, SequenceNumbers, Spi};
 
+use crate::facts::SaFacts;
 use crate::{Layout, SaKey};
 
 /// The SA may send no more: its sequence numbers are used up (RFC 4303 section 3.3.3). A new SA must take over.
@@ -17,10 +18,8 @@ pub struct SequenceExhausted;
 /// in an `Arc`: all draw from one counter.
 #[derive(Debug)]
 pub struct OutboundSa {
-    spi: Spi,
+    facts: SaFacts,
     key: SaKey,
-    layout: Layout,
-    numbers: SequenceNumbers,
     next: Counter,
 }
 
@@ -32,32 +31,31 @@ struct Counter(AtomicU64);
 impl OutboundSa {
     /// An SA in tunnel mode whose first packet has number 1. The key must be new: giving the same keying material to two SAs repeats nonces.
     pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers) -> Self {
-        let layout = key.layout();
-        Self { spi, key, layout, numbers, next: Counter(AtomicU64::new(1)) }
+        Self { facts: key.facts(spi, numbers), key, next: Counter(AtomicU64::new(1)) }
     }
 
     /// The same SA in this mode.
     #[must_use]
     pub fn in_mode(self, mode: Mode) -> Self {
-        Self { layout: self.layout.in_mode(mode), ..self }
+        Self { facts: self.facts.with_layout(self.layout().in_mode(mode)), ..self }
     }
 
     /// What the SA puts around a packet.
     #[inline]
     pub const fn layout(&self) -> Layout {
-        self.layout
+        self.facts.layout()
     }
 
     /// The peer's SPI.
     #[inline]
     pub const fn spi(&self) -> Spi {
-        self.spi
+        self.facts.spi()
     }
 
     /// Standard or extended sequence numbers.
     #[inline]
     pub const fn sequence_numbers(&self) -> SequenceNumbers {
-        self.numbers
+        self.facts.numbers()
     }
 
     /// Takes the next `n` numbers, or as many as there are left. Numbers that are not used are lost, which the peer does not mind.
@@ -110,7 +108,7 @@ impl OutboundSa {
     /// The first number that may not be used. With ESN the very last of 2^64 stays unused, so that the counter can stand still behind its last number.
     #[inline]
     const fn end(&self) -> u64 {
-        match self.numbers {
+        match self.facts.numbers() {
             SequenceNumbers::Standard => 1 << 32,
             SequenceNumbers::Extended => u64::MAX,
         }
@@ -191,6 +189,10 @@ impl OutboundSa {
     #[inline]
     pub(crate) const fn key(&self) -> &SaKey {
         &self.key
+    }
+
+    pub(crate) const fn facts(&self) -> &SaFacts {
+        &self.facts
     }
 }
 

@@ -114,16 +114,11 @@ impl ReplayWindow {
     /// [`ReplayError`].
     #[inline]
     pub fn look(&self, number: u64) -> Result<(), ReplayError> {
-        if self.size == 0 {
+        // In order, most packets are no older than the newest.
+        if number > self.top || self.size == 0 {
             return Ok(());
         }
-        if number == 0 {
-            return Err(ReplayError::OutOfWindow);
-        }
-        if number > self.top {
-            return Ok(());
-        }
-        if self.top - number >= self.size.into() {
+        if number == 0 || self.top - number >= self.size.into() {
             return Err(ReplayError::OutOfWindow);
         }
         let (block, bit) = self.place(number);
@@ -139,32 +134,41 @@ impl ReplayWindow {
     /// [`ReplayError`]; the window is unchanged.
     #[inline]
     pub fn accept(&mut self, number: u64) -> Result<Accepted, ReplayError> {
-        self.look(number)?;
-        let accepted = if number > self.top {
+        if number > self.top {
             self.advance(number);
-            Accepted::Newest
-        } else {
-            Accepted::Late
-        };
+            return Ok(Accepted::Newest);
+        }
+        self.look(number)?;
         let (block, bit) = self.place(number);
         if let Some(seen) = self.blocks.get_mut(block) {
             *seen |= bit;
         }
-        Ok(accepted)
+        Ok(Accepted::Late)
     }
 
-    /// Clears the blocks between the old top and the new one: no shifting (RFC 6479 section 2).
+    /// Moves the top and marks it. The blocks behind the old top are cleared up to the one of the new: no shifting (RFC 6479 section 2).
     #[inline]
     fn advance(&mut self, number: u64) {
         let (old, new) = (self.top / 64, number / 64);
-        let all = u64::try_from(self.blocks.len()).unwrap_or(u64::MAX);
-        for block in (old + 1..=new).take(self.blocks.len().min(usize::try_from(new - old).unwrap_or(usize::MAX))) {
-            let index = usize::try_from(block % all).unwrap_or(0);
-            if let Some(seen) = self.blocks.get_mut(index) {
+        if new - old > 1 {
+            self.clear_between(old, new);
+        }
+        self.top = number;
+        let (block, bit) = self.place(number);
+        if let Some(seen) = self.blocks.get_mut(block) {
+            *seen = if new == old { *seen | bit } else { bit };
+        }
+    }
+
+    /// Numbers are missing: whole blocks are skipped.
+    #[cold]
+    fn clear_between(&mut self, old: u64, new: u64) {
+        for block in (old + 1..new).take(self.blocks.len()) {
+            let (block, _) = self.place(block * 64);
+            if let Some(seen) = self.blocks.get_mut(block) {
                 *seen = 0;
             }
         }
-        self.top = number;
     }
 
     #[inline]

@@ -11,17 +11,19 @@
 //!               AH:    |  IP  | AH                      | protected |
 //! ```
 
+use core::ops::Range;
+
 use esp_crypto::SealJob;
-use ipsec_types::{Mode, SequenceNumbers};
+use ipsec_types::Mode;
 use packet::ah::AhHeader;
 use packet::ip::{self, Ip, Parsed};
 use packet::ipv4::{PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_UDP};
 use packet::ipv6::PROTOCOL_NONE;
 use packet::{Buffer, ipv6, udp};
 
-use crate::key::SALT_LEN;
-use crate::layout::{Layout, MAX_ALIGNMENT, Protocol};
-use crate::template::{self, Inner, Template};
+use crate::facts::{SaFacts, low};
+use crate::layout::{MAX_ALIGNMENT, Protocol};
+use crate::template::{Inner, Template};
 use crate::{OutboundSa, SequenceNumber, TRAILER_LEN, ah};
 
 /// Why a packet could not be sealed. Its number is lost, the packet must be dropped.
@@ -53,12 +55,9 @@ pub enum SealError {
 pub struct SealPlan<'sa> {
     sa: &'sa OutboundSa,
     number: u64,
-    spi: u32,
-    salt: [u8; SALT_LEN],
+    facts: SaFacts,
     data_at: u32,
-    data_len: u32,
-    layout: Layout,
-    numbers: SequenceNumbers,
+    data_end: u32,
 }
 
 /// Puts headers in front of the packet that starts the buffer, or behind its IP header in transport mode, and trailer and room for the ICV behind. Octets
@@ -67,7 +66,8 @@ pub struct SealPlan<'sa> {
 ///
 /// # Errors
 /// [`SealError`].
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 pub fn prepare<'sa, B: Buffer>(
     number: SequenceNumber<'sa>,
     template: &Template,
@@ -95,7 +95,8 @@ pub fn parse_and_prepare<'sa, B: Buffer>(
 ///
 /// # Errors
 /// [`SealError`].
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 pub fn prepare_padded<'sa, B: Buffer>(
     number: SequenceNumber<'sa>,
     template: &Template,
@@ -181,7 +182,7 @@ impl Payload {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "for the sake of the one caller that most packets have")]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn esp<'sa, B: Buffer>(
     number: SequenceNumber<'sa>,
     template: &Template,
@@ -189,6 +190,43 @@ fn esp<'sa, B: Buffer>(
     pad_to: usize,
     buffer: &mut B,
 ) -> Result<SealPlan<'sa>, SealError> {
+    let (_, data) = lay_out(number.value(), template, payload, pad_to, buffer)?;
+    SealPlan::new(&number, template, data)
+}
+
+/// [`prepare_padded`] and [`SealPlan::job`] in one, which is less work than both: for who can hold on to the buffer until the cipher is done.
+///
+/// # Errors
+/// [`SealError`].
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+pub fn prepare_job<'a, B: Buffer>(
+    number: SequenceNumber<'a>,
+    template: &Template,
+    inner: Parsed,
+    pad_to: usize,
+    buffer: &'a mut B,
+) -> Result<SealJob<'a>, SealError> {
+    let (sa, value) = (number.sa(), number.value());
+    match (template.layout().protocol(), template.layout().mode()) {
+        (Protocol::Esp, Mode::Tunnel) => {
+            let (packet, data) = lay_out(value, template, &Payload::whole(inner), pad_to, buffer)?;
+            job(sa, template.facts(), value, packet, data).ok_or(SealError::NoTailroom)
+        }
+        _ => prepare_other(number, template, inner, buffer).and_then(|plan| plan.job(buffer).ok_or(SealError::NoTailroom)),
+    }
+}
+
+/// Writes all that is in clear; the whole packet, and where in it the data of the job are, without IV.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn lay_out<'a, B: Buffer>(
+    number: u64,
+    template: &Template,
+    payload: &Payload,
+    pad_to: usize,
+    buffer: &'a mut B,
+) -> Result<(&'a mut [u8], Range<usize>), SealError> {
     let layout = template.layout();
     let (front_len, icv_len) = (template.front_len(), layout.icv_len());
     let hidden = if pad_to > payload.end() && layout.mode() == Mode::Tunnel { hiding(payload, pad_to, buffer) } else { 0 };
@@ -196,25 +234,27 @@ fn esp<'sa, B: Buffer>(
     let data_len = payload.len + hidden + padding + TRAILER_LEN;
     let behind_ip = front_len - template.outer_len() + data_len + icv_len;
     let payload_len = template.payload_len(payload.at, behind_ip).ok_or(SealError::TooLong)?;
-    let back_len = hidden + padding + TRAILER_LEN + icv_len;
-    let Some(packet) = buffer.enclose(front_len, payload.end(), back_len) else { return Err(no_room(front_len, payload, buffer)) };
+    let before = (buffer.len(), buffer.headroom());
+    let packet = buffer.enclose(front_len, payload.end(), hidden + padding + TRAILER_LEN + icv_len);
+    let packet = packet.ok_or_else(|| no_room(before, payload, front_len))?;
     let (front, rest) = packet.split_at_mut_checked(front_len).ok_or(SealError::NoHeadroom)?;
     let back = rest.get_mut(payload.end()..).ok_or(SealError::NoTailroom)?;
     write_trailer(back, hidden, padding, payload.next_header);
     let front = match layout.mode() {
-        Mode::Tunnel => template.write_outer(front, number.value(), payload.outer, payload_len),
+        Mode::Tunnel => template.write_outer(front, number, payload.outer, payload_len),
         Mode::Transport => open_gap(packet, payload.at, front_len, if template.is_in_udp() { PROTOCOL_UDP } else { PROTOCOL_ESP }),
     };
-    front.and_then(|front| template.write_esp(front, number.value(), payload_len)).ok_or(SealError::TooLong)?;
-    SealPlan::new(&number, template, payload.at + front_len, data_len)
+    front.and_then(|front| template.write_esp(front, number, payload_len)).ok_or(SealError::TooLong)?;
+    let data_at = payload.at + front_len;
+    Ok((packet, data_at..data_at + data_len))
 }
 
-/// Why a packet cannot grow.
+/// Why a packet cannot grow, of a buffer with so many octets and so much headroom.
 #[cold]
-fn no_room<B: Buffer>(front_len: usize, payload: &Payload, buffer: &B) -> SealError {
-    if buffer.len() < payload.end() {
+const fn no_room((len, headroom): (usize, usize), payload: &Payload, front_len: usize) -> SealError {
+    if len < payload.end() {
         SealError::MalformedInner
-    } else if buffer.headroom() < front_len {
+    } else if headroom < front_len {
         SealError::NoHeadroom
     } else {
         SealError::NoTailroom
@@ -250,8 +290,8 @@ fn authenticate<'sa, B: Buffer>(
 ) -> Result<SealPlan<'sa>, SealError> {
     let (front_len, icv_len) = (template.front_len(), template.layout().icv_len());
     let len = front_len - template.outer_len();
-    let sequence = template::low(number.value());
-    let ah = AhHeader { next_header: payload.next_header, len, spi: template.spi(), sequence };
+    let sequence = low(number.value());
+    let ah = AhHeader { next_header: payload.next_header, len, spi: template.facts().spi().value(), sequence };
     let ah = ah.to_octets().ok_or(SealError::TooLong)?;
     let payload_len = template.payload_len(payload.at, len + payload.len).ok_or(SealError::TooLong)?;
     let header_len = template.outer_len() + payload.at;
@@ -260,7 +300,8 @@ fn authenticate<'sa, B: Buffer>(
     if buffer.tailroom() + buffer.len().saturating_sub(payload.end()) < icv_len + header_len {
         return Err(if buffer.headroom() < front_len { SealError::NoHeadroom } else { SealError::NoTailroom });
     }
-    let Some(packet) = buffer.enclose(front_len, payload.end(), 0) else { return Err(no_room(front_len, payload, buffer)) };
+    let before = (buffer.len(), buffer.headroom());
+    let packet = buffer.enclose(front_len, payload.end(), 0).ok_or_else(|| no_room(before, payload, front_len))?;
     let behind_ip = match template.layout().mode() {
         Mode::Tunnel => {
             packet.get_mut(..front_len).and_then(|front| template.write_outer(front, number.value(), payload.outer, payload_len))
@@ -272,39 +313,44 @@ fn authenticate<'sa, B: Buffer>(
     // The ICV, and what aligns the header.
     icv.fill(0);
     ah::cover(buffer, header_len, icv_len).ok_or(SealError::MalformedInner)?;
-    SealPlan::new(&number, template, 0, header_len + len + payload.len)
+    SealPlan::new(&number, template, 0..header_len + len + payload.len)
 }
 
 impl<'sa> SealPlan<'sa> {
-    #[inline]
-    fn new(number: &SequenceNumber<'sa>, template: &Template, data_at: usize, data_len: usize) -> Result<Self, SealError> {
-        let short = |len: usize| u32::try_from(len).map_err(|_| SealError::TooLong);
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn new(number: &SequenceNumber<'sa>, template: &Template, data: Range<usize>) -> Result<Self, SealError> {
+        let short = |at: usize| u32::try_from(at).map_err(|_| SealError::TooLong);
         Ok(Self {
             sa: number.sa(),
             number: number.value(),
-            spi: template.spi(),
-            salt: template.salt(),
-            data_at: short(data_at)?,
-            data_len: short(data_len)?,
-            layout: template.layout(),
-            numbers: template.sequence_numbers(),
+            facts: *template.facts(),
+            data_at: short(data.start)?,
+            data_end: short(data.end)?,
         })
     }
 
     /// The work for [`esp_crypto::seal_burst`]. `None` where `buffer` is not the one that was prepared, or was changed since: drop it.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
     #[must_use = "the packet is still in clear"]
     pub fn job<'a, B: Buffer>(self, buffer: &'a mut B) -> Option<SealJob<'a>>
     where
         'sa: 'a,
     {
-        let (iv_len, icv_len) = (self.layout.iv_in_data(), self.layout.icv_len());
-        let rest = buffer.bytes_mut().get_mut((self.data_at as usize).checked_sub(iv_len)?..)?;
-        let (data, icv) = rest.split_at_mut_checked(iv_len + self.data_len as usize)?;
-        let nonce = template::nonce(self.salt, self.number.to_be_bytes());
-        let aad = template::aad(self.numbers, self.spi, self.number);
-        SealJob::new(self.sa.key().context(), nonce, aad, data, icv.get_mut(..icv_len)?).ok()
+        job(self.sa, &self.facts, self.number, buffer.bytes_mut(), self.data_at as usize..self.data_end as usize)
     }
+}
+
+/// The job of a packet that was laid out with its data there.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn job<'a>(sa: &'a OutboundSa, facts: &SaFacts, number: u64, packet: &'a mut [u8], data: Range<usize>) -> Option<SealJob<'a>> {
+    let layout = facts.layout();
+    let start = data.start.checked_sub(layout.iv_in_data())?;
+    let (data, icv) = packet.get_mut(start..)?.split_at_mut_checked(data.end.checked_sub(start)?)?;
+    let nonce = facts.nonce(number.to_be_bytes());
+    SealJob::new(sa.key().context(), nonce, facts.aad(number), data, icv.get_mut(..layout.icv_len())?).ok()
 }
 
 /// What follows the cipher, with the template that the packet was prepared with. AH gets its ICV, and the IP header in front of it is as it is to be

@@ -2,15 +2,14 @@
 
 use core::net::IpAddr;
 
-use esp_crypto::{Aad, NONCE_LEN};
-use ipsec_types::{DontFragment, Mode, SequenceNumbers, Spi};
+use ipsec_types::{DontFragment, Mode};
 use packet::esp::EspHeader;
 use packet::ip::Ip;
 use packet::ipv4::{Ipv4Header, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_UDP};
 use packet::ipv6::Ipv6Header;
 use packet::{ipv4, ipv6, udp};
 
-use crate::key::SALT_LEN;
+use crate::facts::{SaFacts, low};
 use crate::layout::Protocol;
 use crate::tunnel::Ends;
 use crate::{Layout, OutboundSa, Tunnel, UdpPorts};
@@ -28,18 +27,24 @@ pub struct Template {
     /// The outer header of a packet without payload, traffic class, identification and DF; of IPv4 the rest is zero. In transport mode it says between
     /// which ends the SA is, and is not sent.
     ip: [u8; ipv6::HEADER_LEN],
-    spi: Spi,
-    salt: [u8; SALT_LEN],
+    facts: SaFacts,
+    /// Of UDP; both are zero without.
     ports: UdpPorts,
-    in_udp: bool,
-    is_v6: bool,
+    way: Way,
     /// Octets of all headers.
     front_len: u8,
     /// The bits of an inner traffic class that are copied.
     class_mask: u8,
     dont_fragment: DontFragment,
-    numbers: SequenceNumbers,
-    layout: Layout,
+}
+
+/// What the outer header is, and what follows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    V4,
+    V4Udp,
+    V6,
+    V6Udp,
 }
 
 const _: () = assert!(size_of::<Template>() == 64);
@@ -62,24 +67,30 @@ impl Template {
         };
         Self {
             ip: outer_header(&tunnel.ends, protocol),
-            spi: sa.spi(),
-            salt: sa.key().salt(),
+            facts: *sa.facts(),
             ports: tunnel.udp.unwrap_or(UdpPorts { source: 0, destination: 0 }),
-            in_udp: tunnel.udp.is_some(),
-            is_v6: matches!(tunnel.ends, Ends::V6 { .. }),
+            way: match (&tunnel.ends, tunnel.udp) {
+                (Ends::V4 { .. }, None) => Way::V4,
+                (Ends::V4 { .. }, Some(_)) => Way::V4Udp,
+                (Ends::V6 { .. }, None) => Way::V6,
+                (Ends::V6 { .. }, Some(_)) => Way::V6Udp,
+            },
             front_len: u8::try_from(tunnel.front_len(layout)).unwrap_or(u8::MAX),
             // RFC 4301 section 5.1.2: DSCP as the SA says. ECN is copied (RFC 6040 section 4.1, normal mode).
             class_mask: if tunnel.copy_dscp { u8::MAX } else { ECN },
             dont_fragment: tunnel.dont_fragment,
-            numbers: sa.sequence_numbers(),
-            layout,
         }
     }
 
     /// What the SA puts around a packet.
     #[inline]
     pub const fn layout(&self) -> Layout {
-        self.layout
+        self.facts.layout()
+    }
+
+    #[inline]
+    pub(crate) const fn facts(&self) -> &SaFacts {
+        &self.facts
     }
 
     /// Octets in front of what is protected, or behind its IP header in transport mode.
@@ -90,38 +101,28 @@ impl Template {
 
     #[inline]
     pub(crate) const fn is_in_udp(&self) -> bool {
-        self.in_udp
+        matches!(self.way, Way::V4Udp | Way::V6Udp)
+    }
+
+    #[inline]
+    const fn is_v6(&self) -> bool {
+        matches!(self.way, Way::V6 | Way::V6Udp)
     }
 
     /// Octets of the outer header; none in transport mode.
     #[inline]
     pub(crate) const fn outer_len(&self) -> usize {
-        match (self.layout.mode(), self.is_v6) {
+        match (self.layout().mode(), self.is_v6()) {
             (Mode::Transport, _) => 0,
             (Mode::Tunnel, false) => ipv4::HEADER_LEN,
             (Mode::Tunnel, true) => ipv6::HEADER_LEN,
         }
     }
 
-    #[inline]
-    pub(crate) const fn spi(&self) -> u32 {
-        self.spi.value()
-    }
-
-    #[inline]
-    pub(crate) const fn salt(&self) -> [u8; SALT_LEN] {
-        self.salt
-    }
-
-    #[inline]
-    pub(crate) const fn sequence_numbers(&self) -> SequenceNumbers {
-        self.numbers
-    }
-
     /// Whether a packet is ready when it comes from the cipher.
     #[inline]
     pub const fn is_complete_without_finish(&self) -> bool {
-        matches!(self.layout.protocol(), Protocol::Esp) && !(self.in_udp && self.is_v6)
+        matches!(self.layout().protocol(), Protocol::Esp) && !(self.is_in_udp() && self.is_v6())
     }
 
     /// Source and destination of the SA.
@@ -133,7 +134,7 @@ impl Template {
     /// `kept_len` octets of IP header in front.
     #[inline]
     pub(crate) fn payload_len(&self, kept_len: usize, len: usize) -> Option<u16> {
-        let header_len = match (self.layout.mode(), self.is_v6) {
+        let header_len = match (self.layout().mode(), self.is_v6()) {
             (Mode::Transport, _) => kept_len,
             (Mode::Tunnel, false) => ipv4::HEADER_LEN,
             (Mode::Tunnel, true) => 0,
@@ -149,7 +150,7 @@ impl Template {
     #[inline]
     pub(crate) fn write_outer<'a>(&self, front: &'a mut [u8], number: u64, inner: Inner, payload_len: u16) -> Option<&'a mut [u8]> {
         let traffic_class = inner.traffic_class & self.class_mask;
-        match (self.layout.mode(), self.is_v6) {
+        match (self.layout().mode(), self.is_v6()) {
             (Mode::Tunnel, false) => {
                 let (header, rest) = front.split_first_chunk_mut()?;
                 let dont_fragment = match self.dont_fragment {
@@ -159,7 +160,8 @@ impl Template {
                 };
                 // With DF the identification means nothing (RFC 6864 section 4.1). Without, the sequence number is a counter that no other packet of this
                 // SA has; should fragments of two SAs be mixed up, the ICV tells. The SPI sets the counters of SAs between the same hosts apart.
-                let identification = if dont_fragment { 0 } else { ipv4::identification(low(number).wrapping_add(self.spi())) };
+                let identification =
+                    if dont_fragment { 0 } else { ipv4::identification(low(number).wrapping_add(self.facts.spi().value())) };
                 let base = self.ip.first_chunk()?;
                 ipv4::complete(base, payload_len, traffic_class, identification, dont_fragment, header);
                 Some(rest)
@@ -177,43 +179,20 @@ impl Template {
     #[inline]
     pub(crate) fn write_esp(&self, front: &mut [u8], number: u64, payload_len: u16) -> Option<()> {
         let mut rest = front;
-        if self.in_udp {
+        if self.is_in_udp() {
             let (header, behind) = rest.split_first_chunk_mut::<{ udp::HEADER_LEN }>()?;
             let ports = u64::from(self.ports.source) << 48 | u64::from(self.ports.destination) << 32;
             *header = (ports | u64::from(payload_len) << 16).to_be_bytes();
             rest = behind;
         }
         let (header, iv) = rest.split_first_chunk_mut::<{ packet::esp::HEADER_LEN }>()?;
-        *header = EspHeader { spi: self.spi(), sequence: low(number) }.to_octets();
+        *header = EspHeader { spi: self.facts.spi().value(), sequence: low(number) }.to_octets();
         // As the nonce has it. For AES-CBC that is not the IV: the cipher writes it. There is no room where the algorithm has none.
         if let Some(iv) = iv.first_chunk_mut::<8>() {
             *iv = number.to_be_bytes();
         }
         Some(())
     }
-}
-
-/// The half of a sequence number that is sent.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the high half of an extended number is not sent (RFC 4303 section 2.2.1)")]
-pub(crate) const fn low(number: u64) -> u32 {
-    number as u32
-}
-
-/// SPI and sequence number as the ICV covers them.
-#[inline]
-pub(crate) const fn aad(numbers: SequenceNumbers, spi: u32, number: u64) -> Aad {
-    match numbers {
-        SequenceNumbers::Standard => Aad::new(spi, low(number)),
-        SequenceNumbers::Extended => Aad::extended(spi, number),
-    }
-}
-
-/// Salt and IV (RFC 4106 section 4).
-#[inline]
-pub(crate) const fn nonce(salt: [u8; SALT_LEN], iv: [u8; 8]) -> [u8; NONCE_LEN] {
-    let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (salt, iv);
-    [a, b, c, d, e, f, g, h, i, j, k, l]
 }
 
 fn outer_header(ends: &Ends, protocol: u8) -> [u8; ipv6::HEADER_LEN] {
@@ -245,7 +224,7 @@ mod tests {
     extern crate std;
 
     use core::net::{Ipv4Addr, Ipv6Addr};
-    use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret};
+    use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi};
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -294,7 +273,7 @@ mod tests {
     proptest! {
         #[test]
         fn headers_from_a_template_are_those_made_whole(
-            spi in 1..=u32::MAX, number in any::<u64>(), cbc in any::<bool>(),
+            spi in 256..=u32::MAX, number in any::<u64>(), cbc in any::<bool>(),
             addresses in any::<([u8; 16], [u8; 16])>(), six in any::<bool>(), ports in any::<Option<(u16, u16)>>(),
             copy_dscp in any::<bool>(), policy in 0..3_u8, traffic_class in any::<u8>(), df in any::<bool>(),
             len in prop_oneof![8 => 60..2000_usize, 1 => 65_400..65_700_usize],

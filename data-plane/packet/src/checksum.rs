@@ -33,10 +33,10 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     !fold(!checksum as u64 + !old as u64 + new as u64)
 }
 
-/// The checksum of octets that were zero where they now have words of this sum, given their checksum then (RFC 1624).
+/// The checksum after these words were added to words that it covers, of which none became larger than a word (RFC 1624).
 #[inline]
-pub const fn extend(checksum: u16, words: u32) -> u16 {
-    !fold(!checksum as u64 + words as u64)
+pub const fn extend(checksum: u16, words: u64) -> u16 {
+    !fold((words & 0xffff_ffff) + (words >> 32) + !checksum as u64)
 }
 
 /// Whether an IPv4 header without options holds its own correct checksum.
@@ -59,12 +59,13 @@ fn add(sum: u64, bytes: &[u8]) -> u64 {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "each step leaves fewer bits: 33, 18, 17 and 16 at most")]
+#[expect(clippy::cast_possible_truncation, reason = "it is cut in halves")]
 const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    ((sum & 0xffff) + (sum >> 16)) as u16
+    let (half, carry) = (sum as u32).overflowing_add((sum >> 32) as u32);
+    // Where there is a carry, there is room for it.
+    let half = half.wrapping_add(carry as u32);
+    let (quarter, carry) = (half as u16).overflowing_add((half >> 16) as u16);
+    quarter.wrapping_add(carry as u16)
 }
 
 #[cfg(test)]
@@ -118,7 +119,7 @@ mod tests {
             header[2..8].fill(0);
             header[10..12].copy_from_slice(&[0, 0]);
             header[0] |= 1;
-            let checksum = extend(internet(&header), words.iter().copied().map(u32::from).sum());
+            let checksum = extend(internet(&header), words.iter().fold(0, |all, word| all << 16 | u64::from(*word)));
             for (at, word) in [2, 4, 6].into_iter().zip(words) {
                 header[at..at + 2].copy_from_slice(&word.to_be_bytes());
             }

@@ -85,7 +85,9 @@ impl<'a> Ipv4<'a> {
         let total_len = usize::from(u16::from_be_bytes([header[2], header[3]]));
         let options = bytes.get(HEADER_LEN..header_len).ok_or(Ipv4Error::HeaderLength)?;
         let payload = bytes.get(header_len..total_len).ok_or(Ipv4Error::TotalLength)?;
-        if !header_is_right(header, options, bytes) {
+        // Most headers have no options.
+        let is_right = if options.is_empty() { checksum::is_right(header) } else { is_right_with_options(bytes.get(..header_len)) };
+        if !is_right {
             return Err(Ipv4Error::Checksum);
         }
         Ok(Self { header, options, payload })
@@ -204,14 +206,9 @@ impl<'a> Ipv4<'a> {
     }
 }
 
-/// Most headers have no options.
-#[inline]
-fn header_is_right(header: &[u8; HEADER_LEN], options: &[u8], bytes: &[u8]) -> bool {
-    #[cold]
-    fn with_options(header: Option<&[u8]>) -> bool {
-        header.is_some_and(|header| checksum::internet(header) == 0)
-    }
-    if options.is_empty() { checksum::is_right(header) } else { with_options(bytes.get(..HEADER_LEN + options.len())) }
+#[cold]
+fn is_right_with_options(header: Option<&[u8]>) -> bool {
+    header.is_some_and(|header| checksum::internet(header) == 0)
 }
 
 /// Decrements the TTL of the packet that starts `bytes` and updates the checksum (RFC 1624). The packet must have been parsed.
@@ -342,16 +339,12 @@ pub fn complete(
     dont_fragment: bool,
     to: &mut [u8; HEADER_LEN],
 ) {
-    let flags = u16::from(dont_fragment) << 14;
-    let words = u32::from(traffic_class) + u32::from(payload_len) + u32::from(identification) + u32::from(flags);
+    let flags = u64::from(dont_fragment) << 14;
+    let added = u64::from(traffic_class) << 48 | u64::from(payload_len) << 32 | u64::from(identification) << 16 | flags;
     let [a, b, c, d, e, f, g, h, ttl, protocol, high, low, ..] = *base;
-    // Nothing carries over into the next field: in the base all are zero but the length, whose sum is a total length that the caller has found to fit.
-    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h])
-        .wrapping_add(u64::from(traffic_class) << 48)
-        .wrapping_add(u64::from(payload_len) << 32)
-        .wrapping_add(u64::from(identification) << 16)
-        .wrapping_add(flags.into());
-    let [high, low] = checksum::extend(u16::from_be_bytes([high, low]), words).to_be_bytes();
+    // No field carries over into the next: in the base all are zero but the length, whose sum is a total length that the caller has found to fit.
+    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]).wrapping_add(added);
+    let [high, low] = checksum::extend(u16::from_be_bytes([high, low]), added).to_be_bytes();
     to[..8].copy_from_slice(&first.to_be_bytes());
     to[8..12].copy_from_slice(&[ttl, protocol, high, low]);
     to[12..].copy_from_slice(&base[12..]);

@@ -328,3 +328,21 @@ fn a_plan_fits_its_own_buffer_only() {
     let mut clear = VecBuffer::from_packet(&inner(INNER, 40));
     assert!(seal::parse_and_prepare(sa.take_one().unwrap(), &Template::new(&sa, &tunnel(None)), &mut clear).is_ok());
 }
+
+#[test]
+fn padding_is_checked_alike_whatever_its_length_and_whatever_is_in_front() {
+    for pad_len in 0..=8_u8 {
+        for in_front in 0..12 {
+            let padding: Vec<u8> = (1..=pad_len).collect();
+            let data = [&std::vec![0xee; in_front][..], &padding, &[pad_len, 4]].concat();
+            assert_eq!(strip_trailer(&data), Ok((in_front, 4)));
+            for at in in_front..data.len() - 2 {
+                for bit in 0..8 {
+                    let mut wrong = data.clone();
+                    wrong[at] ^= 1 << bit;
+                    assert_eq!(strip_trailer(&wrong), Err(OpenError::BadPadding));
+                }
+            }
+        }
+    }
+}
