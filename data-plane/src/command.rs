@@ -103,6 +103,26 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// Whether what the tables say of a packet may be something else afterwards.
+    pub(crate) const fn changes_tables(&self) -> bool {
+        match self {
+            Self::Snapshot(_)
+            | Self::Install { .. }
+            | Self::Retarget { .. }
+            | Self::PathMtu { .. }
+            | Self::RetireOutbound(_)
+            | Self::Remove(_) => true,
+            Self::RefuseAcquire { .. }
+            | Self::Transmit { .. }
+            | Self::SendDummies { .. }
+            | Self::Receive { .. }
+            | Self::Explain(_)
+            | Self::Stop => false,
+        }
+    }
+}
+
 /// How a packet of the gateway itself leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
@@ -432,12 +452,11 @@ impl SaState {
         }
     }
 
-    /// Counts a sent packet. Several workers may. False where it was the last that the quota permits.
+    /// Counts sent packets. Several workers may. False where the last of them was the last that the quota permits, or beyond.
     #[inline]
     #[must_use = "behind the last packet the SA may carry no more"]
-    pub(crate) fn count_outbound(&self, octets: usize) -> bool {
-        let octets = octets as u64;
-        let packets = self.outbound.packets.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    pub(crate) fn count_outbound(&self, packets: u64, octets: u64) -> bool {
+        let packets = self.outbound.packets.fetch_add(packets, Ordering::Relaxed).wrapping_add(packets);
         let carried = self.outbound.octets.fetch_add(octets, Ordering::Relaxed).wrapping_add(octets);
         !self.outbound.quota.is_spent(packets, carried)
     }

@@ -135,10 +135,10 @@ impl WorkerStats {
     }
 
     #[inline]
-    pub(crate) fn count_policy(&self, slot: PolicySlot, octets: usize) {
+    pub(crate) fn count_policy(&self, slot: PolicySlot, packets: u32, octets: u64) {
         if let Some(counters) = self.policies.get(slot.index()) {
-            add(&counters.packets, 1);
-            add(&counters.octets, octets as u64);
+            add(&counters.packets, packets.into());
+            add(&counters.octets, octets);
         }
     }
 

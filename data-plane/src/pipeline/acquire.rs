@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 
-use arrayvec::ArrayVec;
 use ipsec_types::{Flow, PolicyAction, PolicyId};
 use packet::Buffer;
 use packet::ip::Ip;
 
-use super::outbound::{Outgoing, Source};
-use super::{BURST, Burst, Context};
+use super::outbound::{Outgoing, Queue, Source};
+use super::{Burst, Context};
 use crate::command::Notice;
 use crate::stats::{Tally, WorkerStats};
 use crate::table::sad::Sas;
@@ -102,14 +101,14 @@ impl<B: Buffer> Acquires<B> {
         }
     }
 
-    /// Takes a packet out of the burst and asks for an SA, if nobody has yet.
-    pub(super) fn hold(&mut self, cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, burst: &mut Burst<B>) {
+    /// Takes a packet out of its place and asks for an SA, if nobody has yet.
+    pub(super) fn hold(&mut self, cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, place: &mut Option<B>) {
         let outlook = self.outlook(entry, cx.now_ms);
         if let Outlook::Refused { .. } = outlook {
-            return cx.drop(burst, packet.index, Verdict::AcquireRefused);
+            return cx.discard(place, Verdict::AcquireRefused);
         }
         let Some(asked) = self.policies.get_mut(entry.slot.index()) else {
-            return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
+            return cx.discard(place, Verdict::AcquireOverflow);
         };
         if asked.policy != Some(entry.id) {
             *asked = Asked { policy: Some(entry.id), ..Asked::default() };
@@ -121,9 +120,9 @@ impl<B: Buffer> Acquires<B> {
             self.lost |= !sent;
         }
         if outlook == Outlook::Full {
-            return cx.drop(burst, packet.index, Verdict::AcquireOverflow);
+            return cx.discard(place, Verdict::AcquireOverflow);
         }
-        let Some(buffer) = burst.take(packet.index) else { return };
+        let Some(buffer) = place.take() else { return };
         asked.held += 1;
         cx.stats().add(Tally::AcquireQueued, 1);
         let until_ms = cx.now_ms.saturating_add(self.limits.timeout_ms);
@@ -150,13 +149,7 @@ impl<B: Buffer> Acquires<B> {
 
     /// Moves packets that an SA covers, and those whose policy is gone, into the empty burst, oldest first: the SPD decides anew. Drops those
     /// that have waited too long. True where there may be more.
-    pub(super) fn release(
-        &mut self,
-        cx: Context<'_>,
-        sas: Sas<'_>,
-        burst: &mut Burst<B>,
-        outgoing: &mut ArrayVec<Outgoing, BURST>,
-    ) -> bool {
+    pub(super) fn release(&mut self, cx: Context<'_>, sas: Sas<'_>, burst: &mut Burst<B>, outgoing: &mut Queue) -> bool {
         if self.lost {
             self.ask_again(cx);
         }
@@ -253,7 +246,7 @@ impl<B: Buffer> Acquires<B> {
     }
 }
 
-fn send<B: Buffer>(held: Held<B>, burst: &mut Burst<B>, outgoing: &mut ArrayVec<Outgoing, BURST>) {
+fn send<B: Buffer>(held: Held<B>, burst: &mut Burst<B>, outgoing: &mut Queue) {
     let index = burst.packets.len();
     // It was parsed when it came, and has not changed.
     if let Ok(ip) = Ip::parse(held.packet.bytes()) {

@@ -4,13 +4,14 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use packet::Buffer;
 use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
-use packet::ip::Ip;
+use packet::ip::{Ip, Parsed};
 use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
 use packet::ipv6::{ExtensionError, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_ICMPV6, PROTOCOL_ROUTING};
 use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
 
+use super::flow_cache::{FlowCache, FlowKey};
 use super::inbound::{self, Received};
-use super::outbound::{Outgoing, Source};
+use super::outbound::{Known, Outgoing, Source};
 use super::{Burst, Context, Sorted, egress};
 use crate::command::{Origin, PortId, PuntClass};
 use crate::table::{PortInfo, PortRole, Ports, SpdEntry};
@@ -32,12 +33,19 @@ pub(super) enum Class {
 
 /// Sorts the frames of a burst and takes the Ethernet headers off those that go on.
 #[inline]
-pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, sorted: &mut Sorted) {
+pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache, burst: &mut Burst<B>, sorted: &mut Sorted) {
     let Some(port) = cx.snapshot.ports.port(from) else {
         return (0..burst.packets.len()).for_each(|index| cx.drop(burst, index, Verdict::NoPolicySet));
     };
     for index in 0..burst.packets.len() {
         let Some(packet) = burst.get_mut(index) else { continue };
+        if port.role == PortRole::Protected
+            && let Some(known) = known(port, flows, index, packet.bytes())
+            && packet.trim_front(ethernet::HEADER_LEN).is_some()
+        {
+            sorted.outgoing.push_known(known);
+            continue;
+        }
         match classify(&cx.snapshot.ports, port, index, packet.bytes()) {
             Class::Drop(verdict) => cx.drop(burst, index, verdict),
             Class::Punt(class) => punt(cx, burst, index, class, Origin::Port(from)),
@@ -54,6 +62,26 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<
             }
         }
     }
+}
+
+/// The way of a packet from the protected side, where it is of a flow that is known and has nothing special: to be forwarded, as the others were.
+#[inline]
+fn known(port: &PortInfo, flows: &FlowCache, index: usize, frame: &[u8]) -> Option<Known> {
+    let ethernet = EthernetHeader::parse(frame)?;
+    if ethernet.destination != port.mac {
+        return None;
+    }
+    let bytes = frame.get(ethernet::HEADER_LEN..)?;
+    let ip = match ethernet.ethertype {
+        ETHERTYPE_IPV4 => Ip::V4(Ipv4::parse(bytes).ok()?),
+        ETHERTYPE_IPV6 => Ip::V6(Ipv6::parse(bytes).ok()?),
+        _ => return None,
+    };
+    let (slot, way) = flows.find(&FlowKey::read(&ip)?)?;
+    if ip.hop_limit() <= 1 || ip.total_len() > way.longest as usize {
+        return None;
+    }
+    Some(Known { index: u8::try_from(index).ok()?, protocol: ip.protocol(), slot, parsed: Parsed::from(&ip) })
 }
 
 /// The same for ESP and AH packets that another worker has classified: their headers are read again.
@@ -89,7 +117,7 @@ fn cleartext<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, tra
         None => Verdict::NoPolicySet,
         Some(None) => Verdict::NoPolicy,
         Some(Some(entry)) => {
-            cx.stats().count_policy(entry.slot, transit.len);
+            cx.stats().count_policy(entry.slot, 1, transit.len as u64);
             match admit(entry) {
                 Ok(()) => return bypass(cx, from, burst, transit, sorted),
                 Err(verdict) => verdict,

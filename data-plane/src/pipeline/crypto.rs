@@ -1,48 +1,11 @@
 //! The cipher, once a burst and direction, over packets of as many SAs as there are.
 
 use arrayvec::ArrayVec;
-use esp_crypto::{OpenJob, SealJob, Verified, open_burst, seal_burst};
+use esp_crypto::{OpenJob, Verified, open_burst};
 use packet::Buffer;
 
 use super::inbound::Opening;
-use super::outbound::Sealing;
 use super::{BURST, Burst};
-use crate::table::NextHop;
-use crate::table::sad::SadEntry;
-
-/// A packet that has been through the cipher, unless `done` denies it.
-#[derive(Debug)]
-pub(super) struct SealedPacket<'a> {
-    pub(super) index: usize,
-    pub(super) through: &'a SadEntry,
-    pub(super) hop: NextHop,
-    pub(super) cut: Option<usize>,
-    pub(super) inner_len: usize,
-    pub(super) done: bool,
-}
-
-/// The packets of a burst that were to be sealed.
-pub(super) type SealedPackets<'a> = ArrayVec<SealedPacket<'a>, BURST>;
-
-/// Seals; `seals` are in the order of the burst.
-#[inline]
-pub(super) fn seal<'a, B: Buffer>(seals: ArrayVec<Sealing<'a>, BURST>, burst: &mut Burst<B>) -> SealedPackets<'a> {
-    let mut sealed = ArrayVec::new();
-    if seals.is_empty() {
-        return sealed;
-    }
-    let mut jobs: ArrayVec<SealJob<'_>, BURST> = ArrayVec::new();
-    let mut seals = seals.into_iter().peekable();
-    for (index, packet) in burst.packets.iter_mut().enumerate() {
-        let Some(sealing) = seals.next_if(|sealing| sealing.index == index) else { continue };
-        let Sealing { index, through, plan, hop, cut, inner_len } = sealing;
-        let job = packet.as_mut().and_then(|packet| plan.job(packet));
-        sealed.push(SealedPacket { index, through, hop, cut, inner_len, done: job.is_some() });
-        jobs.extend(job);
-    }
-    seal_burst(&mut jobs);
-    sealed
-}
 
 /// Which packets of the burst are authentic, by their place in `opens`.
 #[derive(Debug, Clone, Copy)]

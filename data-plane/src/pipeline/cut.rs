@@ -13,7 +13,7 @@ use ipsec_types::{Flow, Mode};
 use packet::Buffer;
 use packet::ip::{Ip, Parsed};
 
-use super::outbound::{Outgoing, Source};
+use super::outbound::{Outgoing, Queue, Source};
 use super::{BURST, Burst, Context, Io};
 use crate::fragmentation;
 use crate::stats::Tally;
@@ -85,17 +85,17 @@ pub(super) fn before_sealing<B: Buffer>(
     packet: &B,
     io: &mut impl Io<B>,
     burst: &mut Burst<B>,
-) -> Result<ArrayVec<Outgoing, BURST>, Verdict> {
-    let mut outgoing = ArrayVec::new();
+    outgoing: &mut Queue,
+) -> Result<(), Verdict> {
     for piece in pieces(cx, packet, oversized.mtu, io)? {
         // They take the way that was found for the whole, ports included; its hop limit was decremented.
         let parsed = Parsed::parse(piece.bytes()).map_err(|_| Verdict::MalformedIp)?;
-        let piece_of = Outgoing { index: outgoing.len(), parsed, len: piece.len(), source: Source::Gateway, ..oversized.packet };
+        let piece_of = Outgoing { index: burst.packets.len(), parsed, len: piece.len(), source: Source::Gateway, ..oversized.packet };
         if burst.push(piece).is_ok() {
             outgoing.push(piece_of);
         }
     }
-    Ok(outgoing)
+    Ok(())
 }
 
 /// The pieces of a packet, of at most `mtu` octets. All or none: what is missing one is of no use.

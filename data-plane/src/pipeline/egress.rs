@@ -6,9 +6,11 @@ use packet::Buffer;
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ip;
 
+use super::flow_cache::Way;
 use super::outbound::Outgoing;
 use super::wait::Waiting;
 use super::{Burst, Context, Io, cut};
+use crate::command::PortId;
 use crate::table::sad::SadEntry;
 use crate::table::{NextHop, PortRole};
 use crate::verdict::Verdict;
@@ -97,11 +99,26 @@ pub(super) fn to_protected<B: Buffer>(
 #[inline]
 pub(super) fn stage<B: Buffer>(cx: Context<'_>, leaving: &[Leaving], burst: &mut Burst<B>, waiting: &mut Waiting<B>, io: &mut impl Io<B>) {
     for leaving in leaving {
-        let Some(packet) = burst.take(leaving.index) else { continue };
-        match leaving.cut {
-            None => leave(cx, packet, leaving.hop, leaving.verdict, waiting, io),
-            Some(mtu) => leave_in_pieces(cx, &packet, mtu, leaving, waiting, io),
+        if let Some(packet) = burst.take(leaving.index) {
+            depart(cx, packet, leaving.hop, leaving.cut, leaving.verdict, waiting, io);
         }
+    }
+}
+
+/// Lets a packet leave from its IP header, in pieces of `cut` octets at most where it has to be cut.
+#[inline]
+pub(super) fn depart<B: Buffer>(
+    cx: Context<'_>,
+    packet: B,
+    hop: NextHop,
+    cut: Option<usize>,
+    verdict: Verdict,
+    waiting: &mut Waiting<B>,
+    io: &mut impl Io<B>,
+) {
+    match cut {
+        None => leave(cx, packet, hop, verdict, waiting, io),
+        Some(mtu) => leave_in_pieces(cx, &packet, mtu, hop, verdict, waiting, io),
     }
 }
 
@@ -115,11 +132,19 @@ fn leave<B: Buffer>(cx: Context<'_>, packet: B, hop: NextHop, verdict: Verdict, 
 
 /// The first piece counts as the packet.
 #[cold]
-fn leave_in_pieces<B: Buffer>(cx: Context<'_>, packet: &B, mtu: usize, leaving: &Leaving, waiting: &mut Waiting<B>, io: &mut impl Io<B>) {
+fn leave_in_pieces<B: Buffer>(
+    cx: Context<'_>,
+    packet: &B,
+    mtu: usize,
+    hop: NextHop,
+    verdict: Verdict,
+    waiting: &mut Waiting<B>,
+    io: &mut impl Io<B>,
+) {
     match cut::pieces(cx, packet, mtu, io) {
         Ok(pieces) => {
-            let verdicts = std::iter::once(leaving.verdict).chain(std::iter::repeat(Verdict::FragmentSent));
-            pieces.into_iter().zip(verdicts).for_each(|(piece, verdict)| leave(cx, piece, leaving.hop, verdict, waiting, io));
+            let verdicts = std::iter::once(verdict).chain(std::iter::repeat(Verdict::FragmentSent));
+            pieces.into_iter().zip(verdicts).for_each(|(piece, verdict)| leave(cx, piece, hop, verdict, waiting, io));
         }
         Err(verdict) => cx.stats().count(verdict),
     }
@@ -127,15 +152,36 @@ fn leave_in_pieces<B: Buffer>(cx: Context<'_>, packet: &B, mtu: usize, leaving: 
 
 /// Puts the Ethernet header in front and sends.
 #[inline]
-pub(super) fn send<B: Buffer>(cx: Context<'_>, mut packet: B, hop: NextHop, mac: MacAddress, verdict: Verdict, io: &mut impl Io<B>) {
-    let Some(port) = cx.snapshot.ports.port(hop.port) else { return cx.stats().count(Verdict::NoRoute) };
+pub(super) fn send<B: Buffer>(cx: Context<'_>, packet: B, hop: NextHop, mac: MacAddress, verdict: Verdict, io: &mut impl Io<B>) {
+    let Some(header) = header_to(cx, hop, mac) else { return cx.stats().count(Verdict::NoRoute) };
+    send_framed(cx, packet, &header, hop.port, verdict, io);
+}
+
+/// The same on a way that is known.
+#[inline]
+pub(super) fn send_on_way<B: Buffer>(cx: Context<'_>, packet: B, way: &Way, verdict: Verdict, io: &mut impl Io<B>) {
+    send_framed(cx, packet, &way.ethernet, way.port, verdict, io);
+}
+
+#[inline]
+fn send_framed<B: Buffer>(cx: Context<'_>, mut packet: B, header: &[u8; HEADER_LEN], port: PortId, verdict: Verdict, io: &mut impl Io<B>) {
+    let Some(front) = packet.prepend(HEADER_LEN).and_then(<[u8]>::first_chunk_mut) else { return cx.stats().count(Verdict::NoRoom) };
+    *front = *header;
+    io.transmit(cx.stats(), port, packet, verdict);
+}
+
+/// The Ethernet header of packets to a next hop whose MAC address is known.
+pub(super) fn ethernet_header(cx: Context<'_>, hop: NextHop) -> Option<[u8; HEADER_LEN]> {
+    header_to(cx, hop, cx.snapshot.neighbors.lookup(hop)?)
+}
+
+#[inline]
+fn header_to(cx: Context<'_>, hop: NextHop, mac: MacAddress) -> Option<[u8; HEADER_LEN]> {
+    let port = cx.snapshot.ports.port(hop.port)?;
     // Packet and next hop are of the same version.
     let ethertype = match hop.address {
         IpAddr::V4(_) => ETHERTYPE_IPV4,
         IpAddr::V6(_) => ETHERTYPE_IPV6,
     };
-    let header = EthernetHeader { destination: mac, source: port.mac, ethertype };
-    let Some(front) = packet.prepend(HEADER_LEN) else { return cx.stats().count(Verdict::NoRoom) };
-    front.copy_from_slice(&header.to_octets());
-    io.transmit(cx.stats(), hop.port, packet, verdict);
+    Some(EthernetHeader { destination: mac, source: port.mac, ethertype }.to_octets())
 }

@@ -14,7 +14,7 @@ use super::crypto::Authentic;
 use super::egress::{self, Leaving};
 use super::outbound::{Outgoing, Source};
 use super::refuse::Refusals;
-use super::{BURST, Burst, Context, Io, classify, mss};
+use super::{Arrival, BURST, Burst, Context, Io, classify, mss};
 use crate::command::{InstalledSa, Notice, Origin, PuntClass};
 use crate::table::sad::{SadEntry, Sas, Windows};
 use crate::verdict::Verdict;
@@ -33,13 +33,6 @@ pub(super) struct Opening<'a> {
     pub(super) entry: &'a SadEntry,
     pub(super) packet: IpsecPacket,
     pub(super) plan: OpenPlan<'a>,
-}
-
-/// Whether a packet for an SA of another worker is given to it. One that was handed over once is not handed on: tables may differ for a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HandOff {
-    ToOwner,
-    Never,
 }
 
 /// When an unknown SPI was reported last.
@@ -68,7 +61,7 @@ pub(super) fn stage<'a, B: Buffer>(
     received: &[Received],
     burst: &mut Burst<B>,
     misses: &mut SpiMisses,
-    hand_off: HandOff,
+    arrival: Arrival,
     io: &mut impl Io<B>,
 ) -> ArrayVec<Opening<'a>, BURST> {
     let mut opens = ArrayVec::new();
@@ -81,8 +74,9 @@ pub(super) fn stage<'a, B: Buffer>(
         };
         let sa = &entry.sa;
         let Some(window) = windows.of(sa.slot) else {
-            match hand_off {
-                HandOff::ToOwner if sa.owner != cx.end.id() => {
+            match arrival {
+                // One that was handed over once is not handed on: tables may differ for a moment.
+                Arrival::OnPort if sa.owner != cx.end.id() => {
                     if let Some(packet) = burst.take(index) {
                         io.hand_off(cx.stats(), sa.owner, packet);
                     }
@@ -146,7 +140,7 @@ fn alive(cx: Context<'_>, sa: &InstalledSa, octets: usize) -> bool {
         sa.state.report_spent(|| cx.notify(Notice::Spent(sa.id)));
         return false;
     }
-    cx.stats().count_policy(sa.policy, octets);
+    cx.stats().count_policy(sa.policy, 1, octets as u64);
     if !sa.state.is_active() && sa.state.activate() {
         cx.notify(Notice::Activated(sa.id));
     }

@@ -11,6 +11,7 @@ mod crypto;
 mod cut;
 mod egress;
 mod explain;
+mod flow_cache;
 mod inbound;
 mod mss;
 mod outbound;
@@ -37,8 +38,9 @@ pub use acquire::{AcquireLimits, Outlook};
 use cut::Oversized;
 use egress::Leaving;
 pub use explain::{Explanation, Fate, Inquiry, Way};
+use flow_cache::FlowCache;
 use inbound::Received;
-use outbound::Outgoing;
+use outbound::{Outcomes, Outgoing, Queue, SealJobs, Sealings};
 pub use refuse::IcmpErrorLimits;
 use refuse::Refusals;
 pub use wait::WaitLimits;
@@ -124,6 +126,8 @@ pub struct Limits {
     pub sad_slots: usize,
     /// Slots for policies.
     pub policy_slots: usize,
+    /// Flows of either IP version whose way through the tables is remembered.
+    pub flows: usize,
     /// Packets that wait for an SA.
     pub acquire: AcquireLimits,
     /// Packets that wait for their next hop.
@@ -139,6 +143,7 @@ impl Default for Limits {
         Self {
             sad_slots: 4096,
             policy_slots: 1024,
+            flows: 16_384,
             acquire: AcquireLimits::default(),
             wait: WaitLimits::default(),
             icmp_errors: IcmpErrorLimits::default(),
@@ -170,6 +175,14 @@ impl Context<'_> {
         }
     }
 
+    /// Takes the packet out of its place and counts why.
+    #[inline]
+    fn discard<B>(&self, place: &mut Option<B>, verdict: Verdict) {
+        if place.take().is_some() {
+            self.stats().count(verdict);
+        }
+    }
+
     fn notify(&self, notice: Notice) -> bool {
         let sent = self.end.notify(notice);
         if !sent {
@@ -182,7 +195,7 @@ impl Context<'_> {
 /// Packets of a burst, by what comes next for them.
 #[derive(Debug)]
 struct Sorted {
-    outgoing: ArrayVec<Outgoing, BURST>,
+    outgoing: Queue,
     received: ArrayVec<Received, BURST>,
     leaving: ArrayVec<Leaving, BURST>,
     oversized: ArrayVec<Oversized, BURST>,
@@ -190,12 +203,7 @@ struct Sorted {
 
 impl Sorted {
     const fn new() -> Self {
-        Self {
-            outgoing: ArrayVec::new_const(),
-            received: ArrayVec::new_const(),
-            leaving: ArrayVec::new_const(),
-            oversized: ArrayVec::new_const(),
-        }
+        Self { outgoing: Queue::new(), received: ArrayVec::new_const(), leaving: ArrayVec::new_const(), oversized: ArrayVec::new_const() }
     }
 
     fn clear(&mut self) {
@@ -216,8 +224,18 @@ pub struct Pipeline<B> {
     waiting: Waiting<B>,
     refusals: Refusals,
     spi_misses: inbound::SpiMisses,
+    flows: FlowCache,
     now_ms: u64,
     clamp_mss: bool,
+}
+
+/// Where a burst comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arrival {
+    /// From a port, classified by what the tables say now.
+    OnPort,
+    /// From another worker, from the gateway itself, or from where it has waited.
+    Otherwise,
 }
 
 /// Whether a worker goes on.
@@ -240,6 +258,7 @@ impl<B: Buffer> Pipeline<B> {
             waiting: Waiting::new(limits.wait),
             refusals: Refusals::new(limits.icmp_errors),
             spi_misses: inbound::SpiMisses::default(),
+            flows: FlowCache::new(limits.flows, limits.sad_slots),
             now_ms: 0,
             clamp_mss: limits.clamp_mss,
         }
@@ -277,17 +296,18 @@ impl<B: Buffer> Pipeline<B> {
     }
 
     /// Frames that arrived on a port. Leaves the burst empty.
+    #[inline]
     pub fn forward(&mut self, from: PortId, burst: &mut Burst<B>, io: &mut impl Io<B>) {
         let mut sorted = Sorted::new();
-        classify::stage(self.context(), from, burst, &mut sorted);
-        self.run(burst, &mut sorted, io, inbound::HandOff::ToOwner);
+        classify::stage(self.context(), from, &self.flows, burst, &mut sorted);
+        self.run(burst, &mut sorted, io, Arrival::OnPort);
     }
 
     /// ESP packets that another worker received, from their outer IP header. Leaves the burst empty.
     pub fn handed_off(&mut self, burst: &mut Burst<B>, io: &mut impl Io<B>) {
         let mut sorted = Sorted::new();
         classify::handed_off(self.context(), burst, &mut sorted);
-        self.run(burst, &mut sorted, io, inbound::HandOff::Never);
+        self.run(burst, &mut sorted, io, Arrival::Otherwise);
     }
 
     #[inline]
@@ -295,22 +315,67 @@ impl<B: Buffer> Pipeline<B> {
         Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss }
     }
 
-    fn run(&mut self, burst: &mut Burst<B>, sorted: &mut Sorted, io: &mut impl Io<B>, hand_off: inbound::HandOff) {
+    #[inline]
+    fn run(&mut self, burst: &mut Burst<B>, sorted: &mut Sorted, io: &mut impl Io<B>, arrival: Arrival) {
         let Sorted { outgoing, received, leaving, oversized } = sorted;
-        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
-        let (sas, mut windows) = self.sad.split();
-        let seals = outbound::stage(cx, sas, outgoing, burst, &mut self.acquires, &mut self.refusals, leaving, oversized);
-        let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, hand_off, io);
-        let sealed = crypto::seal(seals, burst);
-        let verified = crypto::open(&opens, burst);
-        outbound::post(cx, sealed, burst, leaving);
-        inbound::post(cx, opens, verified, &mut windows, burst, &mut self.refusals, leaving);
-        egress::stage(cx, leaving, burst, &mut self.waiting, io);
+        if !outgoing.is_empty() {
+            self.seal(burst, outgoing, leaving, oversized, io, arrival);
+        }
+        if !received.is_empty() {
+            self.open(burst, received, leaving, io, arrival);
+        }
+        if !leaving.is_empty() {
+            let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
+            egress::stage(cx, leaving, burst, &mut self.waiting, io);
+        }
         if !oversized.is_empty() {
             self.run_in_pieces(oversized, burst, io);
         }
         debug_assert!(burst.packets.iter().all(Option::is_none), "a packet has no verdict");
         burst.packets.clear();
+    }
+
+    #[inline]
+    fn seal(
+        &mut self,
+        burst: &mut Burst<B>,
+        outgoing: &Queue,
+        leaving: &mut ArrayVec<Leaving, BURST>,
+        oversized: &mut ArrayVec<Oversized, BURST>,
+        io: &mut impl Io<B>,
+        arrival: Arrival,
+    ) {
+        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
+        let (sas, _) = self.sad.split();
+        let (mut jobs, mut sealings) = (SealJobs::new(), Sealings::new());
+        let mut outcomes = Outcomes {
+            acquires: &mut self.acquires,
+            refusals: &mut self.refusals,
+            leaving,
+            oversized,
+            flows: &mut self.flows,
+            learn: arrival == Arrival::OnPort,
+        };
+        outbound::stage(cx, sas, outgoing, burst, &mut outcomes, &mut jobs, &mut sealings);
+        esp_crypto::seal_burst(&mut jobs);
+        drop(jobs);
+        outbound::post(cx, sas, &sealings, &self.flows, burst, &mut self.waiting, io);
+    }
+
+    #[inline]
+    fn open(
+        &mut self,
+        burst: &mut Burst<B>,
+        received: &[Received],
+        leaving: &mut ArrayVec<Leaving, BURST>,
+        io: &mut impl Io<B>,
+        arrival: Arrival,
+    ) {
+        let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
+        let (sas, mut windows) = self.sad.split();
+        let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, arrival, io);
+        let verified = crypto::open(&opens, burst);
+        inbound::post(cx, opens, verified, &mut windows, burst, &mut self.refusals, leaving);
     }
 
     /// Packets that are cut before they are sealed: the pieces of each are a burst of their own. They fit, so that none of them comes here again.
@@ -320,17 +385,17 @@ impl<B: Buffer> Pipeline<B> {
         for oversized in oversized {
             let Some(packet) = burst.take(oversized.packet.index) else { continue };
             let mut sorted = Sorted::new();
-            match cut::before_sealing(self.context(), oversized, &packet, io, &mut pieces) {
-                Ok(outgoing) => {
-                    sorted.outgoing = outgoing;
-                    self.run(&mut pieces, &mut sorted, io, inbound::HandOff::Never);
-                }
+            match cut::before_sealing(self.context(), oversized, &packet, io, &mut pieces, &mut sorted.outgoing) {
+                Ok(()) => self.run(&mut pieces, &mut sorted, io, Arrival::Otherwise),
                 Err(verdict) => self.end.stats().count(verdict),
             }
         }
     }
 
     fn apply(&mut self, command: Command, io: &mut impl Io<B>) {
+        if command.changes_tables() {
+            self.flows.forget();
+        }
         match command {
             Command::Snapshot(snapshot) => {
                 let former = std::mem::replace(&mut self.snapshot, snapshot);
@@ -405,7 +470,7 @@ impl<B: Buffer> Pipeline<B> {
         }
         let mut burst = Burst::new();
         if burst.push(packet).is_ok() {
-            self.run(&mut burst, &mut sorted, io, inbound::HandOff::Never);
+            self.run(&mut burst, &mut sorted, io, Arrival::Otherwise);
         }
     }
 
@@ -439,7 +504,7 @@ impl<B: Buffer> Pipeline<B> {
             if burst.is_empty() {
                 return;
             }
-            self.run(&mut burst, &mut sorted, io, inbound::HandOff::Never);
+            self.run(&mut burst, &mut sorted, io, Arrival::Otherwise);
             sorted.clear();
             if !more {
                 return;

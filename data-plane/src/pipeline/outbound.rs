@@ -1,21 +1,26 @@
 //! From the protected side: the SPD decides, an SA takes a number, the packet is laid out for the cipher (RFC 4301 section 5.1).
 
+use std::iter::Enumerate;
+use std::slice::IterMut;
+
 use arrayvec::ArrayVec;
 use esp::seal::{self, SealError, SealPlan};
-use esp::{SequenceNumber, Template, Tunnel};
+use esp::{SequenceNumber, SequenceRange, Template, Tunnel};
+use esp_crypto::SealJob;
 use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
 use packet::Buffer;
 use packet::ip::{self, Ip, Parsed};
 
 use super::acquire::Acquires;
-use super::crypto::SealedPackets;
 use super::cut::{self, Cut, Oversized};
 use super::egress::{self, Leaving};
+use super::flow_cache::{FlowCache, Way};
 use super::refuse::Refusals;
-use super::{BURST, Burst, Context, mss, tfc};
+use super::wait::Waiting;
+use super::{BURST, Burst, Context, Io, mss, tfc};
 use crate::command::{InstalledSa, Notice};
 use crate::table::sad::{SadEntry, Sas};
-use crate::table::{NextHop, PortRole, SpdEntry};
+use crate::table::{NextHop, PortRole, SaSlot, SpdEntry};
 use crate::verdict::Verdict;
 
 /// Whose packet it is.
@@ -49,17 +54,92 @@ impl Outgoing {
     }
 }
 
-/// A packet that waits for the cipher.
-#[derive(Debug)]
-pub(super) struct Sealing<'a> {
-    pub(super) index: usize,
-    pub(super) through: &'a SadEntry,
-    pub(super) plan: SealPlan<'a>,
-    pub(super) hop: NextHop,
-    /// Octets of the pieces to cut the ESP packet into.
-    pub(super) cut: Option<usize>,
-    pub(super) inner_len: usize,
+/// A packet of a flow that is known: the tables need not be asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) index: u8,
+    pub(super) protocol: u8,
+    /// The SA it crosses in, whole.
+    pub(super) slot: SaSlot,
+    /// What an outer header is made after.
+    pub(super) parsed: Parsed,
 }
+
+/// What is to be routed of a burst, in its order.
+#[derive(Debug)]
+pub(super) struct Queue {
+    order: ArrayVec<Queued, BURST>,
+    asking: ArrayVec<Outgoing, BURST>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Queued {
+    Known(Known),
+    /// The next of those that ask the tables.
+    Asking,
+}
+
+impl Queue {
+    pub(super) const fn new() -> Self {
+        Self { order: ArrayVec::new_const(), asking: ArrayVec::new_const() }
+    }
+
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.order.is_full()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.order.clear();
+        self.asking.clear();
+    }
+
+    /// Adds a packet that asks the tables. It stands behind those in the burst that were added before.
+    #[inline]
+    pub(super) fn push(&mut self, packet: Outgoing) {
+        self.order.push(Queued::Asking);
+        self.asking.push(packet);
+    }
+
+    /// Adds a packet whose way is known, likewise.
+    #[inline]
+    pub(super) fn push_known(&mut self, packet: Known) {
+        self.order.push(Queued::Known(packet));
+    }
+}
+
+/// A packet that was laid out for the cipher.
+#[derive(Debug, Clone, Copy)]
+struct Sealing {
+    slot: SaSlot,
+    inner_len: u32,
+    index: u8,
+    /// Where its way out stands, if it is not that of its SA.
+    exit: Option<u8>,
+    /// Whether the cipher has it.
+    done: bool,
+}
+
+/// The packets of a burst that go through the cipher, in its order.
+#[derive(Debug)]
+pub(super) struct Sealings {
+    packets: ArrayVec<Sealing, BURST>,
+    /// Next hops, and octets of the pieces to cut the ESP packet into.
+    exits: ArrayVec<(NextHop, Option<usize>), BURST>,
+}
+
+impl Sealings {
+    pub(super) const fn new() -> Self {
+        Self { packets: ArrayVec::new_const(), exits: ArrayVec::new_const() }
+    }
+}
+
+/// What the cipher is given.
+pub(super) type SealJobs<'b> = ArrayVec<SealJob<'b>, BURST>;
 
 /// What an SPD entry makes of a packet, before anything is done to it.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +154,12 @@ pub(super) enum Ruling<'a> {
 
 /// Where a packet goes after the SPD was asked.
 enum Step<'a> {
-    Seal(Sealing<'a>),
+    Seal {
+        through: &'a SadEntry,
+        plan: SealPlan<'a>,
+        hop: NextHop,
+        cut: Option<usize>,
+    },
     Leave(Leaving),
     /// It is cut into pieces of so many octets, and comes again.
     Cut(usize),
@@ -82,58 +167,179 @@ enum Step<'a> {
     Acquire(&'a SpdEntry),
 }
 
-#[inline]
-#[expect(clippy::too_many_arguments, reason = "a stage names all it touches")]
-pub(super) fn stage<'a, B: Buffer>(
-    cx: Context<'a>,
-    sas: Sas<'a>,
-    outgoing: &[Outgoing],
-    burst: &mut Burst<B>,
-    acquires: &mut Acquires<B>,
-    refusals: &mut Refusals,
-    leaving: &mut ArrayVec<Leaving, BURST>,
-    oversized: &mut ArrayVec<Oversized, BURST>,
-) -> ArrayVec<Sealing<'a>, BURST> {
-    let mut seals = ArrayVec::new();
-    for packet in outgoing {
-        let Some(buffer) = burst.get_mut(packet.index) else { continue };
-        match decide(cx, sas, packet, buffer) {
-            Ok(Step::Seal(sealing)) => seals.push(sealing),
-            Ok(Step::Leave(packet)) => leaving.push(packet),
-            Ok(Step::Cut(mtu)) => oversized.push(Oversized { packet: *packet, mtu }),
-            Ok(Step::Acquire(entry)) => acquires.hold(cx, entry, packet, burst),
-            Err(verdict) => {
-                refusals.report(cx, sas, packet, buffer.bytes(), verdict);
-                cx.drop(burst, packet.index, verdict);
-            }
-        }
-    }
-    seals
+/// Where packets go that do not go to the cipher, and what is learnt on the way.
+pub(super) struct Outcomes<'s, B> {
+    pub(super) acquires: &'s mut Acquires<B>,
+    pub(super) refusals: &'s mut Refusals,
+    pub(super) leaving: &'s mut ArrayVec<Leaving, BURST>,
+    pub(super) oversized: &'s mut ArrayVec<Oversized, BURST>,
+    pub(super) flows: &'s mut FlowCache,
+    /// Whether the packets have just been classified: only then is their way that of the next ones.
+    pub(super) learn: bool,
+}
+
+/// Packets of one SA that follow each other, and their numbers.
+struct Run<'a> {
+    slot: SaSlot,
+    through: &'a SadEntry,
+    numbers: Option<SequenceRange<'a>>,
 }
 
 #[inline]
-fn decide<'a, B: Buffer>(cx: Context<'a>, sas: Sas<'a>, packet: &Outgoing, buffer: &mut B) -> Result<Step<'a>, Verdict> {
+pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
+    cx: Context<'a>,
+    sas: Sas<'a>,
+    queue: &Queue,
+    burst: &'b mut Burst<B>,
+    outcomes: &mut Outcomes<'_, B>,
+    jobs: &mut SealJobs<'b>,
+    sealings: &mut Sealings,
+) {
+    let mut packets = burst.packets.iter_mut().enumerate();
+    let mut asking = queue.asking.iter();
+    let mut run: Option<Run<'a>> = None;
+    let mut rest = queue.order.as_slice();
+    while let [queued, behind @ ..] = rest {
+        match queued {
+            Queued::Known(known) => {
+                let Some(place) = seek(&mut packets, known.index) else { return };
+                if run.as_ref().is_none_or(|run| run.slot != known.slot) {
+                    run = begin(cx, sas, known.slot, rest);
+                }
+                let Some(buffer) = place.as_mut() else { continue };
+                match run.as_mut().ok_or(Verdict::NoRoute).and_then(|run| seal_known(cx, run, known, buffer)) {
+                    Ok(plan) => {
+                        let job = place.as_mut().and_then(|buffer| plan.job(buffer));
+                        let Known { index, slot, parsed, .. } = *known;
+                        let inner_len = u32::try_from(parsed.total_len()).unwrap_or(u32::MAX);
+                        sealings.packets.push(Sealing { slot, inner_len, index, exit: None, done: job.is_some() });
+                        jobs.extend(job);
+                    }
+                    Err(verdict) => cx.discard(place, verdict),
+                }
+            }
+            Queued::Asking => {
+                run = None;
+                let Some(packet) = asking.next() else { return };
+                let Some(place) = seek(&mut packets, u8::try_from(packet.index).unwrap_or(u8::MAX)) else { return };
+                ask(cx, sas, packet, place, outcomes, jobs, sealings);
+            }
+        }
+        rest = behind;
+    }
+}
+
+/// The packet at an index of the burst, which is behind those that were sought before.
+#[inline]
+fn seek<'b, B>(packets: &mut Enumerate<IterMut<'b, Option<B>>>, index: u8) -> Option<&'b mut Option<B>> {
+    packets.find(|(at, _)| *at == usize::from(index)).map(|(_, place)| place)
+}
+
+/// The run of packets that starts `queue`: they are counted, and get as many numbers.
+#[inline]
+fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, slot: SaSlot, queue: &[Queued]) -> Option<Run<'a>> {
+    let through = sas.sending(slot)?;
+    let (mut packets, mut octets) = (0, 0);
+    for queued in queue {
+        match queued {
+            Queued::Known(known) if known.slot == slot => {
+                packets += 1;
+                octets += known.parsed.total_len() as u64;
+            }
+            _ => break,
+        }
+    }
+    cx.stats().count_policy(through.sa.policy, packets, octets);
+    let numbers = through.sa.outbound.take(packets).ok();
+    Some(Run { slot, through, numbers })
+}
+
+/// Lays out a packet of a flow that is known.
+#[inline]
+fn seal_known<'a, B: Buffer>(cx: Context<'a>, run: &mut Run<'a>, known: &Known, buffer: &mut B) -> Result<SealPlan<'a>, Verdict> {
+    let through = run.through;
+    ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
+    mss::clamp(cx, through, known.protocol, buffer);
+    let number = run.numbers.as_mut().and_then(Iterator::next).ok_or_else(|| none_left(cx, &through.sa))?;
+    lay_out(cx, through, &through.template, number, known.parsed, buffer)
+}
+
+/// The tables say what becomes of a packet.
+#[inline(never)]
+fn ask<'a: 'b, 'b, B: Buffer>(
+    cx: Context<'a>,
+    sas: Sas<'a>,
+    packet: &Outgoing,
+    place: &'b mut Option<B>,
+    outcomes: &mut Outcomes<'_, B>,
+    jobs: &mut SealJobs<'b>,
+    sealings: &mut Sealings,
+) {
+    let Some(buffer) = place.as_mut() else { return };
+    match decide(cx, sas, packet, buffer, outcomes) {
+        Ok(Step::Seal { through, plan, hop, cut }) => {
+            let job = place.as_mut().and_then(|buffer| plan.job(buffer));
+            let exit = u8::try_from(sealings.exits.len()).ok();
+            sealings.exits.push((hop, cut));
+            let (slot, inner_len) = (through.sa.slot, u32::try_from(packet.len).unwrap_or(u32::MAX));
+            let index = u8::try_from(packet.index).unwrap_or(u8::MAX);
+            sealings.packets.push(Sealing { slot, inner_len, index, exit, done: job.is_some() });
+            jobs.extend(job);
+        }
+        Ok(Step::Leave(packet)) => outcomes.leaving.push(packet),
+        Ok(Step::Cut(mtu)) => outcomes.oversized.push(Oversized { packet: *packet, mtu }),
+        Ok(Step::Acquire(entry)) => outcomes.acquires.hold(cx, entry, packet, place),
+        Err(verdict) => {
+            outcomes.refusals.report(cx, sas, packet, buffer.bytes(), verdict);
+            cx.discard(place, verdict);
+        }
+    }
+}
+
+#[inline]
+fn decide<'a, B: Buffer>(
+    cx: Context<'a>,
+    sas: Sas<'a>,
+    packet: &Outgoing,
+    buffer: &mut B,
+    outcomes: &mut Outcomes<'_, B>,
+) -> Result<Step<'a>, Verdict> {
     let spd = cx.snapshot.spd.as_deref().ok_or(Verdict::NoPolicySet)?;
     let entry = spd.outbound(&packet.flow, packet.dscp).ok_or(Verdict::NoPolicy)?;
     let ruling = rule(cx, sas, entry, packet);
     // One that waits is counted when it comes again, and so are the pieces of one that is cut.
     if !matches!(ruling, Ok(Ruling::Acquire | Ruling::Protect(_, _, Some(Cut::Before(_))))) {
-        cx.stats().count_policy(entry.slot, packet.len);
+        cx.stats().count_policy(entry.slot, 1, packet.len as u64);
     }
     match ruling? {
         Ruling::Acquire => Ok(Step::Acquire(entry)),
         Ruling::Protect(_, _, Some(Cut::Before(mtu))) => forward(packet, buffer).map(|()| Step::Cut(mtu)),
-        Ruling::Protect(through, hop, None) => protect(cx, through, &through.template, packet, buffer)
-            .map(|plan| Step::Seal(Sealing { index: packet.index, through, plan, hop, cut: None, inner_len: packet.len })),
+        Ruling::Protect(through, hop, None) => {
+            if outcomes.learn {
+                learn(cx, sas, packet, through, hop, outcomes.flows);
+            }
+            let plan = protect(cx, through, &through.template, packet, buffer)?;
+            Ok(Step::Seal { through, plan, hop, cut: None })
+        }
         Ruling::Protect(through, hop, Some(Cut::After(mtu))) => {
             let plan = protect(cx, through, &cut::template_in_pieces(through), packet, buffer)?;
-            Ok(Step::Seal(Sealing { index: packet.index, through, plan, hop, cut: Some(mtu), inner_len: packet.len }))
+            Ok(Step::Seal { through, plan, hop, cut: Some(mtu) })
         }
         Ruling::Bypass(leaving) => {
             forward(packet, buffer)?;
             Ok(Step::Leave(leaving))
         }
     }
+}
+
+/// Keeps the way that was found for a packet: that of the next ones of its flow, but for those that are longer than crosses whole.
+fn learn(cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, through: &SadEntry, hop: NextHop, flows: &mut FlowCache) {
+    // In transport mode it depends on more than the flow who may send. A way to a neighbour that is not known is none.
+    if through.sa.outbound.layout().mode() == Mode::Transport || sas.is_to_be_replaced(through, &packet.flow) {
+        return;
+    }
+    let (Some(longest), Some(ethernet)) = (egress::inner_mtu(cx, through), egress::ethernet_header(cx, hop)) else { return };
+    flows.keep(&packet.flow, packet.dscp, through.sa.slot, Way::new(longest, hop.port, ethernet));
 }
 
 /// Asks SAs and routes what becomes of a packet that an entry selects. Nothing is done to the packet, and nothing counted.
@@ -179,11 +385,22 @@ fn protect<'a, B: Buffer>(
     packet: &Outgoing,
     buffer: &mut B,
 ) -> Result<SealPlan<'a>, Verdict> {
-    let sa = &through.sa;
     forward(packet, buffer)?;
     mss::clamp(cx, through, packet.flow.protocol, buffer);
-    let number = number(cx, sa)?;
-    seal::prepare_padded(number, template, packet.parsed, tfc::pad_to(cx, through), buffer).map_err(|error| match error {
+    let number = number(cx, &through.sa)?;
+    lay_out(cx, through, template, number, packet.parsed, buffer)
+}
+
+#[inline]
+fn lay_out<'a, B: Buffer>(
+    cx: Context<'a>,
+    through: &SadEntry,
+    template: &Template,
+    number: SequenceNumber<'a>,
+    inner: Parsed,
+    buffer: &mut B,
+) -> Result<SealPlan<'a>, Verdict> {
+    seal::prepare_padded(number, template, inner, tfc::pad_to(cx, through), buffer).map_err(|error| match error {
         SealError::MalformedInner => Verdict::MalformedIp,
         SealError::NotEndToEnd => Verdict::NotEndToEnd,
         SealError::Fragment => Verdict::TransportFragment,
@@ -198,16 +415,19 @@ fn protect<'a, B: Buffer>(
 /// [`Verdict::SequenceExhausted`] or [`Verdict::HardLimit`], which the server is told.
 #[inline]
 pub(super) fn number<'a>(cx: Context<'_>, sa: &'a InstalledSa) -> Result<SequenceNumber<'a>, Verdict> {
-    sa.outbound.take_one().map_err(|_| {
-        spent(cx, sa);
-        ended(sa)
-    })
+    sa.outbound.take_one().map_err(|_| none_left(cx, sa))
 }
 
-/// Counts a packet that leaves in an SA, and ends the outbound half behind the last that it may carry.
+#[cold]
+fn none_left(cx: Context<'_>, sa: &InstalledSa) -> Verdict {
+    spent(cx, sa);
+    ended(sa)
+}
+
+/// Counts packets that leave in an SA, and ends the outbound half behind the last that it may carry.
 #[inline]
-pub(super) fn count(cx: Context<'_>, sa: &InstalledSa, inner_len: usize) {
-    if !sa.state.count_outbound(inner_len) {
+pub(super) fn count(cx: Context<'_>, sa: &InstalledSa, packets: u64, octets: u64) {
+    if !sa.state.count_outbound(packets, octets) {
         spent(cx, sa);
     }
 }
@@ -237,15 +457,40 @@ fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> 
 
 /// After the cipher: sealed packets leave.
 #[inline]
-pub(super) fn post<B: Buffer>(cx: Context<'_>, sealed: SealedPackets<'_>, burst: &mut Burst<B>, leaving: &mut ArrayVec<Leaving, BURST>) {
-    for packet in sealed {
-        let SadEntry { sa, template, .. } = packet.through;
-        let buffer = burst.get_mut(packet.index).filter(|_| packet.done);
-        if buffer.and_then(|buffer| seal::finish(template, buffer)).is_some() {
-            count(cx, sa, packet.inner_len);
-            leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: packet.cut, verdict: Verdict::Sealed });
-        } else {
-            cx.drop(burst, packet.index, Verdict::NoRoom);
+pub(super) fn post<B: Buffer>(
+    cx: Context<'_>,
+    sas: Sas<'_>,
+    sealings: &Sealings,
+    flows: &FlowCache,
+    burst: &mut Burst<B>,
+    waiting: &mut Waiting<B>,
+    io: &mut impl Io<B>,
+) {
+    let mut rest = sealings.packets.as_slice();
+    while let [first, ..] = rest {
+        let run = rest.iter().take_while(|sealing| sealing.slot == first.slot).count();
+        let (packets, behind) = rest.split_at_checked(run).unwrap_or((rest, &[]));
+        rest = behind;
+        let Some(through) = sas.at(first.slot) else { return };
+        let way = flows.way(first.slot);
+        let (mut sent, mut octets) = (0, 0);
+        for sealing in packets {
+            let index = usize::from(sealing.index);
+            let Some(mut packet) = burst.take(index) else { continue };
+            if !sealing.done || seal::finish(&through.template, &mut packet).is_none() {
+                cx.stats().count(Verdict::NoRoom);
+                continue;
+            }
+            sent += 1;
+            octets += u64::from(sealing.inner_len);
+            match (sealing.exit.and_then(|exit| sealings.exits.get(usize::from(exit))), way) {
+                (Some((hop, cut)), _) => egress::depart(cx, packet, *hop, *cut, Verdict::Sealed, waiting, io),
+                (None, Some(way)) => egress::send_on_way(cx, packet, way, Verdict::Sealed, io),
+                (None, None) => cx.stats().count(Verdict::NoRoute),
+            }
+        }
+        if sent > 0 {
+            count(cx, &through.sa, sent, octets);
         }
     }
 }

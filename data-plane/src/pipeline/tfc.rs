@@ -7,10 +7,10 @@ use ipsec_types::TfcPadding;
 use packet::Buffer;
 
 use super::egress::{self, Leaving};
-use super::outbound::{self, Sealing};
-use super::{BURST, Burst, Context, Io, crypto};
-use crate::table::PortRole;
+use super::outbound;
+use super::{BURST, Burst, Context, Io};
 use crate::table::sad::SadEntry;
+use crate::table::{NextHop, PortRole};
 use crate::verdict::Verdict;
 
 /// Octets of the shortest dummy: an IPv4 packet with a TCP header, which an acknowledgment is.
@@ -42,37 +42,26 @@ pub(super) fn send<B: Buffer>(
     burst: &mut Burst<B>,
     io: &mut impl Io<B>,
 ) -> ArrayVec<Leaving, BURST> {
-    let mut seals = ArrayVec::new();
+    let mut leaving = ArrayVec::new();
     for number in random.iter().take(BURST) {
-        match dummy(cx, through, *number, burst, io) {
-            Ok(sealing) => seals.push(sealing),
+        match dummy(cx, through, *number, io) {
+            Ok((packet, hop)) => {
+                let index = burst.packets.len();
+                if burst.push(packet).is_ok() {
+                    leaving.push(Leaving { index, hop, cut: None, verdict: Verdict::DummySent });
+                }
+            }
             Err(verdict) => {
                 cx.stats().count(verdict);
                 break;
             }
         }
     }
-    let mut leaving = ArrayVec::new();
-    for packet in crypto::seal(seals, burst) {
-        let done = burst.get_mut(packet.index).filter(|_| packet.done);
-        if done.and_then(|buffer| seal::finish(&through.template, buffer)).is_some() {
-            outbound::count(cx, &through.sa, packet.inner_len);
-            leaving.push(Leaving { index: packet.index, hop: packet.hop, cut: None, verdict: Verdict::DummySent });
-        } else {
-            cx.drop(burst, packet.index, Verdict::NoRoom);
-        }
-    }
     leaving
 }
 
-/// Puts a dummy into the burst. One that cannot be sent leaves nothing there.
-fn dummy<'a, B: Buffer>(
-    cx: Context<'_>,
-    through: &'a SadEntry,
-    random: u16,
-    burst: &mut Burst<B>,
-    io: &mut impl Io<B>,
-) -> Result<Sealing<'a>, Verdict> {
+/// A dummy, sealed, and where it goes.
+fn dummy<B: Buffer>(cx: Context<'_>, through: &SadEntry, random: u16, io: &mut impl Io<B>) -> Result<(B, NextHop), Verdict> {
     let exit = egress::route(cx, through.tunnel.ends.destination())?;
     if exit.role != PortRole::Unprotected {
         return Err(Verdict::NoRoute);
@@ -87,7 +76,9 @@ fn dummy<'a, B: Buffer>(
     buffer.append(len).ok_or(Verdict::NoMemory)?.fill(0);
     let number = outbound::number(cx, &through.sa)?;
     let plan = seal::prepare_dummy(number, &through.template, &mut buffer).map_err(|_| Verdict::NoRoom)?;
-    let index = burst.packets.len();
-    burst.push(buffer).map_err(|_| Verdict::NoRoom)?;
-    Ok(Sealing { index, through, plan, hop: exit.hop, cut: None, inner_len: len })
+    let job = plan.job(&mut buffer).ok_or(Verdict::NoRoom)?;
+    esp_crypto::seal_burst(&mut [job]);
+    seal::finish(&through.template, &mut buffer).ok_or(Verdict::NoRoom)?;
+    outbound::count(cx, &through.sa, 1, len as u64);
+    Ok((buffer, exit.hop))
 }

@@ -642,7 +642,7 @@ fn each_limit_is_reached_at_its_edge_by_either_half() {
         let sa = rig.installed_sa(1);
         let now_ms = rig.now_ms;
         let carry = |octets| {
-            let _more = if inbound { sa.state.count_inbound(octets, now_ms) } else { sa.state.count_outbound(octets) };
+            let _more = if inbound { sa.state.count_inbound(octets, now_ms) } else { sa.state.count_outbound(1, octets as u64) };
         };
         let use_up = |rig: &mut Rig, amount: u64| match unit {
             "time" => rig.wait(amount),
@@ -727,7 +727,7 @@ fn limits_are_reported_softly_and_enforced_hard() {
     rig.wait(1000);
     assert_eq!(news(&mut events), [event::Event::SoftExpire(v1::SoftExpire { child_sa: 1 })], "once");
     let sa = rig.installed_sa(2);
-    assert_eq!([(); 3].map(|()| sa.state.count_outbound(64)), [true, true, false]);
+    assert_eq!([(); 3].map(|()| sa.state.count_outbound(1, 64)), [true, true, false]);
     rig.wait(100);
     assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 2 })]);
     rig.wait(3000);

@@ -190,8 +190,21 @@ impl<'a> Sas<'a> {
     }
 
     /// The SA in a slot whose outbound half carries packets.
+    #[inline]
     pub fn sending(&self, slot: SaSlot) -> Option<&'a SadEntry> {
         self.slots.get(slot.index())?.as_ref().filter(|entry| entry.outbound && entry.sa.state.is_active())
+    }
+
+    /// The SA in a slot.
+    #[inline]
+    pub fn at(&self, slot: SaSlot) -> Option<&'a SadEntry> {
+        self.slots.get(slot.index())?.as_ref()
+    }
+
+    /// Whether a newer SA of its policy that is not active yet takes over packets of a flow from this one once it is.
+    pub fn is_to_be_replaced(&self, entry: &SadEntry, flow: &Flow) -> bool {
+        let newer = self.chain(entry.sa.policy).take_while(|newer| newer.sa.slot != entry.sa.slot);
+        newer.into_iter().any(|newer| newer.sa.outbound_selectors.permits(flow))
     }
 
     /// The newest SA of a policy that is active and covers the packet.

@@ -1,0 +1,240 @@
+//! What the tables said of the last packets from the protected side: an SA for each flow, and for each SA the way out.
+//!
+//! It holds what [`super::outbound::rule`] has found, so that the next packet of a flow asks neither the SPD, nor SAs, routes and neighbours. Whatever the
+//! answer depends on arrives as a command, and each that matters begins a new epoch: entries of former ones are not there. SAs become active without
+//! one, which is why a flow is only kept where no SA of its policy could take over so.
+//!
+//! A bucket is one cache line, with three flows of IPv4 or, in two lines, of IPv6. Which bucket a flow is in depends on keys that nobody outside knows: flows
+//! cannot be chosen so that they meet in one.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+
+use ipsec_types::{Dscp, Flow};
+use packet::ethernet;
+use packet::ip::Ip;
+use packet::ipv4::{PROTOCOL_TCP, PROTOCOL_UDP};
+
+use crate::command::PortId;
+use crate::table::SaSlot;
+
+/// The fields of a packet that the tables ask for, in words as they stand in the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FlowKey {
+    V4([u64; 2]),
+    V6([u64; 5]),
+}
+
+impl FlowKey {
+    /// The key of a packet; `None` for what is looked up each time: fragments, which have no ports, and all but TCP and UDP.
+    #[inline]
+    pub(super) fn read(ip: &Ip<'_>) -> Option<Self> {
+        let ports = match (ip.protocol(), ip.is_fragment(), ip.upper().first_chunk::<4>()) {
+            (PROTOCOL_TCP | PROTOCOL_UDP, false, Some(ports)) => u32::from_ne_bytes(*ports),
+            _ => return None,
+        };
+        let rest = rest(ports, ip.protocol(), Dscp::of_traffic_class(ip.traffic_class()));
+        Some(match ip {
+            Ip::V4(ip) => Self::V4([pair(ip.source().octets(), ip.destination().octets()), rest]),
+            Ip::V6(ip) => {
+                let ([a, b], [c, d]) = (words(ip.source().octets()), words(ip.destination().octets()));
+                Self::V6([a, b, c, d, rest])
+            }
+        })
+    }
+
+    /// The same of a packet whose fields were read before.
+    fn of(flow: &Flow, dscp: Dscp) -> Option<Self> {
+        if !matches!(flow.protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
+            return None;
+        }
+        let ([a, b], [c, d]) = (flow.source_port?.to_be_bytes(), flow.destination_port?.to_be_bytes());
+        let rest = rest(u32::from_ne_bytes([a, b, c, d]), flow.protocol, dscp);
+        match (flow.source, flow.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::V4([pair(source.octets(), destination.octets()), rest])),
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let ([a, b], [c, d]) = (words(source.octets()), words(destination.octets()));
+                Some(Self::V6([a, b, c, d, rest]))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Never zero, as the key of an empty place is.
+#[inline]
+fn rest(ports: u32, protocol: u8, dscp: Dscp) -> u64 {
+    u64::from(ports) | u64::from(protocol) << 32 | u64::from(dscp.value()) << 40
+}
+
+#[inline]
+const fn pair([a, b, c, d]: [u8; 4], [e, f, g, h]: [u8; 4]) -> u64 {
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[inline]
+const fn words(octets: [u8; 16]) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
+    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+}
+
+/// How packets leave that were sealed in an SA.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    epoch: u32,
+    /// The longest packet that crosses whole.
+    pub(super) longest: u32,
+    pub(super) port: PortId,
+    /// The Ethernet header of what leaves.
+    pub(super) ethernet: [u8; ethernet::HEADER_LEN],
+}
+
+impl Way {
+    const NONE: Self = Self { epoch: 0, longest: 0, port: PortId(0), ethernet: [0; ethernet::HEADER_LEN] };
+
+    /// A way for the epoch in which it is found.
+    pub(super) fn new(longest: usize, port: PortId, ethernet: [u8; ethernet::HEADER_LEN]) -> Self {
+        Self { epoch: 0, longest: u32::try_from(longest).unwrap_or(u32::MAX), port, ethernet }
+    }
+}
+
+/// The cache of one worker.
+#[derive(Debug)]
+pub(super) struct FlowCache {
+    /// Never zero: that is the epoch of what was never written.
+    epoch: u32,
+    v4: Flows<2, 3>,
+    v6: Flows<5, 2>,
+    /// By SA.
+    ways: Box<[Way]>,
+    secrets: [u64; 6],
+}
+
+/// What is known of flows, in a power of two of buckets.
+#[derive(Debug)]
+struct Flows<const WORDS: usize, const WAYS: usize>(Box<[Bucket<WORDS, WAYS>]>);
+
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Bucket<const WORDS: usize, const WAYS: usize> {
+    keys: [[u64; WORDS]; WAYS],
+    slots: [SaSlot; WAYS],
+    epoch: u32,
+}
+
+const _: () = assert!(size_of::<Bucket<2, 3>>() == 64 && size_of::<Bucket<5, 2>>() == 128);
+
+impl FlowCache {
+    /// An empty cache for so many flows of either IP version and the SAs of so many slots.
+    pub(super) fn new(flows: usize, sad_slots: usize) -> Self {
+        let random = RandomState::new();
+        let mut number = 0_u64;
+        let secrets = std::array::from_fn(|_| {
+            number += 1;
+            random.hash_one(number)
+        });
+        let ways = vec![Way::NONE; sad_slots].into_boxed_slice();
+        Self { epoch: 1, v4: Flows::new(flows), v6: Flows::new(flows), ways, secrets }
+    }
+
+    /// What was found so far need not be so any more.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.restart();
+        }
+    }
+
+    /// Epochs have run out: entries of four billion ago must not be taken for new ones.
+    #[cold]
+    fn restart(&mut self) {
+        self.epoch = 1;
+        self.v4.0.fill(Bucket::EMPTY);
+        self.v6.0.fill(Bucket::EMPTY);
+        self.ways.fill(Way::NONE);
+    }
+
+    /// The SA that packets of a flow leave in, where their way out is known too.
+    #[inline]
+    pub(super) fn find(&self, key: &FlowKey) -> Option<(SaSlot, &Way)> {
+        let slot = match key {
+            FlowKey::V4(key) => self.v4.find(hash4(&self.secrets, key), key, self.epoch),
+            FlowKey::V6(key) => self.v6.find(hash6(&self.secrets, key), key, self.epoch),
+        }?;
+        Some((slot, self.way(slot)?))
+    }
+
+    /// The way out of packets that were sealed in an SA.
+    #[inline]
+    pub(super) fn way(&self, slot: SaSlot) -> Option<&Way> {
+        self.ways.get(slot.index()).filter(|way| way.epoch == self.epoch)
+    }
+
+    /// Keeps what was found for a packet.
+    pub(super) fn keep(&mut self, flow: &Flow, dscp: Dscp, slot: SaSlot, way: Way) {
+        let (Some(key), Some(place)) = (FlowKey::of(flow, dscp), self.ways.get_mut(slot.index())) else { return };
+        *place = Way { epoch: self.epoch, ..way };
+        match &key {
+            FlowKey::V4(key) => self.v4.keep(hash4(&self.secrets, key), key, slot, self.epoch),
+            FlowKey::V6(key) => self.v6.keep(hash6(&self.secrets, key), key, slot, self.epoch),
+        }
+    }
+}
+
+impl<const WORDS: usize, const WAYS: usize> Flows<WORDS, WAYS> {
+    fn new(flows: usize) -> Self {
+        // At most every other place taken, or flows push one another out of full buckets.
+        let buckets = (2 * flows).div_ceil(WAYS).next_power_of_two();
+        Self(vec![Bucket::EMPTY; buckets].into_boxed_slice())
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u64; WORDS], epoch: u32) -> Option<SaSlot> {
+        let bucket = self.0.get(self.index(hash))?;
+        let way = bucket.keys.iter().position(|kept| kept == key)?;
+        if bucket.epoch == epoch { bucket.slots.get(way).copied() } else { None }
+    }
+
+    fn keep(&mut self, hash: u64, key: &[u64; WORDS], slot: SaSlot, epoch: u32) {
+        let index = self.index(hash);
+        let Some(bucket) = self.0.get_mut(index) else { return };
+        if bucket.epoch != epoch {
+            *bucket = Bucket { epoch, ..Bucket::EMPTY };
+        }
+        let taken = |wanted: &[u64; WORDS]| bucket.keys.iter().position(|kept| kept == wanted);
+        // Where all are taken, one makes room that the hash picks.
+        let way = taken(key).or_else(|| taken(&[0; WORDS])).unwrap_or((hash >> 56) as usize % WAYS);
+        if let (Some(kept), Some(place)) = (bucket.keys.get_mut(way), bucket.slots.get_mut(way)) {
+            (*kept, *place) = (*key, slot);
+        }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is masked")]
+    const fn index(&self, hash: u64) -> usize {
+        hash as usize & (self.0.len() - 1)
+    }
+}
+
+impl<const WORDS: usize, const WAYS: usize> Bucket<WORDS, WAYS> {
+    const EMPTY: Self = Self { keys: [[0; WORDS]; WAYS], slots: [SaSlot::of(0); WAYS], epoch: 0 };
+}
+
+#[inline]
+fn hash4(secrets: &[u64; 6], [addresses, rest]: &[u64; 2]) -> u64 {
+    mix(addresses ^ secrets[0], rest ^ secrets[1])
+}
+
+#[inline]
+fn hash6(secrets: &[u64; 6], [a, b, c, d, rest]: &[u64; 5]) -> u64 {
+    mix(mix(a ^ secrets[2], b ^ secrets[3]) ^ mix(c ^ secrets[4], d ^ secrets[5]), rest ^ secrets[1])
+}
+
+/// Both halves of a product, so that each bit depends on each.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "either half")]
+const fn mix(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    product as u64 ^ (product >> 64) as u64
+}
