@@ -98,8 +98,13 @@ pub(super) fn handed_off<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, sorte
 
 /// Copies a packet to the server.
 pub(super) fn punt<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, index: usize, class: PuntClass, origin: Origin) {
-    let taken = burst.get(index).is_some_and(|packet| cx.end.punt(class, origin, packet.bytes()));
-    cx.drop(burst, index, if taken { punted(class) } else { Verdict::PuntOverflow });
+    let Some(packet) = burst.take(index) else { return };
+    cx.stats().count(punt_bytes(cx, class, origin, packet.bytes()));
+}
+
+/// The same for the octets of one; what it counts as.
+pub(super) fn punt_bytes(cx: Context<'_>, class: PuntClass, origin: Origin, packet: &[u8]) -> Verdict {
+    if cx.end.punt(class, origin, packet) { punted(class) } else { Verdict::PuntOverflow }
 }
 
 /// What a packet that was given to the server counts as.
@@ -152,7 +157,7 @@ fn bypass<B: Buffer>(cx: Context<'_>, from: PortId, burst: &mut Burst<B>, transi
     if packet.trim_front(ethernet::HEADER_LEN).is_none() {
         return cx.drop(burst, index, Verdict::MalformedFrame);
     }
-    match egress::to_protected(cx, burst, transit, Verdict::BypassedInbound) {
+    match egress::to_protected(cx, packet, transit, Verdict::BypassedInbound) {
         Ok(packet) => sorted.leaving.push(packet),
         Err(verdict) => cx.drop(burst, index, verdict),
     }
@@ -241,11 +246,21 @@ fn multicast(port: &PortInfo, ip: &Ip<'_>) -> Class {
 /// either (RFC 1812 section 5.3.7).
 #[inline]
 pub(super) fn is_unicast(source: IpAddr, destination: IpAddr) -> bool {
-    let is_host = |address: IpAddr| match address {
+    is_host(source) && is_host(destination) && destination != IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+}
+
+#[inline]
+const fn is_host(address: IpAddr) -> bool {
+    match address {
         IpAddr::V4(address) => !(address.is_multicast() || address.is_broadcast() || address.is_unspecified() || address.is_loopback()),
         IpAddr::V6(address) => !(address.is_multicast() || address.is_loopback()),
-    };
-    is_host(source) && is_host(destination) && destination != IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    }
+}
+
+/// Whether packets from this address are forwarded to where others are: what [`is_unicast`] and [`stays_on_link`] say of the sender.
+#[inline]
+pub(super) fn may_send(source: IpAddr) -> bool {
+    is_host(source) && source != IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !is_link_local(source)
 }
 
 /// Whether no router may forward the packet: an end is link-local (RFC 4291 section 2.5.6), or its sender has no address yet (section 2.5.2).

@@ -86,12 +86,11 @@ pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing, verdict: Verdict)
 #[inline]
 pub(super) fn to_protected<B: Buffer>(
     cx: Context<'_>,
-    burst: &mut Burst<B>,
+    buffer: &mut B,
     packet: &Outgoing,
     verdict: Verdict,
 ) -> Result<Leaving, Verdict> {
     let leaving = route_inside(cx, packet, verdict)?;
-    let buffer = burst.get_mut(packet.index).ok_or(Verdict::MalformedIp)?;
     ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
     Ok(leaving)
 }

@@ -8,7 +8,7 @@
 //! cannot be chosen so that they meet in one.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipsec_types::{Dscp, Flow};
 use packet::ethernet;
@@ -127,14 +127,8 @@ const _: () = assert!(size_of::<Bucket<2, 3>>() == 64 && size_of::<Bucket<5, 2>>
 impl FlowCache {
     /// An empty cache for so many flows of either IP version and the SAs of so many slots.
     pub(super) fn new(flows: usize, sad_slots: usize) -> Self {
-        let random = RandomState::new();
-        let mut number = 0_u64;
-        let secrets = std::array::from_fn(|_| {
-            number += 1;
-            random.hash_one(number)
-        });
         let ways = vec![Way::NONE; sad_slots].into_boxed_slice();
-        Self { epoch: 1, v4: Flows::new(flows), v6: Flows::new(flows), ways, secrets }
+        Self { epoch: 1, v4: Flows::new(flows), v6: Flows::new(flows), ways, secrets: secrets() }
     }
 
     /// What was found so far need not be so any more.
@@ -180,6 +174,80 @@ impl FlowCache {
             FlowKey::V6(key) => self.v6.keep(hash6(&self.secrets, key), key, slot, self.epoch),
         }
     }
+}
+
+/// Where the last packets went that came out of SAs: the way to each destination behind a protected port. Kept as flows are, one destination in a place.
+#[derive(Debug)]
+pub(super) struct DeliveryCache {
+    epoch: u32,
+    places: Box<[Delivery]>,
+    secrets: [u64; 2],
+}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Delivery {
+    destination: IpAddr,
+    way: Way,
+}
+
+impl Delivery {
+    const NONE: Self = Self { destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED), way: Way::NONE };
+}
+
+impl DeliveryCache {
+    /// Destinations at most.
+    const PLACES: usize = 4096;
+
+    /// An empty cache.
+    pub(super) fn new() -> Self {
+        Self { epoch: 1, places: vec![Delivery::NONE; Self::PLACES].into_boxed_slice(), secrets: secrets() }
+    }
+
+    /// What was found so far need not be so any more.
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+        if self.epoch == 0 {
+            self.epoch = 1;
+            self.places.fill(Delivery::NONE);
+        }
+    }
+
+    /// The way to a destination: of packets that fit it, from whom packets are forwarded.
+    #[inline]
+    pub(super) fn find(&self, destination: IpAddr) -> Option<&Way> {
+        let place = self.places.get(self.index(destination))?;
+        (place.destination == destination && place.way.epoch == self.epoch).then_some(&place.way)
+    }
+
+    /// Keeps what was found for a packet.
+    pub(super) fn keep(&mut self, destination: IpAddr, way: Way) {
+        let (index, epoch) = (self.index(destination), self.epoch);
+        if let Some(place) = self.places.get_mut(index) {
+            *place = Delivery { destination, way: Way { epoch, ..way } };
+        }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is masked")]
+    fn index(&self, destination: IpAddr) -> usize {
+        let [first, second] = match destination {
+            IpAddr::V4(destination) => [u64::from(u32::from_ne_bytes(destination.octets())), 0],
+            IpAddr::V6(destination) => words(destination.octets()),
+        };
+        mix(first ^ self.secrets[0], second ^ self.secrets[1]) as usize & (Self::PLACES - 1)
+    }
+}
+
+/// Numbers that nobody outside knows.
+fn secrets<const N: usize>() -> [u64; N] {
+    let random = RandomState::new();
+    let mut number = 0_u64;
+    std::array::from_fn(|_| {
+        number += 1;
+        random.hash_one(number)
+    })
 }
 
 impl<const WORDS: usize, const WAYS: usize> Flows<WORDS, WAYS> {

@@ -2,18 +2,20 @@
 //! 3.4, RFC 4302 section 3.4).
 
 use arrayvec::ArrayVec;
-use esp::Accepted;
+use esp::{Accepted, ReplayWindow};
 use esp::open::{self, IpsecPacket, OpenError, OpenPlan, Opened};
-use ipsec_types::{Dscp, Mode};
+use esp_crypto::{OpenJob, Verified};
+use ipsec_types::{Dscp, Flow, Mode};
 use packet::Buffer;
-use packet::ip::Ip;
+use packet::ip::{self, Ip};
 use packet::ipv4::PROTOCOL_ICMP;
 use packet::ipv6::PROTOCOL_ICMPV6;
 
-use super::crypto::Authentic;
 use super::egress::{self, Leaving};
+use super::flow_cache::{DeliveryCache, Way};
 use super::outbound::{Outgoing, Source};
 use super::refuse::Refusals;
+use super::wait::Waiting;
 use super::{Arrival, BURST, Burst, Context, Io, classify, mss};
 use crate::command::{InstalledSa, Notice, Origin, PuntClass};
 use crate::table::sad::{SadEntry, Sas, Windows};
@@ -29,11 +31,19 @@ pub(super) struct Received {
 /// A packet that waits for the cipher.
 #[derive(Debug)]
 pub(super) struct Opening<'a> {
-    pub(super) index: usize,
-    pub(super) entry: &'a SadEntry,
-    pub(super) packet: IpsecPacket,
-    pub(super) plan: OpenPlan<'a>,
+    /// Its place among the packets received.
+    place: usize,
+    entry: &'a SadEntry,
+    plan: OpenPlan<'a>,
+    /// Its job, where the cipher has it.
+    job: Option<u8>,
 }
+
+/// The packets of a burst that go through the cipher, in its order.
+pub(super) type Openings<'a> = ArrayVec<Opening<'a>, BURST>;
+
+/// What the cipher is given.
+pub(super) type OpenJobs<'b> = ArrayVec<OpenJob<'b>, BURST>;
 
 /// When an unknown SPI was reported last.
 #[derive(Debug, Default)]
@@ -52,81 +62,116 @@ impl SpiMisses {
     }
 }
 
+/// Looks up the SAs of packets and gives those that may be authentic to the cipher.
 #[inline]
 #[expect(clippy::too_many_arguments, reason = "a stage names all it touches")]
-pub(super) fn stage<'a, B: Buffer>(
+pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
     cx: Context<'_>,
     sas: Sas<'a>,
     windows: &Windows<'_>,
     received: &[Received],
-    burst: &mut Burst<B>,
+    burst: &'b mut Burst<B>,
     misses: &mut SpiMisses,
     arrival: Arrival,
     io: &mut impl Io<B>,
-) -> ArrayVec<Opening<'a>, BURST> {
-    let mut opens = ArrayVec::new();
-    for &Received { index, packet } in received {
-        let Some(buffer) = burst.get_mut(index) else { continue };
+    jobs: &mut OpenJobs<'b>,
+) -> Openings<'a> {
+    let mut opens = Openings::new();
+    let mut packets = burst.packets.iter_mut().enumerate();
+    for (place, Received { index, packet }) in received.iter().enumerate() {
+        let Some((_, home)) = packets.find(|(at, _)| at == index) else { break };
         let Some(entry) = sas.inbound(packet.spi) else {
-            misses.report(cx, &packet);
-            cx.drop(burst, index, Verdict::SpiUnknown);
+            misses.report(cx, packet);
+            cx.discard(home, Verdict::SpiUnknown);
             continue;
         };
-        let sa = &entry.sa;
-        let Some(window) = windows.of(sa.slot) else {
-            match arrival {
-                // One that was handed over once is not handed on: tables may differ for a moment.
-                Arrival::OnPort if sa.owner != cx.end.id() => {
-                    if let Some(packet) = burst.take(index) {
-                        io.hand_off(cx.stats(), sa.owner, packet);
-                    }
-                }
-                _ => cx.drop(burst, index, Verdict::SpiUnknown),
+        let Some(window) = windows.of(entry.sa.slot) else {
+            to_owner(cx, &entry.sa, home, arrival, io);
+            continue;
+        };
+        let Some(buffer) = home.as_mut() else { continue };
+        match prepare(entry, window, packet, buffer) {
+            Ok(plan) => {
+                let job = home.as_mut().and_then(|buffer| plan.job(buffer));
+                let number = job.as_ref().and_then(|_| u8::try_from(jobs.len()).ok());
+                opens.push(Opening { place, entry, plan, job: number });
+                jobs.extend(job);
             }
-            continue;
-        };
-        if sa.inbound.layout().mode() == Mode::Transport && !entry.tunnel.joins(packet.destination, packet.source) {
-            cx.drop(burst, index, Verdict::NotEndToEnd);
-            continue;
-        }
-        match open::prepare(&sa.inbound, window, &packet, buffer) {
-            Ok(plan) => opens.push(Opening { index, entry, packet, plan }),
-            Err(error) => cx.drop(burst, index, verdict(error)),
+            Err(verdict) => cx.discard(home, verdict),
         }
     }
     opens
 }
 
+/// A packet for an SA of another worker.
+#[cold]
+fn to_owner<B: Buffer>(cx: Context<'_>, sa: &InstalledSa, home: &mut Option<B>, arrival: Arrival, io: &mut impl Io<B>) {
+    match arrival {
+        // One that was handed over once is not handed on: tables may differ for a moment.
+        Arrival::OnPort if sa.owner != cx.end.id() => {
+            if let Some(packet) = home.take() {
+                io.hand_off(cx.stats(), sa.owner, packet);
+            }
+        }
+        _ => cx.discard(home, Verdict::SpiUnknown),
+    }
+}
+
+#[inline]
+fn prepare<'a, B: Buffer>(
+    entry: &'a SadEntry,
+    window: &ReplayWindow,
+    packet: &IpsecPacket,
+    buffer: &mut B,
+) -> Result<OpenPlan<'a>, Verdict> {
+    let sa = &entry.sa;
+    if sa.inbound.layout().mode() == Mode::Transport && !entry.tunnel.joins(packet.destination, packet.source) {
+        return Err(Verdict::NotEndToEnd);
+    }
+    open::prepare(&sa.inbound, window, packet, buffer).map_err(verdict)
+}
+
+/// Where packets go that were opened, and what is learnt on the way.
+pub(super) struct Deliveries<'s, B> {
+    pub(super) refusals: &'s mut Refusals,
+    pub(super) waiting: &'s mut Waiting<B>,
+    pub(super) ways: &'s mut DeliveryCache,
+}
+
 /// After the cipher: what is authentic, accepted and permitted leaves on the protected side.
 #[inline]
+#[expect(clippy::too_many_arguments, reason = "a stage names all it touches")]
 pub(super) fn post<B: Buffer>(
     cx: Context<'_>,
-    opens: ArrayVec<Opening<'_>, BURST>,
-    authentic: Authentic,
+    mut opens: Openings<'_>,
+    received: &[Received],
+    verified: Verified,
     windows: &mut Windows<'_>,
     burst: &mut Burst<B>,
-    refusals: &mut Refusals,
-    leaving: &mut ArrayVec<Leaving, BURST>,
+    deliveries: &mut Deliveries<'_, B>,
+    io: &mut impl Io<B>,
 ) {
-    for (place, Opening { index, entry, packet, plan }) in opens.into_iter().enumerate() {
+    for Opening { place, entry, plan, job } in opens.drain(..) {
         let sa = &entry.sa;
-        let (Some(buffer), Some(window)) = (burst.get_mut(index), windows.of_mut(sa.slot)) else { continue };
-        match plan.finish(authentic.contains(place), window, buffer) {
+        let Some(Received { index, packet }) = received.get(place) else { continue };
+        let (Some(mut buffer), Some(window)) = (burst.take(*index), windows.of_mut(sa.slot)) else { continue };
+        let authentic = job.is_some_and(|job| verified.contains(job.into()));
+        match plan.finish(authentic, window, &mut buffer) {
             Ok(opened) => {
                 if !alive(cx, sa, opened.inner.total_len()) {
-                    cx.drop(burst, index, Verdict::HardLimit);
+                    cx.stats().count(Verdict::HardLimit);
                     continue;
                 }
                 if opened.accepted == Accepted::Newest {
-                    watch_peer(cx, entry, &packet);
+                    watch_peer(cx, entry, packet);
                 }
-                deliver(cx, entry, index, &opened, burst, refusals, leaving);
+                deliver(cx, entry, &opened, buffer, deliveries, io);
             }
             Err(error) => {
                 // An authentic packet counts, whatever is wrong inside.
                 let authentic = !matches!(error, OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow);
                 let spent = authentic && !alive(cx, sa, 0);
-                cx.drop(burst, index, if spent { Verdict::HardLimit } else { verdict(error) });
+                cx.stats().count(if spent { Verdict::HardLimit } else { verdict(error) });
             }
         }
     }
@@ -160,52 +205,84 @@ fn watch_peer(cx: Context<'_>, entry: &SadEntry, packet: &IpsecPacket) {
     }
 }
 
+/// Sends a packet that came out of an SA on its way.
+#[inline]
 fn deliver<B: Buffer>(
     cx: Context<'_>,
     entry: &SadEntry,
-    index: usize,
     opened: &Opened,
-    burst: &mut Burst<B>,
-    refusals: &mut Refusals,
-    leaving: &mut ArrayVec<Leaving, BURST>,
+    mut packet: B,
+    deliveries: &mut Deliveries<'_, B>,
+    io: &mut impl Io<B>,
 ) {
-    let Opened { flow, inner: parsed, .. } = *opened;
-    let (len, dont_fragment) = (parsed.total_len(), parsed.dont_fragment());
-    if cx.snapshot.ports.is_own(flow.destination) {
-        return for_gateway(cx, &entry.sa, index, flow.protocol, burst);
+    let Opened { flow, inner, .. } = opened;
+    let fits = |way: &&Way| inner.total_len() <= way.longest as usize && classify::may_send(flow.source);
+    let Some(way) = deliveries.ways.find(flow.destination).filter(fits) else {
+        return ask(cx, entry, opened, packet, deliveries, io);
+    };
+    mss::clamp(cx, entry, flow.protocol, &mut packet);
+    if ip::decrement_hop_limit(packet.bytes_mut()).is_ok() {
+        egress::send_on_way(cx, packet, way, Verdict::Opened, io);
+    } else {
+        refuse(cx, &transit(opened), &packet, Verdict::TtlExceeded, deliveries.refusals);
     }
-    if !classify::is_unicast(flow.source, flow.destination) {
-        return cx.drop(burst, index, Verdict::Multicast);
+}
+
+/// The tables say where a packet goes that came out of an SA.
+#[inline(never)]
+fn ask<B: Buffer>(
+    cx: Context<'_>,
+    entry: &SadEntry,
+    opened: &Opened,
+    mut packet: B,
+    deliveries: &mut Deliveries<'_, B>,
+    io: &mut impl Io<B>,
+) {
+    let Flow { source, destination, protocol, .. } = opened.flow;
+    if cx.snapshot.ports.is_own(destination) {
+        return for_gateway(cx, &entry.sa, &packet);
     }
-    if classify::stays_on_link(flow.source, flow.destination) {
-        return cx.drop(burst, index, Verdict::LinkLocal);
+    if !classify::is_unicast(source, destination) {
+        return cx.stats().count(Verdict::Multicast);
     }
-    if let Some(packet) = burst.get_mut(index) {
-        mss::clamp(cx, entry, flow.protocol, packet);
+    if classify::stays_on_link(source, destination) {
+        return cx.stats().count(Verdict::LinkLocal);
     }
-    // Only the way in is looked for, for which classes do not count.
-    let transit = Outgoing { index, flow, dscp: Dscp::DEFAULT, parsed, len, dont_fragment, source: Source::Forwarded };
-    match egress::to_protected(cx, burst, &transit, Verdict::Opened) {
-        Ok(packet) => leaving.push(packet),
-        Err(verdict) => {
-            let packet = burst.get(index).map(Buffer::bytes).unwrap_or_default();
-            refusals.report_inside(cx, &transit, packet, verdict);
-            cx.drop(burst, index, verdict);
+    mss::clamp(cx, entry, protocol, &mut packet);
+    let transit = transit(opened);
+    match egress::to_protected(cx, &mut packet, &transit, Verdict::Opened) {
+        Ok(Leaving { hop, cut, verdict, .. }) => {
+            if let (Some(port), Some(ethernet)) = (cx.snapshot.ports.port(hop.port), egress::ethernet_header(cx, hop)) {
+                deliveries.ways.keep(destination, Way::new(port.mtu, hop.port, ethernet));
+            }
+            egress::depart(cx, packet, hop, cut, verdict, deliveries.waiting, io);
         }
+        Err(verdict) => refuse(cx, &transit, &packet, verdict, deliveries.refusals),
     }
+}
+
+/// Only the way in is looked for, for which classes do not count.
+fn transit(opened: &Opened) -> Outgoing {
+    let Opened { flow, inner, .. } = *opened;
+    let (len, dont_fragment) = (inner.total_len(), inner.dont_fragment());
+    Outgoing { index: 0, flow, dscp: Dscp::DEFAULT, parsed: inner, len, dont_fragment, source: Source::Forwarded }
+}
+
+#[cold]
+fn refuse<B: Buffer>(cx: Context<'_>, transit: &Outgoing, packet: &B, verdict: Verdict, refusals: &mut Refusals) {
+    refusals.report_inside(cx, transit, packet.bytes(), verdict);
+    cx.stats().count(verdict);
 }
 
 /// Out of an SA the gateway takes ICMP alone.
 #[cold]
-fn for_gateway<B: Buffer>(cx: Context<'_>, sa: &InstalledSa, index: usize, protocol: u8, burst: &mut Burst<B>) {
-    let Some(Ok(inner)) = burst.get(index).map(|packet| Ip::parse(packet.bytes())) else {
-        return cx.drop(burst, index, Verdict::MalformedInner);
-    };
+fn for_gateway<B: Buffer>(cx: Context<'_>, sa: &InstalledSa, packet: &B) {
+    let Ok(inner) = Ip::parse(packet.bytes()) else { return cx.stats().count(Verdict::MalformedInner) };
     let class = if inner.is_fragment() { PuntClass::Fragment } else { PuntClass::SlowPath };
-    match protocol {
-        PROTOCOL_ICMP | PROTOCOL_ICMPV6 => classify::punt(cx, burst, index, class, Origin::Tunnel(sa.id)),
-        _ => cx.drop(burst, index, Verdict::UnwantedByGateway),
-    }
+    cx.stats().count(match inner.protocol() {
+        PROTOCOL_ICMP | PROTOCOL_ICMPV6 => classify::punt_bytes(cx, class, Origin::Tunnel(sa.id), packet.bytes()),
+        _ => Verdict::UnwantedByGateway,
+    });
 }
 
 /// The counter of each reason not to open.

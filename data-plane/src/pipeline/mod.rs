@@ -7,7 +7,6 @@
 
 mod acquire;
 mod classify;
-mod crypto;
 mod cut;
 mod egress;
 mod explain;
@@ -38,8 +37,8 @@ pub use acquire::{AcquireLimits, Outlook};
 use cut::Oversized;
 use egress::Leaving;
 pub use explain::{Explanation, Fate, Inquiry, Way};
-use flow_cache::FlowCache;
-use inbound::Received;
+use flow_cache::{DeliveryCache, FlowCache};
+use inbound::{Deliveries, OpenJobs, Received};
 use outbound::{Outcomes, Outgoing, Queue, SealJobs, Sealings};
 pub use refuse::IcmpErrorLimits;
 use refuse::Refusals;
@@ -47,7 +46,7 @@ pub use wait::WaitLimits;
 use wait::Waiting;
 
 /// Packets that go through the stages together.
-pub const BURST: usize = 32;
+pub const BURST: usize = dpdk::BURST;
 const _: () = assert!(BURST <= esp_crypto::MAX_BURST);
 
 /// How the pipeline reaches ports and other workers.
@@ -225,6 +224,7 @@ pub struct Pipeline<B> {
     refusals: Refusals,
     spi_misses: inbound::SpiMisses,
     flows: FlowCache,
+    deliveries: DeliveryCache,
     now_ms: u64,
     clamp_mss: bool,
 }
@@ -259,6 +259,7 @@ impl<B: Buffer> Pipeline<B> {
             refusals: Refusals::new(limits.icmp_errors),
             spi_misses: inbound::SpiMisses::default(),
             flows: FlowCache::new(limits.flows, limits.sad_slots),
+            deliveries: DeliveryCache::new(),
             now_ms: 0,
             clamp_mss: limits.clamp_mss,
         }
@@ -322,7 +323,7 @@ impl<B: Buffer> Pipeline<B> {
             self.seal(burst, outgoing, leaving, oversized, io, arrival);
         }
         if !received.is_empty() {
-            self.open(burst, received, leaving, io, arrival);
+            self.open(burst, received, io, arrival);
         }
         if !leaving.is_empty() {
             let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
@@ -367,15 +368,17 @@ impl<B: Buffer> Pipeline<B> {
         &mut self,
         burst: &mut Burst<B>,
         received: &[Received],
-        leaving: &mut ArrayVec<Leaving, BURST>,
         io: &mut impl Io<B>,
         arrival: Arrival,
     ) {
         let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
         let (sas, mut windows) = self.sad.split();
-        let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, arrival, io);
-        let verified = crypto::open(&opens, burst);
-        inbound::post(cx, opens, verified, &mut windows, burst, &mut self.refusals, leaving);
+        let mut jobs = OpenJobs::new();
+        let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, arrival, io, &mut jobs);
+        let verified = esp_crypto::open_burst(&mut jobs);
+        drop(jobs);
+        let mut deliveries = Deliveries { refusals: &mut self.refusals, waiting: &mut self.waiting, ways: &mut self.deliveries };
+        inbound::post(cx, opens, received, verified, &mut windows, burst, &mut deliveries, io);
     }
 
     /// Packets that are cut before they are sealed: the pieces of each are a burst of their own. They fit, so that none of them comes here again.
@@ -395,6 +398,7 @@ impl<B: Buffer> Pipeline<B> {
     fn apply(&mut self, command: Command, io: &mut impl Io<B>) {
         if command.changes_tables() {
             self.flows.forget();
+            self.deliveries.forget();
         }
         match command {
             Command::Snapshot(snapshot) => {
