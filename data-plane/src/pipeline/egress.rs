@@ -84,12 +84,7 @@ pub(super) fn route_inside(cx: Context<'_>, packet: &Outgoing, verdict: Verdict)
 /// # Errors
 /// Why it is dropped.
 #[inline]
-pub(super) fn to_protected<B: Buffer>(
-    cx: Context<'_>,
-    buffer: &mut B,
-    packet: &Outgoing,
-    verdict: Verdict,
-) -> Result<Leaving, Verdict> {
+pub(super) fn to_protected<B: Buffer>(cx: Context<'_>, buffer: &mut B, packet: &Outgoing, verdict: Verdict) -> Result<Leaving, Verdict> {
     let leaving = route_inside(cx, packet, verdict)?;
     ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
     Ok(leaving)

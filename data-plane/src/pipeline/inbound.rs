@@ -2,8 +2,8 @@
 //! 3.4, RFC 4302 section 3.4).
 
 use arrayvec::ArrayVec;
-use esp::{Accepted, ReplayWindow};
 use esp::open::{self, IpsecPacket, OpenError, OpenPlan, Opened};
+use esp::{Accepted, ReplayWindow};
 use esp_crypto::{OpenJob, Verified};
 use ipsec_types::{Dscp, Flow, Mode};
 use packet::Buffer;

@@ -364,13 +364,7 @@ impl<B: Buffer> Pipeline<B> {
     }
 
     #[inline]
-    fn open(
-        &mut self,
-        burst: &mut Burst<B>,
-        received: &[Received],
-        io: &mut impl Io<B>,
-        arrival: Arrival,
-    ) {
+    fn open(&mut self, burst: &mut Burst<B>, received: &[Received], io: &mut impl Io<B>, arrival: Arrival) {
         let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
         let (sas, mut windows) = self.sad.split();
         let mut jobs = OpenJobs::new();
