@@ -136,7 +136,6 @@ pub(crate) fn open_burst(jobs: &mut [OpenJob<'_>]) -> Done {
 }
 
 /// What a kernel has computed ahead.
-#[expect(clippy::large_enum_variant, reason = "a pointer more to follow for each packet of the fast kernels costs more")]
 pub(crate) enum Key {
     /// Behind a pointer: it leaves the size of the others alone.
     Portable(Box<portable::Key>),

@@ -9,6 +9,7 @@ const COUNTERS: usize = 1 + MAX_DATA_LEN.div_ceil(BLOCK) + 16;
 #[repr(C, align(64))]
 struct Counters([[u32; 4]; COUNTERS]);
 
+#[expect(clippy::indexing_slicing, reason = "while compiling")]
 static COUNTER_BLOCKS: Counters = {
     let mut blocks = [[0; 4]; COUNTERS];
     let mut counter = 0_u32;

@@ -103,7 +103,7 @@ impl<V: Vector> Stream<'_, V> {
     fn round_keys(&self) -> *const u8 {
         let mut round_keys = self.key.round_keys();
         // SAFETY: nothing happens.
-        unsafe { asm!("/* {} */", inout(reg) round_keys, options(nomem, nostack, preserves_flags)) };
+        unsafe { asm!("/* {} */", inout(reg) round_keys, options(readonly, nostack, preserves_flags)) };
         round_keys
     }
 
@@ -261,16 +261,8 @@ impl<V: Vector> Stream<'_, V> {
 /// So many octets of ones, fewer than 32, and zeros.
 #[inline(always)]
 fn ones(octets: usize) -> *const u8 {
-    static ONES: [u8; 64] = {
-        let mut ones = [0; 64];
-        let mut n = 0;
-        while n < 32 {
-            ones[n] = 0xff;
-            n += 1;
-        }
-        ones
-    };
-    ONES.as_ptr().wrapping_add(32 - octets)
+    static ONES: [[u8; 32]; 2] = [[0xff; 32], [0; 32]];
+    ONES.as_ptr().cast::<u8>().wrapping_add(32 - octets)
 }
 
 /// # Safety

@@ -2,8 +2,10 @@
 
 use core::arch::x86_64::*;
 
-/// Vectors of one width. Calling any of these asks for the features of the width, and pointers for what is read or written behind them.
-#[expect(clippy::missing_safety_doc, reason = "said once for all")]
+/// Vectors of one width.
+///
+/// # Safety
+/// Calling any of these asks for the features of the width, and pointers for what is read or written behind them.
 pub(super) trait Vector: Copy {
     /// Blocks in a vector.
     const LANES: usize;
