@@ -34,7 +34,6 @@ pub(crate) fn arguments(memory: Memory, capture: &Path) -> Vec<String> {
 }
 
 /// Any virtual devices, each with its own arguments.
-#[cfg(test)]
 pub(crate) fn devices(memory: Memory, devices: &[String]) -> Vec<String> {
     let words = memory.arguments().iter().chain(&["--no-pci", "--no-telemetry", "--log-level", "error"]);
     let devices = devices.iter().flat_map(|device| ["--vdev".to_owned(), device.clone()]);

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod allocator;
+mod cores;
 mod eal;
 mod error;
 mod flow;
@@ -10,6 +11,7 @@ mod gateway;
 mod hot_path;
 #[cfg(target_arch = "x86_64")]
 mod kernels;
+mod latency;
 mod machine;
 mod measure;
 #[cfg(target_arch = "x86_64")]
@@ -18,15 +20,16 @@ mod packets;
 mod peers;
 mod pipeline;
 mod plot;
+mod realtime;
+mod replay;
 mod report;
 mod seal;
-#[cfg(test)]
 mod site;
 mod source_sink;
+mod stages;
 mod traffic;
 #[cfg(target_arch = "x86_64")]
 mod tsc;
-#[cfg(test)]
 mod workers;
 
 use std::process::ExitCode;
@@ -49,6 +52,24 @@ enum Command {
     Pipeline(pipeline::Arguments),
     Flow(flow::Arguments),
     Plot(plot::Arguments),
+    /// Two workers against one, what the hand-off between them costs, and one tunnel over both.
+    Cores(cores::Arguments),
+    /// How long a packet is in the gateway when there is little to do.
+    Latency(latency::Arguments),
+    /// What replay protection and extended sequence numbers cost a receiver.
+    Replay(replay::Arguments),
+    /// What `cores` starts as a child process.
+    #[command(hide = true)]
+    CoresChild(cores::child::Arguments),
+    /// What `cores` starts as a child process.
+    #[command(hide = true)]
+    RingChild(cores::ring::Arguments),
+    /// What `cores` starts as a child process.
+    #[command(hide = true)]
+    WindowChild(cores::window::Arguments),
+    /// What `latency` starts as a child process.
+    #[command(hide = true)]
+    LatencyChild(latency::child::Arguments),
     /// What `pipeline` starts as a child process.
     #[command(hide = true)]
     SourceToSink(source_sink::Arguments),
@@ -61,6 +82,13 @@ fn main() -> ExitCode {
         Command::Pipeline(arguments) => pipeline::run(&arguments),
         Command::Flow(arguments) => flow::run(&arguments),
         Command::Plot(arguments) => plot::run(&arguments),
+        Command::Cores(arguments) => cores::run(&arguments),
+        Command::Latency(arguments) => latency::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::RingChild(arguments) => cores::ring::run(&arguments),
+        Command::WindowChild(arguments) => cores::window::run(&arguments),
+        Command::LatencyChild(arguments) => latency::child::run(&arguments),
+        Command::CoresChild(arguments) => cores::child::run(&arguments),
         Command::SourceToSink(arguments) => source_sink::run(&arguments),
     };
     match result {

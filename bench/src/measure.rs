@@ -51,6 +51,27 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
 }
 
+/// Some values: the middle, and how far they lie apart.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) lowest: f64,
+    pub(crate) highest: f64,
+}
+
+impl Spread {
+    /// All zero without any value.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
+        let values: Vec<_> = values.collect();
+        if values.is_empty() {
+            return Self::default();
+        }
+        let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Self { median: median(values), lowest, highest }
+    }
+}
+
 /// Nanoseconds that a thread of a process has spent on a CPU so far.
 pub(crate) fn cpu_time(process: u32, thread: u32) -> Result<u64, Failure> {
     read_schedstat(Path::new(&format!("/proc/{process}/task/{thread}/schedstat")))

@@ -67,6 +67,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// Over IPv4, without UDP.
+    pub(crate) const fn plain(number: u8, window: u32) -> Self {
+        Self { number, ipv6: false, udp: false, numbers: SequenceNumbers::Standard, window }
+    }
+
     pub(crate) fn slot(&self) -> Result<SaSlot, Failure> {
         SaSlot::new(self.number.into()).context("slot")
     }

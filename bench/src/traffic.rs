@@ -35,7 +35,7 @@ const IMIX: [usize; 12] = [64, 570, 64, 64, 570, 64, 1420, 64, 570, 64, 570, 64]
 
 impl Mix {
     /// Size of the `index`th frame.
-    fn size(self, index: usize) -> usize {
+    pub(crate) fn size(self, index: usize) -> usize {
         match self {
             Self::Fixed(size) => size,
             Self::Imix => IMIX[index % IMIX.len()],

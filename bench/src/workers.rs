@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use culvert_data::clock::Clock;
-use culvert_data::command::{Command, Garbage, QueueSizes, Ticket, WorkerHandle, WorkerId, channel};
+use culvert_data::command::{Command, QueueSizes, Ticket, WorkerHandle, WorkerId, channel};
 use culvert_data::pipeline::Limits;
 use culvert_data::stats::Tally;
 use culvert_data::table::Snapshot;
@@ -15,6 +15,7 @@ use dpdk::{Eal, Pool};
 use esp::ReplayWindow;
 
 use crate::error::{Context, Failure};
+use crate::measure::{Sample, cpu_time};
 use crate::site::{Connection, SLOTS, Site};
 
 /// How long a worker may take to apply a command.
@@ -85,7 +86,8 @@ impl Workers {
     }
 
     /// Takes what the workers have no more use for, as the server does.
-    pub(crate) fn garbage(&self) -> Vec<Garbage> {
+    #[cfg(test)]
+    pub(crate) fn garbage(&self) -> Vec<culvert_data::command::Garbage> {
         self.handles.iter().flat_map(|handle| std::iter::from_fn(|| handle.garbage())).collect()
     }
 
@@ -98,6 +100,15 @@ impl Workers {
     pub(crate) fn counters(&self) -> String {
         let counters = Verdict::ALL.iter().map(|verdict| (verdict.name(), self.verdict(*verdict))).filter(|(_, count)| *count > 0);
         counters.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Packets of each worker that ended in a verdict, and its CPU time.
+    pub(crate) fn samples(&self, verdict: Verdict) -> Result<Vec<Sample>, Failure> {
+        let sample = |handle: &WorkerHandle| {
+            let stats = handle.stats();
+            Ok(Sample { packets: stats.verdict(verdict), cpu_ns: cpu_time(std::process::id(), stats.thread())? })
+        };
+        self.handles.iter().map(sample).collect()
     }
 }
 

@@ -226,14 +226,22 @@ impl Worker {
         busy
     }
 
-    /// One burst from each of the other workers.
+    /// What each of the other workers has handed over: a burst, and more as long as whole bursts come. Work has gone into these packets already; those
+    /// that still wait in a port's queue are cheaper to lose when there are too many.
     fn take_over(&mut self) -> bool {
+        /// From one worker in one round.
+        const BURSTS: usize = 4;
         let mut busy = false;
         for from in 0..self.outlets.hand_off.workers() {
-            self.outlets.hand_off.take(from, &mut self.burst);
-            if !self.burst.is_empty() {
-                busy = true;
-                self.pipeline.handed_off(&mut self.burst, &mut self.outlets);
+            for _ in 0..BURSTS {
+                let count = self.outlets.hand_off.take(from, &mut self.burst);
+                if count > 0 {
+                    busy = true;
+                    self.pipeline.handed_off(&mut self.burst, &mut self.outlets);
+                }
+                if count < BURST {
+                    break;
+                }
             }
         }
         busy

@@ -73,8 +73,18 @@ pub struct ReplayWindow {
     /// The highest number accepted.
     top: u64,
     size: u32,
-    /// Bit n % 64 of block n / 64 % blocks stands for number n. A power of two of blocks, one more than the window can touch at once.
-    blocks: Box<[u64]>,
+    /// Bit n % 64 of block n / 64 % blocks stands for number n. A power of two of blocks, one more than the window can touch at once, or more.
+    lines: Box<[Line]>,
+}
+
+/// Blocks with a pair of cache lines of their own: every packet writes one, and what lies beside them on the heap may be another worker's to read, such
+/// as the selectors of its SAs.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(128))]
+struct Line([u64; Self::BLOCKS]);
+
+impl Line {
+    const BLOCKS: usize = 16;
 }
 
 impl ReplayWindow {
@@ -82,7 +92,7 @@ impl ReplayWindow {
     pub fn new(size: WindowSize) -> Self {
         let size = size.packets();
         let blocks = usize::try_from((size + 62) / 64 + 1).unwrap_or(usize::MAX).next_power_of_two();
-        Self { top: 0, size, blocks: vec![0; blocks].into_boxed_slice() }
+        Self { top: 0, size, lines: vec![Line([0; Line::BLOCKS]); blocks.div_ceil(Line::BLOCKS)].into_boxed_slice() }
     }
 
     /// The highest number accepted so far, 0 before the first.
@@ -121,8 +131,8 @@ impl ReplayWindow {
         if number == 0 || self.top - number >= self.size.into() {
             return Err(ReplayError::OutOfWindow);
         }
-        let (block, bit) = self.place(number);
-        match self.blocks.get(block) {
+        let (block, bit) = place(number);
+        match self.block(block) {
             Some(seen) if seen & bit == 0 => Ok(()),
             _ => Err(ReplayError::Duplicate),
         }
@@ -139,8 +149,8 @@ impl ReplayWindow {
             return Ok(Accepted::Newest);
         }
         self.look(number)?;
-        let (block, bit) = self.place(number);
-        if let Some(seen) = self.blocks.get_mut(block) {
+        let (block, bit) = place(number);
+        if let Some(seen) = self.block_mut(block) {
             *seen |= bit;
         }
         Ok(Accepted::Late)
@@ -154,8 +164,8 @@ impl ReplayWindow {
             self.clear_between(old, new);
         }
         self.top = number;
-        let (block, bit) = self.place(number);
-        if let Some(seen) = self.blocks.get_mut(block) {
+        let (block, bit) = place(number);
+        if let Some(seen) = self.block_mut(block) {
             *seen = if new == old { *seen | bit } else { bit };
         }
     }
@@ -163,18 +173,40 @@ impl ReplayWindow {
     /// Numbers are missing: whole blocks are skipped.
     #[cold]
     fn clear_between(&mut self, old: u64, new: u64) {
-        for block in (old + 1..new).take(self.blocks.len()) {
-            let (block, _) = self.place(block * 64);
-            if let Some(seen) = self.blocks.get_mut(block) {
+        for block in (old + 1..new).take(self.lines.len() * Line::BLOCKS) {
+            if let Some(seen) = self.block_mut(block) {
                 *seen = 0;
             }
         }
     }
 
+    /// A block, wherever it has come round to.
     #[inline]
-    fn place(&self, number: u64) -> (usize, u64) {
-        ((number / 64) as usize & (self.blocks.len() - 1), 1 << (number % 64))
+    fn block(&self, block: u64) -> Option<u64> {
+        let (line, block) = self.whereabouts(block);
+        self.lines.get(line)?.0.get(block).copied()
     }
+
+    #[inline]
+    fn block_mut(&mut self, block: u64) -> Option<&mut u64> {
+        let (line, block) = self.whereabouts(block);
+        self.lines.get_mut(line)?.0.get_mut(block)
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "lines, and blocks in one, are powers of two: what 32 bits cut off is a multiple of them"
+    )]
+    fn whereabouts(&self, block: u64) -> (usize, usize) {
+        ((block as usize / Line::BLOCKS) & (self.lines.len() - 1), block as usize % Line::BLOCKS)
+    }
+}
+
+/// The block of a number, and a bit in it.
+#[inline]
+const fn place(number: u64) -> (u64, u64) {
+    (number / 64, 1 << (number % 64))
 }
 
 #[cfg(test)]

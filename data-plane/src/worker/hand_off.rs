@@ -4,6 +4,7 @@
 //! each would cost ten times as much.
 
 use arrayvec::ArrayVec;
+use rtrb::chunks::ChunkError;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::command::WorkerId;
@@ -48,13 +49,13 @@ pub fn hand_off<B>(workers: usize) -> Vec<HandOff<B>> {
 
 impl<B> HandOff<B> {
     /// Number of workers.
-    pub(super) fn workers(&self) -> usize {
+    pub fn workers(&self) -> usize {
         self.from.len()
     }
 
     /// Collects a packet for another worker.
     #[inline]
-    pub(super) fn give(&mut self, stats: &WorkerStats, worker: WorkerId, packet: B) {
+    pub fn give(&mut self, stats: &WorkerStats, worker: WorkerId, packet: B) {
         let Some(to) = self.to.get_mut(usize::from(worker.0)) else { return stats.count(Verdict::HandOffOverflow) };
         if to.staged.is_full() {
             to.publish(stats);
@@ -66,32 +67,42 @@ impl<B> HandOff<B> {
 
     /// Lets the other workers see what was collected.
     #[inline]
-    pub(super) fn publish(&mut self, stats: &WorkerStats) {
+    pub fn publish(&mut self, stats: &WorkerStats) {
         for to in &mut self.to {
             to.publish(stats);
         }
     }
 
-    /// Takes up to a burst of what another worker has published.
+    /// Takes up to a burst of what another worker has published into an empty burst. Answers how many.
     #[inline]
-    pub(super) fn take(&mut self, from: usize, burst: &mut Burst<B>) {
-        let Some(ring) = self.from.get_mut(from) else { return };
-        let count = ring.slots().min(BURST);
+    pub fn take(&mut self, from: usize, burst: &mut Burst<B>) -> usize {
+        let Some(ring) = self.from.get_mut(from) else { return 0 };
+        // A whole burst that was seen before is there without a look at the producer's cache line.
+        let count = match ring.read_chunk(BURST) {
+            Ok(_) => BURST,
+            Err(ChunkError::TooFewSlots(count)) => count,
+        };
         if let Ok(chunk) = ring.read_chunk(count) {
             for packet in chunk {
                 drop(burst.push(packet));
             }
         }
+        count
     }
 }
 
 impl<B> Outgoing<B> {
     /// What does not fit into the ring is dropped: its consumer is behind, and waiting for it would stop this worker too.
+    #[inline]
     fn publish(&mut self, stats: &WorkerStats) {
         if self.staged.is_empty() {
             return;
         }
-        let room = self.ring.slots().min(self.staged.len());
+        // Room that was seen before is there without a look at the consumer's cache line.
+        let room = match self.ring.write_chunk_uninit(self.staged.len()) {
+            Ok(_) => self.staged.len(),
+            Err(ChunkError::TooFewSlots(room)) => room,
+        };
         let mut packets = self.staged.drain(..);
         let given = self.ring.write_chunk_uninit(room).map_or(0, |chunk| chunk.fill_from_iter(packets.by_ref()));
         stats.add(Tally::HandedOff, given);
