@@ -120,8 +120,8 @@ struct Sealing {
     index: u8,
     /// Where its way out stands, if it is not that of its SA.
     exit: Option<u8>,
-    /// Whether the cipher has it.
-    done: bool,
+    /// Why the cipher does not have it.
+    failed: Option<Verdict>,
 }
 
 /// The packets of a burst that go through the cipher, in its order.
@@ -207,16 +207,16 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
                     run = begin(cx, sas, known.slot, rest);
                 }
                 let Some(buffer) = place.as_mut() else { continue };
-                match run.as_mut().ok_or(Verdict::NoRoute).and_then(|run| seal_known(cx, run, known, buffer)) {
-                    Ok(plan) => {
-                        let job = place.as_mut().and_then(|buffer| plan.job(buffer));
-                        let Known { index, slot, parsed, .. } = *known;
-                        let inner_len = u32::try_from(parsed.total_len()).unwrap_or(u32::MAX);
-                        sealings.packets.push(Sealing { slot, inner_len, index, exit: None, done: job.is_some() });
-                        jobs.extend(job);
+                let failed = match run.as_mut().ok_or(Verdict::NoRoute).and_then(|run| seal_known(cx, run, known, buffer)) {
+                    Ok(job) => {
+                        jobs.push(job);
+                        None
                     }
-                    Err(verdict) => cx.discard(place, verdict),
-                }
+                    Err(verdict) => Some(verdict),
+                };
+                let Known { index, slot, parsed, .. } = *known;
+                let inner_len = u32::try_from(parsed.total_len()).unwrap_or(u32::MAX);
+                sealings.packets.push(Sealing { slot, inner_len, index, exit: None, failed });
             }
             Queued::Asking => {
                 run = None;
@@ -256,12 +256,17 @@ fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, slot: SaSlot, queue: &[Queued]) -> O
 
 /// Lays out a packet of a flow that is known.
 #[inline]
-fn seal_known<'a, B: Buffer>(cx: Context<'a>, run: &mut Run<'a>, known: &Known, buffer: &mut B) -> Result<SealPlan<'a>, Verdict> {
+fn seal_known<'a: 'b, 'b, B: Buffer>(
+    cx: Context<'_>,
+    run: &mut Run<'a>,
+    known: &Known,
+    buffer: &'b mut B,
+) -> Result<SealJob<'b>, Verdict> {
     let through = run.through;
     ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
     mss::clamp(cx, through, known.protocol, buffer);
     let number = run.numbers.as_mut().and_then(Iterator::next).ok_or_else(|| none_left(cx, &through.sa))?;
-    lay_out(cx, through, &through.template, number, known.parsed, buffer)
+    seal::prepare_job(number, &through.template, known.parsed, tfc::pad_to(cx, through), buffer).map_err(verdict)
 }
 
 /// The tables say what becomes of a packet.
@@ -283,7 +288,8 @@ fn ask<'a: 'b, 'b, B: Buffer>(
             sealings.exits.push((hop, cut));
             let (slot, inner_len) = (through.sa.slot, u32::try_from(packet.len).unwrap_or(u32::MAX));
             let index = u8::try_from(packet.index).unwrap_or(u8::MAX);
-            sealings.packets.push(Sealing { slot, inner_len, index, exit, done: job.is_some() });
+            let failed = if job.is_some() { None } else { Some(Verdict::NoRoom) };
+            sealings.packets.push(Sealing { slot, inner_len, index, exit, failed });
             jobs.extend(job);
         }
         Ok(Step::Leave(packet)) => outcomes.leaving.push(packet),
@@ -388,25 +394,18 @@ fn protect<'a, B: Buffer>(
     forward(packet, buffer)?;
     mss::clamp(cx, through, packet.flow.protocol, buffer);
     let number = number(cx, &through.sa)?;
-    lay_out(cx, through, template, number, packet.parsed, buffer)
+    seal::prepare_padded(number, template, packet.parsed, tfc::pad_to(cx, through), buffer).map_err(verdict)
 }
 
-#[inline]
-fn lay_out<'a, B: Buffer>(
-    cx: Context<'a>,
-    through: &SadEntry,
-    template: &Template,
-    number: SequenceNumber<'a>,
-    inner: Parsed,
-    buffer: &mut B,
-) -> Result<SealPlan<'a>, Verdict> {
-    seal::prepare_padded(number, template, inner, tfc::pad_to(cx, through), buffer).map_err(|error| match error {
+/// The counter of each reason not to seal.
+const fn verdict(error: SealError) -> Verdict {
+    match error {
         SealError::MalformedInner => Verdict::MalformedIp,
         SealError::NotEndToEnd => Verdict::NotEndToEnd,
         SealError::Fragment => Verdict::TransportFragment,
         SealError::TooLong => Verdict::TooBig,
         SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
-    })
+    }
 }
 
 /// The next sequence number of an SA.
@@ -477,8 +476,9 @@ pub(super) fn post<B: Buffer>(
         for sealing in packets {
             let index = usize::from(sealing.index);
             let Some(mut packet) = burst.take(index) else { continue };
-            if !sealing.done || seal::finish(&through.template, &mut packet).is_none() {
-                cx.stats().count(Verdict::NoRoom);
+            let unfinished = || seal::finish(&through.template, &mut packet).is_none().then_some(Verdict::NoRoom);
+            if let Some(verdict) = sealing.failed.or_else(unfinished) {
+                cx.stats().count(verdict);
                 continue;
             }
             sent += 1;
