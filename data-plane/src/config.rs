@@ -21,6 +21,9 @@ use crate::table::sad::MAX_GENERATION;
 mod limits {
     pub(super) const WORKERS: usize = 64;
     pub(super) const CORE: usize = 1023;
+    /// What the stages of a worker take at once.
+    pub(super) const BURST: std::ops::RangeInclusive<u16> = 1..=32;
+    const _: () = assert!(*BURST.end() as usize == crate::pipeline::BURST);
     pub(super) const PORTS: usize = 32;
     pub(super) const ADDRESSES: usize = 64;
     pub(super) const ROUTES: usize = 4096;
@@ -46,6 +49,8 @@ pub struct Config {
     pub workers: Vec<usize>,
     /// What a worker does when there is nothing to do.
     pub idle: Idle,
+    /// Packets that a worker takes from a queue at once, at most.
+    pub receive_burst: u16,
     /// The ports.
     pub ports: Vec<Port>,
     /// Static routes; those to the ports' own subnets are not among them.
@@ -237,6 +242,7 @@ struct Raw {
     workers: Spanned<Vec<Spanned<usize>>>,
     #[serde(default)]
     idle: Idle,
+    receive_burst: Option<Spanned<u16>>,
     port: Spanned<Vec<RawPort>>,
     #[serde(default)]
     route: Vec<RawRoute>,
@@ -342,6 +348,10 @@ fn check(raw: Raw) -> Result<Config, Fault> {
             "nobody could connect: name a user, or leave the field out for the daemon's own user",
         ));
     }
+    if let Some(burst) = raw.receive_burst.as_ref().filter(|burst| !limits::BURST.contains(burst.get_ref())) {
+        let problem = format!("must lie between {} and {}", limits::BURST.start(), limits::BURST.end());
+        return Err(Fault::new(burst, "receive_burst", problem));
+    }
     let ports = check_ports(&raw.port)?;
     let sad_slots = check_slots(raw.sad.slots.as_ref(), "sad.slots")?;
     let policy_slots = check_slots(raw.spd.slots.as_ref(), "spd.slots")?;
@@ -361,6 +371,7 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         socket: raw.socket.into_inner(),
         allowed_uids: raw.allowed_uids.map(Spanned::into_inner),
         idle: raw.idle,
+        receive_burst: raw.receive_burst.map_or(*limits::BURST.end(), Spanned::into_inner),
         ports,
         sad_slots,
         policy_slots,

@@ -233,9 +233,11 @@ fn start_workers(
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), worker::WorkerError> {
     let limits = Limits {
         sad_slots: usize::try_from(config.sad_slots).unwrap_or(usize::MAX),
+        flows: usize::try_from(config.sad_slots).unwrap_or(usize::MAX).max(Limits::default().flows),
         policy_slots: usize::try_from(config.policy_slots).unwrap_or(usize::MAX),
         icmp_errors: IcmpErrorLimits { per_second: config.icmp_errors_per_second },
         clamp_mss: config.clamp_mss,
+        receive_burst: config.receive_burst,
         ..Limits::default()
     };
     let idle = match config.idle {

@@ -152,6 +152,7 @@ fn enter(config: &WorkerConfig, eal: &Eal, id: WorkerId) -> Result<dpdk::thread:
 struct Worker {
     pipeline: Pipeline<Mbuf>,
     rx: Vec<(PortId, RxQueue)>,
+    receive_burst: u16,
     received: dpdk::Burst,
     burst: pipeline::Burst<Mbuf>,
     outlets: Outlets,
@@ -172,6 +173,7 @@ impl Worker {
         Self {
             pipeline: Pipeline::new(end, snapshot, &config.limits),
             rx,
+            receive_burst: config.limits.receive_burst,
             received: dpdk::Burst::new(),
             burst: pipeline::Burst::new(),
             outlets: Outlets { ports: ports_out, hand_off, pool, large },
@@ -208,7 +210,7 @@ impl Worker {
     fn receive(&mut self) -> bool {
         let mut busy = false;
         for (port, queue) in &mut self.rx {
-            let count = queue.rx(&mut self.received);
+            let count = queue.rx_up_to(&mut self.received, self.receive_burst);
             if count == 0 {
                 continue;
             }

@@ -34,6 +34,12 @@ impl RxQueue {
     /// nothing into fewer than 4 or 8 free places.
     #[inline]
     pub fn rx(&mut self, burst: &mut Burst) -> usize {
+        self.rx_up_to(burst, u16::MAX)
+    }
+
+    /// The same for so many packets at most.
+    #[inline]
+    pub fn rx_up_to(&mut self, burst: &mut Burst, most: u16) -> usize {
         burst.receive(|mbufs, room| {
             let ops = self.port.burst_functions();
             let Some(receive) = ops.rx_pkt_burst else { return 0 };
@@ -41,7 +47,7 @@ impl RxQueue {
             // after this handle is gone; so `data` has an entry for it.
             let data = unsafe { *ops.rxq.data.add(usize::from(self.queue)) };
             // SAFETY: the queue's own data, used by one thread at a time (`&mut self`), and room for as many pointers.
-            unsafe { receive(data, mbufs, room) }
+            unsafe { receive(data, mbufs, room.min(most)) }
         })
     }
 }

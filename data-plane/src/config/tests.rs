@@ -65,7 +65,7 @@ fn the_configuration_of_the_readme_is_good() {
     let (text, _) = block.split_once("```").unwrap();
     let config = parse(text).unwrap();
     assert_eq!((config.ports.len(), config.idle), (2, Idle::Spin));
-    assert!(config.learn_path_mtu && config.clamp_mss);
+    assert!(config.learn_path_mtu && config.clamp_mss && config.receive_burst == 32);
 }
 
 #[test]
@@ -84,6 +84,8 @@ fn each_fault_is_named_with_line_and_remedy() {
         ("[0, 1]", "[0, 0]", "data.toml:2: workers[1]: this core has a worker already"),
         ("[0, 1]", "[0, 4096]", "data.toml:2: workers[1]: no core"),
         ("\"spin\"", "\"fast\"", "data.toml:3: idle: unknown variant `fast`, expected `spin` or `adaptive`"),
+        ("idle", "receive_burst = 0\nidle", "data.toml:3: receive_burst: must lie between 1 and 32"),
+        ("idle", "receive_burst = 33\nidle", "data.toml:3: receive_burst: must lie between 1 and 32"),
         ("idle", "idel", "data.toml:3: idel: unknown field `idel`, expected one of"),
         ("net_af_packet0", "net_af_packet0,iface=v0", "data.toml:6: port[0].name: must be the name of a device, without arguments"),
         ("net_af_packet1", "net_af_packet0", "data.toml:11: port[1].name: this device has a port already"),

@@ -44,7 +44,7 @@ impl FlowKey {
     }
 
     /// The same of a packet whose fields were read before.
-    fn of(flow: &Flow, dscp: Dscp) -> Option<Self> {
+    pub(super) fn of(flow: &Flow, dscp: Dscp) -> Option<Self> {
         if !matches!(flow.protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
             return None;
         }
@@ -260,7 +260,7 @@ impl<const WORDS: usize, const WAYS: usize> Flows<WORDS, WAYS> {
     #[inline]
     fn find(&self, hash: u64, key: &[u64; WORDS], epoch: u32) -> Option<SaSlot> {
         let bucket = self.0.get(self.index(hash))?;
-        let way = bucket.keys.iter().position(|kept| kept == key)?;
+        let way = bucket.keys.iter().position(|kept| is_same(kept, key))?;
         if bucket.epoch == epoch { bucket.slots.get(way).copied() } else { None }
     }
 
@@ -287,6 +287,12 @@ impl<const WORDS: usize, const WAYS: usize> Flows<WORDS, WAYS> {
 
 impl<const WORDS: usize, const WAYS: usize> Bucket<WORDS, WAYS> {
     const EMPTY: Self = Self { keys: [[0; WORDS]; WAYS], slots: [SaSlot::of(0); WAYS], epoch: 0 };
+}
+
+/// Word by word: a vector of what was just written in words would have to wait for it.
+#[inline]
+fn is_same<const WORDS: usize>(kept: &[u64; WORDS], key: &[u64; WORDS]) -> bool {
+    kept.iter().zip(key).fold(0, |difference, (kept, key)| difference | (kept ^ key)) == 0
 }
 
 #[inline]

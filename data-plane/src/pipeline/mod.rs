@@ -135,6 +135,8 @@ pub struct Limits {
     pub icmp_errors: IcmpErrorLimits,
     /// Whether TCP connections through an SA are kept from announcing segments that do not fit it.
     pub clamp_mss: bool,
+    /// Packets that are taken from a queue at once, at most.
+    pub receive_burst: u16,
 }
 
 impl Default for Limits {
@@ -147,6 +149,7 @@ impl Default for Limits {
             wait: WaitLimits::default(),
             icmp_errors: IcmpErrorLimits::default(),
             clamp_mss: true,
+            receive_burst: u16::MAX,
         }
     }
 }

@@ -256,12 +256,7 @@ fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, slot: SaSlot, queue: &[Queued]) -> O
 
 /// Lays out a packet of a flow that is known.
 #[inline]
-fn seal_known<'a: 'b, 'b, B: Buffer>(
-    cx: Context<'_>,
-    run: &mut Run<'a>,
-    known: &Known,
-    buffer: &'b mut B,
-) -> Result<SealJob<'b>, Verdict> {
+fn seal_known<'a: 'b, 'b, B: Buffer>(cx: Context<'_>, run: &mut Run<'a>, known: &Known, buffer: &'b mut B) -> Result<SealJob<'b>, Verdict> {
     let through = run.through;
     ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
     mss::clamp(cx, through, known.protocol, buffer);

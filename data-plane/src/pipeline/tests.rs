@@ -3,6 +3,7 @@
 mod clear;
 mod cut;
 mod explain;
+mod flow_cache;
 mod inbound;
 mod ipv6;
 mod mss;
