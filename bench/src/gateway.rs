@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     /// The worker's core; another one serves gRPC.
     pub(crate) worker_core: usize,
     pub(crate) server_core: usize,
+    /// Packets that the worker takes from the source at once.
+    pub(crate) burst: u16,
 }
 
 /// A running gateway; it ends with this value.
@@ -93,6 +95,7 @@ impl Setup {
             r#"socket = "{socket}"
 workers = [{worker}]
 idle = "spin"
+receive_burst = {burst}
 
 [[port]]
 name = "{protected}"
@@ -113,6 +116,7 @@ first_generation = 1
 "#,
             socket = socket.display(),
             worker = self.worker_core,
+            burst = self.burst,
         )
     }
 }

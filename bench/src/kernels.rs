@@ -107,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The best of ipsec-mb's code that this CPU runs.
-fn best_isa() -> Result<Isa, Failure> {
+pub(crate) fn best_isa() -> Result<Isa, Failure> {
     let isas = [Isa::Avx512, Isa::Avx2, Isa::Sse];
     isas.into_iter().find(|isa| IpsecMb::new(*isa).is_ok()).context("ipsec-mb runs none of its code on this CPU")
 }

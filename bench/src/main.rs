@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod allocator;
 mod cores;
+#[cfg(target_arch = "x86_64")]
+mod direct;
 mod eal;
 mod error;
 mod flow;

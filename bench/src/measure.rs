@@ -20,7 +20,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { warm_up: Duration::from_millis(500), pass: Duration::from_secs(1), passes: 3 };
+    pub(crate) const FULL: Self = Self { warm_up: Duration::from_millis(200), pass: Duration::from_millis(500), passes: 9 };
     /// Enough to see that everything works.
     pub(crate) const QUICK: Self = Self { warm_up: Duration::from_millis(100), pass: Duration::from_millis(300), passes: 1 };
 }

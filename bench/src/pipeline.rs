@@ -14,7 +14,7 @@ use crate::eal::Memory;
 use crate::error::{Context, Failure};
 use crate::gateway::{GATEWAY, INBOUND_KEYMAT, PEER, Setup};
 use crate::measure::{Plan, Sample};
-use crate::report::{Direction, Report, Row};
+use crate::report::{Direction, Pass, Report, Row};
 use crate::traffic::{LOCAL_HOST, Link, MIXES, Mix, REMOTE_HOST, packets, write_pcap};
 use crate::{seal, source_sink};
 
@@ -30,6 +30,12 @@ pub(crate) struct Arguments {
     /// Use huge pages (reserve them first: echo 256 > /proc/sys/vm/nr_hugepages).
     #[arg(long)]
     hugepages: bool,
+    /// Only these sizes (octets, or imix).
+    #[arg(long, value_delimiter = ',')]
+    sizes: Vec<Mix>,
+    /// Packets that the worker takes from the source at once, at most: 1 to 32.
+    #[arg(long, value_delimiter = ',', default_value = "32", value_parser = clap::value_parser!(u16).range(1..=32))]
+    burst: Vec<u16>,
     /// Measure this culvert-data instead of building the one in this tree.
     #[arg(long, value_name = "PROGRAM")]
     gateway: Option<PathBuf>,
@@ -45,11 +51,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => build_gateway()?,
     };
     let cores = available_parallelism().map_or(1, usize::from);
-    let setup = Setup { program, folder: folder.0.clone(), memory, worker_core: cores - 1, server_core: 0 };
+    let setup = Setup { program, folder: folder.0.clone(), memory, worker_core: cores - 1, server_core: 0, burst: 32 };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
 
     let mut report = Report::new(profile, memory, plan);
-    report.rows = runtime.block_on(unless_interrupted(measure_all(&setup, plan)))?;
+    report.rows = runtime.block_on(unless_interrupted(measure_all(&setup, plan, arguments)))?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
     } else {
@@ -58,21 +64,46 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn measure_all(setup: &Setup, plan: Plan) -> Result<Vec<Row>, Failure> {
+async fn measure_all(setup: &Setup, plan: Plan, arguments: &Arguments) -> Result<Vec<Row>, Failure> {
     let inbound_spi = learn_spi(setup).await?;
+    let wanted = |mix: &&Mix| arguments.sizes.is_empty() || arguments.sizes.contains(mix);
     let mut rows = Vec::new();
     for direction in [Direction::Outbound, Direction::Inbound] {
-        for mix in MIXES {
-            eprintln!("{direction:?} {mix}");
-            let capture = setup.folder.join("source.pcap");
-            write_pcap(&capture, &frames(direction, mix, inbound_spi)?).context(capture.display())?;
-            // This blocks the runtime, on which nothing else happens meanwhile.
-            let source_to_sink = source_sink::measure(&capture, setup.memory, plan, setup.worker_core)?;
-            let gateway = measure(setup, direction, &capture, plan, inbound_spi).await?;
-            rows.push(Row::new(direction, mix, gateway, source_to_sink));
+        for &mix in MIXES.iter().filter(wanted) {
+            for &burst in &arguments.burst {
+                eprintln!("{direction:?} {mix}, bursts of {burst}");
+                let setup = Setup { burst, ..setup.clone() };
+                let capture = setup.folder.join("source.pcap");
+                write_pcap(&capture, &frames(direction, mix, inbound_spi)?).context(capture.display())?;
+                let mut passes = Vec::new();
+                for _ in 0..plan.passes {
+                    passes.push(pass(&setup, direction, mix, &capture, plan, inbound_spi).await?);
+                }
+                rows.push(Row::new(direction, mix, burst, passes));
+            }
         }
     }
     Ok(rows)
+}
+
+/// One after the other, so that all see the same machine, on the same core. This blocks the runtime, on which nothing else happens meanwhile.
+async fn pass(setup: &Setup, direction: Direction, mix: Mix, capture: &Path, plan: Plan, spi: u32) -> Result<Pass, Failure> {
+    let source_to_sink = source_sink::measure(capture, setup.memory, plan, setup.worker_core, setup.burst)?;
+    let before = cipher_ns(direction, mix, plan, setup.worker_core)?;
+    let gateway = measure(setup, direction, capture, plan, spi).await?;
+    let after = cipher_ns(direction, mix, plan, setup.worker_core)?;
+    Ok(Pass { gateway, source_to_sink, cipher_ns: before.zip(after).map(|(before, after)| f64::midpoint(before, after)) })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cipher_ns(direction: Direction, mix: Mix, plan: Plan, core: usize) -> Result<Option<f64>, Failure> {
+    crate::direct::measure(direction, mix, plan.pass / 10, core).map(Some)
+}
+
+/// The library is for x86-64 alone.
+#[cfg(not(target_arch = "x86_64"))]
+fn cipher_ns(_: Direction, _: Mix, _: Plan, _: usize) -> Result<Option<f64>, Failure> {
+    Ok(None)
 }
 
 /// Inbound captures are sealed before the gateway starts, so the SPI it will lease is asked for in a run of its own.
@@ -82,7 +113,7 @@ async fn learn_spi(setup: &Setup) -> Result<u32, Failure> {
     setup.start(Direction::Inbound, &capture).await?.lease().await
 }
 
-async fn measure(setup: &Setup, direction: Direction, capture: &Path, plan: Plan, spi: u32) -> Result<Vec<Sample>, Failure> {
+async fn measure(setup: &Setup, direction: Direction, capture: &Path, plan: Plan, spi: u32) -> Result<Sample, Failure> {
     let mut gateway = setup.start(direction, capture).await?;
     let leased = gateway.lease().await?;
     if leased != spi {
@@ -90,14 +121,10 @@ async fn measure(setup: &Setup, direction: Direction, capture: &Path, plan: Plan
     }
     gateway.protect(leased).await?;
     tokio::time::sleep(plan.warm_up).await;
-    let mut samples = Vec::new();
-    for _ in 0..plan.passes {
-        let before = gateway.read().await?;
-        tokio::time::sleep(plan.pass).await;
-        let after = gateway.read().await?;
-        samples.push(gateway.sample(before, after).await?);
-    }
-    Ok(samples)
+    let before = gateway.read().await?;
+    tokio::time::sleep(plan.pass).await;
+    let after = gateway.read().await?;
+    gateway.sample(before, after).await
 }
 
 /// A signal ends the work instead of this process, so that the gateway ends too.

@@ -40,6 +40,8 @@ pub(crate) struct Row {
     direction: Direction,
     /// Octets of the inner Ethernet frame without FCS, or `IMIX`.
     size: Mix,
+    /// Packets that the worker takes at once, at most.
+    burst: u16,
     gateway_mpps: f64,
     /// Of inner Ethernet frames.
     gateway_gbit_s: f64,
@@ -47,8 +49,29 @@ pub(crate) struct Row {
     /// CPU time of a packet, and what is left of it without source and sink.
     gateway_ns: f64,
     net_ns: f64,
-    gateway_passes: Vec<Sample>,
-    source_to_sink_passes: Vec<Sample>,
+    /// ipsec-mb's direct API: the cipher alone, with as many octets of data as the frame has.
+    cipher_ns: Option<f64>,
+    /// Of the medians, and the lowest and highest of a pass: what the gateway costs without source and sink, where the cipher alone costs 1.
+    ratio: Option<[f64; 3]>,
+    passes: Vec<Pass>,
+}
+
+/// What was measured one after the other.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pass {
+    pub(crate) gateway: Sample,
+    pub(crate) source_to_sink: Sample,
+    pub(crate) cipher_ns: Option<f64>,
+}
+
+impl Pass {
+    fn net_ns(&self) -> f64 {
+        ns(self.gateway.mpps()) - ns(self.source_to_sink.mpps())
+    }
+}
+
+fn ns(mpps: f64) -> f64 {
+    if mpps > 0.0 { 1e3 / mpps } else { 0.0 }
 }
 
 /// Which way packets cross the gateway.
@@ -103,19 +126,22 @@ impl Report {
             "net_pcap (infinite) -> gateway -> net_null, one worker, {}\n{}, {}, Linux {}, profile {}, {}, {}\n{}; Gbit/s and size are the inner Ethernet frame's, without FCS\n\n",
             self.algorithm, self.cpu, self.dpdk, self.kernel, self.profile, self.memory, self.date, self.unit
         );
-        text += "direction   size    Mpps   Gbit/s  ns/packet   source to sink, Mpps   ns/packet without it\n";
+        text += "direction   size  burst    Mpps   Gbit/s  ns/packet  source to sink  without it  ipsec-mb's cipher  ratio (lowest to highest)\n";
         for row in &self.rows {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{:<9} {:>6} {:>7.2} {:>8.2} {:>10.1} {:>22.2} {:>22.1}",
+                "{:<9} {:>6} {:>6} {:>7.2} {:>8.2} {:>10.1} {:>15.1} {:>11.1} {:>18} {}",
                 row.direction.name(),
                 row.size,
+                row.burst,
                 row.gateway_mpps,
                 row.gateway_gbit_s,
                 row.gateway_ns,
-                row.source_to_sink_mpps,
-                row.net_ns
+                ns(row.source_to_sink_mpps),
+                row.net_ns,
+                row.cipher_ns.map_or_else(|| "-".to_owned(), |ns| format!("{ns:.1}")),
+                row.ratio.map_or_else(String::new, |[ratio, low, high]| format!(" {ratio:.2} ({low:.2} to {high:.2})")),
             );
         }
         text
@@ -124,20 +150,26 @@ impl Report {
 
 impl Row {
     /// Medians of the passes.
-    pub(crate) fn new(direction: Direction, size: Mix, gateway: Vec<Sample>, source_to_sink: Vec<Sample>) -> Self {
-        let mpps = |samples: &[Sample]| median(samples.iter().map(|sample| sample.mpps()).collect());
-        let (gateway_mpps, source_to_sink_mpps) = (mpps(&gateway), mpps(&source_to_sink));
-        let ns = |mpps: f64| if mpps > 0.0 { 1e3 / mpps } else { 0.0 };
+    pub(crate) fn new(direction: Direction, size: Mix, burst: u16, passes: Vec<Pass>) -> Self {
+        let of = |value: fn(&Pass) -> f64| median(passes.iter().map(value).collect());
+        let (gateway_mpps, source_to_sink_mpps) = (of(|pass| pass.gateway.mpps()), of(|pass| pass.source_to_sink.mpps()));
+        let net_ns = of(Pass::net_ns);
+        let ciphers: Vec<f64> = passes.iter().filter_map(|pass| pass.cipher_ns).filter(|ns| *ns > 0.0).collect();
+        let cipher_ns = (!ciphers.is_empty()).then(|| median(ciphers));
+        let ratios = || passes.iter().filter_map(|pass| Some(pass.net_ns() / pass.cipher_ns?));
+        let ratio = cipher_ns.map(|ns| [net_ns / ns, ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max)]);
         Self {
             direction,
             size,
+            burst,
             gateway_mpps,
             gateway_gbit_s: gateway_mpps * size.mean() * 8.0 / 1e3,
             source_to_sink_mpps,
             gateway_ns: ns(gateway_mpps),
-            net_ns: ns(gateway_mpps) - ns(source_to_sink_mpps),
-            gateway_passes: gateway,
-            source_to_sink_passes: source_to_sink,
+            net_ns,
+            cipher_ns,
+            ratio,
+            passes,
         }
     }
 }
@@ -148,11 +180,19 @@ mod tests {
 
     #[test]
     fn a_row_counts_inner_frames_and_takes_medians() {
-        let samples = |rates: [u64; 3]| rates.map(|packets| Sample { packets, cpu_ns: 1_000_000_000 }).to_vec();
-        let gateway = samples([9_000_000, 5_000_000, 1_000_000]);
-        let row = Row::new(Direction::Outbound, Mix::Fixed(1000), gateway, samples([20_000_000, 10_000_000, 50_000_000]));
+        let sample = |packets| Sample { packets, cpu_ns: 1_000_000_000 };
+        let pass = |gateway, source_to_sink, cipher_ns| Pass {
+            gateway: sample(gateway),
+            source_to_sink: sample(source_to_sink),
+            cipher_ns: Some(cipher_ns),
+        };
+        let passes = vec![pass(9_000_000, 20_000_000, 50.0), pass(5_000_000, 10_000_000, 100.0), pass(1_000_000, 50_000_000, 200.0)];
+        let row = Row::new(Direction::Outbound, Mix::Fixed(1000), 32, passes);
         assert!((row.gateway_mpps - 5.0).abs() < 1e-9 && (row.source_to_sink_mpps - 20.0).abs() < 1e-9);
         assert!((row.gateway_gbit_s - 40.0).abs() < 1e-9);
-        assert!((row.gateway_ns - 200.0).abs() < 1e-9 && (row.net_ns - 150.0).abs() < 1e-9);
+        // 111.1 - 50, 200 - 100 and 1000 - 20 nanoseconds.
+        assert!((row.gateway_ns - 200.0).abs() < 1e-9 && (row.net_ns - 100.0).abs() < 1e-9);
+        let [ratio, low, high] = row.ratio.unwrap();
+        assert!((ratio - 1.0).abs() < 1e-9 && (low - 1.0).abs() < 1e-9 && (high - 4.9).abs() < 1e-9);
     }
 }

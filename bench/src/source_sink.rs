@@ -3,7 +3,6 @@
 //! EAL starts once in a process, so each measurement runs in a child process of this program.
 
 use std::env;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -28,18 +27,18 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pass_ms: u64,
     #[arg(long)]
-    passes: usize,
-    #[arg(long)]
     core: usize,
+    #[arg(long)]
+    burst: u16,
 }
 
-/// Measures in a child process.
-pub(crate) fn measure(capture: &Path, memory: Memory, plan: Plan, core: usize) -> Result<Vec<Sample>, Failure> {
+/// Measures one pass in a child process.
+pub(crate) fn measure(capture: &Path, memory: Memory, plan: Plan, core: usize, burst: u16) -> Result<Sample, Failure> {
     let program = env::current_exe().context("this program's own path")?;
     let mut command = Command::new(program);
     command.arg("source-to-sink").arg("--capture").arg(capture).arg("--core").arg(core.to_string());
     command.arg("--warm-up-ms").arg(plan.warm_up.as_millis().to_string()).arg("--pass-ms").arg(plan.pass.as_millis().to_string());
-    command.arg("--passes").arg(plan.passes.to_string());
+    command.arg("--burst").arg(burst.to_string());
     if memory == Memory::Huge {
         command.arg("--hugepages");
     }
@@ -47,11 +46,10 @@ pub(crate) fn measure(capture: &Path, memory: Memory, plan: Plan, core: usize) -
     if !output.status.success() {
         return Err(Failure(format!("source to sink: {}", String::from_utf8_lossy(&output.stderr).trim())));
     }
-    let lines = BufReader::new(output.stdout.as_slice()).lines();
-    lines.map(|line| serde_json::from_str(&line.context("source to sink")?).context("source to sink")).collect()
+    serde_json::from_slice(&output.stdout).context("source to sink")
 }
 
-/// Runs as the child: prints one sample a line.
+/// Runs as the child: prints the sample.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
     let eal = Eal::init(eal::arguments(memory, &arguments.capture)).context("DPDK")?;
@@ -61,37 +59,31 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (source, sink) = (eal.port(eal::SOURCE).context("DPDK")?, eal.port(eal::SINK).context("DPDK")?);
     let rx = source.start(&PortConfig::default(), &pool).context("DPDK")?.rx.pop().context("the source has no queue")?;
     let tx = sink.start(&PortConfig::default(), &pool).context("DPDK")?.tx.pop().context("the sink has no queue")?;
-    let samples = thread::scope(|scope| scope.spawn(|| worker(&eal, arguments, rx, tx)).join());
-    for sample in samples.map_err(|_| Failure("the worker panicked".to_owned()))?? {
-        println!("{}", serde_json::to_string(&sample).context("JSON")?);
-    }
+    let sample = thread::scope(|scope| scope.spawn(|| worker(&eal, arguments, rx, tx)).join());
+    let sample = sample.map_err(|_| Failure("the worker panicked".to_owned()))??;
+    println!("{}", serde_json::to_string(&sample).context("JSON")?);
     Ok(())
 }
 
-fn worker(eal: &Eal, arguments: &Arguments, mut rx: RxQueue, mut tx: TxQueue) -> Result<Vec<Sample>, Failure> {
+fn worker(eal: &Eal, arguments: &Arguments, mut rx: RxQueue, mut tx: TxQueue) -> Result<Sample, Failure> {
     let _registration = dpdk::thread::register(eal).context("DPDK")?;
     if !core_affinity::set_for_current(core_affinity::CoreId { id: arguments.core }) {
         return Err(Failure(format!("cannot run on core {}", arguments.core)));
     }
-    forward(&mut rx, &mut tx, Duration::from_millis(arguments.warm_up_ms));
-    let pass = Duration::from_millis(arguments.pass_ms);
-    (0..arguments.passes)
-        .map(|_| {
-            let before = own_cpu_time()?;
-            let packets = forward(&mut rx, &mut tx, pass);
-            Ok(Sample { packets, cpu_ns: own_cpu_time()?.saturating_sub(before) })
-        })
-        .collect()
+    forward(&mut rx, &mut tx, Duration::from_millis(arguments.warm_up_ms), arguments.burst);
+    let before = own_cpu_time()?;
+    let packets = forward(&mut rx, &mut tx, Duration::from_millis(arguments.pass_ms), arguments.burst);
+    Ok(Sample { packets, cpu_ns: own_cpu_time()?.saturating_sub(before) })
 }
 
 /// Moves packets for a while and answers how many.
-fn forward(rx: &mut RxQueue, tx: &mut TxQueue, time: Duration) -> u64 {
+fn forward(rx: &mut RxQueue, tx: &mut TxQueue, time: Duration, most: u16) -> u64 {
     /// Bursts between two looks at the clock.
     const ROUNDS: usize = 1024;
     let (start, mut burst, mut packets) = (Instant::now(), Burst::new(), 0);
     while start.elapsed() < time {
         for _ in 0..ROUNDS {
-            rx.rx(&mut burst);
+            rx.rx_up_to(&mut burst, most);
             packets += tx.tx(&mut burst) as u64;
         }
     }

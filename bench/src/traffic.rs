@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::str::FromStr;
 use std::{fmt, fs, io};
 
 use packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
@@ -48,6 +49,15 @@ impl Mix {
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let mean = total as f64 / IMIX.len() as f64;
         mean
+    }
+}
+
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = |mix: &Self| mix.to_string().eq_ignore_ascii_case(text);
+        MIXES.into_iter().find(wanted).ok_or_else(|| "a size is 64, 256, 512, 1024, 1420 or imix".to_owned())
     }
 }
 
