@@ -195,10 +195,17 @@ impl Side {
         self.gateway.sent()
     }
 
-    fn counted(&self) -> (Vec<(&'static str, u64)>, Vec<(u64, u64)>, Vec<Notice>) {
-        let selected = (1..4).map(|slot| self.gateway.handle.stats().policy(PolicySlot(slot)));
-        (self.gateway.counts(), selected.map(|count| (count.packets, count.octets)).collect(), self.gateway.notices())
+    fn counted(&self) -> Counted {
+        let selected = (1..4).map(|slot| self.gateway.handle.stats().policy(PolicySlot(slot))).collect();
+        Counted { verdicts: self.gateway.counts(), selected, notices: self.gateway.notices() }
     }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Counted {
+    verdicts: Vec<(&'static str, u64)>,
+    selected: Vec<crate::stats::PolicyCount>,
+    notices: Vec<Notice>,
 }
 
 fn pair(step: &Step) -> Option<Pair> {
