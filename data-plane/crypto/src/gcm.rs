@@ -172,4 +172,4 @@ impl Key {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

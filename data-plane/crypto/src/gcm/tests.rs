@@ -15,6 +15,49 @@ fn sealed(kernel: Kernel, key: &[u8], nonce: &[u8; 12], aad: &Aad, data: &[u8]) 
     (data, icv)
 }
 
+/// A vector of others, which the portable kernel has passed, on every kernel, in place and in a burst of as many copies as lockstep may take. Where its AAD is
+/// none of ESP, the ciphertext is still the vector's, and the tag the portable kernel's for another AAD. Whether its AAD was one of ESP.
+pub(crate) fn vector_passes(key: &[u8], nonce: &[u8; 12], aad: &[u8], plaintext: &[u8], ciphertext: &[u8], tag: &[u8; 16]) -> bool {
+    let octets = |at: usize| u32::from_be_bytes(aad[at..at + 4].try_into().unwrap());
+    let (aad, of_esp) = match aad.len() {
+        8 => (Aad::new(octets(0), octets(4)), true),
+        12 => (Aad::extended(octets(0), u64::from(octets(4)) << 32 | u64::from(octets(8))), true),
+        _ => (Aad::new(5, 6), false),
+    };
+    let tag = if of_esp { *tag } else { sealed(Kernel::Portable, key, nonce, &aad, plaintext).1 };
+    for kernel in Kernel::available() {
+        let key = AeadKey::aes_gcm_for(kernel, key).unwrap();
+        for count in [1, 4, 7] {
+            let (mut data, mut icvs) = (std::vec![plaintext.to_vec(); count], std::vec![[0; 16]; count]);
+            let packets = data.iter_mut().zip(&mut icvs);
+            crate::seal_burst(&mut packets.map(|(data, icv)| SealJob::new(&key, *nonce, aad, data, icv).unwrap()).collect::<Vec<_>>());
+            assert!(
+                data.iter().all(|data| data == ciphertext) && icvs.iter().all(|icv| *icv == tag),
+                "{kernel}, {} octets",
+                plaintext.len()
+            );
+            let jobs = data.iter_mut().zip(&icvs).map(|(data, icv)| OpenJob::new(&key, *nonce, aad, data, icv).unwrap());
+            let verified = crate::open_burst(&mut jobs.collect::<Vec<_>>());
+            assert_eq!(verified.bits(), (1 << count) - 1, "{kernel}, {} octets", plaintext.len());
+            assert!(data.iter().all(|data| data == plaintext), "{kernel}, {} octets", plaintext.len());
+        }
+    }
+    of_esp
+}
+
+/// A tag that is wrong in these bits: no kernel takes it.
+pub(crate) fn forgery_is_refused(key: &[u8], nonce: &[u8; 12], plaintext: &[u8], wrong: &[u8; 16]) {
+    let aad = Aad::new(5, 6);
+    let (ciphertext, mut tag) = sealed(Kernel::Portable, key, nonce, &aad, plaintext);
+    tag.iter_mut().zip(wrong).for_each(|(octet, wrong)| *octet ^= wrong);
+    for kernel in Kernel::available() {
+        let key = AeadKey::aes_gcm_for(kernel, key).unwrap();
+        let mut data = ciphertext.clone();
+        let mut jobs = [OpenJob::new(&key, *nonce, aad, &mut data, &tag).unwrap()];
+        assert_eq!(crate::open_burst(&mut jobs).bits(), 0, "{kernel}");
+    }
+}
+
 #[test]
 fn kernels_have_names_and_the_portable_one_is_everywhere() {
     for kernel in Kernel::ALL {
