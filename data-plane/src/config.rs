@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use esp_crypto::Kernel;
 use ipsec_types::AddressRange;
 use packet::ethernet::MacAddress;
 use serde::Deserialize;
@@ -51,6 +52,8 @@ pub struct Config {
     pub idle: Idle,
     /// Packets that a worker takes from a queue at once, at most.
     pub receive_burst: u16,
+    /// What computes AES-GCM with its whole ICV: one that this CPU runs.
+    pub kernel: Kernel,
     /// The ports.
     pub ports: Vec<Port>,
     /// Static routes; those to the ports' own subnets are not among them.
@@ -243,6 +246,7 @@ struct Raw {
     #[serde(default)]
     idle: Idle,
     receive_burst: Option<Spanned<u16>>,
+    kernel: Option<Spanned<String>>,
     port: Spanned<Vec<RawPort>>,
     #[serde(default)]
     route: Vec<RawRoute>,
@@ -372,6 +376,7 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         allowed_uids: raw.allowed_uids.map(Spanned::into_inner),
         idle: raw.idle,
         receive_burst: raw.receive_burst.map_or(*limits::BURST.end(), Spanned::into_inner),
+        kernel: check_kernel(raw.kernel.as_ref())?,
         ports,
         sad_slots,
         policy_slots,
@@ -380,6 +385,14 @@ fn check(raw: Raw) -> Result<Config, Fault> {
         learn_path_mtu: raw.icmp.path_mtu.unwrap_or(true),
         clamp_mss: raw.tcp.clamp_mss.unwrap_or(true),
     })
+}
+
+/// "auto", or the name of a kernel that this CPU runs.
+fn check_kernel(kernel: Option<&Spanned<String>>) -> Result<Kernel, Fault> {
+    let Some(kernel) = kernel.filter(|kernel| kernel.get_ref() != "auto") else { return Ok(Kernel::best()) };
+    let remedy = "write one of these, or \"auto\" for the fastest";
+    let named: Kernel = kernel.get_ref().parse().map_err(|e| Fault::new(kernel, "kernel", format!("{e}: {remedy}")))?;
+    named.checked().map_err(|e| Fault::new(kernel, "kernel", format!("{e}: {remedy}")))
 }
 
 fn check_slots(slots: Option<&Spanned<u32>>, field: &str) -> Result<u32, Fault> {

@@ -93,6 +93,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         policy_slots: config.policy_slots,
         first_generation: config.first_generation,
         learn_path_mtu: config.learn_path_mtu,
+        kernel: config.kernel,
         neighbors: config.neighbors.clone(),
         ports,
         snapshot,
@@ -102,7 +103,7 @@ fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let core = Shared::new(Core::new(setup));
     let served = runtime.block_on(async {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        tracing::info!(socket = %config.socket.display(), workers = threads.len(), ports = config.ports.len(), "ready");
+        tracing::info!(socket = %config.socket.display(), workers = threads.len(), ports = config.ports.len(), kernel = %config.kernel, "ready");
         let stop = async move {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
             tracing::info!("stopping");

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use esp_crypto::{AeadKey, CipherKey, MacKey};
+use esp_crypto::{AeadKey, CipherKey, ICV_LEN, Kernel, MacKey};
 use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi};
 
 use crate::Layout;
@@ -52,17 +52,26 @@ pub struct SaKey {
 }
 
 impl SaKey {
-    /// Expands the keys of any kind of SA: an AEAD alone, a cipher with an integrity algorithm, or an integrity algorithm alone.
+    /// Expands the keys of any kind of SA: an AEAD alone, a cipher with an integrity algorithm, or an integrity algorithm alone. AES-GCM is for the
+    /// fastest kernel of this machine.
     ///
     /// # Errors
     /// [`KeymatError`].
     pub fn new(protection: Protection, keys: &SaKeys) -> Result<Self, KeymatError> {
+        Self::for_kernel(Kernel::best(), protection, keys)
+    }
+
+    /// The same with another kernel for AES-GCM with its whole ICV.
+    ///
+    /// # Errors
+    /// [`KeymatError`].
+    pub fn for_kernel(kernel: Kernel, protection: Protection, keys: &SaKeys) -> Result<Self, KeymatError> {
         let (encryption, integrity) = match protection {
             Protection::Esp { encryption, integrity } => (encryption, integrity),
             Protection::Ah { integrity } => return Self::authentication(integrity, keys),
         };
         match (integrity, &keys.integrity) {
-            (None, None) => Self::from_keymat(encryption, &keys.encryption),
+            (None, None) => Self::aead(kernel, encryption, &keys.encryption),
             (Some(_), _) | (_, Some(_)) if encryption.is_aead() => Err(KeymatError::IntegrityWithAead(encryption)),
             (Some(integrity), Some(key)) => Self::composed(encryption, &keys.encryption, integrity, key),
             (Some(_), None) | (None, Some(_)) => Err(KeymatError::NoIntegrity(encryption)),
@@ -75,9 +84,14 @@ impl SaKey {
     /// # Errors
     /// [`KeymatError`] for an algorithm that is no AEAD, or a wrong length.
     pub fn from_keymat(algorithm: EncryptionAlgorithm, keymat: &Secret) -> Result<Self, KeymatError> {
+        Self::aead(Kernel::best(), algorithm, keymat)
+    }
+
+    fn aead(kernel: Kernel, algorithm: EncryptionAlgorithm, keymat: &Secret) -> Result<Self, KeymatError> {
         let (Some(icv_len), mode) = (algorithm.aead_icv_len(), algorithm.mode()) else { return Err(KeymatError::NoIntegrity(algorithm)) };
         let (key, salt) = key_and_salt(algorithm, keymat)?;
         let key = match mode {
+            CipherMode::Gcm if icv_len == ICV_LEN => AeadKey::aes_gcm_for(kernel, key),
             CipherMode::Gcm => AeadKey::aes_gcm_with_icv(key, icv_len),
             CipherMode::Ccm => AeadKey::aes_ccm(key, icv_len),
             CipherMode::Gmac => AeadKey::aes_gmac(key),

@@ -133,6 +133,28 @@ fn each_fault_is_named_with_line_and_remedy() {
 }
 
 #[test]
+fn a_kernel_is_one_that_the_cpu_runs() {
+    let with = |kernel: &str| parse(&format!("kernel = \"{kernel}\"\n{GOOD}"));
+    assert_eq!(parse(GOOD).unwrap().kernel, Kernel::best());
+    assert_eq!(with("auto").unwrap().kernel, Kernel::best());
+    for kernel in Kernel::ALL {
+        match with(&kernel.to_string()) {
+            Ok(config) => assert_eq!(config.kernel, kernel),
+            Err(error) => {
+                assert!(!kernel.is_available(), "{error}");
+                let expected = format!("data.toml:1: kernel: this CPU does not run the kernel {kernel}: it runs ");
+                assert!(error.to_string().starts_with(&expected), "{error}");
+            }
+        }
+    }
+    let unknown = with("fast").unwrap_err().to_string();
+    assert_eq!(
+        unknown,
+        "data.toml:1: kernel: no kernel of this name: there are avx512, avx2, aesni, portable: write one of these, or \"auto\" for the fastest"
+    );
+}
+
+#[test]
 fn both_families_on_one_port() {
     let text = GOOD
         .replace("[\"192.0.2.1/24\"]\nmtu = 1400", "[\"192.0.2.1/24\", \"2001:db8::1/64\"]\nmtu = 1280")

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
+use esp_crypto::Kernel;
 use ipsec_types::Policy;
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -49,6 +50,8 @@ pub struct Setup {
     pub first_generation: Option<u16>,
     /// Whether ICMP errors of routers say what the path to a peer lets pass.
     pub learn_path_mtu: bool,
+    /// What computes AES-GCM.
+    pub kernel: Kernel,
     /// Static neighbours.
     pub neighbors: Vec<Neighbor>,
     /// The ports, in the order of [`PortId`].
@@ -119,6 +122,7 @@ pub struct Core {
     pub(super) reassembler: Reassembler,
     pub(super) path_mtus: PathMtus,
     pub(super) learn_path_mtu: bool,
+    pub(super) kernel: Kernel,
     pub(super) spi_misses: HashMap<IpAddr, u64>,
     pub(super) claim_until_ms: Option<u64>,
     pub(super) counters: Counters,
@@ -169,6 +173,7 @@ impl Core {
             reassembler: Reassembler::default(),
             path_mtus: PathMtus::default(),
             learn_path_mtu: setup.learn_path_mtu,
+            kernel: setup.kernel,
             spi_misses: HashMap::new(),
             claim_until_ms: None,
             counters: Counters::default(),

@@ -314,7 +314,7 @@ impl Core {
         let status = v1::ChildSaStatus::from(&sa);
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
         let field = if sa.protection.encryption().is_some() { "encryption" } else { "integrity" };
-        let key = |keys| SaKey::new(sa.protection, keys).map_err(|e| refuse(Reason::Invalid, format!("{field}: {e}")));
+        let key = |keys| SaKey::for_kernel(self.kernel, sa.protection, keys).map_err(|e| refuse(Reason::Invalid, format!("{field}: {e}")));
         let permitted = Selectors::new(sa.remote_selectors.clone(), sa.local_selectors.clone());
         let inbound = InboundSa::new(sa.inbound_spi, key(&sa.inbound_keys)?, sa.sequence_numbers, size, permitted).in_mode(sa.mode);
         let window = ReplayWindow::new(inbound.window_size());

@@ -64,6 +64,7 @@ pub(super) fn core(workers: u16, sizes: QueueSizes, sad_slots: u32) -> (Core, Ve
         policy_slots: POLICIES,
         first_generation: None,
         learn_path_mtu: true,
+        kernel: esp_crypto::Kernel::best(),
         neighbors: Vec::new(),
         snapshot: core::first_snapshot(&ports, &[]),
         ports,
