@@ -122,6 +122,11 @@ first_generation = 1
 }
 
 impl Gateway {
+    /// The operating system's number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// The SPI that the next lease will hold.
     pub(crate) async fn lease(&mut self) -> Result<u32, Failure> {
         match self.program(Kind::LeaseSpis(LeaseSpis { count: 1 })).await? {

@@ -26,6 +26,7 @@ mod realtime;
 mod replay;
 mod report;
 mod seal;
+mod secgw;
 mod site;
 mod source_sink;
 mod stages;
@@ -52,6 +53,8 @@ enum Command {
     Kernels(kernels::Arguments),
     /// Packets per second of worker CPU time through the gateway, outbound and inbound, without a NIC.
     Pipeline(pipeline::Arguments),
+    /// DPDK's example gateway ipsec-secgw beside ours, in turns on one core.
+    Secgw(secgw::Arguments),
     Flow(flow::Arguments),
     Plot(plot::Arguments),
     /// Two workers against one, what the hand-off between them costs, and one tunnel over both.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         #[cfg(target_arch = "x86_64")]
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Pipeline(arguments) => pipeline::run(&arguments),
+        Command::Secgw(arguments) => secgw::run(&arguments),
         Command::Flow(arguments) => flow::run(&arguments),
         Command::Plot(arguments) => plot::run(&arguments),
         Command::Cores(arguments) => cores::run(&arguments),

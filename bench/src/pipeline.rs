@@ -107,7 +107,7 @@ fn cipher_ns(_: Direction, _: Mix, _: Plan, _: usize) -> Result<Option<f64>, Fai
 }
 
 /// Inbound captures are sealed before the gateway starts, so the SPI it will lease is asked for in a run of its own.
-async fn learn_spi(setup: &Setup) -> Result<u32, Failure> {
+pub(crate) async fn learn_spi(setup: &Setup) -> Result<u32, Failure> {
     let capture = setup.folder.join("probe.pcap");
     write_pcap(&capture, &frames(Direction::Outbound, Mix::Fixed(64), 0)?).context(capture.display())?;
     setup.start(Direction::Inbound, &capture).await?.lease().await
@@ -128,7 +128,7 @@ async fn measure(setup: &Setup, direction: Direction, capture: &Path, plan: Plan
 }
 
 /// A signal ends the work instead of this process, so that the gateway ends too.
-async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+pub(crate) async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     tokio::select! {
@@ -139,7 +139,7 @@ async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -
 }
 
 /// The frames that the source replays.
-fn frames(direction: Direction, mix: Mix, inbound_spi: u32) -> Result<Vec<Vec<u8>>, Failure> {
+pub(crate) fn frames(direction: Direction, mix: Mix, inbound_spi: u32) -> Result<Vec<Vec<u8>>, Failure> {
     /// What DPDK's net_pcap calls its first port.
     const SOURCE_MAC: MacAddress = MacAddress(*b"\x02pcap\0");
     let link = Link { source: MacAddress([2, 0, 0, 0, 0, 2]), destination: SOURCE_MAC };
@@ -152,7 +152,7 @@ fn frames(direction: Direction, mix: Mix, inbound_spi: u32) -> Result<Vec<Vec<u8
 }
 
 /// Builds culvert-data as this program was built, next to it. Answers its path and cargo's profile.
-fn build_gateway() -> Result<(PathBuf, String), Failure> {
+pub(crate) fn build_gateway() -> Result<(PathBuf, String), Failure> {
     let own = env::current_exe().context("this program's own path")?;
     let folder = own.parent().context("this program's own folder")?;
     let name = folder.file_name().context("this program's own folder")?.to_string_lossy().into_owned();
@@ -169,10 +169,10 @@ fn build_gateway() -> Result<(PathBuf, String), Failure> {
 
 /// A folder for one run, removed with this value.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self, Failure> {
+    pub(crate) fn new() -> Result<Self, Failure> {
         let path = env::temp_dir().join(format!("culvert-bench-{}", std::process::id()));
         fs::create_dir_all(&path).context(path.display())?;
         Ok(Self(path))
