@@ -14,18 +14,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
-use esp::{InboundSa, OutboundSa, ReplayWindow, Selectors, Tunnel};
-use ipsec_types::{ChildSaId, Flow, Limits, PolicyId, Tfc};
+use esp::{ReplayWindow, Tunnel};
+use ipsec_types::{ChildSaId, Flow, PolicyId};
 
 use crate::pipeline::{BURST, Inquiry};
 use crate::stats::WorkerStats;
 use crate::table::{PolicySlot, SaSlot, Snapshot};
+
+pub use crate::installed_sa::{InstalledSa, Quota, SaState};
 
 /// Names a worker: 0 to one less than their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -297,174 +299,6 @@ impl Frame {
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Frame").field("origin", &self.origin).field("len", &self.len).finish_non_exhaustive()
-    }
-}
-
-/// A Child SA in the tables of the workers: made by the server, shared by all. Its outer addresses may change, so each table keeps them beside it.
-#[derive(Debug)]
-pub struct InstalledSa {
-    /// Its identifier.
-    pub id: ChildSaId,
-    /// The slot that its inbound SPI names.
-    pub slot: SaSlot,
-    /// The policy it serves.
-    pub policy: PolicySlot,
-    /// The worker that opens its packets.
-    pub owner: WorkerId,
-    /// The inbound half.
-    pub inbound: InboundSa,
-    /// The outbound half.
-    pub outbound: OutboundSa,
-    /// What the outbound half may carry: source is our side, destination the peer's.
-    pub outbound_selectors: Selectors,
-    /// What hides lengths and number of packets.
-    pub tfc: Tfc,
-    /// What is counted and changes while it lives.
-    pub state: SaState,
-}
-
-/// The changing part of an SA, apart from what every packet only reads.
-#[derive(Debug, Default)]
-pub struct SaState {
-    active: CachePadded<AtomicBool>,
-    inbound: CachePadded<InboundCounters>,
-    outbound: CachePadded<OutboundCounters>,
-}
-
-#[derive(Debug, Default)]
-struct InboundCounters {
-    packets: AtomicU64,
-    octets: AtomicU64,
-    quota: Quota,
-    last_ms: AtomicU64,
-    moved_ms: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct OutboundCounters {
-    packets: AtomicU64,
-    octets: AtomicU64,
-    quota: Quota,
-    spent_reported: AtomicBool,
-}
-
-/// What an SA may carry in each direction, its hard limit (RFC 4301 section 4.4.2.1). The workers keep it themselves, as the server looks but now and
-/// then: at full speed an SA would carry a million packets more by then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    packets: u64,
-    octets: u64,
-}
-
-impl Quota {
-    /// No end.
-    pub const UNLIMITED: Self = Self { packets: u64::MAX, octets: u64::MAX };
-
-    /// Whether an SA that has carried so much may carry no more.
-    const fn is_spent(self, packets: u64, octets: u64) -> bool {
-        packets >= self.packets || octets >= self.octets
-    }
-}
-
-impl Default for Quota {
-    fn default() -> Self {
-        Self::UNLIMITED
-    }
-}
-
-impl From<&Limits> for Quota {
-    fn from(hard: &Limits) -> Self {
-        Self { packets: hard.packets.unwrap_or(u64::MAX), octets: hard.octets.unwrap_or(u64::MAX) }
-    }
-}
-
-impl SaState {
-    /// The state of an SA whose outbound half carries packets at once, or is parked, and each half of which may carry so much.
-    pub fn new(active: bool, quota: Quota) -> Self {
-        Self {
-            active: CachePadded::new(AtomicBool::new(active)),
-            inbound: CachePadded::new(InboundCounters { quota, ..InboundCounters::default() }),
-            outbound: CachePadded::new(OutboundCounters { quota, ..OutboundCounters::default() }),
-        }
-    }
-
-    /// Whether the outbound half carries packets.
-    #[inline]
-    pub fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
-    }
-
-    /// Lets the outbound half carry packets, on every worker. True where it was parked before. Nothing else is published through the flag:
-    /// the SA is in a worker's table before that worker can look at it.
-    #[inline]
-    pub fn activate(&self) -> bool {
-        !self.active.swap(true, Ordering::Relaxed)
-    }
-
-    /// Authenticated packets received, and octets of their inner packets.
-    pub fn inbound(&self) -> (u64, u64) {
-        (self.inbound.packets.load(Ordering::Relaxed), self.inbound.octets.load(Ordering::Relaxed))
-    }
-
-    /// Packets sent, and octets of their inner packets.
-    pub fn outbound(&self) -> (u64, u64) {
-        (self.outbound.packets.load(Ordering::Relaxed), self.outbound.octets.load(Ordering::Relaxed))
-    }
-
-    /// When the last authenticated packet arrived, in milliseconds of [`crate::clock::Clock`]; 0 where none has.
-    pub fn last_inbound_ms(&self) -> u64 {
-        self.inbound.last_ms.load(Ordering::Relaxed)
-    }
-
-    /// Counts an authentic packet with so many octets of inner packet; false, and nothing is counted, where the SA may carry no more. Only the owner
-    /// calls this: a load and a store are enough.
-    #[inline]
-    #[must_use = "a packet beyond the quota is dropped"]
-    pub(crate) fn count_inbound(&self, octets: usize, now_ms: u64) -> bool {
-        let counters = &self.inbound;
-        let (packets, carried) = (counters.packets.load(Ordering::Relaxed), counters.octets.load(Ordering::Relaxed));
-        if counters.quota.is_spent(packets, carried) {
-            return false;
-        }
-        counters.packets.store(packets.wrapping_add(1), Ordering::Relaxed);
-        counters.octets.store(carried.wrapping_add(octets as u64), Ordering::Relaxed);
-        counters.last_ms.store(now_ms, Ordering::Relaxed);
-        true
-    }
-
-    /// Whether a move of the peer may be reported now: once a second. Only the owner asks.
-    pub(crate) fn may_report_move(&self, now_ms: u64) -> bool {
-        const INTERVAL_MS: u64 = 1000;
-        let last = self.inbound.moved_ms.load(Ordering::Relaxed);
-        let may = last == 0 || now_ms >= last + INTERVAL_MS;
-        if may {
-            self.inbound.moved_ms.store(now_ms, Ordering::Relaxed);
-        }
-        may
-    }
-
-    /// Reports through `report`, which says whether it could, that the SA may carry no more: once, or once from each of several workers that find out
-    /// at the same time.
-    pub(crate) fn report_spent(&self, report: impl FnOnce() -> bool) {
-        let reported = &self.outbound.spent_reported;
-        if !reported.load(Ordering::Relaxed) && report() {
-            reported.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Counts sent packets. Several workers may. False where the last of them was the last that the quota permits, or beyond.
-    #[inline]
-    #[must_use = "behind the last packet the SA may carry no more"]
-    pub(crate) fn count_outbound(&self, packets: u64, octets: u64) -> bool {
-        let packets = self.outbound.packets.fetch_add(packets, Ordering::Relaxed).wrapping_add(packets);
-        let carried = self.outbound.octets.fetch_add(octets, Ordering::Relaxed).wrapping_add(octets);
-        !self.outbound.quota.is_spent(packets, carried)
-    }
-
-    /// Whether the quota of the outbound half is used up.
-    pub(crate) fn is_outbound_spent(&self) -> bool {
-        let (packets, octets) = self.outbound();
-        self.outbound.quota.is_spent(packets, octets)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod fragmentation;
+mod installed_sa;
 pub mod neighbor;
 pub mod pipeline;
 pub mod punt;
