@@ -46,6 +46,13 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache,
             sorted.outgoing.push_known(known);
             continue;
         }
+        if port.role == PortRole::Unprotected
+            && let Some(ipsec) = esp(&cx.snapshot.ports, port, packet.bytes())
+            && packet.trim_front(ethernet::HEADER_LEN).is_some()
+        {
+            sorted.received.push(Received { index, packet: ipsec });
+            continue;
+        }
         match classify(&cx.snapshot.ports, port, index, packet.bytes()) {
             Class::Drop(verdict) => cx.drop(burst, index, verdict),
             Class::Punt(class) => punt(cx, burst, index, class, Origin::Port(from)),
@@ -82,6 +89,26 @@ fn known(port: &PortInfo, flows: &FlowCache, index: usize, frame: &[u8]) -> Opti
         return None;
     }
     Some(Known { index: u8::try_from(index).ok()?, protocol: ip.protocol(), slot, parsed: Parsed::from(&ip) })
+}
+
+/// ESP for the gateway without anything special, as most of what comes from the unprotected side is: [`classify`] says the same of it, with more work.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn esp(ports: &Ports, port: &PortInfo, frame: &[u8]) -> Option<IpsecPacket> {
+    let ethernet = EthernetHeader::parse(frame)?;
+    let bytes = frame.get(ethernet::HEADER_LEN..)?;
+    let ip = match ethernet.ethertype {
+        ETHERTYPE_IPV4 => Ip::V4(Ipv4::parse(bytes).ok()?),
+        ETHERTYPE_IPV6 => Ip::V6(Ipv6::parse(bytes).ok()?),
+        _ => return None,
+    };
+    let (source, destination) = (ip.source(), ip.destination());
+    let routed = matches!(&ip, Ip::V6(ip) if ip.has_segments_left());
+    let for_us = ethernet.destination == port.mac && ports.is_own_outer(destination) && !is_link_local(destination);
+    if ip.protocol() != PROTOCOL_ESP || routed || !for_us || !is_unicast(source, destination) {
+        return None;
+    }
+    IpsecPacket::read(&ip).ok()
 }
 
 /// The same for ESP and AH packets that another worker has classified: their headers are read again.
