@@ -10,12 +10,15 @@
 //! | | outbound | inbound |
 //! |---|---|---|
 //! | before | [`OutboundSa::take`], [`seal::prepare`] | [`open::IpsecPacket::parse`], SA lookup, [`open::prepare`] (replay looks) |
-//! | crypto | [`seal::SealPlan::job`], [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`], [`esp_crypto::open_burst`] |
+//! | crypto | [`seal::SealPlan::job`] (or with the former in one: [`seal::prepare_job`]), [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`], [`esp_crypto::open_burst`] |
 //! | after | [`seal::finish`] (the ICV of AH, the UDP checksum where IPv6 needs one) | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
 //!
 //! A buffer starts at the IP header in every phase: the inner one before sealing and after opening, the outer one otherwise; in transport mode they are
 //! the same. TTL of a forwarded inner
 //! packet is the pipeline's business ([`packet::ip::decrement_hop_limit`]).
+//!
+//! What is the same for all packets of an SA is made once: a [`Template`] of the headers for where the SA leads, ranges for the selectors. What parsing a
+//! packet has shown is handed on as [`packet::ip::Parsed`].
 //!
 //! # What the types promise
 //! - A [`SequenceNumber`] comes only from the one counter of its SA, cannot be copied, and is consumed by [`seal::prepare`]: safe code cannot use a nonce
