@@ -25,6 +25,7 @@ mod plot;
 mod realtime;
 mod replay;
 mod report;
+mod scale;
 mod seal;
 mod secgw;
 mod site;
@@ -75,6 +76,7 @@ enum Command {
     /// What `latency` starts as a child process.
     #[command(hide = true)]
     LatencyChild(latency::child::Arguments),
+    Scale(scale::Arguments),
     /// What `pipeline` starts as a child process.
     #[command(hide = true)]
     SourceToSink(source_sink::Arguments),
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::WindowChild(arguments) => cores::window::run(&arguments),
         Command::LatencyChild(arguments) => latency::child::run(&arguments),
         Command::CoresChild(arguments) => cores::child::run(&arguments),
+        Command::Scale(arguments) => scale::run(&arguments),
         Command::SourceToSink(arguments) => source_sink::run(&arguments),
     };
     match result {

@@ -37,11 +37,16 @@ pub struct WorkerId(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortId(pub u8);
 
+/// Policies that one command names: what a worker does for them is done between two bursts.
+pub const SLOTS_IN_COMMAND: usize = 16;
+
 /// What the server tells a worker.
 #[derive(Debug)]
 pub enum Command {
     /// Replaces policies, routes, neighbours and ports. The first one that has an SPD lets the worker forward.
     Snapshot(Arc<Snapshot>),
+    /// The last snapshot has other policies in these slots than the one before.
+    PoliciesChanged(ArrayVec<PolicySlot, SLOTS_IN_COMMAND>),
     /// Installs an SA in its slot, which is empty. Every worker gets every SA; the replay window goes to the owner alone, before the others.
     Install {
         /// Both halves of the SA.
@@ -120,6 +125,7 @@ impl Command {
             | Self::SendDummies { .. }
             | Self::Receive { .. }
             | Self::Explain(_)
+            | Self::PoliciesChanged(_)
             | Self::Stop => false,
         }
     }

@@ -11,7 +11,7 @@ use super::{Burst, Context};
 use crate::command::Notice;
 use crate::stats::{Tally, WorkerStats};
 use crate::table::sad::Sas;
-use crate::table::{PolicySlot, Spd, SpdEntry};
+use crate::table::{PolicySlot, SpdEntry};
 use crate::verdict::Verdict;
 
 /// How many packets a worker keeps waiting for SAs, and how long.
@@ -59,8 +59,6 @@ struct Held<B> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
     policy: Option<PolicyId>,
-    /// Of use only while policies change.
-    in_force: bool,
     held: usize,
     /// Zero: never.
     asked_ms: u64,
@@ -181,15 +179,13 @@ impl<B: Buffer> Acquires<B> {
         outgoing.is_full()
     }
 
-    /// Other policies are in force: what is known of those that are gone, or protect no more, is forgotten.
-    pub(super) fn policies_changed(&mut self, spd: Option<&Spd>) {
-        self.policies.iter_mut().for_each(|asked| asked.in_force = false);
-        for entry in spd.into_iter().flat_map(Spd::entries).filter(|entry| entry.action == PolicyAction::Protect) {
-            if let Some(asked) = self.policies.get_mut(entry.slot.index()) {
-                asked.in_force = asked.policy == Some(entry.id);
-            }
+    /// Another policy is in force in a slot, or none: what is known of one that is gone, or protects no more, is forgotten.
+    pub(super) fn policy_changed(&mut self, slot: PolicySlot, entry: Option<&SpdEntry>) {
+        let Some(asked) = self.policies.get_mut(slot.index()) else { return };
+        let protecting = entry.filter(|entry| entry.action == PolicyAction::Protect).map(|entry| entry.id);
+        if asked.policy != protecting {
+            *asked = Asked::default();
         }
-        self.policies.iter_mut().filter(|asked| !asked.in_force).for_each(|asked| *asked = Asked::default());
     }
 
     /// An SA of the policy was negotiated after all: a refusal is over.

@@ -96,6 +96,7 @@ impl Gateway {
         let slotted = policies.into_iter().map(|policy| (PolicySlot(policy.id.0), policy));
         self.snapshot.spd = Some(Arc::new(Spd::new(slotted)));
         self.publish();
+        self.command(Command::PoliciesChanged((0..8).map(PolicySlot).collect()));
     }
 
     fn publish(&mut self) {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
 use esp_crypto::Kernel;
-use ipsec_types::Policy;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -24,11 +23,11 @@ use crate::server::explain::Inquiries;
 use crate::server::load::Loads;
 use crate::server::outcomes::Outcomes;
 use crate::server::path_mtu::PathMtus;
+use crate::server::policies::Policies;
 use crate::server::program::Batch;
 use crate::server::sad::Sad;
 use crate::server::workers::{Barrier, Workers};
-use crate::stats::PolicyCount;
-use crate::table::{self, Neighbors, NextHop, PolicySlot, PolicySlots, PortInfo, PortRole, Ports, Routes, Snapshot};
+use crate::table::{self, Neighbors, NextHop, PolicySlots, PortInfo, PortRole, Ports, Routes, Snapshot};
 
 /// How long SAs of an earlier controller wait to be claimed after an Attach.
 pub const CLAIM_GRACE_MS: u64 = 30_000;
@@ -112,7 +111,7 @@ pub struct Core {
     pub(super) ports: Vec<ServedPort>,
     pub(super) snapshot: Snapshot,
     pub(super) slots: PolicySlots,
-    pub(super) policies: Vec<PolicyEntry>,
+    pub(super) policies: Policies,
     pub(super) sad: Sad,
     pub(super) acquires: Acquires,
     pub(super) outcomes: Outcomes,
@@ -134,15 +133,8 @@ pub struct Core {
     events: Option<mpsc::Sender<Result<v1::Event, Status>>>,
     event_backlog: VecDeque<v1::Event>,
     next_sweep_ms: u64,
-}
-
-/// A policy in force.
-#[derive(Debug)]
-pub(super) struct PolicyEntry {
-    pub(super) policy: Policy,
-    pub(super) slot: PolicySlot,
-    /// What the slot had counted before it became this policy's.
-    pub(super) base: PolicyCount,
+    /// Where the sweep goes on that is under way.
+    pub(super) sweep_from: Option<usize>,
 }
 
 impl Core {
@@ -163,7 +155,7 @@ impl Core {
             ports: setup.ports,
             snapshot: (*setup.snapshot).clone(),
             slots: PolicySlots::new(setup.policy_slots),
-            policies: Vec::new(),
+            policies: Policies::default(),
             sad: Sad::new(setup.sad_slots, generation),
             acquires: Acquires::default(),
             outcomes: Outcomes::default(),
@@ -184,6 +176,7 @@ impl Core {
             events: None,
             event_backlog: VecDeque::new(),
             next_sweep_ms: 0,
+            sweep_from: None,
         }
     }
 
@@ -200,8 +193,9 @@ impl Core {
         self.loads.sample(&self.workers, now_ms);
         if now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = now_ms.saturating_add(SWEEP_MS);
-            self.sweep();
+            self.begin_sweep();
         }
+        busy |= self.sweep();
         self.send_events();
         busy
     }

@@ -3,21 +3,27 @@
 use arrayvec::ArrayVec;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::command::Command;
+use crate::command::{Command, WorkerId};
 use crate::pipeline::BURST;
 use crate::server::core::Core;
 use crate::server::sad::Entry;
+use crate::table::SaSlot;
 
 /// Dummies that one SA sends at most when a sweep has come late.
 const MOST: u64 = 1024;
 
+/// Dummies of one SA that are due.
+#[derive(Debug)]
+pub(super) struct Dummies {
+    slot: SaSlot,
+    owner: WorkerId,
+    count: u64,
+}
+
 impl Core {
-    /// Has the dummies sent that are due since the last sweep. Those that a busy worker does not take are not sent later.
-    pub(super) fn send_dummies(&mut self) {
-        let now_ms = self.now_ms;
-        let due: Vec<_> =
-            self.sad.entries_mut().filter_map(|entry| Some((entry.sa.slot, entry.sa.owner, entry.dummies_due(now_ms)?))).collect();
-        for (slot, owner, mut count) in due {
+    /// Has dummies sent. Those that a busy worker does not take are not sent later.
+    pub(super) fn send_dummies(&mut self, due: Vec<Dummies>) {
+        for Dummies { slot, owner, mut count } in due {
             while count > 0 {
                 let mut octets = [0; 2 * BURST];
                 // Lengths that can be foretold hide less, and nothing else depends on them.
@@ -30,7 +36,7 @@ impl Core {
                     .take(usize::try_from(count).unwrap_or(BURST))
                     .collect();
                 count = count.saturating_sub(BURST as u64);
-                if !self.workers.try_send(owner, Command::SendDummies { slot, random }, now_ms) {
+                if !self.workers.try_send(owner, Command::SendDummies { slot, random }, self.now_ms) {
                     return;
                 }
             }
@@ -40,7 +46,7 @@ impl Core {
 
 impl Entry {
     /// Dummies that are due by now, which are then no more; `None` for none.
-    fn dummies_due(&mut self, now_ms: u64) -> Option<u64> {
+    pub(super) fn dummies_due(&mut self, now_ms: u64) -> Option<Dummies> {
         let rate = u64::from(self.sa.tfc.dummies_per_second);
         if rate == 0 || self.remove_ms.is_some() || !self.sa.state.is_active() {
             self.dummies_ms = now_ms;
@@ -52,6 +58,6 @@ impl Entry {
         }
         // What is left of a millisecond counts the next time.
         self.dummies_ms = self.dummies_ms.saturating_add(count * 1000 / rate);
-        Some(count.min(MOST))
+        Some(Dummies { slot: self.sa.slot, owner: self.sa.owner, count: count.min(MOST) })
     }
 }

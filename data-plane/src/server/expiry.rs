@@ -16,6 +16,9 @@ const LIFE_MS: u64 = 1000;
 /// From here on, an SA with 32-bit sequence numbers asks to be replaced: three quarters of what it can send.
 const SEQUENCE_SOFT: u64 = 3 << 30;
 
+/// SAs looked at in one go: what else the server has to do waits meanwhile.
+const SLICE: usize = 1024;
+
 /// What an SA is due for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
@@ -27,15 +30,26 @@ enum Due {
 }
 
 impl Core {
-    /// Looks at every SA.
-    pub(super) fn sweep(&mut self) {
+    /// Begins to look at every SA. One that has not got round yet goes on.
+    pub(super) fn begin_sweep(&mut self) {
+        self.sweep_from = self.sweep_from.or(Some(0));
         if self.claim_until_ms.is_some_and(|until| until <= self.now_ms) {
             tracing::warn!("no Claim within the grace period");
             self.remove_unclaimed(&[]);
         }
         self.expire_path_mtus();
+    }
+
+    /// Looks at some more of the SAs; true where there are others.
+    pub(super) fn sweep(&mut self) -> bool {
+        let Some(from) = self.sweep_from.take() else { return false };
         let now_ms = self.now_ms;
-        let due: Vec<_> = self.sad.entries().filter_map(|entry| Some((entry.sa.id, entry.due(now_ms)?))).collect();
+        let (mut due, mut dummies) = (Vec::new(), Vec::new());
+        for (looked_at, (next, entry)) in (1..).zip(self.sad.entries_from(from).take(SLICE)) {
+            self.sweep_from = (looked_at == SLICE).then_some(next);
+            due.extend(entry.due(now_ms).map(|due| (entry.sa.id, due)));
+            dummies.extend(entry.dummies_due(now_ms));
+        }
         for (id, due) in due {
             match due {
                 Due::Remove => self.remove(id),
@@ -50,7 +64,8 @@ impl Core {
                 Due::Life => self.report_life(id),
             }
         }
-        self.send_dummies();
+        self.send_dummies(dummies);
+        self.sweep_from.is_some()
     }
 
     /// A hard limit is reached: both halves end. That of one which the controller has retired is no news to it.

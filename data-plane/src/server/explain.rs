@@ -95,7 +95,7 @@ impl Core {
 
     fn tell(&self, port: PortId, explanation: &Explanation) -> v1::ExplainResponse {
         let Explanation { fate, len, policy, child_sa, way } = *explanation;
-        let entry = policy.and_then(|id| self.policies.iter().find(|entry| entry.policy.id == id));
+        let entry = policy.and_then(|id| self.policies.of(id));
         let (fate, verdict, meaning) = told(fate);
         let no_sa = match explanation.fate {
             Fate::NoSa(outlook) => Some(v1::NoSa {

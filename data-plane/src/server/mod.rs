@@ -14,6 +14,7 @@ mod load;
 mod network;
 mod outcomes;
 mod path_mtu;
+mod policies;
 mod program;
 mod report;
 mod sad;

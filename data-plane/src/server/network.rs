@@ -126,15 +126,15 @@ impl Core {
         match notice {
             Notice::Acquire { policy, slot, flow } => {
                 // It may be older than the policies in force.
-                if !self.protects(policy) || self.slots.slot(policy) != Some(slot) {
+                if !self.policies.protects(policy) || self.slots.slot(policy) != Some(slot) {
                     return;
                 }
                 if self.acquires.repeat(policy, self.now_ms) {
                     return;
                 }
                 // A notice may cross with the Install that serves it.
-                let serves = |e: &&super::sad::Entry| e.policy == policy && e.sa.state.is_active() && e.remove_ms.is_none();
-                if !self.sad.entries().filter(serves).any(|entry| entry.sa.outbound_selectors.permits(&flow)) {
+                let serves = |e: &&super::sad::Entry| e.sa.state.is_active() && e.remove_ms.is_none();
+                if !self.sad.of_policy(policy).filter(serves).any(|entry| entry.sa.outbound_selectors.permits(&flow)) {
                     self.acquires.ask(policy, slot, flow, self.now_ms);
                 }
             }

@@ -10,18 +10,19 @@ use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
 use esp::{Ends, InboundSa, OutboundSa, Protocol, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, PolicyAction, PolicyId, Spi, UdpEncapsulation};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, Spi, UdpEncapsulation};
 use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::clock;
-use crate::command::{Command, InstalledSa, Quota, SaState, WorkerId};
-use crate::server::core::{Core, PolicyEntry};
+use crate::command::{Command, InstalledSa, Quota, SLOTS_IN_COMMAND, SaState, WorkerId};
+use crate::server::core::Core;
 use crate::server::outcomes::{done, failure};
+use crate::server::policies::{Policies, PolicyEntry};
 use crate::server::sad::Entry;
 use crate::server::workers::{Barrier, SILENCE_MS};
 use crate::stats::PolicyCount;
-use crate::table::{PolicySlot, SaSlot, Spd};
+use crate::table::{PolicySlot, SaSlot};
 
 /// SPIs that one operation may lease.
 const MAX_LEASE: u32 = 1024;
@@ -224,33 +225,29 @@ impl Core {
         self.slots.assign(&policies).map_err(|e| refuse(Reason::Exhausted, e.to_string()))?;
         let slotted: Vec<(PolicySlot, Policy)> =
             policies.into_iter().filter_map(|policy| Some((self.slots.slot(policy.id)?, policy))).collect();
-        let kept: Vec<PolicyEntry> = std::mem::take(&mut self.policies);
-        for (slot, policy) in &slotted {
-            let base = kept.iter().find(|old| old.policy.id == policy.id).map_or_else(|| self.policy_count(*slot), |old| old.base);
-            self.policies.push(PolicyEntry { policy: policy.clone(), slot: *slot, base });
-        }
-        self.policies.sort_by_key(|entry| entry.policy.priority);
+        let entry = |(slot, policy): &(PolicySlot, Policy)| {
+            let base = self.policies.of(policy.id).map_or_else(|| self.policy_count(*slot), |old| old.base);
+            PolicyEntry { policy: policy.clone(), slot: *slot, base }
+        };
+        self.policies = Policies::new(slotted.iter().map(entry).collect());
         // Before the slots change hands: an SA must not serve a policy it was not made for.
-        let orphans: Vec<_> = self.sad.entries().filter(|entry| !self.protects(entry.policy)).map(|entry| entry.sa.id).collect();
+        let orphans: Vec<_> = self.sad.entries().filter(|entry| !self.policies.protects(entry.policy)).map(|entry| entry.sa.id).collect();
         for id in orphans {
             tracing::info!(child_sa = %id, "its policy is gone: removed");
             self.remove(id);
             self.emit(v1::event::Event::HardExpire(v1::HardExpire { child_sa: id.0 }));
         }
-        let protecting = self.policies.iter().filter(|entry| entry.policy.action == PolicyAction::Protect);
-        let protecting: HashSet<PolicyId> = protecting.map(|entry| entry.policy.id).collect();
-        self.acquires.retain(|policy| protecting.contains(&policy));
-        tracing::info!(policies = slotted.len(), "policies set");
-        let spd = match &self.snapshot.spd {
-            Some(spd) => spd.changed_to(&slotted).0,
-            None => Spd::new(slotted),
-        };
+        let policies = &self.policies;
+        self.acquires.retain(|policy| policies.protects(policy));
+        let former = self.snapshot.spd.take().unwrap_or_default();
+        let (spd, changed) = former.changed_to(&slotted);
+        tracing::info!(policies = slotted.len(), changed = changed.len(), "policies set");
         self.snapshot.spd = Some(Arc::new(spd));
-        Ok(Step::Sent(self.publish()))
-    }
-
-    pub(super) fn protects(&self, policy: PolicyId) -> bool {
-        self.policies.iter().any(|entry| entry.policy.id == policy && entry.policy.action == PolicyAction::Protect)
+        let mut barrier = self.publish();
+        for slots in changed.chunks(SLOTS_IN_COMMAND) {
+            barrier = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::PoliciesChanged(slots.iter().copied().collect()));
+        }
+        Ok(Step::Sent(barrier))
     }
 
     /// What a slot has counted, over all workers.
@@ -284,7 +281,7 @@ impl Core {
             .sad
             .leased(sa.inbound_spi)
             .ok_or_else(|| refuse(Reason::SpiNotLeased, format!("inbound_spi: {} is not leased, or its lease was used", sa.inbound_spi)))?;
-        if !self.protects(sa.policy) {
+        if !self.policies.protects(sa.policy) {
             return Err(refuse(Reason::NotFound, format!("policy: {} is not in force, or does not protect", sa.policy.0)));
         }
         let policy = self.slots.slot(sa.policy).ok_or_else(|| refuse(Reason::NotFound, "policy: is not in force"))?;

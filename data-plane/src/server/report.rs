@@ -4,7 +4,8 @@ use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
 use ipsec_types::TrafficSelector;
 
-use crate::server::core::{Core, PolicyEntry, ServedPort};
+use crate::server::core::{Core, ServedPort};
+use crate::server::policies::PolicyEntry;
 use crate::stats::{PolicyCount, Tally, WorkerStats};
 use crate::table::PortRole;
 use crate::verdict::Verdict;
@@ -28,7 +29,7 @@ impl Core {
         let PolicyEntry { policy, slot, base } = entry;
         let PolicyCount { packets, octets } = self.policy_count(*slot).since(*base);
         let selectors = |list: &[TrafficSelector]| list.iter().copied().map(Into::into).collect();
-        let serving = self.sad.entries().filter(|entry| entry.policy == policy.id && entry.remove_ms.is_none()).count();
+        let serving = self.sad.of_policy(policy.id).filter(|entry| entry.remove_ms.is_none()).count();
         v1::PolicyStatus {
             id: policy.id.0,
             name: policy.name.clone(),

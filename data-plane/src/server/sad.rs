@@ -24,6 +24,7 @@ pub(super) struct Sad {
     free: VecDeque<SaSlot>,
     resting: VecDeque<(u64, SaSlot)>,
     by_id: HashMap<ChildSaId, SaSlot>,
+    by_policy: HashMap<PolicyId, Vec<SaSlot>>,
     used_ids: BTreeSet<ChildSaId>,
     forgotten_up_to: Option<ChildSaId>,
 }
@@ -39,6 +40,16 @@ enum Content {
     Free,
     Leased,
     Installed(Box<Entry>),
+}
+
+impl Slot {
+    fn entry(&self) -> Option<&Entry> {
+        if let Content::Installed(entry) = &self.content { Some(entry) } else { None }
+    }
+
+    fn entry_mut(&mut self) -> Option<&mut Entry> {
+        if let Content::Installed(entry) = &mut self.content { Some(entry) } else { None }
+    }
 }
 
 /// An installed Child SA.
@@ -87,6 +98,7 @@ impl Sad {
             free,
             resting: VecDeque::new(),
             by_id: HashMap::new(),
+            by_policy: HashMap::new(),
             used_ids: BTreeSet::new(),
             forgotten_up_to: None,
         }
@@ -143,8 +155,10 @@ impl Sad {
         if let Some(predecessor) = entry.predecessor.and_then(|id| self.entry_mut(id)) {
             predecessor.successors.push(id);
         }
+        let policy = entry.policy;
         if let Some(place) = self.slots.get_mut(slot.index()) {
             place.content = Content::Installed(Box::new(entry));
+            self.by_policy.entry(policy).or_default().push(slot);
             self.by_id.insert(id, slot);
             self.used_ids.insert(id);
         }
@@ -158,43 +172,34 @@ impl Sad {
         let slot = self.by_id.remove(&id)?;
         let place = self.slots.get_mut(slot.index())?;
         self.resting.push_back((now_ms.saturating_add(REST_MS), slot));
-        match std::mem::replace(&mut place.content, Content::Free) {
-            Content::Installed(entry) => Some(*entry),
-            Content::Free | Content::Leased => None,
+        let Content::Installed(entry) = std::mem::replace(&mut place.content, Content::Free) else { return None };
+        if let Some(serving) = self.by_policy.get_mut(&entry.policy) {
+            serving.retain(|other| *other != slot);
+            if serving.is_empty() {
+                self.by_policy.remove(&entry.policy);
+            }
         }
+        Some(*entry)
     }
 
     /// An installed SA.
     pub(super) fn entry(&self, id: ChildSaId) -> Option<&Entry> {
-        match &self.slots.get(self.by_id.get(&id)?.index())?.content {
-            Content::Installed(entry) => Some(entry),
-            Content::Free | Content::Leased => None,
-        }
+        self.slots.get(self.by_id.get(&id)?.index())?.entry()
     }
 
     /// The installed SA whose packets have this SPI.
     pub(super) fn by_spi(&self, spi: u32) -> Option<&Entry> {
-        match &self.slots.get(SaSlot::of(spi).index())?.content {
-            Content::Installed(entry) => Some(&**entry).filter(|entry| entry.sa.inbound.spi().value() == spi),
-            Content::Free | Content::Leased => None,
-        }
+        self.slots.get(SaSlot::of(spi).index())?.entry().filter(|entry| entry.sa.inbound.spi().value() == spi)
     }
 
     /// An installed SA, to be changed.
     pub(super) fn entry_mut(&mut self, id: ChildSaId) -> Option<&mut Entry> {
-        match &mut self.slots.get_mut(self.by_id.get(&id)?.index())?.content {
-            Content::Installed(entry) => Some(entry),
-            Content::Free | Content::Leased => None,
-        }
+        self.slots.get_mut(self.by_id.get(&id)?.index())?.entry_mut()
     }
 
     /// The reports of soft limits went to a controller that is gone.
     pub(super) fn report_soft_limits_anew(&mut self) {
-        for slot in &mut self.slots {
-            if let Content::Installed(entry) = &mut slot.content {
-                entry.soft_reported = false;
-            }
-        }
+        self.entries_from(0).for_each(|(_, entry)| entry.soft_reported = false);
     }
 
     /// Identifiers of all installed SAs.
@@ -207,12 +212,16 @@ impl Sad {
         self.by_id.keys().filter_map(|id| self.entry(*id))
     }
 
-    /// The same, to be changed.
-    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.slots.iter_mut().filter_map(|slot| match &mut slot.content {
-            Content::Installed(entry) => Some(&mut **entry),
-            Content::Free | Content::Leased => None,
-        })
+    /// The installed SAs of a policy.
+    pub(super) fn of_policy(&self, policy: PolicyId) -> impl Iterator<Item = &Entry> {
+        let slots = self.by_policy.get(&policy).map_or(&[][..], Vec::as_slice);
+        slots.iter().filter_map(|slot| self.slots.get(slot.index())?.entry())
+    }
+
+    /// Installed SAs from a slot on, to be changed, each with the number of the next slot.
+    pub(super) fn entries_from(&mut self, slot: usize) -> impl Iterator<Item = (usize, &mut Entry)> {
+        let slots = self.slots.iter_mut().enumerate().skip(slot);
+        slots.filter_map(|(number, slot)| Some((number + 1, slot.entry_mut()?)))
     }
 
     /// Number of installed SAs.

@@ -55,6 +55,8 @@ pub struct Spd {
     ipv4: Tree<u32>,
     ipv6: Tree<u128>,
     slots: Slots,
+    /// No entry has a higher one.
+    last_rank: u32,
 }
 
 /// What to do to come from one set of policies to another.
@@ -66,7 +68,7 @@ struct Difference {
 
 impl Default for Spd {
     fn default() -> Self {
-        Self { ipv4: Tree::new(), ipv6: Tree::new(), slots: Slots::default() }
+        Self { ipv4: Tree::new(), ipv6: Tree::new(), slots: Slots::default(), last_rank: 0 }
     }
 }
 
@@ -93,18 +95,19 @@ impl Spd {
         }
         let mut changed = self.clone();
         difference.removed.into_iter().for_each(|slot| changed.remove(slot));
-        difference.added.into_iter().for_each(|stored| changed.insert(stored));
+        difference.added.into_iter().for_each(|stored| changed.put(stored));
         (changed, slots)
     }
 
     fn build(stored: Vec<Arc<Stored>>) -> Self {
         let ipv4 = Tree::of(stored.iter().flat_map(|stored| stored.cells()).collect());
         let ipv6 = Tree::of(stored.iter().flat_map(|stored| stored.cells()).collect());
+        let last_rank = stored.iter().map(|stored| stored.rank).max().unwrap_or(0);
         let mut slots = Slots::default();
         for stored in stored {
             slots.set(stored.entry.slot, Some(stored));
         }
-        Self { ipv4, ipv6, slots }
+        Self { ipv4, ipv6, slots, last_rank }
     }
 
     /// Entries that stay keep their rank, as long as the order given does not contradict.
@@ -129,13 +132,21 @@ impl Spd {
         difference
     }
 
-    fn insert(&mut self, stored: Arc<Stored>) {
+    /// Puts a policy into a slot, behind those of its priority. What was there is gone.
+    pub fn insert(&mut self, slot: PolicySlot, policy: &Policy) {
+        self.remove(slot);
+        self.put(Arc::new(Stored::new(slot, policy, self.last_rank.saturating_add(1))));
+    }
+
+    fn put(&mut self, stored: Arc<Stored>) {
+        self.last_rank = self.last_rank.max(stored.rank);
         stored.cells().iter().for_each(|cell| self.ipv4.insert(cell));
         stored.cells().iter().for_each(|cell| self.ipv6.insert(cell));
         self.slots.set(stored.entry.slot, Some(stored));
     }
 
-    fn remove(&mut self, slot: PolicySlot) {
+    /// Empties a slot.
+    pub fn remove(&mut self, slot: PolicySlot) {
         let Some(stored) = self.slots.set(slot, None) else { return };
         stored.cells().iter().for_each(|cell| self.ipv4.remove(cell));
         stored.cells().iter().for_each(|cell| self.ipv6.remove(cell));

@@ -76,6 +76,7 @@ fn a_refusal_goes_with_its_policy_and_what_waits_is_decided_anew() {
         let policy = policy(id, action, 1, "10.1.0.0/24", "10.0.0.0/8");
         gateway.snapshot.spd = Some(Arc::new(Spd::new([(PolicySlot(1), policy)])));
         gateway.publish();
+        gateway.command(Command::PoliciesChanged([PolicySlot(1)].into_iter().collect()));
     };
     let asked = |gateway: &Gateway| -> Vec<u32> {
         gateway.notices().iter().map(|notice| if let Notice::Acquire { policy, .. } = notice { policy.0 } else { 0 }).collect()
