@@ -116,9 +116,9 @@ fn rates(pool: &Pool, tunnels: &[u32], plan: Plan, report: &mut Report) -> Resul
     let mut gateways = Vec::new();
     for &tunnels in tunnels {
         eprintln!("{tunnels} tunnels");
-        let (gateway, footprint) = filled(pool, tunnels)?;
+        let ((server, worker), footprint) = filled(pool, tunnels)?;
         report.memory_of_tunnels.push(footprint);
-        gateways.push(gateway);
+        gateways.push((server, worker, 0));
     }
     let mut cells: Vec<Cell> = Vec::new();
     for direction in DIRECTIONS {
@@ -131,9 +131,12 @@ fn rates(pool: &Pool, tunnels: &[u32], plan: Plan, report: &mut Report) -> Resul
         eprintln!("pass {} of {}", pass + 1, plan.passes);
         for (cell, source) in cells.iter_mut().zip(&mut sources) {
             let place = tunnels.iter().position(|tunnels| *tunnels == cell.tunnels).context("tunnels")?;
-            let (server, worker) = gateways.get_mut(place).context("tunnels")?;
+            let (server, worker, number) = gateways.get_mut(place).context("tunnels")?;
+            // Where the source of another size has ended.
+            source.sequence = source.sequence.max(*number);
             cell.source_ns.push(source_alone(source, plan)?);
             cell.total_ns.push(through(worker, source, cell.direction, plan)?);
+            *number = source.sequence;
             server.poll();
         }
     }

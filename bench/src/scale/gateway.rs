@@ -126,6 +126,7 @@ pub(crate) fn start(pool: &Pool, tunnels: u32) -> Result<(Server, Worker), Failu
         policy_slots: slots,
         first_generation: Some(1),
         learn_path_mtu: true,
+        kernel: esp_crypto::Kernel::best(),
         neighbors: vec![neighbor(PEER, UNPROTECTED), neighbor(LOCAL_HOST, PROTECTED)],
         ports,
         snapshot: Arc::clone(&snapshot),

@@ -45,7 +45,8 @@ pub(crate) struct Source {
     ethernet: [u8; ethernet::HEADER_LEN],
     /// One for all tunnels: what the gateway makes of it, it keeps for each by itself.
     key: AeadKey,
-    sequence: u32,
+    /// The next number, for all tunnels.
+    pub(crate) sequence: u32,
     made: usize,
 }
 

@@ -244,7 +244,9 @@ impl Core {
         tracing::info!(policies = slotted.len(), changed = changed.len(), "policies set");
         self.snapshot.spd = Some(Arc::new(spd));
         let mut barrier = self.publish();
-        for slots in changed.chunks(SLOTS_IN_COMMAND) {
+        // Of a slot that was empty nobody knows anything.
+        let taken: Vec<_> = changed.into_iter().filter(|slot| former.entry(*slot).is_some()).collect();
+        for slots in taken.chunks(SLOTS_IN_COMMAND) {
             barrier = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::PoliciesChanged(slots.iter().copied().collect()));
         }
         Ok(Step::Sent(barrier))

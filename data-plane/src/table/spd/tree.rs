@@ -35,8 +35,8 @@ enum Node<N> {
 
 #[derive(Debug, Clone)]
 struct Cut<N> {
-    /// Where each part but the first begins, rising; `N::MAX` behind the last one.
-    starts: [N; PARTS - 1],
+    /// Where each part but the first begins, rising; `N::MAX` behind the last one. One more than there can be: whole vectors are compared.
+    starts: [N; PARTS],
     dimension: u8,
     last_part: u8,
     /// At most the lowest order among `across`.
@@ -207,8 +207,8 @@ impl<N: Number> Cut<N> {
     /// The part of a value. All starts are counted, without a branch.
     #[inline]
     fn index(&self, value: N) -> usize {
-        let begun = self.starts.iter().map(|start| usize::from(*start <= value)).sum::<usize>();
-        begun.min(usize::from(self.last_part))
+        let begun = self.starts.iter().map(|start| u32::from(*start <= value)).sum::<u32>();
+        begun.min(u32::from(self.last_part)) as usize
     }
 
     /// The parts that hold a box; `None` where they are too many.
@@ -268,7 +268,7 @@ impl<N: Number> Choice<N> {
     }
 
     fn apply(self, cells: Vec<Cell<N>>) -> Cut<N> {
-        let mut starts = [N::MAX; PARTS - 1];
+        let mut starts = [N::MAX; PARTS];
         starts.iter_mut().zip(&self.starts).for_each(|(to, from)| *to = *from);
         let mut cut = Cut {
             starts,
