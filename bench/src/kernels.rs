@@ -116,6 +116,7 @@ pub(crate) fn best_isa() -> Result<Isa, Failure> {
 fn kernels(isa: Isa) -> impl Iterator<Item = Kernel> {
     Kernel::available().filter(move |kernel| match kernel {
         Kernel::Avx512 => isa == Isa::Avx512,
+        Kernel::Avx2 => isa != Isa::Sse,
         _ => true,
     })
 }

@@ -7,7 +7,7 @@ use core::str::FromStr;
 
 use crate::portable::{self, Keystream};
 #[cfg(target_arch = "x86_64")]
-use crate::x86::avx512;
+use crate::x86::{avx2, avx512};
 use crate::{Aad, NONCE_LEN, OpenJob, SealJob};
 
 /// A way to compute AES-GCM. All give the same octets.
@@ -18,6 +18,10 @@ use crate::{Aad, NONCE_LEN, OpenJob, SealJob};
 pub enum Kernel {
     /// The crates `aes` and `ghash`: everywhere.
     Portable,
+    /// 128-bit vectors of x86-64: AES-NI and PCLMULQDQ, with AVX2.
+    AesNi,
+    /// 256-bit vectors of x86-64: AVX2 with VAES and VPCLMULQDQ.
+    Avx2,
     /// 512-bit vectors of x86-64: AVX-512 with VAES and VPCLMULQDQ.
     Avx512,
 }
@@ -34,7 +38,7 @@ pub struct KernelUnavailable(pub Kernel);
 
 impl Kernel {
     /// Every kernel there is, the fastest first.
-    pub const ALL: [Self; 2] = [Self::Avx512, Self::Portable];
+    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::AesNi, Self::Portable];
 
     /// The kernels that this machine runs, the fastest first. The last is always [`Kernel::Portable`].
     pub fn available() -> impl Iterator<Item = Self> {
@@ -51,9 +55,13 @@ impl Kernel {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
+            Self::AesNi => avx2::Token::aesni().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Token::vaes().is_some(),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => avx512::Token::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512 => false,
+            Self::AesNi | Self::Avx2 | Self::Avx512 => false,
         }
     }
 
@@ -68,6 +76,8 @@ impl Kernel {
     const fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::AesNi => "aesni",
+            Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         }
     }
@@ -126,10 +136,12 @@ pub(crate) fn open_burst(jobs: &mut [OpenJob<'_>]) -> Done {
 }
 
 /// What a kernel has computed ahead.
-#[expect(clippy::large_enum_variant, reason = "a pointer more to follow for each packet of the fast kernels costs more")]
 pub(crate) enum Key {
     /// Behind a pointer: it leaves the size of the others alone.
     Portable(Box<portable::Key>),
+    /// Of either width.
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Key),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Key),
 }
@@ -138,8 +150,17 @@ impl Key {
     /// Expands a key for a kernel, or for the portable one where the machine does not run it; `None` where the length is none of AES.
     pub(crate) fn new(kernel: Kernel, key: &[u8]) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        if let (Kernel::Avx512, Some(token)) = (kernel, avx512::Token::detect()) {
-            return avx512::Key::new(token, key).map(Self::Avx512);
+        {
+            let avx2 = |token| avx2::Key::new(token, key).map(Self::Avx2);
+            let expanded = match kernel {
+                Kernel::Portable => None,
+                Kernel::AesNi => avx2::Token::aesni().map(avx2),
+                Kernel::Avx2 => avx2::Token::vaes().map(avx2),
+                Kernel::Avx512 => avx512::Token::detect().map(|token| avx512::Key::new(token, key).map(Self::Avx512)),
+            };
+            if let Some(expanded) = expanded {
+                return expanded;
+            }
         }
         portable::Key::new(key).map(|key| Self::Portable(Box::new(key)))
     }
@@ -147,6 +168,8 @@ impl Key {
     pub(crate) const fn bits(&self) -> u32 {
         match self {
             Self::Portable(key) => key.bits(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(key) => key.bits(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(key) => key.bits(),
         }
@@ -157,6 +180,8 @@ impl Key {
         match self {
             Self::Portable(key) => portable::seal(key, nonce, aad.octets(), data, icv, stream),
             #[cfg(target_arch = "x86_64")]
+            Self::Avx2(key) => key.seal(nonce, aad, data, icv),
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512(key) => key.seal(nonce, aad, data, icv),
         }
     }
@@ -165,6 +190,8 @@ impl Key {
     pub(crate) fn open(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &[u8], stream: &mut Keystream) -> bool {
         match self {
             Self::Portable(key) => portable::open(key, nonce, aad.octets(), data, icv, stream),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(key) => key.open(nonce, aad, data, icv),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(key) => key.open(nonce, aad, data, icv),
         }
