@@ -135,7 +135,14 @@ impl Selectors {
     /// Whether a packet belongs to the SA (RFC 4301 section 5.2 step 4).
     #[inline]
     pub fn permits(&self, flow: &Flow) -> bool {
-        let in_ranges = match (flow.source, flow.destination) {
+        self.permits_between(flow.source, flow.destination) || self.lists_permit(flow)
+    }
+
+    /// Whether the SA is for whatever goes between these addresses: of most packets that is all there is to ask. Where it is not, [`Selectors::permits`]
+    /// knows.
+    #[inline]
+    pub(crate) fn permits_between(&self, source: IpAddr, destination: IpAddr) -> bool {
+        match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.v4.is_some_and(|ranges| ranges.permit(source.to_bits(), destination.to_bits()))
             }
@@ -143,8 +150,7 @@ impl Selectors {
                 self.v6.as_deref().is_some_and(|ranges| ranges.permit(source.to_bits(), destination.to_bits()))
             }
             _ => false,
-        };
-        in_ranges || self.lists_permit(flow)
+        }
     }
 
     #[inline(never)]

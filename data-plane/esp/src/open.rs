@@ -373,30 +373,31 @@ impl<'sa> OpenPlan<'sa> {
         match payload.next_header {
             PROTOCOL_IPV4 => {
                 let inner = Ip::V4(Ipv4::parse(octets).map_err(|_| OpenError::MalformedInner)?);
-                self.admit(accepted, payload.at, inner.flow(), Parsed::from(&inner), buffer)
+                let class = self.admit(&inner)?;
+                let opened = Opened { number: self.number, accepted, flow: inner.flow(), inner: Parsed::from(&inner) };
+                leave(opened, payload.at, class, buffer)
             }
             PROTOCOL_IPV6 => {
                 let inner = Ip::V6(Ipv6::parse(octets).map_err(|_| OpenError::MalformedInner)?);
-                self.admit(accepted, payload.at, inner.flow(), Parsed::from(&inner), buffer)
+                let class = self.admit(&inner)?;
+                let opened = Opened { number: self.number, accepted, flow: inner.flow(), inner: Parsed::from(&inner) };
+                leave(opened, payload.at, class, buffer)
             }
             other => Err(OpenError::BadNextHeader(other)),
         }
     }
 
-    /// Lets an inner packet leave, if it may.
+    /// Whether an inner packet may leave; its traffic class when it does.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    fn admit<B: Buffer>(&self, accepted: Accepted, at: usize, flow: Flow, inner: Parsed, buffer: &mut B) -> Result<Opened, OpenError> {
+    fn admit(&self, inner: &Ip<'_>) -> Result<u8, OpenError> {
         let class = ecn::decapsulate(inner.traffic_class(), self.outer_class).ok_or(OpenError::Congestion)?;
-        if !self.sa.selectors().permits(&flow) {
-            return Err(OpenError::SelectorMismatch);
+        let selectors = self.sa.selectors();
+        if selectors.permits_between(inner.source(), inner.destination()) || selectors.permits(&inner.flow()) {
+            Ok(class)
+        } else {
+            Err(OpenError::SelectorMismatch)
         }
-        // What goes behind it: traffic flow confidentiality padding (RFC 4303 section 2.7), trailer, ICV and Ethernet padding.
-        buffer.keep(at, inner.total_len()).ok_or(OpenError::MalformedInner)?;
-        if class != inner.traffic_class() {
-            ip::replace_traffic_class(buffer.bytes_mut(), class);
-        }
-        Ok(Opened { number: self.number, accepted, flow, inner: inner.with_traffic_class(class) })
     }
 
     /// Transport mode: the payload follows the packet's IP header as if it had never been protected.
@@ -420,6 +421,18 @@ impl<'sa> OpenPlan<'sa> {
         }
         Ok(Opened { number: self.number, accepted, flow, inner })
     }
+}
+
+/// Cuts off everything but the inner packet, and writes what congestion in the tunnel has made of its traffic class.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn leave<B: Buffer>(opened: Opened, at: usize, class: u8, buffer: &mut B) -> Result<Opened, OpenError> {
+    // What goes behind it: traffic flow confidentiality padding (RFC 4303 section 2.7), trailer, ICV and Ethernet padding.
+    buffer.keep(at, opened.inner.total_len()).ok_or(OpenError::MalformedInner)?;
+    if class != opened.inner.traffic_class() {
+        ip::replace_traffic_class(buffer.bytes_mut(), class);
+    }
+    Ok(Opened { inner: opened.inner.with_traffic_class(class), ..opened })
 }
 
 /// Where what was protected stands, and what it is.

@@ -42,8 +42,12 @@ pub const fn extend(checksum: u16, words: u64) -> u16 {
 /// Whether an IPv4 header without options holds its own correct checksum.
 #[inline]
 pub(crate) fn is_right(header: &[u8; crate::ipv4::HEADER_LEN]) -> bool {
-    let (words, _) = header.as_chunks::<4>();
-    fold(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum()) == u16::MAX
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = *header;
+    let (first, second) = (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]));
+    // Each carry comes back at the other end.
+    let (sum, carry) = first.overflowing_add(second);
+    let (sum, again) = sum.overflowing_add(u64::from(u32::from_ne_bytes(rest)) + u64::from(carry));
+    fold(sum.wrapping_add(again.into())) == u16::MAX
 }
 
 /// The order of octets in a word is of no account until the end (RFC 1071 section 2 B), nor is how many words are added at once (section 2 C): no sum of

@@ -24,7 +24,7 @@ use ipsec_types::Flow;
 
 use crate::flow;
 use crate::ip::HopLimitExceeded;
-use crate::ipv6_extension::{self, Chain};
+use crate::ipv6_extension::{self, Chain, Fragmented};
 
 pub use crate::ipv6_extension::{ExtensionError, Fragment, MAX_EXTENSION_OCTETS, MAX_EXTENSIONS};
 
@@ -97,7 +97,7 @@ impl<'a> Ipv6<'a> {
     /// Octets in front of the upper-layer header: the header and its extension headers.
     #[inline]
     pub const fn header_len(&self) -> usize {
-        HEADER_LEN + self.chain.len
+        HEADER_LEN + self.chain.len()
     }
 
     /// DSCP and ECN together.
@@ -142,7 +142,7 @@ impl<'a> Ipv6<'a> {
     /// AH and ESP count as upper layers). In a fragment after the first it is what the fragment header says, which may be an extension header.
     #[inline]
     pub const fn protocol(&self) -> u8 {
-        self.chain.protocol
+        self.chain.protocol()
     }
 
     /// What follows the header, extension headers included.
@@ -154,39 +154,37 @@ impl<'a> Ipv6<'a> {
     /// The upper-layer header and its data; of a fragment, its part.
     #[inline]
     pub fn upper(&self) -> &'a [u8] {
-        self.payload.get(self.chain.len..).unwrap_or_default()
+        self.payload.get(self.chain.len()..).unwrap_or_default()
     }
 
     /// Octets in front of what transport mode protects: the header, and of the extension headers those that routers read, up to the last of hop-by-hop
     /// options, routing and fragment headers (RFC 4303 section 3.1.1). Destination options behind them are protected.
     #[inline]
     pub const fn transport_at(&self) -> usize {
-        HEADER_LEN + self.chain.transport_at
+        HEADER_LEN + self.chain.transport_at()
     }
 
     /// The fragment header, where there is one.
-    #[inline]
-    pub const fn fragment(&self) -> Option<Fragment> {
-        self.chain.fragment
+    pub fn fragment(&self) -> Option<Fragment> {
+        self.chain.fragment(self.payload)
     }
 
     /// Whether this is a fragment, the first included. One that is first and last at a time is whole (RFC 6946).
     #[inline]
     pub const fn is_fragment(&self) -> bool {
-        matches!(self.chain.fragment, Some(fragment) if fragment.more || fragment.offset != 0)
+        matches!(self.chain.fragmented(), Fragmented::First | Fragmented::Later)
     }
 
     /// Whether a routing header names further destinations (segments left, RFC 8200 section 4.4).
     #[inline]
     pub const fn has_segments_left(&self) -> bool {
-        self.chain.segments_left
+        self.chain.segments_left()
     }
 
     /// The selector fields. There are no ports in fragments after the first (RFC 4301 section 7).
     #[inline]
     pub fn flow(&self) -> Flow {
-        let later = matches!(self.chain.fragment, Some(fragment) if fragment.offset != 0);
-        let upper = (!later).then(|| self.upper());
+        let upper = (self.chain.fragmented() != Fragmented::Later).then(|| self.upper());
         flow(self.source().into(), self.destination().into(), self.protocol(), upper)
     }
 }

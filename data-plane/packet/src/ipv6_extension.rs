@@ -14,6 +14,8 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
+use core::fmt;
+
 use crate::ipv6::{PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_FRAGMENT, PROTOCOL_HOP_BY_HOP, PROTOCOL_ROUTING};
 use crate::octets;
 
@@ -66,25 +68,102 @@ impl Fragment {
     }
 }
 
-/// What a walk along the chain has found.
+/// What a walk along the chain has found. One number, as every IPv6 packet has one: a struct would be put together in memory and read from there again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chain(u64);
+
+/// The same, to be read by name.
+#[derive(Clone, Copy)]
+struct Found {
+    protocol: u8,
+    fragment: Fragmented,
+    segments_left: bool,
+    /// Where the fragment header stands, in octets from the end of the IPv6 header.
+    fragment_at: u16,
+    len: u16,
+    transport_at: u16,
+}
+
+/// What the fragment header says, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Chain {
+pub(crate) enum Fragmented {
+    /// There is none.
+    No,
+    /// First and last at a time.
+    Whole,
+    /// More follow.
+    First,
+    /// It does not begin the packet.
+    Later,
+}
+
+impl Found {
+    const fn chain(self) -> Chain {
+        let ([a, b], [c, d], [e, f]) = (self.fragment_at.to_le_bytes(), self.len.to_le_bytes(), self.transport_at.to_le_bytes());
+        let segments_left = if self.segments_left { SEGMENTS_LEFT } else { 0 };
+        Chain(u64::from_le_bytes([self.protocol, self.fragment as u8 | segments_left, a, b, c, d, e, f]))
+    }
+}
+
+/// Beside the number of [`Fragmented`].
+const SEGMENTS_LEFT: u8 = 0x80;
+
+impl Chain {
     /// What comes after the extension headers.
-    pub(crate) protocol: u8,
+    #[inline]
+    pub(crate) const fn protocol(self) -> u8 {
+        self.0.to_le_bytes()[0]
+    }
+
+    #[inline]
+    pub(crate) const fn fragmented(self) -> Fragmented {
+        match self.0.to_le_bytes()[1] & !SEGMENTS_LEFT {
+            0 => Fragmented::No,
+            1 => Fragmented::Whole,
+            2 => Fragmented::First,
+            _ => Fragmented::Later,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn segments_left(self) -> bool {
+        self.0.to_le_bytes()[1] & SEGMENTS_LEFT != 0
+    }
+
     /// Octets of the extension headers.
-    pub(crate) len: usize,
+    #[inline]
+    pub(crate) const fn len(self) -> usize {
+        let [_, _, _, _, a, b, _, _] = self.0.to_le_bytes();
+        u16::from_le_bytes([a, b]) as usize
+    }
+
     /// Octets of those that routers read: the last is not destination options.
-    pub(crate) transport_at: usize,
-    pub(crate) fragment: Option<Fragment>,
-    pub(crate) segments_left: bool,
+    #[inline]
+    pub(crate) const fn transport_at(self) -> usize {
+        let [_, _, _, _, _, _, a, b] = self.0.to_le_bytes();
+        u16::from_le_bytes([a, b]) as usize
+    }
+
+    /// The fragment header, where there is one in the payload that was walked along.
+    pub(crate) fn fragment(self, payload: &[u8]) -> Option<Fragment> {
+        let [_, _, a, b, ..] = self.0.to_le_bytes();
+        let at = usize::from(u16::from_le_bytes([a, b]));
+        payload.get(at..).filter(|_| self.fragmented() != Fragmented::No).and_then(|header| fragment(header, at))
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (protocol, fragmented, len) = (self.protocol(), self.fragmented(), self.len());
+        f.debug_struct("Chain").field("protocol", &protocol).field("fragmented", &fragmented).field("len", &len).finish_non_exhaustive()
+    }
 }
 
 /// Follows the chain that begins `payload` with the header `next`. AH and ESP end it: for selectors they are upper layers (RFC 4301 section 4.4.1.1). So
 /// does a number that is not known to be an extension header, and a fragment after the first, where nothing more is to be seen.
 #[inline]
 pub(crate) fn walk(next: u8, payload: &[u8]) -> Result<Chain, ExtensionError> {
-    let chain = Chain { protocol: next, len: 0, transport_at: 0, fragment: None, segments_left: false };
-    if is_extension(next) { follow(chain, payload) } else { Ok(chain) }
+    if is_extension(next) { follow(next, payload) } else { Ok(Chain(next.into())) }
 }
 
 pub(crate) const fn is_extension(next: u8) -> bool {
@@ -93,40 +172,52 @@ pub(crate) const fn is_extension(next: u8) -> bool {
 
 /// Most packets have no extension header: kept out of their way.
 #[inline(never)]
-fn follow(mut chain: Chain, payload: &[u8]) -> Result<Chain, ExtensionError> {
+fn follow(next: u8, payload: &[u8]) -> Result<Chain, ExtensionError> {
+    let mut chain = Found { protocol: next, fragment: Fragmented::No, segments_left: false, fragment_at: 0, len: 0, transport_at: 0 };
+    let mut end = 0;
     for count in 0..=MAX_EXTENSIONS {
         if !is_extension(chain.protocol) {
-            return Ok(chain);
+            return Ok(chain.chain());
         }
         if count == MAX_EXTENSIONS {
             break;
         }
-        let [next, units, _, fourth] = octets(payload, chain.len).ok_or(ExtensionError::Truncated)?;
+        let [next, units, _, fourth] = octets(payload, end).ok_or(ExtensionError::Truncated)?;
         let len = match chain.protocol {
             PROTOCOL_HOP_BY_HOP if count > 0 => return Err(ExtensionError::HopByHopNotFirst),
-            PROTOCOL_FRAGMENT if chain.fragment.is_some() => return Err(ExtensionError::FragmentTwice),
+            PROTOCOL_FRAGMENT if chain.fragment != Fragmented::No => return Err(ExtensionError::FragmentTwice),
             PROTOCOL_FRAGMENT => Fragment::LEN,
             _ => (usize::from(units) + 1) * 8,
         };
-        let header = payload.get(chain.len..chain.len + len).ok_or(ExtensionError::Truncated)?;
+        let header = payload.get(end..end + len).ok_or(ExtensionError::Truncated)?;
         match chain.protocol {
-            PROTOCOL_FRAGMENT => chain.fragment = fragment(header, chain.len),
+            PROTOCOL_FRAGMENT => (chain.fragment, chain.fragment_at) = (fragmented(header, end), chain.len),
             PROTOCOL_ROUTING => chain.segments_left |= fourth != 0,
             _ => {}
         }
-        chain.len += len;
+        end += len;
+        if end > MAX_EXTENSION_OCTETS {
+            break;
+        }
+        chain.len = u16::try_from(end).map_err(|_| ExtensionError::TooLong)?;
         if chain.protocol != PROTOCOL_DESTINATION_OPTIONS {
             chain.transport_at = chain.len;
         }
         chain.protocol = next;
-        if chain.len > MAX_EXTENSION_OCTETS {
-            break;
-        }
-        if chain.fragment.is_some_and(|fragment| fragment.offset != 0) {
-            return Ok(chain);
+        if chain.fragment == Fragmented::Later {
+            return Ok(chain.chain());
         }
     }
     Err(ExtensionError::TooLong)
+}
+
+fn fragmented(header: &[u8], at: usize) -> Fragmented {
+    match fragment(header, at) {
+        Some(Fragment { offset: 0, more: false, .. }) => Fragmented::Whole,
+        Some(Fragment { offset: 0, .. }) => Fragmented::First,
+        Some(_) => Fragmented::Later,
+        None => Fragmented::No,
+    }
 }
 
 /// Octets of the extension header `kind` that starts `bytes`, and the one behind it.
