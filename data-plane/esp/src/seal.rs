@@ -372,12 +372,12 @@ fn complete<B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
             ah::uncover(buffer, packet_len, template.layout().icv_len())
         }
         Protocol::Esp => {
-            let (source, destination) = template.ends()?;
+            let (source, destination) = template.ends_v6()?;
             let at = match template.layout().mode() {
                 Mode::Tunnel => ipv6::HEADER_LEN,
                 Mode::Transport => Ip::parse(buffer.bytes()).ok()?.header_len(),
             };
-            udp::fill_checksum(source, destination, buffer.bytes_mut().get_mut(at..)?);
+            udp::fill_checksum(source.into(), destination.into(), buffer.bytes_mut().get_mut(at..)?);
             Some(())
         }
     }

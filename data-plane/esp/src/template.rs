@@ -1,6 +1,6 @@
 //! The headers that sealing puts in front of packets, but for what each packet has of its own.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use ipsec_types::{DontFragment, Mode};
 use packet::esp::EspHeader;
@@ -130,6 +130,14 @@ impl Template {
         Ip::parse(&self.ip).ok().map(|ip| (ip.source(), ip.destination()))
     }
 
+    /// The same where it is over IPv6, without a look at all of the header.
+    #[inline]
+    pub(crate) fn ends_v6(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        let [_, _, _, _, _, _, _, _, addresses @ ..] = &self.ip;
+        let (source, destination) = addresses.split_first_chunk::<16>().filter(|_| self.is_v6())?;
+        Some(((*source).into(), (*destination.first_chunk::<16>()?).into()))
+    }
+
     /// Octets behind the IP header as its length field or that of UDP tells them; `None` where the packet would be too long. In transport mode there are
     /// `kept_len` octets of IP header in front.
     #[inline]
@@ -223,7 +231,7 @@ fn outer_header(ends: &Ends, protocol: u8) -> [u8; ipv6::HEADER_LEN] {
 mod tests {
     extern crate std;
 
-    use core::net::{Ipv4Addr, Ipv6Addr};
+    use core::net::Ipv4Addr;
     use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi};
     use proptest::prelude::*;
     use std::vec;
@@ -298,6 +306,8 @@ mod tests {
             });
             prop_assert_eq!(written, plain(&tunnel, spi, sa.layout().iv_len(), number, inner, len));
             prop_assert_eq!(template.ends(), Some((ends.source(), ends.destination())));
+            prop_assert_eq!(template.ends_v6().is_some(), six);
+            prop_assert!(template.ends_v6().is_none_or(|(source, destination)| (source, destination) == (addresses.0.into(), addresses.1.into())));
             prop_assert_eq!(template.front_len(), tunnel.front_len(sa.layout()));
         }
     }

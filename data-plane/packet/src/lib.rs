@@ -57,12 +57,23 @@ fn flow(source: IpAddr, destination: IpAddr, protocol: u8, upper: Option<&[u8]>)
 /// section 4.4.1.1, RFC 7296 section 3.13.1).
 #[inline]
 fn ports(protocol: u8, upper: &[u8]) -> Option<(u16, u16)> {
+    // Most packets are one of these: a jump table for all would cost more than both comparisons.
+    if protocol == ipv4::PROTOCOL_TCP || protocol == ipv4::PROTOCOL_UDP { both_ports(upper) } else { other_ports(protocol, upper) }
+}
+
+#[inline]
+fn both_ports(upper: &[u8]) -> Option<(u16, u16)> {
+    octets(upper, 0).map(|[a, b, c, d]| (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
+}
+
+#[inline(never)]
+fn other_ports(protocol: u8, upper: &[u8]) -> Option<(u16, u16)> {
     const DCCP: u8 = 33;
     const SCTP: u8 = 132;
     const MOBILITY: u8 = 135;
     const UDP_LITE: u8 = 136;
     match protocol {
-        ipv4::PROTOCOL_TCP | ipv4::PROTOCOL_UDP | DCCP | SCTP | UDP_LITE => be16(upper, 0).zip(be16(upper, 2)),
+        DCCP | SCTP | UDP_LITE => both_ports(upper),
         ipv4::PROTOCOL_ICMP | ipv6::PROTOCOL_ICMPV6 => be16(upper, 0).map(|type_and_code| (type_and_code, type_and_code)),
         MOBILITY => be16(upper, 2).map(|word| (word & 0xff00, word & 0xff00)),
         _ => None,
