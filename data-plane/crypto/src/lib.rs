@@ -87,8 +87,8 @@ pub fn open_burst(jobs: &mut [OpenJob<'_>]) -> Verified {
     Verified::new(authentic)
 }
 
-/// Seals the jobs that are not done.
-#[cold]
+/// Seals the jobs that are not done: of other kernels and transforms.
+#[inline(never)]
 fn seal_one_by_one(jobs: &mut [SealJob<'_>], done: u64) {
     let mut stream = portable::Keystream::new();
     for (_, SealJob { front, key, data, icv }) in jobs.iter_mut().enumerate().filter(|(index, _)| done >> index & 1 == 0) {
@@ -100,8 +100,8 @@ fn seal_one_by_one(jobs: &mut [SealJob<'_>], done: u64) {
     }
 }
 
-/// Opens the jobs that are not done; which of them are authentic.
-#[cold]
+/// Opens the jobs that are not done, likewise; which of them are authentic.
+#[inline(never)]
 fn open_one_by_one(jobs: &mut [OpenJob<'_>], done: u64) -> u64 {
     let mut stream = portable::Keystream::new();
     let mut authentic = 0;

@@ -3,3 +3,6 @@
 pub(crate) mod avx2;
 pub(crate) mod avx512;
 mod counters;
+mod key_schedule;
+
+const BLOCK: usize = 16;

@@ -6,7 +6,7 @@ mod width;
 
 pub(crate) use key::Key;
 
-const BLOCK: usize = 16;
+use super::BLOCK;
 
 cpufeatures::new!(vaes, "avx2", "vaes", "vpclmulqdq", "aes", "pclmulqdq", "sse4.1");
 cpufeatures::new!(aesni, "avx2", "aes", "pclmulqdq", "sse4.1");

@@ -27,7 +27,7 @@ impl Token {
     }
 }
 
-const BLOCK: usize = 16;
+use super::BLOCK;
 /// Blocks, and octets, in a vector.
 const LANES: usize = 4;
 const VECTOR: usize = LANES * BLOCK;

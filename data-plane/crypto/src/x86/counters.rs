@@ -1,9 +1,9 @@
 //! Counter blocks of GCM without their nonce (NIST SP 800-38D section 6.5): a table is faster than additions, which have to mind the order of octets.
 
+use super::BLOCK;
 use crate::MAX_DATA_LEN;
 
-const BLOCK: usize = 16;
-/// The counter that masks the tag, those of the longest data, and what vectors read beyond.
+/// The counter that masks the tag, those of the longest data, and what vectors of either kernel read beyond.
 const COUNTERS: usize = 1 + MAX_DATA_LEN.div_ceil(BLOCK) + 16;
 
 #[repr(C, align(64))]

@@ -10,9 +10,10 @@ use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::BLOCK;
-use super::key::{Key, block, octets_of};
+use super::key::Key;
 use super::width::Vector;
 use crate::x86::counters::counters_from;
+use crate::x86::key_schedule::{block, octets_of};
 use crate::{Aad, ICV_LEN, NONCE_LEN};
 
 /// Vectors of a chunk.

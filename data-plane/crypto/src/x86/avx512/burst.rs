@@ -2,12 +2,12 @@
 
 use core::mem::MaybeUninit;
 
-use super::key::Size;
 use super::packet::Packet;
 use super::{Key, LANES, Token, VECTOR, lockstep, stream};
 use crate::gcm::{self, Done};
 use crate::job::Front;
 use crate::key::{AeadKey, Algorithm};
+use crate::x86::key_schedule::Size;
 use crate::{Aad, ICV_LEN, MAX_BURST, NONCE_LEN, OpenJob, SealJob};
 
 /// A job, whichever way it goes.

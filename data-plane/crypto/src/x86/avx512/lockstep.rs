@@ -6,9 +6,10 @@
 use core::arch::x86_64::*;
 
 use super::ghash::{Sums, sums_of_lanes};
-use super::packet::{Packet, aad_block, counters_from, lengths_block, mask, reverse};
+use super::packet::{Packet, aad_block, lengths_block, mask, reverse};
 use super::vector::{broadcast, gather};
 use super::{BLOCK, LANES, VECTOR, aes};
+use crate::x86::counters::counters_from;
 
 /// The longest data that so many vectors a packet hold.
 pub(super) const MAX_LEN: usize = 4 * VECTOR;

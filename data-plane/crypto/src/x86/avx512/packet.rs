@@ -26,31 +26,6 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Counter blocks without their nonce, from counter 1 on.
-#[repr(C, align(64))]
-struct Counters([[u8; BLOCK]; COUNTERS]);
-
-/// As many as the longest job takes, and some for lanes that are empty.
-const COUNTERS: usize = crate::MAX_DATA_LEN.div_ceil(BLOCK) + 1 + 2 * super::LANES;
-
-static COUNTER_BLOCKS: Counters = {
-    let mut blocks = [0_u128; COUNTERS];
-    let mut n = 0;
-    #[expect(clippy::indexing_slicing, reason = "computed by the compiler")]
-    while n < COUNTERS {
-        blocks[n] = ((n + 1) as u128).to_be();
-        n += 1;
-    }
-    // SAFETY: both are octets, as many.
-    Counters(unsafe { core::mem::transmute::<[u128; COUNTERS], [[u8; BLOCK]; COUNTERS]>(blocks) })
-};
-
-/// Where the counter block `counter`, from 1 on, stands.
-#[inline]
-pub(super) fn counters_from(counter: usize) -> *const u8 {
-    COUNTER_BLOCKS.0.as_ptr().wrapping_add(counter - 1).cast()
-}
-
 impl Packet<'_> {
     /// The block of the nonce with room for a counter.
     #[inline]

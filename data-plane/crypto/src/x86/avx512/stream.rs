@@ -14,9 +14,10 @@
 use core::arch::x86_64::*;
 
 use super::ghash::{Sums, sum_of_lanes};
-use super::packet::{Packet, aad_block, counters_from, lengths_block, mask, reverse};
+use super::packet::{Packet, aad_block, lengths_block, mask, reverse};
 use super::vector::broadcast;
 use super::{BLOCK, Key, LANES, VECTOR, aes};
+use crate::x86::counters::counters_from;
 
 /// Vectors encrypted at once.
 const CHUNK: usize = 4;
