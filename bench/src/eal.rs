@@ -12,6 +12,10 @@ pub(crate) enum Memory {
 }
 
 impl Memory {
+    pub(crate) const fn of(hugepages: bool) -> Self {
+        if hugepages { Self::Huge } else { Self::Ordinary }
+    }
+
     fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Ordinary => &["--no-huge", "-m", "256", "--no-shconf"],
@@ -29,8 +33,7 @@ pub(crate) const SINK: &str = "net_null0";
 pub(crate) fn arguments(memory: Memory, capture: &Path) -> Vec<String> {
     let source = format!("{SOURCE},rx_pcap={},infinite_rx=1,tx_pcap=/dev/null", capture.display());
     let sink = format!("{SINK},no-rx=1");
-    let words = memory.arguments().iter().chain(&["--no-pci", "--no-telemetry", "--log-level", "error"]);
-    words.map(|&word| word.to_owned()).chain(["--vdev".to_owned(), source, "--vdev".to_owned(), sink]).collect()
+    devices(memory, &[source, sink])
 }
 
 /// Any virtual devices, each with its own arguments.

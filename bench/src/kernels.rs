@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use esp_crypto::Kernel;
 
 use crate::error::{Context, Failure};
+use crate::output::Output;
 use crate::packets::{ICV_LEN, Load, Random, Room, Side, Size, WINDOW, split_icv};
 use crate::peers::{AwsLc, Culvert, IpsecMb, Isa, OpenSsl, Peer, Ring};
 use crate::tsc;
@@ -16,12 +17,8 @@ use report::{Algorithm, Direction, Report, Row};
 /// Time of AES-GCM a packet, against intel-ipsec-mb, OpenSSL, aws-lc-rs and ring.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-    /// Few passes: shows that everything works, not how fast.
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    output: Output,
     /// Leave out what needs more than this: code of ipsec-mb, and our kernels; and the peers that choose for themselves [default: the CPU's best].
     #[arg(long)]
     isa: Option<Isa>,
@@ -80,12 +77,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !core_affinity::set_for_current(core) {
         return Err(Failure("this thread cannot stay on one core".to_owned()));
     }
-    let plan = if arguments.quick { Plan::QUICK } else { Plan::FULL };
+    let plan = if arguments.output.quick { Plan::QUICK } else { Plan::FULL };
     let isa = arguments.isa.map_or_else(best_isa, Ok)?;
     let clock = Clock { overhead: tsc::overhead(), frequency: tsc::frequency() };
     let mut report = Report::new(isa, plan.passes, clock.frequency);
     let wanted = |size: &Size| arguments.sizes.is_empty() || arguments.sizes.contains(size);
-    let sas = arguments.sas.unwrap_or(if arguments.quick { 10_000 } else { 100_000 });
+    let sas = arguments.sas.unwrap_or(if arguments.output.quick { 10_000 } else { 100_000 });
     for algorithm in Algorithm::ALL {
         let mut peers = peers(isa, arguments)?;
         let others = arguments.sizes.iter().filter(|size| !SIZES.contains(size));
@@ -98,12 +95,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             report.rows.extend(measure(&mut peers, algorithm, size, sas, plan, clock)?);
         }
     }
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    arguments.output.print(&report, report.table())
 }
 
 /// The best of ipsec-mb's code that this CPU runs.

@@ -5,7 +5,7 @@ use std::{env, fmt, fs};
 
 use serde::Serialize;
 
-/// The machine, the moment and the build of this program.
+/// The machine, the moment and the build of what was measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
     date: String,
@@ -19,12 +19,17 @@ pub(crate) struct Machine {
 impl Machine {
     /// This one, now.
     pub(crate) fn this() -> Self {
+        Self::running(profile())
+    }
+
+    /// The same for a program of another profile.
+    pub(crate) fn running(profile: String) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self {
             date: date(now),
             cpu: field_of("/proc/cpuinfo", "model name"),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
-            profile: profile(),
+            profile,
             rustflags: env::var("RUSTFLAGS").unwrap_or_default(),
         }
     }
@@ -43,14 +48,14 @@ fn profile() -> String {
 }
 
 /// The first value of `name` in a file of `name : value` lines.
-pub(crate) fn field_of(path: &str, name: &str) -> String {
+fn field_of(path: &str, name: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let value = text.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name);
     value.map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
 }
 
 /// RFC 3339, in UTC, of seconds since 1970.
-pub(crate) fn date(seconds: u64) -> String {
+fn date(seconds: u64) -> String {
     const DAY: u64 = 86_400;
     let (mut day, mut year) = (seconds / DAY, 1970);
     while day >= days_of_year(year) {

@@ -16,6 +16,7 @@ mod kernels;
 mod latency;
 mod machine;
 mod measure;
+mod output;
 #[cfg(target_arch = "x86_64")]
 mod packets;
 #[cfg(target_arch = "x86_64")]

@@ -10,10 +10,10 @@ use packet::ethernet::MacAddress;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::eal::Memory;
 use crate::error::{Context, Failure};
 use crate::gateway::{GATEWAY, INBOUND_KEYMAT, PEER, Setup};
 use crate::measure::{Plan, Sample};
+use crate::output::{Output, Pages};
 use crate::report::{Direction, Pass, Report, Row};
 use crate::traffic::{LOCAL_HOST, Link, MIXES, Mix, REMOTE_HOST, packets, write_pcap};
 use crate::{seal, source_sink};
@@ -21,15 +21,10 @@ use crate::{seal, source_sink};
 /// What can be chosen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-    /// One short pass each: shows that everything works, not how fast.
-    #[arg(long)]
-    quick: bool,
-    /// Use huge pages (reserve them first: echo 256 > /proc/sys/vm/nr_hugepages).
-    #[arg(long)]
-    hugepages: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    pages: Pages,
     /// Only these sizes (octets, or imix).
     #[arg(long, value_delimiter = ',')]
     sizes: Vec<Mix>,
@@ -43,8 +38,8 @@ pub(crate) struct Arguments {
 
 /// Measures everything and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let plan = if arguments.quick { Plan::QUICK } else { Plan::FULL };
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let plan = if arguments.output.quick { Plan::QUICK } else { Plan::FULL };
+    let memory = arguments.pages.memory();
     let folder = Folder::new()?;
     let (program, profile) = match &arguments.gateway {
         Some(program) => (program.clone(), "of the given program".to_owned()),
@@ -56,12 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let mut report = Report::new(profile, memory, plan);
     report.rows = runtime.block_on(unless_interrupted(measure_all(&setup, plan, arguments)))?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    arguments.output.print(&report, report.table())
 }
 
 async fn measure_all(setup: &Setup, plan: Plan, arguments: &Arguments) -> Result<Vec<Row>, Failure> {

@@ -17,10 +17,11 @@ use ipsec_types::SequenceNumbers;
 use packet::ethernet;
 use serde::Serialize;
 
-use crate::eal::{self, Memory};
+use crate::eal;
 use crate::error::{Context, Failure};
 use crate::machine::Machine;
 use crate::measure::Spread;
+use crate::output::{Output, Pages};
 use crate::site::{self, Connection, Site};
 use crate::stages::{self, PROTECTED, Sent, Stages, UNPROTECTED};
 use crate::traffic::Mix;
@@ -28,15 +29,10 @@ use crate::traffic::Mix;
 /// What can be chosen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-    /// Few rounds: shows that everything works, not how fast.
-    #[arg(long)]
-    quick: bool,
-    /// Use huge pages (reserve them first: echo 256 > /proc/sys/vm/nr_hugepages).
-    #[arg(long)]
-    hugepages: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    pages: Pages,
 }
 
 /// A whole run.
@@ -69,17 +65,12 @@ const BURSTS: usize = 48;
 
 /// Measures everything and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let memory = arguments.pages.memory();
     let eal = Arc::new(Eal::init(eal::devices(memory, &["net_ring0".to_owned(), "net_null0,no-rx=1".to_owned()])).context("DPDK")?);
-    let rounds = if arguments.quick { 20 } else { 1500 };
+    let rounds = if arguments.output.quick { 20 } else { 1500 };
     let rows = thread::scope(|scope| scope.spawn(|| measure(&eal, rounds)).join()).ok().context("the worker panicked")??;
-    let report = Report { benchmark: "replay", machine: Machine::this(), hugepages: arguments.hugepages, rounds, rows };
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    let report = Report { benchmark: "replay", machine: Machine::this(), hugepages: arguments.pages.hugepages, rounds, rows };
+    arguments.output.print(&report, report.table())
 }
 
 /// Both gateways, on one thread.

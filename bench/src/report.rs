@@ -1,13 +1,11 @@
 //! The result as a table and as JSON, with what a reader needs to compare it.
 
 use std::fmt::Write;
-use std::fs;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use crate::eal::Memory;
-use crate::machine::{date, field_of};
+use crate::machine::Machine;
 use crate::measure::{Plan, Sample, median};
 use crate::traffic::Mix;
 
@@ -15,13 +13,9 @@ use crate::traffic::Mix;
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     benchmark: &'static str,
-    date: String,
-    cpu: String,
-    kernel: String,
+    #[serde(flatten)]
+    machine: Machine,
     dpdk: String,
-    /// How the gateway was built: cargo's profile and `RUSTFLAGS`.
-    profile: String,
-    rustflags: String,
     memory: &'static str,
     idle: &'static str,
     algorithm: &'static str,
@@ -96,15 +90,10 @@ impl Direction {
 impl Report {
     /// A report without rows.
     pub(crate) fn new(profile: String, memory: Memory, plan: Plan) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Self {
             benchmark: "pipeline",
-            date: date(now),
-            cpu: field_of("/proc/cpuinfo", "model name"),
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            machine: Machine::running(profile),
             dpdk: dpdk::version(),
-            profile,
-            rustflags: std::env::var("RUSTFLAGS").unwrap_or_default(),
             memory: match memory {
                 Memory::Ordinary => "ordinary pages (--no-huge)",
                 Memory::Huge => "huge pages (--in-memory)",
@@ -123,8 +112,8 @@ impl Report {
     /// The table for people.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
-            "net_pcap (infinite) -> gateway -> net_null, one worker, {}\n{}, {}, Linux {}, profile {}, {}, {}\n{}; Gbit/s and size are the inner Ethernet frame's, without FCS\n\n",
-            self.algorithm, self.cpu, self.dpdk, self.kernel, self.profile, self.memory, self.date, self.unit
+            "net_pcap (infinite) -> gateway -> net_null, one worker, {}\n{}, {}, {}\n{}; Gbit/s and size are the inner Ethernet frame's, without FCS\n\n",
+            self.algorithm, self.machine, self.dpdk, self.memory, self.unit
         );
         text += "direction   size  burst    Mpps   Gbit/s  ns/packet  source to sink  without it  ipsec-mb's cipher  ratio (lowest to highest)\n";
         for row in &self.rows {

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use dpdk::{Burst, Eal, Pool, PoolConfig};
 
-use crate::eal::{self, Memory};
+use crate::eal;
 use crate::error::{Context, Failure};
 use crate::measure::own_cpu_time;
+use crate::output::{Output, Pages};
 use crate::report::Direction;
 use crate::traffic::Mix;
 use gateway::{Server, Worker};
@@ -24,15 +25,10 @@ use source::Source;
 /// Packets per second of worker CPU time and memory with up to 100,000 Child SAs and as many policies; what installing and removing costs a worker; SPD lookups.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print JSON instead of tables.
-    #[arg(long)]
-    json: bool,
-    /// Fewer and shorter passes, at most 10,000 tunnels: shows that everything works, not how fast.
-    #[arg(long)]
-    quick: bool,
-    /// Use huge pages (reserve them first: echo 256 > /proc/sys/vm/nr_hugepages).
-    #[arg(long)]
-    hugepages: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    pages: Pages,
     /// Only this part.
     #[arg(long, value_enum)]
     part: Option<Part>,
@@ -66,11 +62,11 @@ const MIXES: [Mix; 2] = [Mix::Fixed(64), Mix::Imix];
 const DIRECTIONS: [Direction; 2] = [Direction::Outbound, Direction::Inbound];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
-    let (passes, pass) = if arguments.quick { (1, 20) } else { (9, 60) };
+    let memory = arguments.pages.memory();
+    let (passes, pass) = if arguments.output.quick { (1, 20) } else { (9, 60) };
     let pass = Duration::from_millis(pass);
     let plan = Plan { passes, pass, warm_up: pass };
-    let tunnels = match (arguments.tunnels.as_slice(), arguments.quick) {
+    let tunnels = match (arguments.tunnels.as_slice(), arguments.output.quick) {
         ([], true) => vec![1, 1000, 10_000],
         ([], false) => vec![1, 1000, 10_000, 100_000],
         (chosen, _) => chosen.to_vec(),
@@ -78,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let wanted = |part| arguments.part.is_none_or(|only| only == part);
     let mut report = Report::new(memory, plan);
     if wanted(Part::Spd) {
-        report.spd = spd::measure(arguments.quick)?;
+        report.spd = spd::measure(arguments.output.quick)?;
     }
     if wanted(Part::Rates) || wanted(Part::Turns) {
         let eal = Eal::init(eal::devices(memory, &[])).context("DPDK")?;
@@ -95,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 }
                 if wanted(Part::Turns) {
                     let most = tunnels.iter().copied().max().unwrap_or(1);
-                    report.turns = Some(turns::measure(&pool, most, arguments.quick)?);
+                    report.turns = Some(turns::measure(&pool, most, arguments.output.quick)?);
                 }
                 Ok(())
             };
@@ -103,12 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         });
         measured.map_err(|_| Failure("the worker panicked".to_owned()))??;
     }
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
-    } else {
-        print!("{report}");
-    }
-    Ok(())
+    arguments.output.print(&report, &report)
 }
 
 /// Gateways of all sizes at once, in the same process, each in turn for a short time.

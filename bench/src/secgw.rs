@@ -15,11 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::runtime;
 
-use crate::eal::{self, Memory, SINK};
+use crate::eal::{self, SINK};
 use crate::error::{Context, Failure};
 use crate::gateway::{GATEWAY, Gateway, INBOUND_KEYMAT, OUTBOUND_KEYMAT, PEER, Setup};
 use crate::machine::Machine;
 use crate::measure::{Sample, Spread, cpu_time};
+use crate::output::{Output, Pages};
 use crate::pipeline::{self, Folder};
 use crate::report::Direction;
 use crate::traffic::{Mix, write_pcap};
@@ -27,15 +28,10 @@ use crate::traffic::{Mix, write_pcap};
 /// What can be chosen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-    /// One short pass each: shows that everything works, not how fast.
-    #[arg(long)]
-    quick: bool,
-    /// Use huge pages for both (reserve them first: echo 512 > /proc/sys/vm/nr_hugepages).
-    #[arg(long)]
-    hugepages: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    pages: Pages,
     /// Measure this culvert-data instead of building the one in this tree.
     #[arg(long, value_name = "PROGRAM")]
     gateway: Option<PathBuf>,
@@ -47,7 +43,6 @@ struct Report {
     benchmark: &'static str,
     machine: Machine,
     dpdk: String,
-    profile: String,
     hugepages: bool,
     unit: &'static str,
     rows: Vec<Row>,
@@ -71,7 +66,7 @@ const PASS: Duration = Duration::from_millis(200);
 
 /// Measures everything and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let memory = arguments.pages.memory();
     let folder = Folder::new()?;
     let secgw = build()?;
     let (program, profile) = match &arguments.gateway {
@@ -80,24 +75,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let cores = available_parallelism().map_or(1, usize::from);
     let setup = Setup { program, folder: folder.0.clone(), memory, worker_core: cores - 1, server_core: 0, burst: 32 };
-    let rounds = if arguments.quick { 1 } else { 15 };
+    let rounds = if arguments.output.quick { 1 } else { 15 };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
     let rows = runtime.block_on(pipeline::unless_interrupted(measure_all(&setup, &secgw, rounds)))?;
     let report = Report {
         benchmark: "secgw",
-        machine: Machine::this(),
+        machine: Machine::running(profile),
         dpdk: dpdk::version(),
-        profile,
-        hugepages: arguments.hugepages,
+        hugepages: arguments.pages.hugepages,
         unit: "million packets per second of CPU time",
         rows,
     };
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    arguments.output.print(&report, report.table())
 }
 
 /// Builds the peer, unless it is there.

@@ -51,7 +51,7 @@ pub(crate) fn measure(capture: &Path, memory: Memory, plan: Plan, core: usize, b
 
 /// Runs as the child: prints the sample.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let memory = Memory::of(arguments.hugepages);
     let eal = Eal::init(eal::arguments(memory, &arguments.capture)).context("DPDK")?;
     let config = PoolConfig { name: "packets".to_owned(), size: 8191, cache: 256, data_room: 2176 };
     let pool = eal.pool(&config).context("DPDK")?;

@@ -155,7 +155,7 @@ fn measure(arguments: &Arguments, folder: &std::path::Path) -> Result<Vec<Pass>,
         }
         devices.extend([source, format!("net_null{gateway},no-rx=1")]);
     }
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let memory = Memory::of(arguments.hugepages);
     let eal = Arc::new(Eal::init(eal::devices(memory, &devices)).context("DPDK")?);
     let gateways = arrangements.iter().enumerate().map(|(number, arrangement)| start(&eal, number, arrangement, arguments));
     let gateways = gateways.collect::<Result<Vec<_>, _>>()?;

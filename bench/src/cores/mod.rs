@@ -10,24 +10,20 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::error::{Context, Failure};
+use crate::error::Failure;
 use crate::machine::Machine;
 use crate::measure::{Sample, Spread};
+use crate::output::{Output, Pages};
 use crate::realtime::Scheduling;
 use child::{Pass, Spread as Receiving};
 
 /// What can be chosen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print JSON instead of tables.
-    #[arg(long)]
-    json: bool,
-    /// One short round: shows that everything works, not how fast.
-    #[arg(long)]
-    quick: bool,
-    /// Use huge pages (reserve them first: echo 256 > /proc/sys/vm/nr_hugepages).
-    #[arg(long)]
-    hugepages: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    pages: Pages,
     /// How workers are scheduled; real-time where permitted, unless said otherwise.
     #[arg(long)]
     scheduling: Option<Scheduling>,
@@ -103,7 +99,7 @@ const CASES: [Case; 11] = [
 /// Measures everything and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let scheduling = arguments.scheduling.unwrap_or_else(Scheduling::best);
-    let rounds = if arguments.quick { 1 } else { 9 };
+    let rounds = if arguments.output.quick { 1 } else { 9 };
     let mut passes: Vec<Vec<Round>> = CASES.iter().map(|_| Vec::new()).collect();
     let mut rings = BURSTS.map(|_| Vec::new());
     for round in 0..rounds {
@@ -115,12 +111,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             samples.extend(ring::Arguments { burst, passes: 3, scheduling }.measure()?);
         }
     }
-    let rounds_of_window = if arguments.quick { 5 } else { 200 };
-    let window = window::Arguments { rounds: rounds_of_window, hugepages: arguments.hugepages, scheduling }.measure()?;
+    let rounds_of_window = if arguments.output.quick { 5 } else { 200 };
+    let window = window::Arguments { rounds: rounds_of_window, hugepages: arguments.pages.hugepages, scheduling }.measure()?;
     let report = Report {
         benchmark: "cores",
         machine: Machine::this(),
-        hugepages: arguments.hugepages,
+        hugepages: arguments.pages.hugepages,
         scheduling,
         rounds,
         unit: "million packets per second of worker CPU time, summed over the workers",
@@ -128,12 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ring: BURSTS.into_iter().zip(&rings).map(|(burst, samples)| Ring { burst, ns: Spread::of(samples.iter().map(ns)) }).collect(),
         window,
     };
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    arguments.output.print(&report, report.table())
 }
 
 const BURSTS: [usize; 3] = [32, 8, 1];
@@ -158,11 +149,11 @@ impl Case {
             size: self.size,
             first_core,
             cores: 2,
-            hugepages: arguments.hugepages,
+            hugepages: arguments.pages.hugepages,
             scheduling,
             warm_up_ms: 60,
             pass_ms: 60,
-            passes: if arguments.quick { 1 } else { 3 },
+            passes: if arguments.output.quick { 1 } else { 3 },
         };
         let (first, second) = (round % 2, (round + 1) % 2);
         let mut one = child(Receiving::One, first).measure()?;

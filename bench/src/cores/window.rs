@@ -76,7 +76,7 @@ struct Left {
 
 /// Runs as the child: prints what was seen.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let memory = Memory::of(arguments.hugepages);
     let eal = Eal::init(eal::devices(memory, &[])).context("DPDK")?;
     let config = PoolConfig { name: "packets".to_owned(), size: 16_383, cache: 256, data_room: 2176 };
     let pool = eal.pool(&config).context("DPDK")?;

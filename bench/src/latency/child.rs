@@ -63,7 +63,7 @@ struct Wire {
 /// Runs as the child: prints the nanoseconds.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     const CORES: [usize; 2] = [0, 1];
-    let memory = if arguments.hugepages { Memory::Huge } else { Memory::Ordinary };
+    let memory = Memory::of(arguments.hugepages);
     let devices = ["net_ring0", "net_ring1"].map(str::to_owned);
     let eal = Arc::new(Eal::init(eal::devices(memory, &devices)).context("DPDK")?);
     let _registration = dpdk::thread::register(&eal).ok();

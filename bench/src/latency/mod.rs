@@ -6,22 +6,18 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::error::{Context, Failure};
+use crate::error::Failure;
 use crate::machine::Machine;
+use crate::output::{Output, Pages};
 use crate::realtime::Scheduling;
 
 /// What can be chosen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print JSON instead of a table.
-    #[arg(long)]
-    json: bool,
-    /// Few packets: shows that everything works, not how fast.
-    #[arg(long)]
-    quick: bool,
-    /// Use huge pages (reserve them first: echo 256 > /proc/sys/vm/nr_hugepages).
-    #[arg(long)]
-    hugepages: bool,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    pages: Pages,
     /// Packets a second.
     #[arg(long, default_value_t = 10_000)]
     rate: u64,
@@ -53,7 +49,7 @@ struct Row {
 
 /// Measures everything and prints the report.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (rounds, packets) = if arguments.quick { (1, 500) } else { (6, 5_000) };
+    let (rounds, packets) = if arguments.output.quick { (1, 500) } else { (6, 5_000) };
     let best = Scheduling::best();
     let mut ways = Vec::new();
     for (inbound, size) in [(false, 64), (false, 1420), (true, 64), (true, 1420)] {
@@ -66,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         for (&(inbound, size, adaptive, scheduling), latencies) in ways.iter().zip(&mut latencies) {
-            let (rate, hugepages) = (arguments.rate, arguments.hugepages);
+            let (rate, hugepages) = (arguments.rate, arguments.pages.hugepages);
             latencies.extend(child::Arguments { inbound, size, adaptive, rate, packets, hugepages, scheduling }.measure()?);
         }
     }
@@ -76,16 +72,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let report = Report {
         benchmark: "latency",
         machine: Machine::this(),
-        hugepages: arguments.hugepages,
+        hugepages: arguments.pages.hugepages,
         packets_per_second: arguments.rate,
         rows: rows.collect(),
     };
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report).context("JSON")?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    arguments.output.print(&report, report.table())
 }
 
 impl Row {
