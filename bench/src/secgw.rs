@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::runtime;
 
-use crate::eal::{self, SINK};
+use crate::eal::{self, Memory, SINK};
 use crate::error::{Context, Failure};
 use crate::gateway::{GATEWAY, Gateway, INBOUND_KEYMAT, OUTBOUND_KEYMAT, PEER, Setup};
 use crate::machine::Machine;
@@ -193,6 +193,10 @@ impl Secgw {
         command.args(["-l", &setup.worker_core.to_string(), "--file-prefix", &prefix]);
         // Its counters are read through DPDK's telemetry.
         command.args(eal::arguments(setup.memory, capture).into_iter().filter(|word| word != "--no-telemetry"));
+        if setup.memory == Memory::Ordinary {
+            // Ordinary pages do not grow, and its routing tables want more than our gateway.
+            command.args(["-m", "1024"]);
+        }
         command.args(["--vdev", "crypto_aesni_gcm0", "--", "-p", "3", "-P", "-l", "-w", "0", "--rxoffload", "0", "--txoffload", "0"]);
         // Port 0 is the source.
         command.args(["-u", if direction == Direction::Outbound { "2" } else { "1" }]);
@@ -205,17 +209,22 @@ impl Secgw {
             Err(failure) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(Failure(format!("{failure}\n{}", fs::read_to_string(&log).unwrap_or_default())));
+                return Err(with_log(&failure, &log));
             }
         };
         let secgw = Self { child, paused, telemetry };
-        // It answers before it forwards.
+        secgw.wait_until_it_forwards().map_err(|failure| with_log(&failure, &log))?;
+        Ok(secgw)
+    }
+
+    /// It answers before it forwards.
+    fn wait_until_it_forwards(&self) -> Result<(), Failure> {
         let start = Instant::now();
-        while secgw.read()?.packets == 0 {
+        while self.read()?.packets == 0 {
             (start.elapsed() < PATIENCE).then_some(()).context("ipsec-secgw forwards nothing")?;
             thread::sleep(Duration::from_millis(50));
         }
-        Ok(secgw)
+        Ok(())
     }
 
     fn pass(&self) -> Result<Sample, Failure> {
@@ -235,6 +244,11 @@ impl Secgw {
         let sent = answer.pointer("/~1ethdev~1stats/opackets").and_then(serde_json::Value::as_u64);
         Ok(Sample { packets: sent.context(format_args!("telemetry: no counter of {SINK}"))?, cpu_ns })
     }
+}
+
+/// The failure, and what the peer has said of it.
+fn with_log(failure: &Failure, log: &Path) -> Failure {
+    Failure(format!("{failure}\n{}", fs::read_to_string(log).unwrap_or_default()))
 }
 
 const PATIENCE: Duration = Duration::from_secs(20);
