@@ -5,7 +5,6 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -17,6 +16,10 @@ use toml::Spanned;
 
 use crate::command::PortId;
 use crate::table::sad::MAX_GENERATION;
+
+mod raw;
+
+use raw::{Fault, Raw, RawNeighbor, RawPort, RawRoute};
 
 /// Limits of what can be configured.
 mod limits {
@@ -235,110 +238,6 @@ impl fmt::Display for InterfaceAddress {
 
 const fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    socket: Spanned<PathBuf>,
-    allowed_uids: Option<Spanned<Vec<u32>>>,
-    workers: Spanned<Vec<Spanned<usize>>>,
-    #[serde(default)]
-    idle: Idle,
-    receive_burst: Option<Spanned<u16>>,
-    kernel: Option<Spanned<String>>,
-    port: Spanned<Vec<RawPort>>,
-    #[serde(default)]
-    route: Vec<RawRoute>,
-    #[serde(default)]
-    neighbor: Vec<RawNeighbor>,
-    #[serde(default)]
-    sad: RawSad,
-    #[serde(default)]
-    spd: RawSpd,
-    #[serde(default)]
-    icmp: RawIcmp,
-    #[serde(default)]
-    tcp: RawTcp,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPort {
-    name: Spanned<String>,
-    role: Role,
-    #[serde(default = "no_addresses")]
-    addresses: Spanned<Vec<Spanned<String>>>,
-    mtu: Option<Spanned<u16>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRoute {
-    prefix: Spanned<String>,
-    via: Spanned<String>,
-    port: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawNeighbor {
-    address: Spanned<String>,
-    mac: Spanned<String>,
-    port: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawSad {
-    slots: Option<Spanned<u32>>,
-    first_generation: Option<Spanned<u16>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawSpd {
-    slots: Option<Spanned<u32>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawIcmp {
-    errors_per_second: Option<Spanned<u32>>,
-    path_mtu: Option<bool>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawTcp {
-    clamp_mss: Option<bool>,
-}
-
-fn no_addresses() -> Spanned<Vec<Spanned<String>>> {
-    Spanned::new(0..0, Vec::new())
-}
-
-/// A fault, before its place in the text has become a line.
-struct Fault {
-    span: Range<usize>,
-    field: String,
-    problem: String,
-}
-
-impl Fault {
-    fn new<T>(at: &Spanned<T>, field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { span: at.span(), field: field.into(), problem: problem.into() }
-    }
-
-    /// What the parser refuses: the field is the key on its line.
-    fn from_toml(text: &str, error: &toml::de::Error) -> Self {
-        let span = error.span().unwrap_or(0..0);
-        let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-        let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
-        let field = line.split('=').next().unwrap_or_default().trim();
-        let message = error.message().replace('\n', ", ");
-        Self { span, field: if field.is_empty() { "file".to_owned() } else { field.to_owned() }, problem: message }
-    }
 }
 
 fn check(raw: Raw) -> Result<Config, Fault> {
