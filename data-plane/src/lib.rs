@@ -20,6 +20,7 @@ pub mod punt;
 pub mod reassembly;
 pub mod server;
 pub mod slow_path;
+pub mod stage;
 pub mod stats;
 pub mod table;
 pub mod verdict;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use crate::stage::{Lap, PLACES, Stage};
 use crate::table::PolicySlot;
 use crate::verdict::Verdict;
 
@@ -54,7 +55,14 @@ pub struct WorkerStats {
     verdicts: CachePadded<[AtomicU64; Verdict::COUNT]>,
     tallies: CachePadded<[AtomicU64; Tally::ALL.len()]>,
     policies: Box<[PolicyCounters]>,
+    stages: [LapCounters; PLACES],
     thread: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct LapCounters {
+    ticks: AtomicU64,
+    laps: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +100,7 @@ impl WorkerStats {
             verdicts: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
             tallies: CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0))),
             policies: (0..policies).map(|_| PolicyCounters::default()).collect(),
+            stages: std::array::from_fn(|_| LapCounters::default()),
             thread: AtomicU32::new(0),
         }
     }
@@ -114,6 +123,12 @@ impl WorkerStats {
             packets: counters.packets.load(Ordering::Relaxed),
             octets: counters.octets.load(Ordering::Relaxed),
         })
+    }
+
+    /// What a stage took in rounds with something to do; `None` without the feature `stage-cycles`.
+    pub fn stage(&self, stage: Stage) -> Option<Lap> {
+        let LapCounters { ticks, laps } = self.stages.get(stage as usize)?;
+        Some(Lap { ticks: ticks.load(Ordering::Relaxed), laps: laps.load(Ordering::Relaxed) })
     }
 
     /// Thread id of the operating system; 0 before the worker runs.
@@ -139,6 +154,14 @@ impl WorkerStats {
         if let Some(counters) = self.policies.get(slot.index()) {
             add(&counters.packets, packets.into());
             add(&counters.octets, octets);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add_laps(&self, round: &[Lap; PLACES]) {
+        for (counters, lap) in self.stages.iter().zip(round) {
+            add(&counters.ticks, lap.ticks);
+            add(&counters.laps, lap.laps);
         }
     }
 

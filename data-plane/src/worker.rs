@@ -18,6 +18,7 @@ use packet::Buffer;
 use crate::clock::{self, Clock};
 use crate::command::{PortId, WorkerEnd, WorkerId};
 use crate::pipeline::{self, BURST, Io, Limits, Pipeline};
+use crate::stage::Stage;
 use crate::stats::{Tally, WorkerStats};
 use crate::table::Snapshot;
 use crate::verdict::Verdict;
@@ -197,12 +198,15 @@ impl Worker {
                 self.outlets.flush(self.pipeline.end().stats());
                 return;
             }
+            self.pipeline.lap(Stage::Turn);
             busy = commanded | self.receive() | self.take_over();
             let stats = self.pipeline.end().stats();
             self.outlets.flush(stats);
             stats.add(Tally::Iterations, 1);
             stats.add(Tally::BusyIterations, usize::from(busy));
+            self.pipeline.lap(Stage::Transmit);
             self.idle.pause(busy);
+            self.pipeline.end_round(busy);
         }
     }
 
@@ -212,6 +216,7 @@ impl Worker {
         for (port, queue) in &mut self.rx {
             let count = queue.rx_up_to(&mut self.received, self.receive_burst);
             if count == 0 {
+                self.pipeline.lap(Stage::Turn);
                 continue;
             }
             busy = true;
@@ -223,6 +228,7 @@ impl Worker {
                     stats.count(verdict);
                 }
             }
+            self.pipeline.lap(Stage::Receive);
             self.pipeline.forward(*port, &mut self.burst, &mut self.outlets);
         }
         busy
@@ -239,6 +245,7 @@ impl Worker {
                 let count = self.outlets.hand_off.take(from, &mut self.burst);
                 if count > 0 {
                     busy = true;
+                    self.pipeline.lap(Stage::Receive);
                     self.pipeline.handed_off(&mut self.burst, &mut self.outlets);
                 }
                 if count < BURST {

@@ -19,6 +19,7 @@ mod pool;
 mod port;
 mod queue;
 pub mod thread;
+mod ticks;
 
 pub use burst::{BURST, Burst};
 pub use eal::{Eal, version};
@@ -27,3 +28,4 @@ pub use mbuf::{HEADROOM, Mbuf};
 pub use pool::{Pool, PoolConfig};
 pub use port::{Port, PortConfig, PortStats, Queues};
 pub use queue::{RxQueue, TxQueue};
+pub use ticks::ticks;

@@ -10,6 +10,11 @@ unsigned int culvert_lcore_id(void)
 	return rte_lcore_id();
 }
 
+uint64_t culvert_ticks(void)
+{
+	return rte_rdtsc();
+}
+
 int culvert_link_up(uint16_t port)
 {
 	struct rte_eth_link link = {0};

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -35,6 +36,9 @@ static const uint64_t CULVERT_RSS_FLOWS = RTE_ETH_RSS_IP | RTE_ETH_RSS_UDP | RTE
 int culvert_errno(void);
 /* rte_lcore_id() of the calling thread; LCORE_ID_ANY when EAL does not know it. */
 unsigned int culvert_lcore_id(void);
+
+/* rte_rdtsc(). */
+uint64_t culvert_ticks(void);
 
 /* Whether the port's link is up, 1 or 0, or a negative errno. struct rte_eth_link has another shape in later releases. */
 int culvert_link_up(uint16_t port);

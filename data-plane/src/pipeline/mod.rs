@@ -27,6 +27,7 @@ use packet::Buffer;
 use packet::ip::Ip;
 
 use crate::command::{Command, Frame, Garbage, Notice, PortId, Via, WorkerEnd, WorkerId};
+use crate::stage::{Stage, Stopwatch};
 use crate::stats::{Tally, WorkerStats};
 use crate::table::sad::Sad;
 use crate::table::{SaSlot, Snapshot};
@@ -231,6 +232,7 @@ pub struct Pipeline<B> {
     spi_misses: inbound::SpiMisses,
     flows: FlowCache,
     deliveries: DeliveryCache,
+    stopwatch: Stopwatch,
     now_ms: u64,
     clamp_mss: bool,
 }
@@ -266,6 +268,7 @@ impl<B: Buffer> Pipeline<B> {
             spi_misses: inbound::SpiMisses::default(),
             flows: FlowCache::new(limits.flows, limits.sad_slots),
             deliveries: DeliveryCache::new(),
+            stopwatch: Stopwatch::new(),
             now_ms: 0,
             clamp_mss: limits.clamp_mss,
         }
@@ -274,6 +277,18 @@ impl<B: Buffer> Pipeline<B> {
     /// The worker's end of the queues to the server.
     pub fn end(&self) -> &WorkerEnd {
         &self.end
+    }
+
+    /// For the worker around it: a stage of its own ends here.
+    #[inline]
+    pub(crate) fn lap(&mut self, stage: Stage) {
+        self.stopwatch.lap(stage);
+    }
+
+    /// For the worker around it: its round is over, in which there was something to do, or not.
+    #[inline]
+    pub(crate) fn end_round(&mut self, busy: bool) {
+        self.stopwatch.end_round(self.end.stats(), busy);
     }
 
     /// Applies the commands that have arrived, and what time has brought: packets whose SA or next hop is there are sent, those that waited too
@@ -308,6 +323,7 @@ impl<B: Buffer> Pipeline<B> {
     pub fn forward(&mut self, from: PortId, burst: &mut Burst<B>, io: &mut impl Io<B>) {
         let mut sorted = Sorted::new();
         classify::stage(self.context(), from, &self.flows, burst, &mut sorted);
+        self.stopwatch.lap(Stage::Classify);
         self.run(burst, &mut sorted, io, Arrival::OnPort);
     }
 
@@ -315,6 +331,7 @@ impl<B: Buffer> Pipeline<B> {
     pub fn handed_off(&mut self, burst: &mut Burst<B>, io: &mut impl Io<B>) {
         let mut sorted = Sorted::new();
         classify::handed_off(self.context(), burst, &mut sorted);
+        self.stopwatch.lap(Stage::Classify);
         self.run(burst, &mut sorted, io, Arrival::Otherwise);
     }
 
@@ -335,6 +352,7 @@ impl<B: Buffer> Pipeline<B> {
         if !leaving.is_empty() {
             let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
             egress::stage(cx, leaving, burst, &mut self.waiting, io);
+            self.stopwatch.lap(Stage::Transmit);
         }
         if !oversized.is_empty() {
             self.run_in_pieces(oversized, burst, io);
@@ -365,9 +383,12 @@ impl<B: Buffer> Pipeline<B> {
             learn: arrival == Arrival::OnPort,
         };
         outbound::stage(cx, sas, outgoing, burst, &mut outcomes, &mut jobs, &mut sealings);
+        self.stopwatch.lap(Stage::Prepare);
         esp_crypto::seal_burst(&mut jobs);
         drop(jobs);
+        self.stopwatch.lap(Stage::Cipher);
         outbound::post(cx, sas, &sealings, &self.flows, burst, &mut self.waiting, io);
+        self.stopwatch.lap(Stage::Post);
     }
 
     #[inline]
@@ -376,10 +397,13 @@ impl<B: Buffer> Pipeline<B> {
         let (sas, mut windows) = self.sad.split();
         let mut jobs = OpenJobs::new();
         let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, arrival, io, &mut jobs);
+        self.stopwatch.lap(Stage::Prepare);
         let verified = esp_crypto::open_burst(&mut jobs);
         drop(jobs);
+        self.stopwatch.lap(Stage::Cipher);
         let mut deliveries = Deliveries { refusals: &mut self.refusals, waiting: &mut self.waiting, ways: &mut self.deliveries };
         inbound::post(cx, opens, received, verified, &mut windows, burst, &mut deliveries, io);
+        self.stopwatch.lap(Stage::Post);
     }
 
     /// Packets that are cut before they are sealed: the pieces of each are a burst of their own. They fit, so that none of them comes here again.

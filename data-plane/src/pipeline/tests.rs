@@ -9,6 +9,7 @@ mod ipv6;
 mod mss;
 mod outbound;
 mod refuse;
+mod stages;
 mod tfc;
 mod transport;
 mod waiting;

@@ -6,6 +6,7 @@ use ipsec_types::TrafficSelector;
 
 use crate::server::core::{Core, ServedPort};
 use crate::server::policies::PolicyEntry;
+use crate::stage::{Lap, Stage};
 use crate::stats::{PolicyCount, Tally, WorkerStats};
 use crate::table::PortRole;
 use crate::verdict::Verdict;
@@ -62,7 +63,12 @@ impl Core {
         let tally = |t: &Tally| counter(t.name(), self.workers.stats().map(|stats| stats.tally(*t)).sum(), t.meaning());
         let sas = counter("child_sas", self.sad.len() as u64, "Child SAs installed now, with those whose inbound half lingers.");
         let server = self.counters.each().map(|(name, value, meaning)| counter(name, value, meaning));
-        Verdict::ALL.iter().map(verdict).chain(Tally::ALL.iter().map(tally)).chain([sas]).chain(server).collect()
+        let stages = Stage::TAKEN.iter().flat_map(|stage| {
+            let sum = |of: fn(&Lap) -> u64| self.workers.stats().filter_map(|stats| stats.stage(*stage)).map(|lap| of(&lap)).sum();
+            let [ticks, laps] = stage.counters();
+            [counter(ticks, sum(|lap| lap.ticks), stage.meaning()), counter(laps, sum(|lap| lap.laps), "How often that stage ended.")]
+        });
+        Verdict::ALL.iter().map(verdict).chain(Tally::ALL.iter().map(tally)).chain([sas]).chain(server).chain(stages).collect()
     }
 }
 
