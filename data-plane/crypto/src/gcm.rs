@@ -136,12 +136,13 @@ pub(crate) fn open_burst(jobs: &mut [OpenJob<'_>]) -> Done {
 }
 
 /// What a kernel has computed ahead.
+#[cfg_attr(target_arch = "x86_64", expect(clippy::large_enum_variant, reason = "the fastest kernel follows no pointer"))]
 pub(crate) enum Key {
-    /// Behind a pointer: it leaves the size of the others alone.
+    /// Behind a pointer, as the next: they leave the size of the last alone.
     Portable(Box<portable::Key>),
     /// Of either width.
     #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Key),
+    Avx2(Box<avx2::Key>),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Key),
 }
@@ -151,7 +152,7 @@ impl Key {
     pub(crate) fn new(kernel: Kernel, key: &[u8]) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = |token| avx2::Key::new(token, key).map(Self::Avx2);
+            let avx2 = |token| avx2::Key::new(token, key).map(|key| Self::Avx2(Box::new(key)));
             let expanded = match kernel {
                 Kernel::Portable => None,
                 Kernel::AesNi => avx2::Token::aesni().map(avx2),

@@ -62,7 +62,7 @@ impl Aad {
 
 /// What stands before the data: two blocks, as vectors take them.
 #[derive(Debug, Clone, Copy)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub(crate) struct Front {
     pub(crate) nonce: [u8; NONCE_LEN],
     /// Room for a counter.
@@ -78,11 +78,12 @@ impl Front {
 }
 
 /// One packet to encrypt.
+#[repr(C)]
 pub struct SealJob<'a> {
     pub(crate) front: Front,
-    pub(crate) key: &'a AeadKey,
     pub(crate) data: &'a mut [u8],
     pub(crate) icv: &'a mut [u8],
+    pub(crate) key: &'a AeadKey,
 }
 
 impl<'a> SealJob<'a> {
@@ -98,11 +99,12 @@ impl<'a> SealJob<'a> {
 }
 
 /// One packet to verify and decrypt.
+#[repr(C)]
 pub struct OpenJob<'a> {
     pub(crate) front: Front,
-    pub(crate) key: &'a AeadKey,
     pub(crate) data: &'a mut [u8],
     pub(crate) icv: &'a [u8],
+    pub(crate) key: &'a AeadKey,
 }
 
 impl<'a> OpenJob<'a> {

@@ -15,13 +15,13 @@ pub(crate) type Block = Array<u8, U16>;
 /// Keystream blocks computed at once: the crate `aes` runs its widest code on batches of 64.
 const BATCH: usize = 64;
 
-/// Room for keystream: made once a burst, as clearing it costs more than a short packet.
-pub(crate) struct Keystream([Block; BATCH]);
+/// Room for keystream: made once a burst, as clearing it costs more than a short packet, and only where a job needs it.
+pub(crate) struct Keystream(Option<[Block; BATCH]>);
 
 impl Keystream {
     #[inline]
-    pub(crate) fn new() -> Self {
-        Self([Block::default(); BATCH])
+    pub(crate) const fn new() -> Self {
+        Self(None)
     }
 }
 
@@ -186,7 +186,7 @@ fn fill<'a>(
     stream: &'a mut Keystream,
     len: usize,
 ) -> &'a [Block] {
-    let blocks = stream.0.get_mut(..len).unwrap_or_default();
+    let blocks = stream.0.get_or_insert_with(|| [Block::default(); BATCH]).get_mut(..len).unwrap_or_default();
     for (block, counter) in blocks.iter_mut().zip(counters) {
         *block = counter_block(nonce, counter);
     }

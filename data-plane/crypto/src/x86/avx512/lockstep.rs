@@ -6,18 +6,42 @@
 use core::arch::x86_64::*;
 
 use super::ghash::{Sums, sums_of_lanes};
-use super::packet::{Packet, aad_block, lengths_block, mask, reverse};
+use super::packet::{Octets, Packet, aad_block, lengths_block, mask, reverse};
 use super::vector::{broadcast, gather};
-use super::{BLOCK, LANES, VECTOR, aes};
+use super::{BLOCK, Key, LANES, VECTOR, aes};
 use crate::x86::counters::counters_from;
 
 /// The longest data that so many vectors a packet hold.
 pub(super) const MAX_LEN: usize = 4 * VECTOR;
 const _: () = assert!(MAX_LEN / BLOCK + 2 <= super::key::POWERS);
 
+/// Four packets with their keys.
+#[derive(Clone, Copy)]
+struct Four<'a> {
+    octets: [&'a Octets; LANES],
+    keys: [&'a Key; LANES],
+}
+
+impl<'a> Four<'a> {
+    /// # Safety
+    /// The keys are those of this kernel.
+    #[inline]
+    const unsafe fn new(packets: [&'a Packet<'a>; LANES]) -> Self {
+        let [a, b, c, d] = packets;
+        // SAFETY: the caller says so.
+        let keys = unsafe { [a.key(), b.key(), c.key(), d.key()] };
+        Self { octets: [&a.octets, &b.octets, &c.octets, &d.octets], keys }
+    }
+
+    #[inline]
+    fn iter(&self) -> impl Iterator<Item = (&'a Octets, &'a Key)> {
+        self.octets.into_iter().zip(self.keys)
+    }
+}
+
 /// Four packets on their way through AES.
 struct Cipher<'a, const VECTORS: usize> {
-    packets: &'a [Packet<'a>; LANES],
+    packets: Four<'a>,
     states: [[__m512i; VECTORS]; LANES],
     /// What masks the tags.
     first: __m512i,
@@ -26,21 +50,21 @@ struct Cipher<'a, const VECTORS: usize> {
 impl<'a, const VECTORS: usize> Cipher<'a, VECTORS> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    fn new<const ONE_KEY: bool>(packets: &'a [Packet<'a>; LANES]) -> Self {
-        let [a, b, c, d] = packets;
+    fn new<const ONE_KEY: bool>(packets: Four<'a>) -> Self {
+        let ([a, b, c, d], keys) = (packets.octets, packets.keys);
+        let [first_key, ..] = keys;
         let mut states = [[_mm512_setzero_si512(); VECTORS]; LANES];
         // SAFETY: the packets have these blocks, and there are counters for more vectors.
         unsafe {
-            for (packet, states) in packets.iter().zip(&mut states) {
-                let (nonce, round_key) = (broadcast(packet.nonce()), broadcast(packet.key.round_keys()));
+            for ((packet, key), states) in packets.iter().zip(&mut states) {
+                let (nonce, round_key) = (broadcast(packet.nonce()), broadcast(key.round_keys()));
                 for (v, state) in states.iter_mut().enumerate() {
                     let counters = _mm512_loadu_si512(counters_from(2).wrapping_add(v * VECTOR).cast());
                     *state = _mm512_xor_si512(_mm512_xor_si512(nonce, round_key), counters);
                 }
             }
             let nonces = gather([a.nonce(), b.nonce(), c.nonce(), d.nonce()]);
-            let round_keys =
-                if ONE_KEY { broadcast(a.key.round_keys()) } else { gather([a, b, c, d].map(|packet| packet.key.round_keys())) };
+            let round_keys = if ONE_KEY { broadcast(first_key.round_keys()) } else { gather(keys.map(Key::round_keys)) };
             let first = _mm512_xor_si512(_mm512_xor_si512(nonces, broadcast(counters_from(1))), round_keys);
             Self { packets, states, first }
         }
@@ -52,24 +76,25 @@ impl<'a, const VECTORS: usize> Cipher<'a, VECTORS> {
         if N >= ROUND_KEYS {
             return;
         }
-        let [a, b, c, d] = self.packets;
+        let keys = self.packets.keys;
+        let [first_key, ..] = keys;
         if N + 1 == ROUND_KEYS {
-            for (packet, states) in self.packets.iter().zip(&mut self.states) {
-                aes::round::<N, true, VECTORS>(packet.key, states);
+            for (key, states) in keys.iter().zip(&mut self.states) {
+                aes::round::<N, true, VECTORS>(key, states);
             }
             if ONE_KEY {
-                aes::round::<N, true, 1>(a.key, core::array::from_mut(&mut self.first));
+                aes::round::<N, true, 1>(first_key, core::array::from_mut(&mut self.first));
             } else {
-                aes::round_of_lanes::<N, true>([a.key, b.key, c.key, d.key], &mut self.first);
+                aes::round_of_lanes::<N, true>(keys, &mut self.first);
             }
         } else {
-            for (packet, states) in self.packets.iter().zip(&mut self.states) {
-                aes::round::<N, false, VECTORS>(packet.key, states);
+            for (key, states) in keys.iter().zip(&mut self.states) {
+                aes::round::<N, false, VECTORS>(key, states);
             }
             if ONE_KEY {
-                aes::round::<N, false, 1>(a.key, core::array::from_mut(&mut self.first));
+                aes::round::<N, false, 1>(first_key, core::array::from_mut(&mut self.first));
             } else {
-                aes::round_of_lanes::<N, false>([a.key, b.key, c.key, d.key], &mut self.first);
+                aes::round_of_lanes::<N, false>(keys, &mut self.first);
             }
         }
     }
@@ -82,7 +107,7 @@ impl<'a, const VECTORS: usize> Cipher<'a, VECTORS> {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
     unsafe fn apply<const SEAL: bool>(self) -> Hash<'a, VECTORS> {
         let Self { packets, mut states, first } = self;
-        for (packet, states) in packets.iter().zip(&mut states) {
+        for (packet, states) in packets.octets.into_iter().zip(&mut states) {
             for (v, state) in states.iter_mut().enumerate() {
                 let place = packet.data.wrapping_add(v * VECTOR).cast::<i8>();
                 let mask = mask(packet.len, v);
@@ -102,7 +127,7 @@ impl<'a, const VECTORS: usize> Cipher<'a, VECTORS> {
 
 /// Four packets on their way through GHASH.
 struct Hash<'a, const VECTORS: usize> {
-    packets: &'a [Packet<'a>; LANES],
+    packets: Four<'a>,
     /// Octets reversed, and zeros behind the data.
     ciphertext: [[__m512i; VECTORS]; LANES],
     first: __m512i,
@@ -114,14 +139,14 @@ impl<const VECTORS: usize> Hash<'_, VECTORS> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
     fn aads_and_lengths<const ONE_KEY: bool>(&mut self) {
-        let [a, b, c, d] = self.packets;
+        let ([a, b, c, d], [e, f, g, h]) = (self.packets.octets, self.packets.keys);
         // SAFETY: the packets have these blocks, and the longest data of this kernel have powers before the first one.
         unsafe {
             let aads = gather([a.aad(), b.aad(), c.aad(), d.aad()]);
-            let of_aads = gather([before(a.powers), before(b.powers), before(c.powers), before(d.powers)]);
+            let of_aads = gather([before(a.powers(e)), before(b.powers(f)), before(c.powers(g)), before(d.powers(h))]);
             let lens = gather([a.len_block(), b.len_block(), c.len_block(), d.len_block()]);
-            let h = |packet: &Packet<'_>| packet.key.powers_from(1);
-            let of_lengths = if ONE_KEY { broadcast(h(a)) } else { gather([h(a), h(b), h(c), h(d)]) };
+            let power = |key: &Key| key.powers_from(1);
+            let of_lengths = if ONE_KEY { broadcast(power(e)) } else { gather([e, f, g, h].map(power)) };
             self.total = Sums::of(aad_block(aads), of_aads).with(lengths_block(aads, lens), of_lengths);
         }
         self.total.pin();
@@ -130,12 +155,16 @@ impl<const VECTORS: usize> Hash<'_, VECTORS> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
     fn data<const P: usize>(&mut self) {
-        let (Some(packet), Some(ciphertext), Some(sums)) = (self.packets.get(P), self.ciphertext.get(P), self.sums.get_mut(P)) else {
+        let Four { octets, keys } = &self.packets;
+        let (Some(packet), Some(key), Some(ciphertext), Some(sums)) =
+            (octets.get(P), keys.get(P), self.ciphertext.get(P), self.sums.get_mut(P))
+        else {
             return;
         };
+        let first = packet.powers(key);
         for (v, blocks) in ciphertext.iter().enumerate() {
             // SAFETY: behind H^1, where the ciphertext is zeros, stand round keys: four vectors from any power on are within the key.
-            let powers = unsafe { _mm512_loadu_si512(packet.powers.wrapping_add(v * VECTOR).cast()) };
+            let powers = unsafe { _mm512_loadu_si512(first.wrapping_add(v * VECTOR).cast()) };
             *sums = if v == 0 { Sums::of(*blocks, powers) } else { sums.with(*blocks, powers) };
         }
         sums.pin();
@@ -168,13 +197,13 @@ impl<const VECTORS: usize> Hash<'_, VECTORS> {
                 _mm512_extracti32x4_epi32::<2>(tags),
                 _mm512_extracti32x4_epi32::<3>(tags),
             ];
-            for (packet, tag) in self.packets.iter().zip(tags) {
+            for (packet, tag) in self.packets.octets.into_iter().zip(tags) {
                 // SAFETY: an ICV is a block.
                 unsafe { _mm_storeu_si128(packet.icv.cast(), tag) };
             }
             return 0;
         }
-        let [a, b, c, d] = self.packets;
+        let [a, b, c, d] = self.packets.octets;
         // SAFETY: an ICV is a block.
         let icvs = unsafe { gather([a.icv, b.icv, c.icv, d.icv].map(<*mut u8>::cast_const)) };
         let equal = u64::from(_mm512_cmpeq_epi64_mask(tags, icvs));
@@ -196,10 +225,12 @@ const fn before(power: *const u8) -> *const u8 {
 /// have the same.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-pub(super) unsafe fn crypt<const ROUND_KEYS: usize, const ONE_KEY: bool, const VECTORS: usize, const SEAL: bool>(
-    fours: &[[Packet<'_>; LANES]],
+pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const ONE_KEY: bool, const VECTORS: usize, const SEAL: bool>(
+    fours: impl Iterator<Item = [&'a Packet<'a>; LANES]>,
 ) -> u64 {
-    let [first, others @ ..] = fours else { return 0 };
+    // SAFETY: the caller says so.
+    let mut fours = fours.map(|packets| unsafe { Four::new(packets) });
+    let Some(first) = fours.next() else { return 0 };
     let mut authentic = 0;
     let mut cipher = Cipher::<VECTORS>::new::<ONE_KEY>(first);
     macro_rules! rounds {
@@ -211,7 +242,7 @@ pub(super) unsafe fn crypt<const ROUND_KEYS: usize, const ONE_KEY: bool, const V
     // SAFETY: the caller says so.
     let mut hash = unsafe { cipher.apply::<SEAL>() };
     let mut n = 0;
-    for packets in others {
+    for packets in fours {
         let mut cipher = Cipher::<VECTORS>::new::<ONE_KEY>(packets);
         rounds!(cipher:
             1 { hash.aads_and_lengths::<ONE_KEY>() },

@@ -1,48 +1,129 @@
-//! What a kernel takes of a job.
+//! Jobs as this kernel reads them, where they are.
 
 use core::arch::x86_64::*;
+use core::hint::unreachable_unchecked;
+use core::mem::offset_of;
 
 use super::{BLOCK, Key, VECTOR};
 use crate::job::Front;
+use crate::key::{AeadKey, Algorithm};
+use crate::{OpenJob, SealJob, gcm};
 
-/// One packet, in place. Its octets are those of a job that is borrowed as long as this lives.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(crate) struct Packet<'a> {
-    pub(super) len: usize,
-    pub(super) key: &'a Key,
-    pub(super) front: *const Front,
-    pub(super) data: *mut u8,
-    /// The power of H for the first block of data, where the last has H^2.
-    pub(super) powers: *const u8,
-    /// Written by seal, read by open.
-    pub(super) icv: *mut u8,
+/// A job, whichever way it goes.
+pub(crate) trait Job<'a>: Sized {
+    /// Whether it seals.
+    const SEAL: bool;
+
+    /// The jobs as packets.
+    fn packets<'b>(jobs: &'b mut [Self]) -> &'b [Packet<'a>];
 }
 
+/// One packet, in place: a job of either kind, with slices taken apart.
+#[repr(C)]
+pub(crate) struct Packet<'a> {
+    pub(super) octets: Octets,
+    key: &'a AeadKey,
+}
+
+/// What is read and written.
+#[repr(C)]
+pub(super) struct Octets {
+    front: Front,
+    pub(super) data: *mut u8,
+    pub(super) len: usize,
+    /// Written by seal, read by open.
+    pub(super) icv: *mut u8,
+    _icv_len: usize,
+}
+
+// A slice is where it begins and how long it is, in this order.
+const _: () = {
+    let slice: &[u8] = &[0; 3];
+    // SAFETY: a slice has two words, and the second one is no pointer if it is the length.
+    assert!(unsafe { (&raw const slice).cast::<usize>().add(1).read() } == 3);
+};
+
+macro_rules! job {
+    ($job:ident, $seal:literal) => {
+        const _: () = {
+            assert!(size_of::<$job<'_>>() == size_of::<Packet<'_>>() && align_of::<$job<'_>>() == align_of::<Packet<'_>>());
+            assert!(offset_of!($job<'_>, front) == offset_of!(Packet<'_>, octets.front));
+            assert!(offset_of!($job<'_>, data) == offset_of!(Packet<'_>, octets.data));
+            assert!(offset_of!($job<'_>, icv) == offset_of!(Packet<'_>, octets.icv));
+            assert!(offset_of!($job<'_>, key) == offset_of!(Packet<'_>, key));
+        };
+
+        impl<'a> Job<'a> for $job<'a> {
+            const SEAL: bool = $seal;
+
+            #[inline]
+            fn packets<'b>(jobs: &'b mut [Self]) -> &'b [Packet<'a>] {
+                // SAFETY: both have the same fields in the same places, as asserted above, and the jobs are borrowed as long as the packets.
+                unsafe { core::slice::from_raw_parts(jobs.as_mut_ptr().cast(), jobs.len()) }
+            }
+        }
+    };
+}
+job!(SealJob, true);
+job!(OpenJob, false);
+
 impl<'a> Packet<'a> {
+    /// One without data, in the place of another one of this key, with an ICV that nobody looks at.
     #[inline]
-    pub(super) fn new(key: &'a Key, front: *const Front, data: *mut u8, len: usize, icv: *mut u8) -> Self {
-        Self { len, key, front, data, powers: key.powers_from(1).wrapping_sub(len.wrapping_add(BLOCK - 1) & !(BLOCK - 1)), icv }
+    pub(super) const fn idle(like: &Self, icv: *mut u8) -> Self {
+        let Octets { front, data, .. } = like.octets;
+        Self { octets: Octets { front, data, len: 0, icv, _icv_len: BLOCK }, key: like.key }
+    }
+
+    /// The key, where it is one of this kernel.
+    #[inline]
+    pub(super) const fn checked_key(&self) -> Option<&'a Key> {
+        match &self.key.0 {
+            Algorithm::AesGcm(gcm::Key::Avx512(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// The key is one of this kernel.
+    #[inline]
+    pub(super) const unsafe fn key(&self) -> &'a Key {
+        match self.checked_key() {
+            Some(key) => key,
+            // SAFETY: the caller says so.
+            None => unsafe { unreachable_unchecked() },
+        }
     }
 }
 
-impl Packet<'_> {
+impl Octets {
+    #[inline]
+    pub(super) const fn new(front: Front, data: *mut u8, len: usize, icv: *mut u8) -> Self {
+        Self { front, data, len, icv, _icv_len: BLOCK }
+    }
+
     /// The block of the nonce with room for a counter.
     #[inline]
     pub(super) const fn nonce(&self) -> *const u8 {
-        self.front.cast()
+        (&raw const self.front).cast()
     }
 
     /// The block of AAD and its length.
     #[inline]
     pub(super) const fn aad(&self) -> *const u8 {
-        self.front.cast::<u8>().wrapping_add(BLOCK)
+        self.nonce().wrapping_add(BLOCK)
     }
 
     /// The block that begins with the octets of data.
     #[inline]
     pub(super) const fn len_block(&self) -> *const u8 {
         (&raw const self.len).cast()
+    }
+
+    /// The power of H for the first block of data, where the last has H^2.
+    #[inline]
+    pub(super) fn powers(&self, key: &Key) -> *const u8 {
+        key.powers_from(1).wrapping_sub(self.len.wrapping_add(BLOCK - 1) & !(BLOCK - 1))
     }
 }
 

@@ -14,7 +14,7 @@
 use core::arch::x86_64::*;
 
 use super::ghash::{Sums, sum_of_lanes};
-use super::packet::{Packet, aad_block, lengths_block, mask, reverse};
+use super::packet::{Octets, aad_block, lengths_block, mask, reverse};
 use super::vector::broadcast;
 use super::{BLOCK, Key, LANES, VECTOR, aes};
 use crate::x86::counters::counters_from;
@@ -191,11 +191,10 @@ unsafe fn ciphertext<const VECTORS: usize>(at: *const u8, masks: [u64; VECTORS])
 /// GCM with a 96-bit IV (NIST SP 800-38D section 7) in place: seal writes the ICV, open answers whether it is right.
 ///
 /// # Safety
-/// The packet is that of a job, and its key has the size that `ROUND_KEYS` says.
+/// The packet is that of a job, and the key has the size that `ROUND_KEYS` says.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-pub(super) unsafe fn crypt<const ROUND_KEYS: usize, const SEAL: bool>(packet: &Packet<'_>) -> bool {
-    let key = packet.key;
+pub(super) unsafe fn crypt<const ROUND_KEYS: usize, const SEAL: bool>(key: &Key, packet: &Octets) -> bool {
     // SAFETY: the packet has these blocks, and H is one of the powers.
     let (aad, nonce, round_key, h) = unsafe {
         (broadcast(packet.aad()), broadcast(packet.nonce()), broadcast(key.round_keys()), _mm_loadu_si128(key.powers_from(1).cast()))
@@ -232,7 +231,7 @@ impl<const ROUND_KEYS: usize> Stream<'_, ROUND_KEYS> {
     /// The packet is that of a job, and not longer.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    unsafe fn crypt_whole<const VECTORS: usize, const SEAL: bool>(&mut self, packet: &Packet<'_>, aad: __m512i, lengths: Sums) -> __m512i {
+    unsafe fn crypt_whole<const VECTORS: usize, const SEAL: bool>(&mut self, packet: &Octets, aad: __m512i, lengths: Sums) -> __m512i {
         let at = packet.data.wrapping_sub(BLOCK);
         let mut masks = [0; VECTORS];
         for (v, vector) in masks.iter_mut().enumerate() {
@@ -254,7 +253,7 @@ impl<const ROUND_KEYS: usize> Stream<'_, ROUND_KEYS> {
     /// The packet is that of a job, and longer than [`MAX_LEN_WHOLE`].
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    unsafe fn crypt_chunks<const SEAL: bool>(&mut self, packet: &Packet<'_>, aad: __m512i, lengths: Sums) -> __m512i {
+    unsafe fn crypt_chunks<const SEAL: bool>(&mut self, packet: &Octets, aad: __m512i, lengths: Sums) -> __m512i {
         // The stream begins one block before the data, and nothing there is touched.
         let (mut at, mut left) = (packet.data.wrapping_sub(BLOCK), BLOCK + packet.len);
         let masks = [u64::MAX << BLOCK, u64::MAX, u64::MAX, u64::MAX];
