@@ -4,14 +4,16 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use culvert_data::stage::{Lap, Stage};
 use culvert_proto::dataplane::v1::data_plane_client::DataPlaneClient;
 use culvert_proto::dataplane::v1::operation::Operation as Kind;
 use culvert_proto::dataplane::v1::outcome::Outcome as Answer;
 use culvert_proto::dataplane::v1::policy::Action;
 use culvert_proto::dataplane::v1::{
-    AttachRequest, Install, Keys, LeaseSpis, Operation, Policy, ProgramRequest, SetPolicies, StatsRequest, StatsResponse, TrafficSelector,
+    AttachRequest, Install, Keys, LeaseSpis, Operation, Policy, ProgramRequest, SetPolicies, StatsRequest, StatsResponse, UdpEncapsulation,
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -21,6 +23,7 @@ use crate::eal::{self, Memory, SINK, SOURCE};
 use crate::error::{Context, Failure};
 use crate::measure::{Sample, cpu_time};
 use crate::report::Direction;
+use crate::variant::{self, Variant};
 
 /// The gateway's and its peer's outer addresses.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -48,6 +51,7 @@ pub(crate) struct Setup {
     pub(crate) server_core: usize,
     /// Packets that the worker takes from the source at once.
     pub(crate) burst: u16,
+    pub(crate) variant: Variant,
 }
 
 /// A running gateway; it ends with this value.
@@ -57,7 +61,11 @@ pub(crate) struct Gateway {
     client: DataPlaneClient<Channel>,
     epoch: u64,
     operations: u64,
+    variant: Variant,
 }
+
+/// What each stage took, in the order of [`Stage::ALL`]: nothing, unless the gateway takes the time.
+pub(crate) type Laps = [Lap; Stage::ALL.len()];
 
 /// Packets that came in, and what became of them.
 #[derive(Debug, Clone, Copy)]
@@ -65,12 +73,32 @@ pub(crate) struct Reading {
     received: u64,
     /// Packets that reached the sink, and the worker's CPU time.
     sent: Sample,
+    laps: Laps,
+}
+
+impl Reading {
+    /// What stages took since another reading.
+    pub(crate) fn laps_since(&self, earlier: &Self) -> Laps {
+        let mut laps = self.laps;
+        for (lap, earlier) in laps.iter_mut().zip(&earlier.laps) {
+            lap.ticks = lap.ticks.saturating_sub(earlier.ticks);
+            lap.laps = lap.laps.saturating_sub(earlier.laps);
+        }
+        laps
+    }
 }
 
 impl Setup {
+    /// On the last core, in bursts of 32, plain ESP over IPv4; the server runs on the first core.
+    pub(crate) fn new(program: PathBuf, folder: PathBuf, memory: Memory) -> Self {
+        let worker_core = available_parallelism().map_or(1, usize::from) - 1;
+        Self { program, folder, memory, worker_core, server_core: 0, burst: 32, variant: Variant::Plain }
+    }
+
     /// Starts the gateway with `capture` as its source and waits until it answers.
     pub(crate) async fn start(&self, direction: Direction, capture: &Path) -> Result<Gateway, Failure> {
         let (config, socket, log) = (self.folder.join("data.toml"), self.folder.join("data.sock"), self.folder.join("data.log"));
+        fs::create_dir_all(&self.folder).context(self.folder.display())?;
         fs::write(&config, self.configuration(direction, &socket)).context(config.display())?;
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(&config).arg("--").args(["-l", &self.server_core.to_string()]);
@@ -81,16 +109,18 @@ impl Setup {
         let mut process = Process { child, log };
         let mut client = process.connect(&socket).await?;
         let attached = client.attach(AttachRequest { controller: "bench".to_owned() }).await.context("Attach")?;
-        Ok(Gateway { process, client, epoch: attached.into_inner().epoch, operations: 0 })
+        Ok(Gateway { process, client, epoch: attached.into_inner().epoch, operations: 0, variant: self.variant })
     }
 
     /// Packets come from the source, whose side depends on the direction, and leave through the sink, where nobody answers ARP: so the
     /// next hop is a static neighbour. The generation of SPIs is fixed, since an inbound capture is sealed before the gateway starts.
     fn configuration(&self, direction: Direction, socket: &Path) -> String {
         let (protected, unprotected, next_hop) = match direction {
-            Direction::Outbound => (SOURCE, SINK, PEER),
-            Direction::Inbound => (SINK, SOURCE, crate::traffic::LOCAL_HOST),
+            Direction::Outbound => (SOURCE, SINK, self.variant.peer()),
+            Direction::Inbound => (SINK, SOURCE, self.variant.local_host()),
         };
+        let [inside, outside] = [self.variant.inside(), self.variant.gateway()];
+        let [inner, outer] = self.variant.prefixes();
         format!(
             r#"socket = "{socket}"
 workers = [{worker}]
@@ -100,12 +130,12 @@ receive_burst = {burst}
 [[port]]
 name = "{protected}"
 role = "protected"
-addresses = ["10.1.0.1/16"]
+addresses = ["{inside}/{inner}"]
 
 [[port]]
 name = "{unprotected}"
 role = "unprotected"
-addresses = ["{GATEWAY}/24"]
+addresses = ["{outside}/{outer}"]
 
 [[neighbor]]
 address = "{next_hop}"
@@ -137,24 +167,27 @@ impl Gateway {
 
     /// Installs the policy and the SA: from here on packets are forwarded.
     pub(crate) async fn protect(&mut self, inbound_spi: u32) -> Result<(), Failure> {
+        let [local, remote] = self.variant.selectors();
         let policy = Policy {
             id: POLICY,
             name: "bench".to_owned(),
             priority: 1,
             action: Action::Protect.into(),
-            local: vec![selector([10, 1, 0, 0], [10, 1, 255, 255])],
-            remote: vec![selector([10, 2, 0, 0], [10, 2, 255, 255])],
+            local: vec![local],
+            remote: vec![remote],
             dscp: Vec::new(),
         };
         self.expect_done(Kind::SetPolicies(SetPolicies { policies: vec![policy.clone()] })).await?;
+        let port = variant::PORT.into();
         let keys = |keymat: [u8; 20]| Some(Keys { encryption: keymat.to_vec(), integrity: Vec::new() });
         self.expect_done(Kind::Install(Install {
             child_sa: CHILD_SA,
             policy: POLICY,
             inbound_spi,
             outbound_spi: PEERS_SPI,
-            local_address: GATEWAY.octets().to_vec(),
-            remote_address: PEER.octets().to_vec(),
+            local_address: variant::octets(self.variant.gateway()),
+            remote_address: variant::octets(self.variant.peer()),
+            encapsulation: self.variant.is_in_udp().then_some(UdpEncapsulation { local_port: port, remote_port: port }),
             encryption: ENCR_AES_GCM_16,
             encryption_key_length: 128,
             inbound_keys: keys(INBOUND_KEYMAT),
@@ -177,8 +210,13 @@ impl Gateway {
             found.context(format_args!("Stats: no port {name}"))
         };
         let worker = stats.workers.first().context("Stats: no worker")?;
+        let counter = |name: &str| stats.counters.iter().find(|counter| counter.name == name).map_or(0, |counter| counter.value);
+        let laps = std::array::from_fn(|index| {
+            let [ticks, laps] = Stage::ALL.get(index).map_or_else(Default::default, |stage| stage.counters()).map(counter);
+            Lap { ticks, laps }
+        });
         let cpu_ns = cpu_time(self.process.child.id(), worker.thread)?;
-        Ok(Reading { received: port(SOURCE)?.rx_packets, sent: Sample { packets: port(SINK)?.tx_packets, cpu_ns } })
+        Ok(Reading { received: port(SOURCE)?.rx_packets, sent: Sample { packets: port(SINK)?.tx_packets, cpu_ns }, laps })
     }
 
     /// What passed between two readings; an error when more than one packet in a hundred was lost.
@@ -216,10 +254,6 @@ impl Gateway {
         let answer = answers.message().await.context("Program")?.context("Program: the gateway closed the stream")?;
         Ok(answer.outcomes.into_iter().next().and_then(|outcome| outcome.outcome))
     }
-}
-
-fn selector(first: [u8; 4], last: [u8; 4]) -> TrafficSelector {
-    TrafficSelector { first_address: first.to_vec(), last_address: last.to_vec(), protocol: 0, first_port: 0, last_port: 65_535 }
 }
 
 /// The process, ended when dropped, and the file it writes to.

@@ -19,6 +19,7 @@ mod measure;
 mod output;
 #[cfg(target_arch = "x86_64")]
 mod packets;
+mod paused;
 #[cfg(target_arch = "x86_64")]
 mod peers;
 mod pipeline;
@@ -31,10 +32,12 @@ mod seal;
 mod secgw;
 mod site;
 mod source_sink;
+mod stage_table;
 mod stages;
 mod traffic;
 #[cfg(target_arch = "x86_64")]
 mod tsc;
+mod variant;
 mod workers;
 
 use std::process::ExitCode;

@@ -20,9 +20,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) const FULL: Self = Self { warm_up: Duration::from_millis(200), pass: Duration::from_millis(500), passes: 9 };
+    pub(crate) const FULL: Self = Self { warm_up: Duration::from_millis(50), pass: Duration::from_millis(200), passes: 9 };
     /// Enough to see that everything works.
-    pub(crate) const QUICK: Self = Self { warm_up: Duration::from_millis(100), pass: Duration::from_millis(300), passes: 1 };
+    pub(crate) const QUICK: Self = Self { warm_up: Duration::from_millis(50), pass: Duration::from_millis(200), passes: 1 };
 }
 
 /// What one thread did in one pass.
@@ -49,6 +49,13 @@ impl Sample {
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+}
+
+/// The value that `part` of `of` values are below; 0 without any.
+pub(crate) fn quantile(values: &[f64], part: usize, of: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len().saturating_sub(1) * part / of).copied().unwrap_or(0.0)
 }
 
 /// Some values: the middle, and how far they lie apart.
@@ -100,6 +107,13 @@ mod tests {
         assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
         assert!((median(vec![4.0, 1.0]) - 1.0).abs() < f64::EPSILON);
         assert!(median(Vec::new()).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn quantiles_are_values_that_occurred() {
+        let quartiles = [1, 2, 3].map(|part| quantile(&[5.0, 1.0, 4.0, 2.0, 3.0], part, 4));
+        assert!(quartiles.iter().zip([2.0, 3.0, 4.0]).all(|(is, expected)| (is - expected).abs() < f64::EPSILON), "{quartiles:?}");
+        assert!(quantile(&[], 1, 4).abs() < f64::EPSILON);
     }
 
     #[test]

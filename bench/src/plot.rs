@@ -68,16 +68,17 @@ fn over_size(report: &Value, secgw: Option<&Value>) -> Result<Chart, Failure> {
     let text = |name: &str| report[name].as_str().unwrap_or("unknown");
     Ok(Chart {
         title: "One worker, one SA: rate over size".to_owned(),
-        caption: caption(text("date"), text("cpu"), &format!("{}, {}", text("algorithm"), text("memory"))),
+        caption: caption(text("date"), text("cpu"), &format!("{}, IPv4, {}", text("algorithm"), text("memory"))),
         across: Axis { name: "octets of the inner Ethernet frame, without FCS", logarithmic: false },
         up: "million packets per second of CPU time",
         lines,
     })
 }
 
-/// Packets of a size, in one direction. IMIX has no place on the axis.
+/// Packets of a size, in one direction, in plain ESP over IPv4. IMIX has no place on the axis.
 fn line(name: &str, rows: &[Value], direction: &str, rate: fn(&Value) -> Option<f64>) -> Line {
-    let of_direction = rows.iter().filter(|row| row["direction"] == direction);
+    let is_plain = |row: &&Value| row["variant"].is_null() || row["variant"] == "plain";
+    let of_direction = rows.iter().filter(|row| row["direction"] == direction).filter(is_plain);
     let points = of_direction.filter_map(|row| Some((row["size"].as_str()?.parse().ok()?, rate(row)?))).collect();
     Line { name: name.to_owned(), points }
 }
@@ -126,8 +127,9 @@ mod tests {
 
     #[test]
     fn sizes_become_points_and_imix_none() {
-        let row = |direction: &str, size: &str, mpps: f64| json!({ "direction": direction, "size": size, "gateway_mpps": mpps, "cipher_ns": 20.0 });
-        let report = json!({ "rows": [row("outbound", "64", 9.0), row("outbound", "IMIX", 5.0), row("inbound", "64", 8.0)] });
+        let row = |direction: &str, size: &str, mpps: f64| json!({ "direction": direction, "variant": "plain", "size": size, "gateway_mpps": mpps, "cipher_ns": 20.0 });
+        let other = json!({ "direction": "outbound", "variant": "v6", "size": "64", "gateway_mpps": 1.0, "cipher_ns": 20.0 });
+        let report = json!({ "rows": [other, row("outbound", "64", 9.0), row("outbound", "IMIX", 5.0), row("inbound", "64", 8.0)] });
         let secgw = json!({ "rows": [{ "direction": "inbound", "size": "64", "secgw_mpps": { "median": 7.0 } }] });
         let chart = over_size(&report, Some(&secgw)).unwrap();
         let points: Vec<_> = chart.lines.iter().map(|line| line.points.as_slice()).collect();

@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::eal;
 use crate::error::{Context, Failure};
 use crate::machine::Machine;
-use crate::measure::Spread;
+use crate::measure::{Spread, quantile};
 use crate::output::{Output, Pages};
 use crate::site::{self, Connection, Site};
 use crate::stages::{self, PROTECTED, Sent, Stages, UNPROTECTED};
@@ -54,6 +54,8 @@ struct Row {
     ns: Spread,
     /// Of the same round without window and ESN.
     ratio: Spread,
+    /// First and third quartile of that: of so many rounds the outermost say nothing.
+    ratio_quartiles: [f64; 2],
 }
 
 /// The kinds of SAs; the first is what the others are compared to.
@@ -107,12 +109,16 @@ fn measure(eal: &Eal, rounds: usize) -> Result<Vec<Row>, Failure> {
             }
         }
         let base = times.first().cloned().unwrap_or_default();
-        rows.extend(KINDS.iter().zip(&times).map(|(&(window, numbers), times)| Row {
-            size: mix.to_string(),
-            window,
-            esn: numbers == SequenceNumbers::Extended,
-            ns: Spread::of(times.iter().copied()),
-            ratio: Spread::of(times.iter().zip(&base).map(|(time, base)| time / base)),
+        rows.extend(KINDS.iter().zip(&times).map(|(&(window, numbers), times)| {
+            let ratios: Vec<_> = times.iter().zip(&base).map(|(time, base)| time / base).collect();
+            Row {
+                size: mix.to_string(),
+                window,
+                esn: numbers == SequenceNumbers::Extended,
+                ns: Spread::of(times.iter().copied()),
+                ratio_quartiles: [1, 3].map(|part| quantile(&ratios, part, 4)),
+                ratio: Spread::of(ratios.into_iter()),
+            }
         }));
     }
     Ok(rows)
@@ -198,18 +204,20 @@ impl Report {
             "{}\nreceive -> open -> transmit, ns a packet; window 0 is no replay protection. Medians of {} interleaved rounds\n\n",
             self.machine, self.rounds
         );
-        text += "size   window  ESN    ns/packet   (lowest)   against none\n";
+        text += "size   window  ESN    ns/packet   (lowest)   against none (quartiles)\n";
         for row in &self.rows {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{:<6} {:>6}  {:<5} {:>10.1} {:>10.1} {:>13.3}x",
+                "{:<6} {:>6}  {:<5} {:>10.1} {:>10.1} {:>13.3}x ({:.3}..{:.3})",
                 row.size,
                 row.window,
                 if row.esn { "yes" } else { "no" },
                 row.ns.median,
                 row.ns.lowest,
-                row.ratio.median
+                row.ratio.median,
+                row.ratio_quartiles[0],
+                row.ratio_quartiles[1]
             );
         }
         text

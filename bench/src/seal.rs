@@ -1,6 +1,6 @@
 //! The packets a peer would send: inner packets sealed with our own ESP, to be replayed to the inbound side.
 
-use esp::{DontFragment, Ends, OutboundSa, SaKey, Template, Tunnel, seal};
+use esp::{OutboundSa, SaKey, Template, Tunnel, seal};
 use ipsec_types::{EncryptionAlgorithm, Secret, SequenceNumbers, Spi};
 use packet::{Buffer, VecBuffer};
 
@@ -23,32 +23,34 @@ fn seal_one(packet: &[u8], sa: &OutboundSa, tunnel: &Tunnel) -> Result<Vec<u8>, 
     Ok(buffer.bytes().to_vec())
 }
 
-/// The outer addresses, as the sender sees them.
-pub(crate) fn tunnel(source: std::net::Ipv4Addr, destination: std::net::Ipv4Addr) -> Tunnel {
-    Tunnel { ends: Ends::V4 { source, destination }, udp: None, dont_fragment: DontFragment::Copy, copy_dscp: true }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use esp::{InboundSa, ReplayWindow, Selectors, WindowSize, open};
     use ipsec_types::{AddressRange, TrafficSelector};
 
     use super::*;
-    use crate::traffic::{LOCAL_HOST, MIXES, REMOTE_HOST, packets};
+    use crate::traffic::{MIXES, packets};
+    use crate::variant::Variant;
 
     const SPI: u32 = 0x0010_0000;
     const KEYMAT: [u8; 20] = [3; 20];
 
     #[test]
     fn a_receiver_with_replay_protection_opens_every_packet_once() {
-        let any = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
+        for variant in [Variant::Plain, Variant::Udp, Variant::V6] {
+            opens_every_packet_once(variant);
+        }
+    }
+
+    fn opens_every_packet_once(variant: Variant) {
+        let any = || {
+            [variant.local_host(), variant.remote_host()].map(|host| TrafficSelector::addresses_only(AddressRange::single(host))).to_vec()
+        };
         let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(KEYMAT.to_vec())).unwrap();
         let sa = InboundSa::new(Spi::new(SPI).unwrap(), key, SequenceNumbers::Standard, WindowSize::DEFAULT, Selectors::new(any(), any()));
         for mix in MIXES {
-            let inner = packets(mix, REMOTE_HOST, LOCAL_HOST).unwrap();
-            let outer = seal(&inner, SPI, &KEYMAT, tunnel(Ipv4Addr::new(192, 0, 2, 2), Ipv4Addr::new(192, 0, 2, 1))).unwrap();
+            let inner = packets(mix, variant.remote_host(), variant.local_host()).unwrap();
+            let outer = seal(&inner, SPI, &KEYMAT, variant.peers_tunnel().unwrap()).unwrap();
             let mut window = ReplayWindow::new(sa.window_size());
             for (inner, outer) in inner.iter().zip(&outer) {
                 let mut buffer = VecBuffer::from_packet(outer);

@@ -6,24 +6,25 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::{self, available_parallelism};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType, connect, recv, send, socket};
-use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::runtime;
 
 use crate::eal::{self, Memory, SINK};
 use crate::error::{Context, Failure};
-use crate::gateway::{GATEWAY, Gateway, INBOUND_KEYMAT, OUTBOUND_KEYMAT, PEER, Setup};
+use crate::gateway::{GATEWAY, INBOUND_KEYMAT, OUTBOUND_KEYMAT, PEER, Setup};
 use crate::machine::Machine;
 use crate::measure::{Sample, Spread, cpu_time};
 use crate::output::{Output, Pages};
+use crate::paused::{Paused, PausedGateway};
 use crate::pipeline::{self, Folder};
 use crate::report::Direction;
 use crate::traffic::{Mix, write_pcap};
+use crate::variant::Variant;
 
 /// What can be chosen.
 #[derive(Debug, clap::Args)]
@@ -73,8 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(program) => (program.clone(), "of the given program".to_owned()),
         None => pipeline::build_gateway()?,
     };
-    let cores = available_parallelism().map_or(1, usize::from);
-    let setup = Setup { program, folder: folder.0.clone(), memory, worker_core: cores - 1, server_core: 0, burst: 32 };
+    let setup = Setup::new(program, folder.0.clone(), memory);
     let rounds = if arguments.output.quick { 1 } else { 15 };
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("tokio")?;
     let rows = runtime.block_on(pipeline::unless_interrupted(measure_all(&setup, &secgw, rounds)))?;
@@ -104,7 +104,7 @@ async fn measure_all(setup: &Setup, secgw: &Path, rounds: usize) -> Result<Vec<R
         for mix in MIXES {
             eprintln!("{direction:?} {mix}");
             let capture = setup.folder.join("source.pcap");
-            write_pcap(&capture, &pipeline::frames(direction, mix, spi)?).context(capture.display())?;
+            write_pcap(&capture, &pipeline::frames(Variant::Plain, direction, mix, spi)?).context(capture.display())?;
             rows.push(measure(setup, secgw, direction, mix, &capture, spi, rounds).await?);
         }
     }
@@ -120,18 +120,12 @@ async fn measure(
     spi: u32,
     rounds: usize,
 ) -> Result<Row, Failure> {
-    let mut gateway = setup.start(direction, capture).await?;
-    let leased = gateway.lease().await?;
-    gateway.protect(leased).await?;
-    let paused = Paused::of(gateway.process())?;
+    let mut gateway = PausedGateway::start(setup, direction, capture, spi).await?;
     let peer = Secgw::start(setup, secgw, direction, capture, spi)?;
     peer.paused.stop()?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        paused.go_on()?;
-        tokio::time::sleep(SETTLE).await;
-        ours.push(pass(&mut gateway).await?.mpps());
-        paused.stop()?;
+        ours.push(gateway.pass(SETTLE, PASS).await?.0.mpps());
         peer.paused.go_on()?;
         thread::sleep(SETTLE);
         theirs.push(peer.pass()?.mpps());
@@ -144,36 +138,6 @@ async fn measure(
         secgw_mpps: Spread::of(theirs.iter().copied()),
         ratio: Spread::of(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs)),
     })
-}
-
-async fn pass(gateway: &mut Gateway) -> Result<Sample, Failure> {
-    let before = gateway.read().await?;
-    tokio::time::sleep(PASS).await;
-    let after = gateway.read().await?;
-    gateway.sample(before, after).await
-}
-
-/// A process that can be stopped. It goes on when this is dropped, else it could not end.
-struct Paused(Pid);
-
-impl Paused {
-    fn of(process: u32) -> Result<Self, Failure> {
-        i32::try_from(process).ok().and_then(Pid::from_raw).map(Self).context("no process")
-    }
-
-    fn stop(&self) -> Result<(), Failure> {
-        kill_process(self.0, Signal::STOP).context("SIGSTOP")
-    }
-
-    fn go_on(&self) -> Result<(), Failure> {
-        kill_process(self.0, Signal::CONT).context("SIGCONT")
-    }
-}
-
-impl Drop for Paused {
-    fn drop(&mut self) {
-        let _ = self.go_on();
-    }
 }
 
 /// A running ipsec-secgw, ended when dropped. Its one thread is the process's first.

@@ -10,12 +10,11 @@ use ipsec_types::{
     AddressRange, ChildSaId, DscpSet, EncryptionAlgorithm, Policy, PolicyAction, PolicyId, Secret, SequenceNumbers, Spi, Tfc,
     TrafficSelector,
 };
-use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, MacAddress};
-use packet::ipv4::{self, Ipv4Header, PROTOCOL_UDP};
-use packet::ipv6::{self, Ipv6Header};
-use packet::{Buffer, VecBuffer, udp};
+use packet::ethernet::MacAddress;
+use packet::{Buffer, VecBuffer};
 
 use crate::error::{Context, Failure};
+use crate::traffic::{self, Link};
 
 /// Whoever sends to a gateway and takes what it sends.
 pub(crate) const NEIGHBOR_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 0xee]);
@@ -156,23 +155,7 @@ impl Connection {
 
     /// A UDP packet of `len` octets from a host to the one at the other site, as a flow of its own.
     pub(crate) fn packet(&self, from: Site, flow: u16, len: usize) -> Result<Vec<u8>, Failure> {
-        let mut packet = match (self.host(from), self.host(from.other())) {
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let header = Ipv6Header { traffic_class: 0, hop_limit: 64, next_header: PROTOCOL_UDP, source, destination };
-                len.checked_sub(ipv6::HEADER_LEN).and_then(|len| header.to_octets(len)).context("length")?.to_vec()
-            }
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let protocol = PROTOCOL_UDP;
-                let header =
-                    Ipv4Header { traffic_class: 0, identification: 0, dont_fragment: true, ttl: 64, protocol, source, destination };
-                len.checked_sub(ipv4::HEADER_LEN).and_then(|len| header.to_octets(len)).context("length")?.to_vec()
-            }
-            _ => return Err(Failure("hosts of two families".to_owned())),
-        };
-        let payload = len.checked_sub(packet.len() + udp::HEADER_LEN).context("length")?;
-        packet.extend(udp::header_without_checksum(10_000 + flow, 9, payload).context("length")?);
-        packet.extend((0..=u8::MAX).cycle().take(payload));
-        Ok(packet)
+        traffic::udp_packet(self.host(from), self.host(from.other()), 10_000 + flow, len).context("length")
     }
 
     /// The packet as a site puts it on the wire.
@@ -187,8 +170,7 @@ impl Connection {
 
 /// A packet in a frame to a port.
 pub(crate) fn frame(to: MacAddress, packet: &[u8]) -> Vec<u8> {
-    let ethertype = if packet.first().is_some_and(|first| first >> 4 == 6) { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
-    [&EthernetHeader { destination: to, source: NEIGHBOR_MAC, ethertype }.to_octets()[..], packet].concat()
+    Link { source: NEIGHBOR_MAC, destination: to }.frame(packet)
 }
 
 /// Everything but SAs, for a gateway with these ports: its hosts are behind the first protected one, its peer behind the first other one.

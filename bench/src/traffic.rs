@@ -1,12 +1,13 @@
 //! The packets of a benchmark, and the capture files they travel in.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::{fmt, fs, io};
 
-use packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
+use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, MacAddress};
 use packet::ipv4::{self, Ipv4Header, PROTOCOL_UDP};
+use packet::ipv6::{self, Ipv6Header};
 use packet::{ethernet, udp};
 use serde::{Serialize, Serializer};
 
@@ -14,10 +15,6 @@ use serde::{Serialize, Serializer};
 pub(crate) const FRAMES: usize = 1008;
 /// Flows that the packets belong to.
 const FLOWS: usize = 64;
-
-/// Hosts behind this gateway and behind its peer: the ends of the inner packets.
-pub(crate) const LOCAL_HOST: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 2);
-pub(crate) const REMOTE_HOST: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 2);
 
 /// What sizes a run mixes. A size is the inner Ethernet frame's, without FCS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,30 +81,41 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    fn header(self) -> [u8; ethernet::HEADER_LEN] {
-        EthernetHeader { destination: self.destination, source: self.source, ethertype: ETHERTYPE_IPV4 }.to_octets()
-    }
-
     /// The packet in a frame.
     pub(crate) fn frame(self, packet: &[u8]) -> Vec<u8> {
-        [&self.header()[..], packet].concat()
+        let Self { source, destination } = self;
+        let ethertype = if packet.first().is_some_and(|first| first >> 4 == 6) { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
+        [&EthernetHeader { destination, source, ethertype }.to_octets()[..], packet].concat()
     }
 }
 
-/// The inner IPv4 packets of a capture: UDP between two hosts, [`FLOWS`] source ports in turn. `None` for a size that holds no UDP packet.
-pub(crate) fn packets(mix: Mix, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Vec<Vec<u8>>> {
-    (0..FRAMES).map(|index| packet(mix.size(index).checked_sub(ethernet::HEADER_LEN)?, index, source, destination)).collect()
+/// The inner packets of a capture: UDP between two hosts, [`FLOWS`] source ports in turn. `None` for a size that holds no UDP packet.
+pub(crate) fn packets(mix: Mix, source: IpAddr, destination: IpAddr) -> Option<Vec<Vec<u8>>> {
+    let packet = |index| {
+        // 37 and 64 have no common divisor: every flow comes up, in an order that is not the ports'.
+        let port = 10_000 + u16::try_from(index * 37 % FLOWS).ok()?;
+        udp_packet(source, destination, port, mix.size(index).checked_sub(ethernet::HEADER_LEN)?)
+    };
+    (0..FRAMES).map(packet).collect()
 }
 
-fn packet(len: usize, index: usize, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Vec<u8>> {
-    let payload_len = len.checked_sub(ipv4::HEADER_LEN + udp::HEADER_LEN)?;
-    let header =
-        Ipv4Header { traffic_class: 0, identification: 0, dont_fragment: true, ttl: 64, protocol: PROTOCOL_UDP, source, destination };
-    // 37 and 64 have no common divisor: every flow comes up, in an order that is not the ports'.
-    let port = 10_000 + u16::try_from(index * 37 % FLOWS).ok()?;
-    let mut packet = header.to_octets(len - ipv4::HEADER_LEN)?.to_vec();
-    packet.extend(udp::header_without_checksum(port, 9, payload_len)?);
-    packet.extend((0_u8..=255).cycle().take(payload_len));
+/// A UDP packet of `len` octets. `None` for a length that holds none, and for addresses of two families.
+pub(crate) fn udp_packet(source: IpAddr, destination: IpAddr, port: u16, len: usize) -> Option<Vec<u8>> {
+    let mut packet = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let protocol = PROTOCOL_UDP;
+            let header = Ipv4Header { traffic_class: 0, identification: 0, dont_fragment: true, ttl: 64, protocol, source, destination };
+            header.to_octets(len.checked_sub(ipv4::HEADER_LEN)?)?.to_vec()
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let header = Ipv6Header { traffic_class: 0, hop_limit: 64, next_header: PROTOCOL_UDP, source, destination };
+            header.to_octets(len.checked_sub(ipv6::HEADER_LEN)?)?.to_vec()
+        }
+        _ => return None,
+    };
+    let payload = len.checked_sub(packet.len() + udp::HEADER_LEN)?;
+    packet.extend(udp::header_without_checksum(port, 9, payload)?);
+    packet.extend((0..=u8::MAX).cycle().take(payload));
     Some(packet)
 }
 
@@ -134,9 +142,10 @@ pub(crate) fn write_pcap(path: &Path, frames: &[Vec<u8>]) -> io::Result<()> {
 mod tests {
     use std::collections::HashSet;
 
-    use packet::ipv4::Ipv4;
+    use packet::ip::Ip;
 
     use super::*;
+    use crate::variant::Variant;
 
     #[test]
     fn imix_is_7_to_4_to_1() {
@@ -147,19 +156,23 @@ mod tests {
 
     #[test]
     fn packets_are_whole_and_of_their_size() {
-        for mix in MIXES {
-            let packets = packets(mix, LOCAL_HOST, REMOTE_HOST).unwrap();
-            assert_eq!(packets.len(), FRAMES);
-            let mut flows = HashSet::new();
-            for (index, packet) in packets.iter().enumerate() {
-                assert_eq!(packet.len() + ethernet::HEADER_LEN, mix.size(index));
-                let parsed = Ipv4::parse(packet).unwrap();
-                assert_eq!(parsed.total_len(), packet.len());
-                flows.insert(packet[20..22].to_vec());
+        for variant in [Variant::Plain, Variant::V6] {
+            let packets = |mix| packets(mix, variant.local_host(), variant.remote_host());
+            for mix in MIXES {
+                let packets = packets(mix).unwrap();
+                assert_eq!(packets.len(), FRAMES);
+                let mut flows = HashSet::new();
+                for (index, packet) in packets.iter().enumerate() {
+                    assert_eq!(packet.len() + ethernet::HEADER_LEN, mix.size(index));
+                    let parsed = Ip::parse(packet).unwrap();
+                    assert_eq!(parsed.total_len(), packet.len());
+                    flows.insert(parsed.flow().source_port);
+                }
+                assert_eq!(flows.len(), FLOWS);
             }
-            assert_eq!(flows.len(), FLOWS);
+            let least = if variant == Variant::V6 { 62 } else { 42 };
+            assert!(packets(Mix::Fixed(least - 1)).is_none());
+            assert!(packets(Mix::Fixed(least)).is_some());
         }
-        assert!(packets(Mix::Fixed(41), LOCAL_HOST, REMOTE_HOST).is_none());
-        assert!(packets(Mix::Fixed(42), LOCAL_HOST, REMOTE_HOST).is_some());
     }
 }

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the intrinsics that read the counter")]
 
 use std::arch::x86_64::{__rdtscp, _mm_lfence, _rdtsc};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Ticks that `work` took, those of looking at the counter not included.
@@ -17,8 +18,13 @@ pub(crate) fn overhead() -> u64 {
     (0..1000).map(|_| ticks_of(0, || ())).min().unwrap_or(0)
 }
 
-/// Ticks a nanosecond.
+/// Ticks a nanosecond, measured once.
 pub(crate) fn frequency() -> f64 {
+    static FREQUENCY: OnceLock<f64> = OnceLock::new();
+    *FREQUENCY.get_or_init(measure_frequency)
+}
+
+fn measure_frequency() -> f64 {
     let (clock, first) = (Instant::now(), start());
     while clock.elapsed() < Duration::from_millis(100) {}
     let (ticks, elapsed) = (end() - first, clock.elapsed());

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::machine::Machine;
-use crate::measure::median;
+use crate::measure::{median, quantile};
 use crate::packets::{BURST, Size, WINDOW};
 use crate::peers::{Isa, ipsec_mb_version, openssl_version};
 
@@ -124,13 +124,6 @@ impl Row {
     }
 }
 
-/// The value that `part` of `of` values are below; 0 without any.
-fn quantile(values: &[f64], part: usize, of: usize) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len().saturating_sub(1) * part / of).copied().unwrap_or(0.0)
-}
-
 impl Report {
     /// A report without rows.
     pub(super) fn new(isa: Isa, passes: usize, tsc_ghz: f64) -> Self {
@@ -198,7 +191,5 @@ mod tests {
         is(ours.cycles, 10.0);
         is(ours.ratio, 2.0);
         is(ours.ratio_q1, 1.0);
-        is(quantile(&[5.0, 1.0, 4.0, 2.0, 3.0], 1, 4), 2.0);
-        is(quantile(&[5.0, 1.0, 4.0, 2.0, 3.0], 3, 4), 4.0);
     }
 }

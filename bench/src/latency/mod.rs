@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::Failure;
 use crate::machine::Machine;
+use crate::measure::Spread;
 use crate::output::{Output, Pages};
 use crate::realtime::Scheduling;
 
@@ -42,6 +43,8 @@ struct Row {
     scheduling: Scheduling,
     packets: usize,
     median_us: f64,
+    /// Medians of the rounds.
+    medians_us: Spread,
     p99_us: f64,
     p999_us: f64,
     max_us: f64,
@@ -58,12 +61,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // What other programs and sleeping do to it.
     ways.push((false, 64, false, Scheduling::Shared));
     ways.push((false, 64, true, Scheduling::Shared));
-    let mut latencies: Vec<Vec<u64>> = ways.iter().map(|_| Vec::new()).collect();
+    let mut latencies: Vec<Vec<Vec<u64>>> = ways.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         eprintln!("round {} of {rounds}", round + 1);
         for (&(inbound, size, adaptive, scheduling), latencies) in ways.iter().zip(&mut latencies) {
             let (rate, hugepages) = (arguments.rate, arguments.pages.hugepages);
-            latencies.extend(child::Arguments { inbound, size, adaptive, rate, packets, hugepages, scheduling }.measure()?);
+            latencies.push(child::Arguments { inbound, size, adaptive, rate, packets, hugepages, scheduling }.measure()?);
         }
     }
     let rows = ways.into_iter().zip(latencies).map(|((inbound, size, adaptive, scheduling), latencies)| {
@@ -80,11 +83,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Row {
-    fn new(inbound: bool, size: usize, idle: &'static str, scheduling: Scheduling, mut latencies: Vec<u64>) -> Self {
+    fn new(inbound: bool, size: usize, idle: &'static str, scheduling: Scheduling, mut rounds: Vec<Vec<u64>>) -> Self {
+        rounds.iter_mut().for_each(|round| round.sort_unstable());
+        let medians_us = Spread::of(rounds.iter().map(|round| microseconds(quantile(round, 500))));
+        let mut latencies = rounds.concat();
         latencies.sort_unstable();
         let at = |permille| microseconds(quantile(&latencies, permille));
         let (median_us, p99_us, p999_us, max_us) = (at(500), at(990), at(999), at(1000));
-        Self { inbound, size, idle, scheduling, packets: latencies.len(), median_us, p99_us, p999_us, max_us }
+        Self { inbound, size, idle, scheduling, packets: latencies.len(), median_us, medians_us, p99_us, p999_us, max_us }
     }
 }
 
@@ -105,19 +111,20 @@ impl Report {
             "{}\n{} packets a second, net_ring -> one worker -> net_ring, microseconds from enqueue to dequeue\n\n",
             self.machine, self.packets_per_second
         );
-        text += "direction  size  idle      scheduling  packets   median      p99    p99.9       max\n";
+        text += "direction  size  idle      scheduling  packets   median (of rounds)      p99    p99.9       max\n";
         for row in &self.rows {
             let direction = if row.inbound { "inbound" } else { "outbound" };
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
-                "{:<9} {:>5}  {:<9} {:<10} {:>8} {:>8.2} {:>8.2} {:>8.2} {:>9.2}",
+                "{:<9} {:>5}  {:<9} {:<10} {:>8} {:>8.2} {:>12} {:>8.2} {:>8.2} {:>9.2}",
                 direction,
                 row.size,
                 row.idle,
                 row.scheduling.name(),
                 row.packets,
                 row.median_us,
+                format!("({:.2}..{:.2})", row.medians_us.lowest, row.medians_us.highest),
                 row.p99_us,
                 row.p999_us,
                 row.max_us

@@ -11,7 +11,7 @@ use super::{Plan, spd};
 use crate::eal::Memory;
 use crate::error::Failure;
 use crate::machine::Machine;
-use crate::measure::median;
+use crate::measure::{Spread, median};
 use crate::report::Direction;
 use crate::traffic::Mix;
 
@@ -102,23 +102,26 @@ impl Report {
     fn rates(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "direction   size  tunnels   Mpps   ns/packet (least-most)   source   net ns   rate to that of the fewest tunnels: net, with source"
+            "direction   size  tunnels   Mpps   ns/packet (least-most)   source   net ns   rate to that of the fewest tunnels: net (least-most), with source"
         )?;
         for cell in &self.cells {
             let (total, source, net) = (median(cell.total_ns.clone()), median(cell.source_ns.clone()), median(cell.net_ns().collect()));
             let (least, most) = cell.total_ns.iter().fold((f64::MAX, 0.0_f64), |(a, b), &ns| (a.min(ns), b.max(ns)));
             let base = self.base(cell).unwrap_or(cell);
             // Pass by pass: what slowed the whole machine down slowed both.
-            let net_ratio = median(base.net_ns().zip(cell.net_ns()).map(|(base, ns)| base / ns).collect());
+            let net_ratio = Spread::of(base.net_ns().zip(cell.net_ns()).map(|(base, ns)| base / ns));
             let ratio = median(base.total_ns.iter().zip(&cell.total_ns).map(|(base, ns)| base / ns).collect());
             writeln!(
                 f,
-                "{:<9} {:>6} {:>8} {:>6.2} {:>11.1} ({least:.1}-{most:.1}) {source:>12.1} {net:>8.1} {net_ratio:>10.2} {ratio:>6.2}",
+                "{:<9} {:>6} {:>8} {:>6.2} {:>11.1} ({least:.1}-{most:.1}) {source:>12.1} {net:>8.1} {:>10.2} ({:.2}-{:.2}) {ratio:>8.2}",
                 cell.direction.name(),
                 cell.size,
                 cell.tunnels,
                 1e3 / net,
                 total,
+                net_ratio.median,
+                net_ratio.lowest,
+                net_ratio.highest,
             )?;
         }
         writeln!(f)
