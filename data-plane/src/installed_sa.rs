@@ -87,6 +87,35 @@ impl From<&Limits> for Quota {
     }
 }
 
+/// The inbound counters of an SA in registers, for packets of it that follow one another.
+#[derive(Debug)]
+pub(crate) struct InboundMeter {
+    packets: u64,
+    octets: u64,
+    before: (u64, u64),
+    quota: Quota,
+}
+
+impl InboundMeter {
+    /// Counts an authentic packet with so many octets of inner packet; false, and nothing is counted, where the SA may carry no more.
+    #[inline]
+    #[must_use = "a packet beyond the quota is dropped"]
+    pub(crate) const fn count(&mut self, octets: usize) -> bool {
+        if self.quota.is_spent(self.packets, self.octets) {
+            return false;
+        }
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(octets as u64);
+        true
+    }
+
+    /// Packets counted with it, and their octets.
+    #[inline]
+    pub(crate) const fn counted(&self) -> (u64, u64) {
+        (self.packets.wrapping_sub(self.before.0), self.octets.wrapping_sub(self.before.1))
+    }
+}
+
 impl SaState {
     /// The state of an SA whose outbound half carries packets at once, or is parked, and each half of which may carry so much.
     pub fn new(active: bool, quota: Quota) -> Self {
@@ -125,20 +154,32 @@ impl SaState {
         self.inbound.last_ms.load(Ordering::Relaxed)
     }
 
-    /// Counts an authentic packet with so many octets of inner packet; false, and nothing is counted, where the SA may carry no more. Only the owner
-    /// calls this: a load and a store are enough.
+    /// What the inbound half has carried, to be counted on with. Only the owner calls this, and gives it back before it takes another.
     #[inline]
+    pub(crate) fn inbound_meter(&self) -> InboundMeter {
+        let (packets, octets) = self.inbound();
+        InboundMeter { packets, octets, before: (packets, octets), quota: self.inbound.quota }
+    }
+
+    /// Counts one packet.
+    #[cfg(test)]
     #[must_use = "a packet beyond the quota is dropped"]
     pub(crate) fn count_inbound(&self, octets: usize, now_ms: u64) -> bool {
-        let counters = &self.inbound;
-        let (packets, carried) = (counters.packets.load(Ordering::Relaxed), counters.octets.load(Ordering::Relaxed));
-        if counters.quota.is_spent(packets, carried) {
-            return false;
+        let mut meter = self.inbound_meter();
+        let counted = meter.count(octets);
+        self.give_back(&meter, now_ms);
+        counted
+    }
+
+    /// Gives it back: a load and a store are enough, as there is one owner.
+    #[inline]
+    pub(crate) fn give_back(&self, meter: &InboundMeter, now_ms: u64) {
+        if meter.counted().0 == 0 {
+            return;
         }
-        counters.packets.store(packets.wrapping_add(1), Ordering::Relaxed);
-        counters.octets.store(carried.wrapping_add(octets as u64), Ordering::Relaxed);
-        counters.last_ms.store(now_ms, Ordering::Relaxed);
-        true
+        self.inbound.packets.store(meter.packets, Ordering::Relaxed);
+        self.inbound.octets.store(meter.octets, Ordering::Relaxed);
+        self.inbound.last_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Whether a move of the peer may be reported now: once a second. Only the owner asks.

@@ -150,7 +150,8 @@ impl Buffer for Mbuf {
         Some(self.bytes_mut())
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a few fields of a packet that is known")]
     fn keep(&mut self, at: usize, len: usize) -> Option<()> {
         let (data_off, data_len, _) = self.bounds();
         let (at, len) = (u16::try_from(at).ok()?, u16::try_from(len).ok()?);

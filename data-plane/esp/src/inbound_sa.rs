@@ -140,7 +140,8 @@ impl Selectors {
 
     /// Whether the SA is for whatever goes between these addresses: of most packets that is all there is to ask. Where it is not, [`Selectors::permits`]
     /// knows.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "of whichever version the addresses are, half of it is left")]
     pub(crate) fn permits_between(&self, source: IpAddr, destination: IpAddr) -> bool {
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use esp_crypto::OpenJob;
-use ipsec_types::{Flow, Mode};
+use ipsec_types::Mode;
 use packet::Buffer;
 use packet::ah::AhHeader;
 use packet::esp::{self, EspHeader};
@@ -13,7 +13,7 @@ use packet::ipv6::{self, Fragment, Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
 use crate::layout::Protocol;
-use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, UdpPorts, ah, ecn};
+use crate::{Accepted, Ends, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, Tunnel, ah, ecn};
 
 /// Octets behind the ESP header that a nonce has room for. No packet of any algorithm has fewer.
 const NONCE_IV_LEN: usize = 8;
@@ -78,25 +78,21 @@ impl From<ReplayError> for OpenError {
     }
 }
 
-/// The clear part of an ESP packet, plain or in UDP, or of an AH packet: what SA lookup and an address update need.
+/// The clear part of an ESP packet, plain or in UDP, or of an AH packet: what every packet is asked for. What few are is read again from the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IpsecPacket {
-    /// ESP or AH.
-    pub protocol: Protocol,
     /// Security Parameters Index.
     pub spi: u32,
     /// Sequence Number field.
     pub sequence: u32,
-    /// Outer source.
-    pub source: IpAddr,
-    /// Outer destination.
-    pub destination: IpAddr,
-    /// Ports where the packet is UDP-encapsulated.
-    pub udp: Option<UdpPorts>,
-    traffic_class: u8,
     /// Where ESP or AH begins.
-    at: usize,
-    end: usize,
+    at: u32,
+    end: u32,
+    /// ESP or AH.
+    pub protocol: Protocol,
+    traffic_class: u8,
+    in_udp: bool,
+    is_v6: bool,
 }
 
 impl IpsecPacket {
@@ -130,14 +126,13 @@ impl IpsecPacket {
             return Err(OpenError::Fragment);
         }
         let header_len = outer.header_len();
-        let (protocol, udp, at, rest) = match outer.protocol() {
-            PROTOCOL_ESP => (Protocol::Esp, None, header_len, outer.upper()),
-            PROTOCOL_AH => (Protocol::Ah, None, header_len, outer.upper()),
+        let (protocol, in_udp, at, rest) = match outer.protocol() {
+            PROTOCOL_ESP => (Protocol::Esp, false, header_len, outer.upper()),
+            PROTOCOL_AH => (Protocol::Ah, false, header_len, outer.upper()),
             PROTOCOL_UDP => {
                 let datagram = Udp::parse(outer.upper()).ok_or(OpenError::MalformedOuter)?;
-                let ports = UdpPorts { source: datagram.source_port, destination: datagram.destination_port };
                 match NatTraversal::parse(datagram.payload) {
-                    Some(NatTraversal::Esp(esp)) => (Protocol::Esp, Some(ports), header_len + udp::HEADER_LEN, esp),
+                    Some(NatTraversal::Esp(esp)) => (Protocol::Esp, true, header_len + udp::HEADER_LEN, esp),
                     Some(NatTraversal::Ike(_) | NatTraversal::Keepalive) => return Err(OpenError::NotIpsec),
                     None => return Err(OpenError::Runt),
                 }
@@ -149,9 +144,61 @@ impl IpsecPacket {
             Protocol::Ah => AhHeader::parse(rest).map(|ah| (ah.spi, ah.sequence)),
         }
         .ok_or(OpenError::Runt)?;
-        let (source, destination, traffic_class) = (outer.source(), outer.destination(), outer.traffic_class());
-        Ok(Self { protocol, spi, sequence, source, destination, udp, traffic_class, at, end: at + rest.len() })
+        let (traffic_class, is_v6) = (outer.traffic_class(), matches!(outer, Ip::V6(_)));
+        Ok(Self { spi, sequence, at: short(at), end: short(at + rest.len()), protocol, traffic_class, in_udp, is_v6 })
     }
+
+    /// Outer source and destination of the packet, which `bytes` are; `None` where they are not.
+    pub fn ends(&self, bytes: &[u8]) -> Option<(IpAddr, IpAddr)> {
+        Some(if self.is_v6 {
+            (octets::<16>(bytes, V6_SOURCE_AT)?.into(), octets::<16>(bytes, V6_SOURCE_AT + 16)?.into())
+        } else {
+            (octets::<4>(bytes, V4_SOURCE_AT)?.into(), octets::<4>(bytes, V4_SOURCE_AT + 4)?.into())
+        })
+    }
+
+    /// The UDP port that the packet, which `bytes` are, came from.
+    #[inline]
+    pub fn source_port(&self, bytes: &[u8]) -> Option<u16> {
+        if self.in_udp { octets(bytes, (self.at as usize).checked_sub(udp::HEADER_LEN)?).map(u16::from_be_bytes) } else { None }
+    }
+
+    /// Whether the packet, which `bytes` are, came from where `tunnel` leads: address and UDP port, or no UDP, are those of the peer.
+    #[inline]
+    pub fn is_from_peer(&self, bytes: &[u8], tunnel: &Tunnel) -> bool {
+        let address = match tunnel.ends {
+            Ends::V4 { destination, .. } => !self.is_v6 && octets(bytes, V4_SOURCE_AT) == Some(destination.octets()),
+            Ends::V6 { destination, .. } => self.is_v6 && octets(bytes, V6_SOURCE_AT) == Some(destination.octets()),
+        };
+        address && self.source_port(bytes) == tunnel.udp.map(|ports| ports.destination)
+    }
+
+    #[inline]
+    const fn at(&self) -> usize {
+        self.at as usize
+    }
+
+    #[inline]
+    const fn end(&self) -> usize {
+        self.end as usize
+    }
+}
+
+/// Where the source address stands in a header.
+const V4_SOURCE_AT: usize = 12;
+const V6_SOURCE_AT: usize = 8;
+
+/// `N` octets at `at`, where they exist.
+#[inline]
+fn octets<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// A place in a packet.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "no IP packet is longer than 65,575 octets")]
+const fn short(place: usize) -> u32 {
+    place as u32
 }
 
 /// A packet located and ready for the cipher.
@@ -198,14 +245,14 @@ fn prepare_esp<'sa, B: Buffer>(
     packet: &IpsecPacket,
     buffer: &B,
 ) -> Result<OpenPlan<'sa>, OpenError> {
-    let esp = buffer.bytes().get(packet.at..packet.end).ok_or(OpenError::Runt)?;
+    let esp = buffer.bytes().get(packet.at()..packet.end()).ok_or(OpenError::Runt)?;
     let layout = sa.layout();
     let front = esp::HEADER_LEN + layout.iv_len();
     let data_len = esp.len().checked_sub(front + layout.icv_len()).filter(|len| *len >= TRAILER_LEN).ok_or(OpenError::Runt)?;
     let iv = esp.get(esp::HEADER_LEN..).and_then(<[u8]>::first_chunk::<NONCE_IV_LEN>).ok_or(OpenError::Runt)?;
     let number = window.number(sa.sequence_numbers(), packet.sequence)?;
     window.look(number)?;
-    OpenPlan::new(sa, number, *iv, packet, packet.at + front, data_len)
+    Ok(OpenPlan::new(sa, number, *iv, packet, packet.at() + front, data_len))
 }
 
 fn prepare_ah<'sa, B: Buffer>(
@@ -215,23 +262,23 @@ fn prepare_ah<'sa, B: Buffer>(
     buffer: &mut B,
 ) -> Result<OpenPlan<'sa>, OpenError> {
     let packet = remove_fragment_header(packet, buffer).ok_or(OpenError::MalformedOuter)?;
-    let header = buffer.bytes().get(packet.at..packet.end).and_then(AhHeader::parse).ok_or(OpenError::Runt)?;
+    let header = buffer.bytes().get(packet.at()..packet.end()).and_then(AhHeader::parse).ok_or(OpenError::Runt)?;
     let icv_len = sa.layout().icv_len();
     // Over IPv4 padding to eight octets is more than it takes (RFC 4302 section 3.3.3.2.1), but some peers put it there.
-    let (least, most) = (sa.layout().ah_len(packet.source.is_ipv6()), sa.layout().ah_len(true));
+    let (least, most) = (sa.layout().ah_len(packet.is_v6), sa.layout().ah_len(true));
     if header.len != least && header.len != most {
         return Err(OpenError::Runt);
     }
     let number = window.number(sa.sequence_numbers(), packet.sequence)?;
     window.look(number)?;
     // Ethernet padding.
-    let surplus = buffer.len().saturating_sub(packet.end);
+    let surplus = buffer.len().saturating_sub(packet.end());
     buffer.trim_back(surplus).ok_or(OpenError::Runt)?;
-    if buffer.tailroom() < icv_len + packet.at {
+    if buffer.tailroom() < icv_len + packet.at() {
         return Err(OpenError::NoTailroom);
     }
-    ah::cover(buffer, packet.at, icv_len).ok_or(OpenError::MalformedOuter)?;
-    OpenPlan::new(sa, number, [0; NONCE_IV_LEN], &packet, packet.at, packet.end)
+    ah::cover(buffer, packet.at(), icv_len).ok_or(OpenError::MalformedOuter)?;
+    Ok(OpenPlan::new(sa, number, [0; NONCE_IV_LEN], &packet, packet.at(), packet.end()))
 }
 
 /// AH does not see the fragment header that a whole IPv6 packet may have (RFC 4302 appendix A2, RFC 6946). `None` where the packet cannot do without.
@@ -244,20 +291,20 @@ fn remove_fragment_header<B: Buffer>(packet: &IpsecPacket, buffer: &mut B) -> Op
     let front_len = ipv6::HEADER_LEN + fragment.at;
     buffer.bytes_mut().get_mut(..front_len + Fragment::LEN)?.copy_within(..front_len, Fragment::LEN);
     buffer.trim_front(Fragment::LEN)?;
-    let end = packet.end - Fragment::LEN;
+    let (at, end) = (packet.at() - Fragment::LEN, packet.end() - Fragment::LEN);
     ip::set_payload(buffer.bytes_mut().get_mut(..front_len)?, fragment.next_header, end)?;
-    Some(IpsecPacket { at: packet.at - Fragment::LEN, end, ..*packet })
+    Some(IpsecPacket { at: short(at), end: short(end), ..*packet })
 }
 
-/// An inner packet, authentic and permitted. The buffer now starts and ends with it.
+/// An inner packet, authentic and permitted. The buffer now starts and ends with it: what is not said here is read from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
     /// The sequence number, all 64 bits with ESN.
     pub number: u64,
     /// Whether it is the highest so far.
     pub accepted: Accepted,
-    /// Selector fields of the inner packet.
-    pub flow: Flow,
+    /// Upper-layer protocol of the inner packet.
+    pub protocol: u8,
     /// The inner packet as it is now.
     pub inner: Parsed,
 }
@@ -265,17 +312,9 @@ pub struct Opened {
 impl<'sa> OpenPlan<'sa> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    fn new(
-        sa: &'sa InboundSa,
-        number: u64,
-        iv: [u8; NONCE_IV_LEN],
-        packet: &IpsecPacket,
-        data_at: usize,
-        data_len: usize,
-    ) -> Result<Self, OpenError> {
-        let short = |len: usize| u32::try_from(len).map_err(|_| OpenError::Runt);
-        let (outer_class, in_udp) = (packet.traffic_class, packet.udp.is_some());
-        Ok(Self { sa, number, iv, data_at: short(data_at)?, data_len: short(data_len)?, outer_class, in_udp })
+    fn new(sa: &'sa InboundSa, number: u64, iv: [u8; NONCE_IV_LEN], packet: &IpsecPacket, data_at: usize, data_len: usize) -> Self {
+        let IpsecPacket { traffic_class: outer_class, in_udp, .. } = *packet;
+        Self { sa, number, iv, data_at: short(data_at), data_len: short(data_len), outer_class, in_udp }
     }
 
     #[inline]
@@ -314,7 +353,7 @@ impl<'sa> OpenPlan<'sa> {
     /// [`OpenError`], and the packet must be dropped. Errors but `Integrity`, `Replay` and `OutOfWindow` are of authentic packets: the window has advanced.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    pub fn finish<B: Buffer>(self, verified: bool, window: &mut ReplayWindow, buffer: &mut B) -> Result<Opened, OpenError> {
+    pub fn finish<B: Buffer>(&self, verified: bool, window: &mut ReplayWindow, buffer: &mut B) -> Result<Opened, OpenError> {
         if !verified {
             return Err(OpenError::Integrity);
         }
@@ -372,32 +411,46 @@ impl<'sa> OpenPlan<'sa> {
         // The two versions go apart to the end: where they came together before, what is known of the packet would be copied.
         match payload.next_header {
             PROTOCOL_IPV4 => {
-                let inner = Ip::V4(Ipv4::parse(octets).map_err(|_| OpenError::MalformedInner)?);
-                let class = self.admit(&inner)?;
-                let opened = Opened { number: self.number, accepted, flow: inner.flow(), inner: Parsed::from(&inner) };
-                leave(opened, payload.at, class, buffer)
+                let Some(inner) = Ipv4::parse_plain(octets) else { return self.take_out_other(accepted, payload, buffer) };
+                let admitted = self.admit(accepted, &Ip::V4(inner), octets)?;
+                leave(admitted, payload.at, buffer)
             }
             PROTOCOL_IPV6 => {
-                let inner = Ip::V6(Ipv6::parse(octets).map_err(|_| OpenError::MalformedInner)?);
-                let class = self.admit(&inner)?;
-                let opened = Opened { number: self.number, accepted, flow: inner.flow(), inner: Parsed::from(&inner) };
-                leave(opened, payload.at, class, buffer)
+                let Some(inner) = Ipv6::parse_plain(octets) else { return self.take_out_other(accepted, payload, buffer) };
+                let admitted = self.admit(accepted, &Ip::V6(inner), octets)?;
+                leave(admitted, payload.at, buffer)
             }
             other => Err(OpenError::BadNextHeader(other)),
         }
     }
 
-    /// Whether an inner packet may leave; its traffic class when it does.
+    /// Whether an inner packet may leave, which begins these octets.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    fn admit(&self, inner: &Ip<'_>) -> Result<u8, OpenError> {
-        let class = ecn::decapsulate(inner.traffic_class(), self.outer_class).ok_or(OpenError::Congestion)?;
-        let selectors = self.sa.selectors();
-        if selectors.permits_between(inner.source(), inner.destination()) || selectors.permits(&inner.flow()) {
-            Ok(class)
-        } else {
-            Err(OpenError::SelectorMismatch)
-        }
+    fn admit(&self, accepted: Accepted, inner: &Ip<'_>, octets: &[u8]) -> Result<Admitted, OpenError> {
+        let arrived_class = inner.traffic_class();
+        let class = ecn::decapsulate(arrived_class, self.outer_class).ok_or(OpenError::Congestion)?;
+        let permitted = self.sa.selectors().permits_between(inner.source(), inner.destination()) || self.lists_permit(octets);
+        let opened = || {
+            let inner_now = Parsed::from(inner).with_traffic_class(class);
+            Opened { number: self.number, accepted, protocol: inner.protocol(), inner: inner_now }
+        };
+        if permitted { Ok(Admitted { opened: opened(), arrived_class }) } else { Err(OpenError::SelectorMismatch) }
+    }
+
+    /// Inner packets with options or extension headers, and malformed ones.
+    #[inline(never)]
+    fn take_out_other<B: Buffer>(&self, accepted: Accepted, payload: &Payload, buffer: &mut B) -> Result<Opened, OpenError> {
+        let octets = buffer.bytes().get(payload.at..).and_then(|rest| rest.get(..payload.len)).ok_or(OpenError::MalformedInner)?;
+        let inner = Ip::parse(octets).ok().filter(|inner| Parsed::from(inner).protocol() == payload.next_header);
+        let admitted = self.admit(accepted, &inner.ok_or(OpenError::MalformedInner)?, octets)?;
+        leave(admitted, payload.at, buffer)
+    }
+
+    /// Whether the inner packet that begins these octets is among the SA's selectors, ports and protocol considered.
+    #[inline(never)]
+    fn lists_permit(&self, octets: &[u8]) -> bool {
+        Ip::parse(octets).is_ok_and(|inner| self.sa.selectors().permits(&inner.flow()))
     }
 
     /// Transport mode: the payload follows the packet's IP header as if it had never been protected.
@@ -415,24 +468,32 @@ impl<'sa> OpenPlan<'sa> {
             ip::fix_checksum(buffer.bytes_mut()).ok_or(OpenError::MalformedInner)?;
         }
         let packet = Ip::parse(buffer.bytes()).ok().filter(|packet| !packet.is_fragment()).ok_or(OpenError::MalformedInner)?;
-        let (flow, inner) = (packet.flow(), Parsed::from(&packet));
-        if !self.sa.selectors().permits(&flow) {
+        if !self.sa.selectors().permits(&packet.flow()) {
             return Err(OpenError::SelectorMismatch);
         }
-        Ok(Opened { number: self.number, accepted, flow, inner })
+        Ok(Opened { number: self.number, accepted, protocol: packet.protocol(), inner: Parsed::from(&packet) })
     }
+}
+
+/// An inner packet that may leave, not cut out yet.
+struct Admitted {
+    opened: Opened,
+    /// As it stands in the packet: congestion in the tunnel may have made another of it.
+    arrived_class: u8,
 }
 
 /// Cuts off everything but the inner packet, and writes what congestion in the tunnel has made of its traffic class.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn leave<B: Buffer>(opened: Opened, at: usize, class: u8, buffer: &mut B) -> Result<Opened, OpenError> {
+fn leave<B: Buffer>(admitted: Admitted, at: usize, buffer: &mut B) -> Result<Opened, OpenError> {
+    let Admitted { opened, arrived_class } = admitted;
     // What goes behind it: traffic flow confidentiality padding (RFC 4303 section 2.7), trailer, ICV and Ethernet padding.
     buffer.keep(at, opened.inner.total_len()).ok_or(OpenError::MalformedInner)?;
-    if class != opened.inner.traffic_class() {
+    let class = opened.inner.traffic_class();
+    if class != arrived_class {
         ip::replace_traffic_class(buffer.bytes_mut(), class);
     }
-    Ok(Opened { inner: opened.inner.with_traffic_class(class), ..opened })
+    Ok(opened)
 }
 
 /// Where what was protected stands, and what it is.

@@ -287,7 +287,7 @@ proptest! {
         ip::decrement_hop_limit(&mut on_the_way).unwrap();
         let opened = receiver.open(&mut buffer).unwrap();
         prop_assert_eq!(buffer.bytes(), &packet[..]);
-        prop_assert_eq!((opened.number, opened.inner.total_len(), opened.flow), (first, packet.len(), Ip::parse(&packet).unwrap().flow()));
+        prop_assert_eq!((opened.number, opened.inner.total_len(), opened.protocol), (first, packet.len(), Ip::parse(&packet).unwrap().protocol()));
         prop_assert_eq!(receiver.packet(&sealed), Err(OpenError::Replay));
         let mut later = sa.receiver(first).packet(&on_the_way).unwrap();
         if sa.mode == Mode::Transport {

@@ -40,7 +40,8 @@ pub const fn extend(checksum: u16, words: u64) -> u16 {
 }
 
 /// Whether an IPv4 header without options holds its own correct checksum.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a few additions, of a header that is in registers often")]
 pub(crate) fn is_right(header: &[u8; crate::ipv4::HEADER_LEN]) -> bool {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, rest @ ..] = *header;
     let (first, second) = (u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p]));

@@ -217,6 +217,15 @@ impl Parsed {
         self.dont_fragment
     }
 
+    /// [`decrement_hop_limit`] of the packet, which starts `bytes`.
+    ///
+    /// # Errors
+    /// [`HopLimitExceeded`].
+    #[inline]
+    pub fn decrement_hop_limit(self, bytes: &mut [u8]) -> Result<(), HopLimitExceeded> {
+        if self.is_v6 { ipv6::decrement_hop_limit(bytes) } else { ipv4::decrement_ttl(bytes) }
+    }
+
     /// The number of the packet's IP version as a protocol in a tunnel: 4 or 41.
     #[inline]
     pub const fn protocol(self) -> u8 {
@@ -225,7 +234,8 @@ impl Parsed {
 }
 
 impl From<&Ip<'_>> for Parsed {
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
     fn from(ip: &Ip<'_>) -> Self {
         // No IP packet is longer than 65,575 octets.
         let total_len = u32::try_from(ip.total_len()).unwrap_or(u32::MAX);

@@ -109,6 +109,12 @@ impl Found {
 const SEGMENTS_LEFT: u8 = 0x80;
 
 impl Chain {
+    /// That of a packet whose upper layer follows the header at once.
+    #[inline]
+    pub(crate) fn none(next: u8) -> Option<Self> {
+        (!is_extension(next)).then(|| Self(next.into()))
+    }
+
     /// What comes after the extension headers.
     #[inline]
     pub(crate) const fn protocol(self) -> u8 {
@@ -163,7 +169,7 @@ impl fmt::Debug for Chain {
 /// does a number that is not known to be an extension header, and a fragment after the first, where nothing more is to be seen.
 #[inline]
 pub(crate) fn walk(next: u8, payload: &[u8]) -> Result<Chain, ExtensionError> {
-    if is_extension(next) { follow(next, payload) } else { Ok(Chain(next.into())) }
+    Chain::none(next).map_or_else(|| follow(next, payload), Ok)
 }
 
 pub(crate) const fn is_extension(next: u8) -> bool {

@@ -86,7 +86,43 @@ mod tests {
 
     use proptest::prelude::*;
 
+    /// A packet of either version, whole as such, with few extension headers and options.
+    fn nearly_plain() -> impl Strategy<Value = Vec<u8>> {
+        let next = prop::sample::select(&[0_u8, 4, 6, 17, 43, 44, 50, 60][..]);
+        let first = prop_oneof![4 => Just(0x45_u8), 4 => Just(0x60), 1 => Just(0x46), 1 => any::<u8>()];
+        (first, next, prop::collection::vec(any::<u8>(), 60..100), -2_i16..3, any::<bool>()).prop_map(
+            |(first, next, mut bytes, off, right)| {
+                bytes[0] = first;
+                let len = |len: usize| u16::try_from(len).unwrap().saturating_add_signed(off).to_be_bytes();
+                if first >> 4 == 6 {
+                    bytes[6] = next;
+                    let len = len(bytes.len() - crate::ipv6::HEADER_LEN);
+                    bytes[4..6].copy_from_slice(&len);
+                } else {
+                    bytes[9] = next;
+                    let len = len(bytes.len());
+                    bytes[2..4].copy_from_slice(&len);
+                    let header_len = usize::from(first & 0xf) * 4;
+                    bytes[10..12].fill(0);
+                    let checksum = crate::checksum::internet(&bytes[..header_len.min(60)]) ^ u16::from(!right);
+                    bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
+                }
+                bytes
+            },
+        )
+    }
+
     proptest! {
+        /// What is read in fewer steps is what the parsers say, and all of it.
+        #[test]
+        fn plain_packets_are_read_as_others_are(bytes in nearly_plain(), cut in prop_oneof![3 => Just(100_usize), 1 => 0..100_usize]) {
+            let bytes = bytes.get(..cut).unwrap_or(&bytes);
+            let ipv4 = crate::ipv4::Ipv4::parse(bytes).ok().filter(|packet| packet.options().is_empty());
+            prop_assert_eq!(crate::ipv4::Ipv4::parse_plain(bytes), ipv4);
+            let ipv6 = crate::ipv6::Ipv6::parse(bytes).ok().filter(|packet| packet.header_len() == crate::ipv6::HEADER_LEN);
+            prop_assert_eq!(crate::ipv6::Ipv6::parse_plain(bytes), ipv6);
+        }
+
         /// No octets make a parser panic, nor do they at any cut.
         #[test]
         fn parsing_is_total(bytes in prop::collection::vec(any::<u8>(), 0..100)) {

@@ -91,24 +91,43 @@ fn known(port: &PortInfo, flows: &FlowCache, index: usize, frame: &[u8]) -> Opti
     Some(Known { index: u8::try_from(index).ok()?, protocol: ip.protocol(), slot, parsed: Parsed::from(&ip) })
 }
 
-/// ESP for the gateway without anything special, as most of what comes from the unprotected side is: [`classify`] says the same of it, with more work.
+/// ESP for the gateway without anything special, plain or in UDP, as most of what comes from the unprotected side is: [`classify`] says the same of it, with
+/// more work.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn esp(ports: &Ports, port: &PortInfo, frame: &[u8]) -> Option<IpsecPacket> {
-    let ethernet = EthernetHeader::parse(frame)?;
-    let bytes = frame.get(ethernet::HEADER_LEN..)?;
-    let ip = match ethernet.ethertype {
-        ETHERTYPE_IPV4 => Ip::V4(Ipv4::parse(bytes).ok()?),
-        ETHERTYPE_IPV6 => Ip::V6(Ipv6::parse(bytes).ok()?),
-        _ => return None,
-    };
-    let (source, destination) = (ip.source(), ip.destination());
-    let routed = matches!(&ip, Ip::V6(ip) if ip.has_segments_left());
-    let for_us = ethernet.destination == port.mac && ports.is_own_outer(destination) && !is_link_local(destination);
-    if ip.protocol() != PROTOCOL_ESP || routed || !for_us || !is_unicast(source, destination) {
+    let (link, bytes) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+    let [a, b, c, d, e, f, _, _, _, _, _, _, high, low] = *link;
+    if [a, b, c, d, e, f] != port.mac.0 {
         return None;
     }
-    IpsecPacket::read(&ip).ok()
+    // The two versions go apart to the end: where they came together before, what is known of the packet would be copied.
+    match u16::from_be_bytes([high, low]) {
+        ETHERTYPE_IPV4 => {
+            let ip = Ipv4::parse_plain(bytes)?;
+            let is_ours = ports.is_own_outer(ip.destination().into());
+            let both_hosts = is_plainly_host(ip.source().into()) && is_plainly_host(ip.destination().into());
+            if is_ours && both_hosts { esp_in(&Ip::V4(ip)) } else { None }
+        }
+        ETHERTYPE_IPV6 => {
+            let ip = Ipv6::parse_plain(bytes)?;
+            let is_ours = ports.is_own_outer(ip.destination().into());
+            let both_hosts = is_plainly_host(ip.source().into()) && is_plainly_host(ip.destination().into());
+            if is_ours && both_hosts { esp_in(&Ip::V6(ip)) } else { None }
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn esp_in(ip: &Ip<'_>) -> Option<IpsecPacket> {
+    let is_esp = match ip.protocol() {
+        PROTOCOL_ESP => true,
+        PROTOCOL_UDP => ip.upper().get(2..4) == Some(&PORT_NAT_T.to_be_bytes()),
+        _ => false,
+    };
+    if is_esp { IpsecPacket::read(ip).ok() } else { None }
 }
 
 /// The same for ESP and AH packets that another worker has classified: their headers are read again.
@@ -284,10 +303,15 @@ const fn is_host(address: IpAddr) -> bool {
     }
 }
 
-/// Whether packets from this address are forwarded to where others are: what [`is_unicast`] and [`stays_on_link`] say of the sender.
+/// Whether the address is so plainly a host's that [`is_unicast`] and [`stays_on_link`] need not be asked, as nearly all are.
 #[inline]
-pub(super) fn may_send(source: IpAddr) -> bool {
-    is_host(source) && source != IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !is_link_local(source)
+pub(super) fn is_plainly_host(address: IpAddr) -> bool {
+    match address {
+        // No loopback, no multicast.
+        IpAddr::V4(address) => matches!(address.octets()[0], 1..=126 | 128..=223),
+        // Neither :: and ::1 nor link-local and multicast addresses.
+        IpAddr::V6(address) => matches!(address.octets()[0], 1..=0xfd),
+    }
 }
 
 /// Whether no router may forward the packet: an end is link-local (RFC 4291 section 2.5.6), or its sender has no address yet (section 2.5.2).
@@ -372,3 +396,6 @@ fn ike_class(message: &[u8]) -> Option<PuntClass> {
     let responder = message.first_chunk::<HEADER_LEN>()?.get(8..16)?;
     Some(if responder.iter().all(|&octet| octet == 0) { PuntClass::IkeInit } else { PuntClass::IkeSession })
 }
+
+#[cfg(test)]
+mod tests;

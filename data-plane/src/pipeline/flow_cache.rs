@@ -8,7 +8,7 @@
 //! cannot be chosen so that they meet in one.
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use ipsec_types::{Dscp, Flow};
 use packet::ethernet;
@@ -187,12 +187,30 @@ pub(super) struct DeliveryCache {
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Delivery {
-    destination: IpAddr,
+    destination: Destination,
     way: Way,
 }
 
 impl Delivery {
-    const NONE: Self = Self { destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED), way: Way::NONE };
+    const NONE: Self = Self { destination: Destination { words: [0; 2], is_v6: false }, way: Way::NONE };
+}
+
+/// An address in words as it stands in a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Destination {
+    words: [u64; 2],
+    is_v6: bool,
+}
+
+impl From<IpAddr> for Destination {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "of whichever version the address is, half of it is left")]
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self { words: [u32::from_ne_bytes(address.octets()).into(), 0], is_v6: false },
+            IpAddr::V6(address) => Self { words: words(address.octets()), is_v6: true },
+        }
+    }
 }
 
 impl DeliveryCache {
@@ -215,15 +233,19 @@ impl DeliveryCache {
     }
 
     /// The way to a destination: of packets that fit it, from whom packets are forwarded.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "of whichever version the address is, half of it is left")]
     pub(super) fn find(&self, destination: IpAddr) -> Option<&Way> {
+        let destination = Destination::from(destination);
         let place = self.places.get(self.index(destination))?;
-        (place.destination == destination && place.way.epoch == self.epoch).then_some(&place.way)
+        let is_there = is_same(&place.destination.words, &destination.words) & (place.destination.is_v6 == destination.is_v6);
+        (is_there && place.way.epoch == self.epoch).then_some(&place.way)
     }
 
     /// Keeps what was found for a packet.
     pub(super) fn keep(&mut self, destination: IpAddr, way: Way) {
-        let (index, epoch) = (self.index(destination), self.epoch);
+        let (destination, epoch) = (Destination::from(destination), self.epoch);
+        let index = self.index(destination);
         if let Some(place) = self.places.get_mut(index) {
             *place = Delivery { destination, way: Way { epoch, ..way } };
         }
@@ -231,11 +253,7 @@ impl DeliveryCache {
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "what is cut off is masked")]
-    fn index(&self, destination: IpAddr) -> usize {
-        let [first, second] = match destination {
-            IpAddr::V4(destination) => [u64::from(u32::from_ne_bytes(destination.octets())), 0],
-            IpAddr::V6(destination) => words(destination.octets()),
-        };
+    fn index(&self, Destination { words: [first, second], .. }: Destination) -> usize {
         mix(first ^ self.secrets[0], second ^ self.secrets[1]) as usize & (Self::PLACES - 1)
     }
 }

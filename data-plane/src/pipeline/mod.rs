@@ -402,7 +402,7 @@ impl<B: Buffer> Pipeline<B> {
         drop(jobs);
         self.stopwatch.lap(Stage::Cipher);
         let mut deliveries = Deliveries { refusals: &mut self.refusals, waiting: &mut self.waiting, ways: &mut self.deliveries };
-        inbound::post(cx, opens, received, verified, &mut windows, burst, &mut deliveries, io);
+        inbound::post(cx, &opens, received, verified, &mut windows, burst, &mut deliveries, io);
         self.stopwatch.lap(Stage::Post);
     }
 

@@ -1,6 +1,6 @@
 //! Ports and the gateway's own addresses.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::ethernet::MacAddress;
 use packet::ipv6;
@@ -57,16 +57,23 @@ impl PortInfo {
 pub struct Ports {
     ports: Box<[PortInfo]>,
     own: Box<[IpAddr]>,
-    /// Those of unprotected ports.
-    outer: Box<[IpAddr]>,
+    /// Those of unprotected ports, by version.
+    outer_v4: Box<[Ipv4Addr]>,
+    outer_v6: Box<[Ipv6Addr]>,
 }
 
 impl Ports {
     /// The ports; the first one is `PortId(0)`.
     pub fn new(ports: Vec<PortInfo>) -> Self {
         let own = ports.iter().flat_map(PortInfo::global_addresses).copied().collect();
-        let outer = ports.iter().filter(|port| port.role == PortRole::Unprotected).flat_map(PortInfo::global_addresses).copied().collect();
-        Self { ports: ports.into_boxed_slice(), own, outer }
+        let (mut outer_v4, mut outer_v6) = (Vec::new(), Vec::new());
+        for address in ports.iter().filter(|port| port.role == PortRole::Unprotected).flat_map(PortInfo::global_addresses) {
+            match *address {
+                IpAddr::V4(address) => outer_v4.push(address),
+                IpAddr::V6(address) => outer_v6.push(address),
+            }
+        }
+        Self { ports: ports.into_boxed_slice(), own, outer_v4: outer_v4.into_boxed_slice(), outer_v6: outer_v6.into_boxed_slice() }
     }
 
     /// The port of this number.
@@ -83,8 +90,12 @@ impl Ports {
 
     /// Whether the address is one of the gateway's on an unprotected port: where peers reach it without the SPD being asked. The other
     /// addresses of the gateway lie inside the IPsec boundary, like the hosts it protects (RFC 4301 section 3.1).
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "of whichever version the address is, half of it is left")]
     pub fn is_own_outer(&self, address: IpAddr) -> bool {
-        self.outer.contains(&address)
+        match address {
+            IpAddr::V4(address) => self.outer_v4.contains(&address),
+            IpAddr::V6(address) => self.outer_v6.contains(&address),
+        }
     }
 }
