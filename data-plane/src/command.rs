@@ -111,6 +111,14 @@ pub enum Command {
 }
 
 impl Command {
+    /// What a worker does for it, in entries of tables that it looks at: each may have to come from memory first.
+    pub(crate) const fn work(&self) -> usize {
+        match self {
+            Self::PoliciesChanged(slots) => slots.len(),
+            _ => 1,
+        }
+    }
+
     /// Whether what the tables say of a packet may be something else afterwards.
     pub(crate) const fn changes_tables(&self) -> bool {
         match self {

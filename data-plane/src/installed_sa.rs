@@ -126,6 +126,20 @@ impl SaState {
         }
     }
 
+    /// Has the caches fetch what is counted of packets on their way out.
+    #[inline]
+    pub(crate) fn prefetch_outbound(&self) {
+        esp_crypto::prefetch(&self.active);
+        esp_crypto::prefetch(&self.outbound.spent_reported);
+    }
+
+    /// Has the caches fetch what is counted of packets that arrive.
+    #[inline]
+    pub(crate) fn prefetch_inbound(&self) {
+        esp_crypto::prefetch(&self.active);
+        esp_crypto::prefetch(&self.inbound.packets);
+    }
+
     /// Whether the outbound half carries packets.
     #[inline]
     pub fn is_active(&self) -> bool {

@@ -232,14 +232,12 @@ fn start_workers(
     config: &Config,
     clock: Clock,
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), worker::WorkerError> {
+    let slots = [config.sad_slots, config.policy_slots].map(|slots| usize::try_from(slots).unwrap_or(usize::MAX));
     let limits = Limits {
-        sad_slots: usize::try_from(config.sad_slots).unwrap_or(usize::MAX),
-        flows: usize::try_from(config.sad_slots).unwrap_or(usize::MAX).max(Limits::default().flows),
-        policy_slots: usize::try_from(config.policy_slots).unwrap_or(usize::MAX),
         icmp_errors: IcmpErrorLimits { per_second: config.icmp_errors_per_second },
         clamp_mss: config.clamp_mss,
         receive_burst: config.receive_burst,
-        ..Limits::default()
+        ..Limits::for_slots(slots[0], slots[1])
     };
     let idle = match config.idle {
         Idle::Spin => IdlePolicy::Spin,

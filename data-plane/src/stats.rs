@@ -149,6 +149,14 @@ impl WorkerStats {
         add(&self.tallies[tally as usize], n as u64);
     }
 
+    /// Has the caches fetch the counters of a policy.
+    #[inline]
+    pub(crate) fn prefetch_policy(&self, slot: PolicySlot) {
+        if let Some(counters) = self.policies.get(slot.index()) {
+            esp_crypto::prefetch(counters);
+        }
+    }
+
     #[inline]
     pub(crate) fn count_policy(&self, slot: PolicySlot, packets: u32, octets: u64) {
         if let Some(counters) = self.policies.get(slot.index()) {

@@ -133,7 +133,7 @@ pub(crate) fn start(pool: &Pool, tunnels: u32) -> Result<(Server, Worker), Failu
         workers: Workers::new(vec![handle]),
         cores: vec![0],
     });
-    let limits = Limits { sad_slots: size, policy_slots: size, ..Limits::default() };
+    let limits = Limits::for_slots(size, size);
     let clock = Clock::start();
     let outlet = Outlet { pool: pool.clone(), frames: Burst::new() };
     let worker = Worker { pipeline: Pipeline::new(end, snapshot, &limits), outlet, clock, burst: pipeline::Burst::new() };

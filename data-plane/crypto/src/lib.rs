@@ -42,6 +42,7 @@ mod job;
 mod key;
 mod mac;
 mod portable;
+mod prefetch;
 mod tag;
 mod transform;
 #[cfg(target_arch = "x86_64")]
@@ -51,6 +52,7 @@ pub use gcm::{Kernel, KernelUnavailable, UnknownKernel};
 pub use job::{Aad, JobError, MAX_BURST, MAX_DATA_LEN, OpenJob, SealJob, Verified};
 pub use key::{AeadKey, CipherKey, KeyError};
 pub use mac::{MAX_ICV_LEN, MacKey};
+pub use prefetch::prefetch;
 
 use key::Algorithm;
 

@@ -73,16 +73,9 @@ pub(crate) fn forge(sequence: u32, traffic_class: u8, plaintext: &[u8]) -> VecBu
     let outer = Ipv4Header { traffic_class, protocol: PROTOCOL_ESP, ..INNER };
     let iv = [7; 8];
     let (mut data, mut icv) = (plaintext.to_vec(), [0; 16]);
-    let key = key();
+    let (key, facts) = key().for_sa(Spi::new(SPI).unwrap(), SequenceNumbers::Standard);
     let aad = esp_crypto::Aad::new(SPI, sequence);
-    let job = esp_crypto::SealJob::new(
-        key.context(),
-        key.facts(Spi::new(SPI).unwrap(), SequenceNumbers::Standard).nonce(iv),
-        aad,
-        &mut data,
-        &mut icv,
-    )
-    .unwrap();
+    let job = esp_crypto::SealJob::new(&key, facts.nonce(iv), aad, &mut data, &mut icv).unwrap();
     esp_crypto::seal_burst(&mut [job]);
     let esp = [&SPI.to_be_bytes()[..], &sequence.to_be_bytes(), &iv, &data, &icv].concat();
     VecBuffer::from_packet(&[&outer.to_octets(esp.len()).unwrap()[..], &esp].concat())

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use esp_crypto::AeadKey;
 use ipsec_types::{AddressRange, Flow, Mode, SequenceNumbers, Spi, TrafficSelector};
 
 use crate::facts::SaFacts;
@@ -13,15 +14,16 @@ use crate::{Layout, SaKey, WindowSize};
 #[derive(Debug)]
 pub struct InboundSa {
     facts: SaFacts,
-    key: SaKey,
+    key: AeadKey,
     window_size: WindowSize,
     selectors: Selectors,
 }
 
 impl InboundSa {
     /// An SA in tunnel mode that has received nothing yet.
-    pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, window_size: WindowSize, selectors: Selectors) -> Self {
-        Self { facts: key.facts(spi, numbers), key, window_size, selectors }
+    pub fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers, window_size: WindowSize, selectors: Selectors) -> Self {
+        let (key, facts) = key.for_sa(spi, numbers);
+        Self { facts, key, window_size, selectors }
     }
 
     /// The same SA in this mode.
@@ -34,6 +36,13 @@ impl InboundSa {
     #[inline]
     pub const fn layout(&self) -> Layout {
         self.facts.layout()
+    }
+
+    /// Has the caches fetch what opening needs.
+    #[inline]
+    pub fn prefetch(&self) {
+        self.key.prefetch();
+        esp_crypto::prefetch(&self.facts);
     }
 
     /// Our SPI.
@@ -61,7 +70,7 @@ impl InboundSa {
     }
 
     #[inline]
-    pub(crate) const fn key(&self) -> &SaKey {
+    pub(crate) const fn key(&self) -> &AeadKey {
         &self.key
     }
 
@@ -74,10 +83,17 @@ impl InboundSa {
 /// The traffic of an SA in one direction: any source with any destination (RFC 7296 section 2.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selectors {
+    v4: Option<Ranges<u32>>,
+    /// `None` where the ranges of IPv4 say it all, as of most SAs: there may be very many.
+    lists: Option<Box<Lists>>,
+}
+
+/// All there is to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lists {
     source: Box<[TrafficSelector]>,
     destination: Box<[TrafficSelector]>,
-    v4: Option<Ranges<u32>>,
-    v6: Option<Box<Ranges<u128>>>,
+    v6: Option<Ranges<u128>>,
 }
 
 /// The first selectors of either end for addresses alone, of one IP version. Most SAs have no others: whatever lies in these ranges is permitted, and of
@@ -118,6 +134,13 @@ impl<T: Copy + PartialOrd> Range<T> {
     }
 }
 
+impl Range<u32> {
+    fn selector(self) -> Option<TrafficSelector> {
+        let [first, last] = [self.first, self.last].map(|bits| IpAddr::V4(bits.into()));
+        AddressRange::new(first, last).ok().map(TrafficSelector::addresses_only)
+    }
+}
+
 impl Selectors {
     /// Selectors of either end. An empty list permits nothing.
     pub fn new(source: Vec<TrafficSelector>, destination: Vec<TrafficSelector>) -> Self {
@@ -125,17 +148,37 @@ impl Selectors {
             IpAddr::V4(address) => Some(address.to_bits()),
             IpAddr::V6(_) => None,
         });
+        if v4.is_some() && source.len() == 1 && destination.len() == 1 {
+            return Self { v4, lists: None };
+        }
         let v6 = Ranges::new([&source, &destination], |address| match address {
             IpAddr::V4(_) => None,
             IpAddr::V6(address) => Some(address.to_bits()),
         });
-        Self { source: source.into_boxed_slice(), destination: destination.into_boxed_slice(), v4, v6: v6.map(Box::new) }
+        Self { v4, lists: Some(Box::new(Lists { source: source.into_boxed_slice(), destination: destination.into_boxed_slice(), v6 })) }
+    }
+
+    /// Those of the source.
+    pub fn source(&self) -> Vec<TrafficSelector> {
+        self.listed(|lists| &lists.source, |ranges| ranges.source)
+    }
+
+    /// Those of the destination.
+    pub fn destination(&self) -> Vec<TrafficSelector> {
+        self.listed(|lists| &lists.destination, |ranges| ranges.destination)
+    }
+
+    fn listed(&self, list: impl Fn(&Lists) -> &[TrafficSelector], range: impl Fn(&Ranges<u32>) -> Range<u32>) -> Vec<TrafficSelector> {
+        match &self.lists {
+            Some(lists) => list(lists).to_vec(),
+            None => self.v4.as_ref().and_then(|ranges| range(ranges).selector()).into_iter().collect(),
+        }
     }
 
     /// Whether a packet belongs to the SA (RFC 4301 section 5.2 step 4).
     #[inline]
     pub fn permits(&self, flow: &Flow) -> bool {
-        self.permits_between(flow.source, flow.destination) || self.lists_permit(flow)
+        self.permits_between(flow.source, flow.destination) || self.lists.as_deref().is_some_and(|lists| lists.permit(flow))
     }
 
     /// Whether the SA is for whatever goes between these addresses: of most packets that is all there is to ask. Where it is not, [`Selectors::permits`]
@@ -148,14 +191,17 @@ impl Selectors {
                 self.v4.is_some_and(|ranges| ranges.permit(source.to_bits(), destination.to_bits()))
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                self.v6.as_deref().is_some_and(|ranges| ranges.permit(source.to_bits(), destination.to_bits()))
+                let ranges = self.lists.as_deref().and_then(|lists| lists.v6.as_ref());
+                ranges.is_some_and(|ranges| ranges.permit(source.to_bits(), destination.to_bits()))
             }
             _ => false,
         }
     }
+}
 
+impl Lists {
     #[inline(never)]
-    fn lists_permit(&self, flow: &Flow) -> bool {
+    fn permit(&self, flow: &Flow) -> bool {
         self.source.iter().any(|s| s.matches(flow.source, flow.protocol, flow.source_port))
             && self.destination.iter().any(|s| s.matches(flow.destination, flow.protocol, flow.destination_port))
     }
@@ -192,9 +238,19 @@ mod tests {
             ends in (any_address(), any_address()), protocol in 0..4_u8, port in prop::option::of(0..4_u16),
         ) {
             let flow = Flow { source: ends.0, destination: ends.1, protocol, source_port: port, destination_port: port };
-            let selectors = Selectors::new(source, destination);
-            prop_assert_eq!(selectors.permits(&flow), selectors.lists_permit(&flow));
+            let lists = Lists { source: source.clone().into(), destination: destination.clone().into(), v6: None };
+            let selectors = Selectors::new(source.clone(), destination.clone());
+            prop_assert_eq!(selectors.permits(&flow), lists.permit(&flow));
+            prop_assert_eq!((selectors.source(), selectors.destination()), (source, destination));
         }
+    }
+
+    #[test]
+    fn those_of_most_sas_take_little_room() {
+        let all = || vec![TrafficSelector::addresses_only(AddressRange::ALL_IPV4)];
+        let selectors = Selectors::new(all(), all());
+        assert!(selectors.lists.is_none() && size_of::<Selectors>() == 32);
+        assert_eq!((selectors.source(), selectors.destination()), (all(), all()));
     }
 
     #[test]

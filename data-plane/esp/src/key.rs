@@ -133,12 +133,12 @@ impl SaKey {
         Ok(Self { key, salt: [0; SALT_LEN], layout: Layout::new(Protection::Ah { integrity }) })
     }
 
-    /// With what else is the same for all packets of an SA.
-    pub(crate) const fn facts(&self, spi: Spi, numbers: SequenceNumbers) -> SaFacts {
-        SaFacts::new(spi, self.salt, numbers, self.layout)
+    /// The context, and what else is the same for all packets of an SA.
+    pub(crate) fn for_sa(self, spi: Spi, numbers: SequenceNumbers) -> (AeadKey, SaFacts) {
+        (self.key, SaFacts::new(spi, self.salt, numbers, self.layout))
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(crate) const fn context(&self) -> &AeadKey {
         &self.key
     }
@@ -189,9 +189,9 @@ mod tests {
     fn keying_material_is_key_then_salt() {
         let keymat: vec::Vec<u8> = (0..20).collect();
         let key = SaKey::from_keymat(EncryptionAlgorithm::AesGcm128, &Secret::new(keymat)).unwrap();
-        let facts = key.facts(Spi::new(256).unwrap(), SequenceNumbers::Standard);
-        assert_eq!(facts.nonce([1; 8]), [16, 17, 18, 19, 1, 1, 1, 1, 1, 1, 1, 1]);
         assert_eq!(format!("{key:?}"), "AeadKey(AES-128-GCM)");
+        let (_, facts) = key.for_sa(Spi::new(256).unwrap(), SequenceNumbers::Standard);
+        assert_eq!(facts.nonce([1; 8]), [16, 17, 18, 19, 1, 1, 1, 1, 1, 1, 1, 1]);
     }
 
     #[test]

@@ -343,7 +343,7 @@ impl<'sa> OpenPlan<'sa> {
         let (data, rest) = rest.split_at_mut_checked(layout.iv_in_data() + self.data_len())?;
         let icv = rest.get(..layout.icv_len())?;
         let facts = self.sa.facts();
-        OpenJob::new(self.sa.key().context(), facts.nonce(self.iv), facts.aad(self.number), data, icv).ok()
+        OpenJob::new(self.sa.key(), facts.nonce(self.iv), facts.aad(self.number), data, icv).ok()
     }
 
     /// What follows the cipher: the replay window advances, padding, next header, inner packet, ECN and selectors are checked, and everything but the

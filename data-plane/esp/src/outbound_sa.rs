@@ -4,6 +4,7 @@ use core::iter::FusedIterator;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use esp_crypto::AeadKey;
 use ipsec_types::{Mode, SequenceNumbers, Spi};
 
 use crate::facts::SaFacts;
@@ -17,21 +18,20 @@ pub struct SequenceExhausted;
 /// What it takes to seal, but for the outer header: that is a [`crate::Tunnel`]'s, which may change while the SA lives. Shared by any number of workers
 /// in an `Arc`: all draw from one counter.
 #[derive(Debug)]
+#[repr(C)]
 pub struct OutboundSa {
+    key: AeadKey,
+    /// The next number, in another cache line than the key: that is read by all workers while this is written by each.
+    next: AtomicU64,
+    /// For packets they are in the [`crate::Template`].
     facts: SaFacts,
-    key: SaKey,
-    next: Counter,
 }
-
-/// The next number, alone in its cache lines: every other field is read by all workers while this one is written by each.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Counter(AtomicU64);
 
 impl OutboundSa {
     /// An SA in tunnel mode whose first packet has number 1. The key must be new: giving the same keying material to two SAs repeats nonces.
-    pub const fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers) -> Self {
-        Self { facts: key.facts(spi, numbers), key, next: Counter(AtomicU64::new(1)) }
+    pub fn new(spi: Spi, key: SaKey, numbers: SequenceNumbers) -> Self {
+        let (key, facts) = key.for_sa(spi, numbers);
+        Self { key, next: AtomicU64::new(1), facts }
     }
 
     /// The same SA in this mode.
@@ -44,6 +44,13 @@ impl OutboundSa {
     #[inline]
     pub const fn layout(&self) -> Layout {
         self.facts.layout()
+    }
+
+    /// Has the caches fetch what sealing needs.
+    #[inline]
+    pub fn prefetch(&self) {
+        self.key.prefetch();
+        esp_crypto::prefetch(&self.next);
     }
 
     /// The peer's SPI.
@@ -66,13 +73,13 @@ impl OutboundSa {
     pub fn take(&self, n: u32) -> Result<SequenceRange<'_>, SequenceExhausted> {
         let end = self.end();
         // Numbers must differ, nothing else is published through the counter: relaxed is enough.
-        let mut next = self.next.0.load(Ordering::Relaxed);
+        let mut next = self.next.load(Ordering::Relaxed);
         loop {
             if next >= end {
                 return Err(SequenceExhausted);
             }
             let after = next.saturating_add(n.into()).min(end);
-            match self.next.0.compare_exchange_weak(next, after, Ordering::Relaxed, Ordering::Relaxed) {
+            match self.next.compare_exchange_weak(next, after, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Ok(SequenceRange { sa: self, numbers: next..after }),
                 Err(current) => next = current,
             }
@@ -91,18 +98,18 @@ impl OutboundSa {
     /// Whether the last number was given out: nothing more can be sent.
     #[inline]
     pub fn is_exhausted(&self) -> bool {
-        self.next.0.load(Ordering::Relaxed) >= self.end()
+        self.next.load(Ordering::Relaxed) >= self.end()
     }
 
     /// Numbers given out so far: the sequence number of the last one, 0 before the first.
     #[inline]
     pub fn last_taken(&self) -> u64 {
-        self.next.0.load(Ordering::Relaxed) - 1
+        self.next.load(Ordering::Relaxed) - 1
     }
 
     /// Gives up all numbers below `number`. The counter only ever moves forward.
     pub fn skip_to(&self, number: u64) {
-        self.next.0.fetch_max(number.min(self.end()), Ordering::Relaxed);
+        self.next.fetch_max(number.min(self.end()), Ordering::Relaxed);
     }
 
     /// The first number that may not be used. With ESN the very last of 2^64 stays unused, so that the counter can stand still behind its last number.
@@ -187,7 +194,7 @@ impl<'sa> SequenceNumber<'sa> {
 
 impl OutboundSa {
     #[inline]
-    pub(crate) const fn key(&self) -> &SaKey {
+    pub(crate) const fn key(&self) -> &AeadKey {
         &self.key
     }
 
@@ -209,6 +216,13 @@ mod tests {
 
     fn values(range: SequenceRange<'_>) -> Vec<u64> {
         range.map(|n| n.value()).collect()
+    }
+
+    /// Of the memory of an SA most is its key. At 100,000 of them each octet counts.
+    #[test]
+    fn an_sa_is_its_key_and_one_cache_line() {
+        assert_eq!(size_of::<OutboundSa>(), size_of::<AeadKey>() + 64);
+        assert_eq!(size_of::<crate::InboundSa>(), size_of::<AeadKey>() + 64);
     }
 
     #[test]

@@ -73,8 +73,19 @@ pub struct ReplayWindow {
     /// The highest number accepted.
     top: u64,
     size: u32,
-    /// Bit n % 64 of block n / 64 % blocks stands for number n. A power of two of blocks, one more than the window can touch at once, or more.
-    lines: Box<[Line]>,
+    blocks: Blocks,
+}
+
+/// Bit n % 64 of block n / 64 % blocks stands for number n. A power of two of blocks, one more than the window can touch at once, or more.
+#[derive(Debug)]
+enum Blocks {
+    /// Of a window of up to 65 packets: with the rest of it.
+    Few([u64; Self::FEW]),
+    Many(Box<[Line]>),
+}
+
+impl Blocks {
+    const FEW: usize = 2;
 }
 
 /// Blocks with a pair of cache lines of their own: every packet writes one, and what lies beside them on the heap may be another worker's to read, such
@@ -92,7 +103,21 @@ impl ReplayWindow {
     pub fn new(size: WindowSize) -> Self {
         let size = size.packets();
         let blocks = usize::try_from((size + 62) / 64 + 1).unwrap_or(usize::MAX).next_power_of_two();
-        Self { top: 0, size, lines: vec![Line([0; Line::BLOCKS]); blocks.div_ceil(Line::BLOCKS)].into_boxed_slice() }
+        let blocks = match blocks {
+            ..=Blocks::FEW => Blocks::Few([0; Blocks::FEW]),
+            _ => Blocks::Many(vec![Line([0; Line::BLOCKS]); blocks.div_ceil(Line::BLOCKS)].into_boxed_slice()),
+        };
+        Self { top: 0, size, blocks }
+    }
+
+    /// Has the caches fetch what the numbers that come next need.
+    #[inline]
+    pub fn prefetch(&self) {
+        if let Blocks::Many(lines) = &self.blocks
+            && let Some(line) = lines.get(line(self.top / 64, lines.len()))
+        {
+            esp_crypto::prefetch(line);
+        }
     }
 
     /// The highest number accepted so far, 0 before the first.
@@ -173,7 +198,11 @@ impl ReplayWindow {
     /// Numbers are missing: whole blocks are skipped.
     #[cold]
     fn clear_between(&mut self, old: u64, new: u64) {
-        for block in (old + 1..new).take(self.lines.len() * Line::BLOCKS) {
+        let blocks = match &self.blocks {
+            Blocks::Few(_) => Blocks::FEW,
+            Blocks::Many(lines) => lines.len() * Line::BLOCKS,
+        };
+        for block in (old + 1..new).take(blocks) {
             if let Some(seen) = self.block_mut(block) {
                 *seen = 0;
             }
@@ -183,24 +212,34 @@ impl ReplayWindow {
     /// A block, wherever it has come round to.
     #[inline]
     fn block(&self, block: u64) -> Option<u64> {
-        let (line, block) = self.whereabouts(block);
-        self.lines.get(line)?.0.get(block).copied()
+        match &self.blocks {
+            Blocks::Few(blocks) => blocks.get(cut(block) % Blocks::FEW).copied(),
+            Blocks::Many(lines) => lines.get(line(block, lines.len()))?.0.get(cut(block) % Line::BLOCKS).copied(),
+        }
     }
 
     #[inline]
     fn block_mut(&mut self, block: u64) -> Option<&mut u64> {
-        let (line, block) = self.whereabouts(block);
-        self.lines.get_mut(line)?.0.get_mut(block)
+        match &mut self.blocks {
+            Blocks::Few(blocks) => blocks.get_mut(cut(block) % Blocks::FEW),
+            Blocks::Many(lines) => lines.get_mut(line(block, lines.len()))?.0.get_mut(cut(block) % Line::BLOCKS),
+        }
     }
+}
 
-    #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "lines, and blocks in one, are powers of two: what 32 bits cut off is a multiple of them"
-    )]
-    fn whereabouts(&self, block: u64) -> (usize, usize) {
-        ((block as usize / Line::BLOCKS) & (self.lines.len() - 1), block as usize % Line::BLOCKS)
-    }
+/// Which line a block is in, of a power of two of them.
+#[inline]
+const fn line(block: u64, lines: usize) -> usize {
+    (cut(block) / Line::BLOCKS) & (lines - 1)
+}
+
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "lines, and blocks in one, are powers of two: what 32 bits cut off is a multiple of them"
+)]
+const fn cut(block: u64) -> usize {
+    block as usize
 }
 
 /// The block of a number, and a bit in it.

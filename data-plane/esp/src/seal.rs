@@ -161,7 +161,7 @@ impl Payload {
     /// In transport mode.
     fn behind_header(packet: &Ip<'_>, template: &Template) -> Result<Self, SealError> {
         // The receiver's header is the one that the ICV of AH covers, so the destination must be the last (RFC 4302 section 3.3.3.1.1.1).
-        if template.ends() != Some((packet.source(), packet.destination())) || packet.is_source_routed() {
+        if !template.tunnel().joins(packet.source(), packet.destination()) || packet.is_source_routed() {
             return Err(SealError::NotEndToEnd);
         }
         // AH does not see fragment headers, not even of whole packets (RFC 4302 appendix A2).
@@ -350,7 +350,7 @@ fn job<'a>(sa: &'a OutboundSa, facts: &SaFacts, number: u64, packet: &'a mut [u8
     let start = data.start.checked_sub(layout.iv_in_data())?;
     let (data, icv) = packet.get_mut(start..)?.split_at_mut_checked(data.end.checked_sub(start)?)?;
     let nonce = facts.nonce(number.to_be_bytes());
-    SealJob::new(sa.key().context(), nonce, facts.aad(number), data, icv.get_mut(..layout.icv_len())?).ok()
+    SealJob::new(sa.key(), nonce, facts.aad(number), data, icv.get_mut(..layout.icv_len())?).ok()
 }
 
 /// What follows the cipher, with the template that the packet was prepared with. AH gets its ICV, and the IP header in front of it is as it is to be

@@ -1,10 +1,9 @@
 //! The headers that sealing puts in front of packets, but for what each packet has of its own.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use ipsec_types::{DontFragment, Mode};
 use packet::esp::EspHeader;
-use packet::ip::Ip;
 use packet::ipv4::{Ipv4Header, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_UDP};
 use packet::ipv6::Ipv6Header;
 use packet::{ipv4, ipv6, udp};
@@ -125,17 +124,37 @@ impl Template {
         matches!(self.layout().protocol(), Protocol::Esp) && !(self.is_in_udp() && self.is_v6())
     }
 
-    /// Source and destination of the SA.
-    pub(crate) fn ends(&self) -> Option<(IpAddr, IpAddr)> {
-        Ip::parse(&self.ip).ok().map(|ip| (ip.source(), ip.destination()))
+    /// The tunnel that it was made for.
+    #[inline]
+    pub const fn tunnel(&self) -> Tunnel {
+        Tunnel {
+            ends: self.ends(),
+            udp: if self.is_in_udp() { Some(self.ports) } else { None },
+            dont_fragment: self.dont_fragment,
+            copy_dscp: self.class_mask == u8::MAX,
+        }
     }
 
-    /// The same where it is over IPv6, without a look at all of the header.
+    /// Source and destination of the SA: where they stand in the header.
     #[inline]
-    pub(crate) fn ends_v6(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
-        let [_, _, _, _, _, _, _, _, addresses @ ..] = &self.ip;
-        let (source, destination) = addresses.split_first_chunk::<16>().filter(|_| self.is_v6())?;
-        Some(((*source).into(), (*destination.first_chunk::<16>()?).into()))
+    pub const fn ends(&self) -> Ends {
+        let [_, _, _, _, _, _, _, _, v6 @ ..] = &self.ip;
+        if self.is_v6() {
+            let (
+                [source @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _],
+                [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, destination @ ..],
+            ) = (v6, v6);
+            Ends::V6 { source: Ipv6Addr::from_octets(*source), destination: Ipv6Addr::from_octets(*destination) }
+        } else {
+            let [_, _, _, _, a, b, c, d, e, f, g, h, ..] = v6;
+            Ends::V4 { source: Ipv4Addr::new(*a, *b, *c, *d), destination: Ipv4Addr::new(*e, *f, *g, *h) }
+        }
+    }
+
+    /// Those of an SA over IPv6.
+    #[inline]
+    pub(crate) const fn ends_v6(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        if let Ends::V6 { source, destination } = self.ends() { Some((source, destination)) } else { None }
     }
 
     /// Octets behind the IP header as its length field or that of UDP tells them; `None` where the packet would be too long. In transport mode there are
@@ -231,7 +250,6 @@ fn outer_header(ends: &Ends, protocol: u8) -> [u8; ipv6::HEADER_LEN] {
 mod tests {
     extern crate std;
 
-    use core::net::Ipv4Addr;
     use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi};
     use proptest::prelude::*;
     use std::vec;
@@ -305,7 +323,7 @@ mod tests {
                 front
             });
             prop_assert_eq!(written, plain(&tunnel, spi, sa.layout().iv_len(), number, inner, len));
-            prop_assert_eq!(template.ends(), Some((ends.source(), ends.destination())));
+            prop_assert_eq!(template.tunnel(), tunnel);
             prop_assert_eq!(template.ends_v6().is_some(), six);
             prop_assert!(template.ends_v6().is_none_or(|(source, destination)| (source, destination) == (addresses.0.into(), addresses.1.into())));
             prop_assert_eq!(template.front_len(), tunnel.front_len(sa.layout()));

@@ -46,7 +46,7 @@ pub(super) struct Oversized {
 /// [`Verdict::FragmentationNeeded`] where its sender has to make it shorter.
 #[cold]
 pub(super) fn for_sa(through: &SadEntry, packet: &Outgoing, outer_mtu: usize) -> Result<Cut, Verdict> {
-    let SadEntry { sa, tunnel, .. } = through;
+    let (sa, tunnel) = (&through.sa, through.tunnel());
     if sa.outbound.layout().mode() == Mode::Transport {
         // It protects whole packets (RFC 4303 section 3.3.4), and these are the gateway's own: DF binds routers.
         return Ok(Cut::After(outer_mtu));
@@ -71,7 +71,7 @@ pub(super) fn for_sa(through: &SadEntry, packet: &Outgoing, outer_mtu: usize) ->
 /// The headers of an ESP packet that is to be cut: without DF, that of IPv4 has an identification.
 #[cold]
 pub(super) fn template_in_pieces(through: &SadEntry) -> Template {
-    Template::new(&through.sa.outbound, &Tunnel { dont_fragment: DontFragment::Clear, ..through.tunnel })
+    Template::new(&through.sa.outbound, &Tunnel { dont_fragment: DontFragment::Clear, ..through.tunnel() })
 }
 
 /// Moves the pieces of a packet into the empty burst, as packets of its flow that are to be sealed.

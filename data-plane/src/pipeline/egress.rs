@@ -64,8 +64,8 @@ pub(super) fn route(cx: Context<'_>, destination: IpAddr) -> Result<Exit, Verdic
 
 /// The longest packet that crosses whole in an SA (RFC 4301 section 8.2.1); `None` where there is no way to its peer, or no room for any.
 pub(super) fn inner_mtu(cx: Context<'_>, through: &SadEntry) -> Option<usize> {
-    let exit = route(cx, through.tunnel.ends.destination()).ok()?;
-    through.tunnel.inner_mtu(through.sa.outbound.layout(), through.outer_mtu(exit.mtu))
+    let exit = route(cx, through.tunnel().ends.destination()).ok()?;
+    through.tunnel().inner_mtu(through.sa.outbound.layout(), through.outer_mtu(exit.mtu))
 }
 
 /// The way for a packet from the unprotected side, which may only go to the protected side: in the clear it must not turn back.

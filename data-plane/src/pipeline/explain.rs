@@ -137,7 +137,7 @@ fn admitted(cx: Context<'_>, entry: &SpdEntry, packet: &Outgoing, frame: &[u8]) 
 
 /// The way through an SA.
 fn in_tunnel(cx: Context<'_>, through: &SadEntry, packet: &Outgoing) -> Option<Way> {
-    let tunnel = &through.tunnel;
+    let tunnel = &through.tunnel();
     let layout = through.sa.outbound.layout();
     let exit = egress::route(cx, tunnel.ends.destination()).ok()?;
     let mtu = egress::inner_mtu(cx, through)?;

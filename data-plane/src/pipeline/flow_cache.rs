@@ -159,6 +159,14 @@ impl FlowCache {
         Some((slot, self.way(slot)?))
     }
 
+    /// Has the caches fetch the way out of an SA.
+    #[inline]
+    pub(super) fn prefetch(&self, slot: SaSlot) {
+        if let Some(way) = self.ways.get(slot.index()) {
+            esp_crypto::prefetch(way);
+        }
+    }
+
     /// The way out of packets that were sealed in an SA.
     #[inline]
     pub(super) fn way(&self, slot: SaSlot) -> Option<&Way> {

@@ -21,6 +21,7 @@ use super::wait::Waiting;
 use super::{Arrival, BURST, Burst, Context, Io, classify, mss};
 use crate::command::{InstalledSa, Notice, Origin, PuntClass};
 use crate::installed_sa::InboundMeter;
+use crate::table::SaSlot;
 use crate::table::sad::{SadEntry, Sas, Windows};
 use crate::verdict::Verdict;
 
@@ -84,6 +85,7 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
     io: &mut impl Io<B>,
     jobs: &mut OpenJobs<'b>,
 ) -> Openings<'a> {
+    prefetch(cx, sas, windows, received);
     let mut opens = Openings::new();
     let mut packets = burst.packets.iter_mut().enumerate();
     for (place, Received { index, packet }) in received.iter().enumerate() {
@@ -93,12 +95,12 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
             cx.discard(home, Verdict::SpiUnknown);
             continue;
         };
-        let Some(window) = windows.of(entry.sa.slot) else {
+        let Some(window) = windows.of(entry.slot()) else {
             to_owner(cx, &entry.sa, home, arrival, io);
             continue;
         };
         let Some(buffer) = home.as_mut() else { continue };
-        let elsewhere = !packet.is_from_peer(buffer.bytes(), &entry.tunnel);
+        let elsewhere = !packet.is_from_peer(buffer.bytes(), &entry.tunnel());
         match prepare(entry, window, packet, buffer) {
             Ok(plan) => {
                 let job = home.as_mut().and_then(|buffer| plan.job(buffer));
@@ -110,6 +112,34 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
         }
     }
     opens
+}
+
+/// Has the caches fetch what the SAs of the packets are opened with: for all of them at once, first what the tables say, then what that leads to. Of one
+/// SA it is there already, or asked for by the first packet.
+#[inline]
+fn prefetch(cx: Context<'_>, sas: Sas<'_>, windows: &Windows<'_>, received: &[Received]) {
+    let mut spis: ArrayVec<u32, BURST> = ArrayVec::new();
+    for Received { packet, .. } in received {
+        if spis.last() != Some(&packet.spi) {
+            spis.push(packet.spi);
+        }
+    }
+    if let [_] = spis.as_slice() {
+        return;
+    }
+    for spi in &spis {
+        sas.prefetch(SaSlot::of(*spi));
+        windows.prefetch(SaSlot::of(*spi));
+    }
+    for spi in &spis {
+        let Some(entry) = sas.inbound(*spi) else { continue };
+        entry.sa.inbound.prefetch();
+        entry.sa.state.prefetch_inbound();
+        cx.stats().prefetch_policy(entry.policy);
+        if let Some(window) = windows.of(entry.slot()) {
+            window.prefetch();
+        }
+    }
 }
 
 /// A packet for an SA of another worker.
@@ -133,16 +163,15 @@ fn prepare<'a, B: Buffer>(
     packet: &IpsecPacket,
     buffer: &mut B,
 ) -> Result<OpenPlan<'a>, Verdict> {
-    let sa = &entry.sa;
-    if sa.inbound.layout().mode() == Mode::Transport && !is_end_to_end(entry, packet, buffer) {
+    if entry.template.layout().mode() == Mode::Transport && !is_end_to_end(entry, packet, buffer) {
         return Err(Verdict::NotEndToEnd);
     }
-    open::prepare(&sa.inbound, window, packet, buffer).map_err(verdict)
+    open::prepare(&entry.sa.inbound, window, packet, buffer).map_err(verdict)
 }
 
 #[inline(never)]
 fn is_end_to_end<B: Buffer>(entry: &SadEntry, packet: &IpsecPacket, buffer: &B) -> bool {
-    packet.ends(buffer.bytes()).is_some_and(|(source, destination)| entry.tunnel.joins(destination, source))
+    packet.ends(buffer.bytes()).is_some_and(|(source, destination)| entry.tunnel().joins(destination, source))
 }
 
 /// Where packets go that were opened, and what is learnt on the way.
@@ -167,9 +196,8 @@ pub(super) fn post<B: Buffer>(
 ) {
     let mut run: Option<Run<'_>> = None;
     for Opening { place, entry, plan, job, elsewhere } in opens {
-        let sa = &entry.sa;
         let Some(Received { index, packet }) = received.get(*place) else { continue };
-        let (Some(mut buffer), Some(window)) = (burst.take(*index), windows.of_mut(sa.slot)) else { continue };
+        let (Some(mut buffer), Some(window)) = (burst.take(*index), windows.of_mut(entry.slot())) else { continue };
         let sender = if *elsewhere { sender(packet, &buffer) } else { None };
         let authentic = job.is_some_and(|job| verified.contains(job.into()));
         let result = plan.finish(authentic, window, &mut buffer);
@@ -245,7 +273,7 @@ impl<'a> Run<'a> {
         let sa = &self.entry.sa;
         let (packets, octets) = self.meter.counted();
         sa.state.give_back(&self.meter, cx.now_ms);
-        cx.stats().count_policy(sa.policy, u32::try_from(packets).unwrap_or(u32::MAX), octets);
+        cx.stats().count_policy(self.entry.policy, u32::try_from(packets).unwrap_or(u32::MAX), octets);
     }
 }
 
@@ -261,7 +289,7 @@ fn sender<B: Buffer>(packet: &IpsecPacket, buffer: &B) -> Option<(IpAddr, Option
 /// is the port we know.
 #[cold]
 fn watch_peer(cx: Context<'_>, entry: &SadEntry, (address, port): (IpAddr, Option<u16>)) {
-    let SadEntry { sa, tunnel, .. } = entry;
+    let (sa, tunnel) = (&entry.sa, entry.tunnel());
     if port.is_some() == tunnel.udp.is_some() && sa.state.may_report_move(cx.now_ms) {
         cx.notify(Notice::PeerMoved { child_sa: sa.id, address, port });
     }

@@ -50,8 +50,9 @@ use wait::Waiting;
 pub const BURST: usize = dpdk::BURST;
 const _: () = assert!(BURST <= esp_crypto::MAX_BURST);
 
-/// Commands applied between two bursts at most: each takes less than a microsecond, cache misses included, and packets wait meanwhile.
-const COMMANDS_IN_TURN: usize = 32;
+/// Work of commands between two bursts ([`Command::work`]), with which the last of them begins at most: packets wait meanwhile. A unit takes about a
+/// microsecond, cache misses included.
+const WORK_IN_TURN: usize = 16;
 
 /// How the pipeline reaches ports and other workers.
 pub trait Io<B> {
@@ -141,6 +142,14 @@ pub struct Limits {
     pub clamp_mss: bool,
     /// Packets that are taken from a queue at once, at most.
     pub receive_burst: u16,
+}
+
+impl Limits {
+    /// For so many SAs and policies: each SA has a flow that is remembered, at least.
+    pub fn for_slots(sad_slots: usize, policy_slots: usize) -> Self {
+        let limits = Self::default();
+        Self { sad_slots, policy_slots, flows: limits.flows.max(sad_slots), ..limits }
+    }
 }
 
 impl Default for Limits {
@@ -297,9 +306,11 @@ impl<B: Buffer> Pipeline<B> {
         let mut busy = false;
         let tick = now_ms != self.now_ms;
         self.now_ms = now_ms;
-        for _ in 0..COMMANDS_IN_TURN {
+        let mut work = 0;
+        while work < WORK_IN_TURN {
             let Some(command) = self.end.command() else { break };
             busy = true;
+            work += command.work();
             if matches!(command, Command::Stop) {
                 self.end.applied();
                 return (Next::Stop, true);

@@ -195,6 +195,7 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
     jobs: &mut SealJobs<'b>,
     sealings: &mut Sealings,
 ) {
+    prefetch(cx, sas, queue, outcomes.flows);
     let mut packets = burst.packets.iter_mut().enumerate();
     let mut asking = queue.asking.iter();
     let mut run: Option<Run<'a>> = None;
@@ -229,6 +230,33 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
     }
 }
 
+/// Has the caches fetch what the SAs of the packets are sealed with: for all of them at once, first what the tables say, then what that leads to. Of one
+/// SA it is there already, or asked for by the first packet.
+#[inline]
+fn prefetch(cx: Context<'_>, sas: Sas<'_>, queue: &Queue, flows: &FlowCache) {
+    let mut slots: ArrayVec<SaSlot, BURST> = ArrayVec::new();
+    for queued in &queue.order {
+        if let Queued::Known(known) = queued
+            && slots.last() != Some(&known.slot)
+        {
+            slots.push(known.slot);
+        }
+    }
+    if let [_] = slots.as_slice() {
+        return;
+    }
+    for slot in &slots {
+        sas.prefetch(*slot);
+        flows.prefetch(*slot);
+    }
+    for slot in &slots {
+        let Some(entry) = sas.at(*slot) else { continue };
+        entry.sa.outbound.prefetch();
+        entry.sa.state.prefetch_outbound();
+        cx.stats().prefetch_policy(entry.policy);
+    }
+}
+
 /// The packet at an index of the burst, which is behind those that were sought before.
 #[inline]
 fn seek<'b, B>(packets: &mut Enumerate<IterMut<'b, Option<B>>>, index: u8) -> Option<&'b mut Option<B>> {
@@ -249,7 +277,7 @@ fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, slot: SaSlot, queue: &[Queued]) -> O
             _ => break,
         }
     }
-    cx.stats().count_policy(through.sa.policy, packets, octets);
+    cx.stats().count_policy(through.policy, packets, octets);
     let numbers = through.sa.outbound.take(packets).ok();
     Some(Run { slot, through, numbers })
 }
@@ -281,7 +309,7 @@ fn ask<'a: 'b, 'b, B: Buffer>(
             let job = place.as_mut().and_then(|buffer| plan.job(buffer));
             let exit = u8::try_from(sealings.exits.len()).ok();
             sealings.exits.push((hop, cut));
-            let (slot, inner_len) = (through.sa.slot, u32::try_from(packet.len).unwrap_or(u32::MAX));
+            let (slot, inner_len) = (through.slot(), u32::try_from(packet.len).unwrap_or(u32::MAX));
             let index = u8::try_from(packet.index).unwrap_or(u8::MAX);
             let failed = if job.is_some() { None } else { Some(Verdict::NoRoom) };
             sealings.packets.push(Sealing { slot, inner_len, index, exit, failed });
@@ -340,7 +368,7 @@ fn learn(cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, through: &SadEntry, h
         return;
     }
     let (Some(longest), Some(ethernet)) = (egress::inner_mtu(cx, through), egress::ethernet_header(cx, hop)) else { return };
-    flows.keep(&packet.flow, packet.dscp, through.sa.slot, Way::new(longest, hop.port, ethernet));
+    flows.keep(&packet.flow, packet.dscp, through.slot(), Way::new(longest, hop.port, ethernet));
 }
 
 /// Asks SAs and routes what becomes of a packet that an entry selects. Nothing is done to the packet, and nothing counted.
@@ -352,8 +380,8 @@ pub(super) fn rule<'a>(cx: Context<'a>, sas: Sas<'a>, entry: &SpdEntry, packet: 
     match entry.action {
         PolicyAction::Protect => {
             let Some(through) = sas.outbound(entry.slot, &packet.flow) else { return Ok(Ruling::Acquire) };
-            let (tunnel, layout) = (&through.tunnel, through.sa.outbound.layout());
-            if layout.mode() == Mode::Transport && !is_end_to_end(tunnel, packet) {
+            let (tunnel, layout) = (through.tunnel(), through.sa.outbound.layout());
+            if layout.mode() == Mode::Transport && !is_end_to_end(&tunnel, packet) {
                 return Err(Verdict::NotEndToEnd);
             }
             let exit = egress::route(cx, tunnel.ends.destination())?;

@@ -19,7 +19,7 @@ const SHORTEST: usize = 40;
 /// Octets that inner packets of an SA are padded to: no more than cross whole.
 #[inline]
 pub(super) fn pad_to(cx: Context<'_>, through: &SadEntry) -> usize {
-    through.sa.tfc.padding.map_or(0, |padding| padded(padding, longest(cx, through)))
+    through.padding.map_or(0, |padding| padded(padding, longest(cx, through)))
 }
 
 fn padded(padding: TfcPadding, longest: usize) -> usize {
@@ -62,13 +62,13 @@ pub(super) fn send<B: Buffer>(
 
 /// A dummy, sealed, and where it goes.
 fn dummy<B: Buffer>(cx: Context<'_>, through: &SadEntry, random: u16, io: &mut impl Io<B>) -> Result<(B, NextHop), Verdict> {
-    let exit = egress::route(cx, through.tunnel.ends.destination())?;
+    let exit = egress::route(cx, through.tunnel().ends.destination())?;
     if exit.role != PortRole::Unprotected {
         return Err(Verdict::NoRoute);
     }
     let longest = longest(cx, through);
     let shortest = SHORTEST.min(longest);
-    let len = match through.sa.tfc.padding {
+    let len = match through.padding {
         Some(padding) => padded(padding, longest).max(shortest),
         None => shortest + usize::from(random) % (longest - shortest + 1),
     };

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use culvert_proto::dataplane::v1;
-use ipsec_types::{ChildSaId, Limits, SequenceNumbers};
+use ipsec_types::{ChildSaId, Lifetime, Limits, SequenceNumbers};
 
 use crate::clock;
 use crate::command::{Command, WorkerId};
@@ -150,13 +150,13 @@ impl Entry {
         if passed(self.remove_ms) {
             return Some(Due::Remove);
         }
-        if self.reached(self.lifetime.hard(), now_ms) {
+        if self.reached(Lifetime::hard, now_ms) {
             return Some(Due::HardExpire);
         }
         if passed(self.fallback_ms) {
             return Some(Due::Fallback);
         }
-        if !self.soft_reported && self.remove_ms.is_none() && (self.reached(self.lifetime.soft(), now_ms) || self.runs_out_of_numbers()) {
+        if !self.soft_reported && self.remove_ms.is_none() && (self.reached(Lifetime::soft, now_ms) || self.runs_out_of_numbers()) {
             return Some(Due::SoftExpire);
         }
         let last = self.sa.state.last_inbound_ms();
@@ -164,7 +164,8 @@ impl Entry {
         news.then_some(Due::Life)
     }
 
-    fn reached(&self, limits: &Limits, now_ms: u64) -> bool {
+    fn reached(&self, limits: impl Fn(&Lifetime) -> &Limits, now_ms: u64) -> bool {
+        let Some(limits) = self.lifetime.as_deref().map(limits) else { return false };
         let ((in_packets, in_octets), (out_packets, out_octets)) = (self.sa.state.inbound(), self.sa.state.outbound());
         let over = |limit: Option<u64>, used: u64| limit.is_some_and(|limit| used >= limit);
         over(limits.time.map(clock::millis), now_ms.saturating_sub(self.installed_ms))

@@ -10,7 +10,7 @@ use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
 use esp::{Ends, InboundSa, OutboundSa, Protocol, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Policy, Spi, UdpEncapsulation};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Lifetime, Policy, Spi, UdpEncapsulation};
 use tokio::sync::oneshot;
 use tonic::Status;
 
@@ -310,7 +310,6 @@ impl Core {
 
     /// Expands the keys and makes what the workers share.
     fn prepare(&self, sa: ChildSa, tunnel: Tunnel, slot: SaSlot, policy: PolicySlot) -> Result<(Entry, ReplayWindow), Refusal> {
-        let status = v1::ChildSaStatus::from(&sa);
         let size = WindowSize::new(sa.replay_window).map_err(|e| refuse(Reason::Invalid, format!("replay_window: {e}")))?;
         let field = if sa.protection.encryption().is_some() { "encryption" } else { "integrity" };
         let key = |keys| SaKey::for_kernel(self.kernel, sa.protection, keys).map_err(|e| refuse(Reason::Invalid, format!("{field}: {e}")));
@@ -332,12 +331,12 @@ impl Core {
         let fallback = if let Activation::Parked { fallback } = sa.activation { fallback } else { None };
         let entry = Entry {
             sa: Arc::new(installed),
-            status,
+            protection: sa.protection,
             tunnel,
             policy: sa.policy,
             epoch: self.epoch,
             installed_ms: self.now_ms,
-            lifetime: sa.lifetime,
+            lifetime: (sa.lifetime != Lifetime::default()).then(|| Box::new(sa.lifetime)),
             predecessor: sa.predecessor,
             successors: Vec::new(),
             fallback_ms: fallback.map(|wait: Duration| self.now_ms.saturating_add(clock::millis(wait))),
@@ -346,6 +345,7 @@ impl Core {
             life_reported_ms: 0,
             life_packet_ms: 0,
             dummies_ms: self.now_ms,
+            older: None,
         };
         Ok((entry, window))
     }
@@ -374,9 +374,6 @@ impl Core {
         }
         let tunnel = Tunnel { ends, udp, ..entry.tunnel };
         entry.tunnel = tunnel;
-        entry.status.local_address = message.local_address;
-        entry.status.remote_address = message.remote_address;
-        entry.status.encapsulation = message.encapsulation;
         let slot = entry.sa.slot;
         tracing::info!(child_sa = %id, %local, %remote, udp = ?tunnel.udp, "retargeted");
         let barrier = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Retarget { slot, tunnel });

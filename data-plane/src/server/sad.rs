@@ -4,9 +4,10 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use culvert_proto::convert;
 use culvert_proto::dataplane::v1;
-use esp::Tunnel;
-use ipsec_types::{ChildSaId, Lifetime, PolicyId, Spi};
+use esp::{Tunnel, UdpPorts};
+use ipsec_types::{ChildSaId, Lifetime, PolicyId, Protection, SequenceNumbers, Spi, TrafficSelector};
 
 use crate::command::InstalledSa;
 use crate::table::SaSlot;
@@ -24,7 +25,8 @@ pub(super) struct Sad {
     free: VecDeque<SaSlot>,
     resting: VecDeque<(u64, SaSlot)>,
     by_id: HashMap<ChildSaId, SaSlot>,
-    by_policy: HashMap<PolicyId, Vec<SaSlot>>,
+    /// The newest SA of each policy, from which a chain leads to the others.
+    by_policy: HashMap<PolicyId, SaSlot>,
     used_ids: BTreeSet<ChildSaId>,
     forgotten_up_to: Option<ChildSaId>,
 }
@@ -57,8 +59,8 @@ impl Slot {
 pub(super) struct Entry {
     /// What the workers share.
     pub(super) sa: Arc<InstalledSa>,
-    /// What is listed, without counters.
-    pub(super) status: v1::ChildSaStatus,
+    /// The algorithms.
+    pub(super) protection: Protection,
     /// Where its outbound half leads now.
     pub(super) tunnel: Tunnel,
     /// The policy it serves.
@@ -67,8 +69,8 @@ pub(super) struct Entry {
     pub(super) epoch: u64,
     /// When it was installed.
     pub(super) installed_ms: u64,
-    /// Its limits.
-    pub(super) lifetime: Lifetime,
+    /// Its limits, if it has any.
+    pub(super) lifetime: Option<Box<Lifetime>>,
     /// The SA that this one replaces.
     pub(super) predecessor: Option<ChildSaId>,
     /// The SAs that replace this one.
@@ -85,6 +87,8 @@ pub(super) struct Entry {
     pub(super) life_packet_ms: u64,
     /// Up to when dummy packets were sent.
     pub(super) dummies_ms: u64,
+    /// The next older SA of its policy.
+    pub(super) older: Option<SaSlot>,
 }
 
 impl Sad {
@@ -150,15 +154,14 @@ impl Sad {
     }
 
     /// Puts an SA into its leased slot.
-    pub(super) fn insert(&mut self, entry: Entry) {
+    pub(super) fn insert(&mut self, mut entry: Entry) {
         let (id, slot) = (entry.sa.id, entry.sa.slot);
         if let Some(predecessor) = entry.predecessor.and_then(|id| self.entry_mut(id)) {
             predecessor.successors.push(id);
         }
-        let policy = entry.policy;
         if let Some(place) = self.slots.get_mut(slot.index()) {
+            entry.older = self.by_policy.insert(entry.policy, slot);
             place.content = Content::Installed(Box::new(entry));
-            self.by_policy.entry(policy).or_default().push(slot);
             self.by_id.insert(id, slot);
             self.used_ids.insert(id);
         }
@@ -173,13 +176,24 @@ impl Sad {
         let place = self.slots.get_mut(slot.index())?;
         self.resting.push_back((now_ms.saturating_add(REST_MS), slot));
         let Content::Installed(entry) = std::mem::replace(&mut place.content, Content::Free) else { return None };
-        if let Some(serving) = self.by_policy.get_mut(&entry.policy) {
-            serving.retain(|other| *other != slot);
-            if serving.is_empty() {
-                self.by_policy.remove(&entry.policy);
-            }
-        }
+        self.unchain(&entry);
         Some(*entry)
+    }
+
+    /// Takes an SA out of the chain of its policy.
+    fn unchain(&mut self, entry: &Entry) {
+        let (slot, older) = (entry.sa.slot, entry.older);
+        if self.by_policy.get(&entry.policy) == Some(&slot) {
+            match older {
+                Some(older) => self.by_policy.insert(entry.policy, older),
+                None => self.by_policy.remove(&entry.policy),
+            };
+            return;
+        }
+        let newer = self.of_policy(entry.policy).find(|newer| newer.older == Some(slot)).map(|newer| newer.sa.id);
+        if let Some(newer) = newer.and_then(|id| self.entry_mut(id)) {
+            newer.older = older;
+        }
     }
 
     /// An installed SA.
@@ -212,10 +226,11 @@ impl Sad {
         self.by_id.keys().filter_map(|id| self.entry(*id))
     }
 
-    /// The installed SAs of a policy.
+    /// The installed SAs of a policy, the newest first.
     pub(super) fn of_policy(&self, policy: PolicyId) -> impl Iterator<Item = &Entry> {
-        let slots = self.by_policy.get(&policy).map_or(&[][..], Vec::as_slice);
-        slots.iter().filter_map(|slot| self.slots.get(slot.index())?.entry())
+        let entry = |slot: SaSlot| self.slots.get(slot.index())?.entry();
+        let newest = self.by_policy.get(&policy).copied().and_then(entry);
+        std::iter::successors(newest, move |newer| newer.older.and_then(entry))
     }
 
     /// Installed SAs from a slot on, to be changed, each with the number of the next slot.
@@ -233,9 +248,23 @@ impl Sad {
 impl Entry {
     /// What is listed, with the counters of this moment.
     pub(super) fn status(&self, now_ms: u64) -> v1::ChildSaStatus {
-        let state = &self.sa.state;
+        let InstalledSa { inbound, outbound, state, .. } = &*self.sa;
         let ((inbound_packets, inbound_octets), (outbound_packets, outbound_octets)) = (state.inbound(), state.outbound());
+        let listed = |selectors: Vec<TrafficSelector>| selectors.into_iter().map(Into::into).collect();
+        let udp = |ports: UdpPorts| v1::UdpEncapsulation { local_port: ports.source.into(), remote_port: ports.destination.into() };
         v1::ChildSaStatus {
+            child_sa: self.sa.id.0,
+            policy: self.policy.0,
+            inbound_spi: inbound.spi().value(),
+            outbound_spi: outbound.spi().value(),
+            local_address: convert::address_octets(self.tunnel.ends.source()),
+            remote_address: convert::address_octets(self.tunnel.ends.destination()),
+            encapsulation: self.tunnel.udp.map(udp),
+            extended_sequence_numbers: inbound.sequence_numbers() == SequenceNumbers::Extended,
+            replay_window: inbound.window_size().packets(),
+            local_selectors: listed(self.sa.outbound_selectors.source()),
+            remote_selectors: listed(self.sa.outbound_selectors.destination()),
+            mode: v1::Mode::from(outbound.layout().mode()).into(),
             outbound_parked: !state.is_active(),
             retiring: self.remove_ms.is_some(),
             age_ms: now_ms.saturating_sub(self.installed_ms),
@@ -244,8 +273,8 @@ impl Entry {
             outbound_packets,
             outbound_octets,
             worker: self.sa.owner.0.into(),
-            outbound_sequence: self.sa.outbound.last_taken().saturating_add(1),
-            ..self.status.clone()
+            outbound_sequence: outbound.last_taken().saturating_add(1),
+            ..v1::ChildSaStatus::from(self.protection)
         }
     }
 }
@@ -253,6 +282,12 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// There is one for each of perhaps 100,000 SAs.
+    #[test]
+    fn what_the_server_keeps_of_an_sa_is_small() {
+        assert!(size_of::<Entry>() <= 192 && size_of::<Slot>() <= 24);
+    }
 
     #[test]
     fn spis_differ_and_are_leased_once() {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use esp::{ReplayWindow, Template, Tunnel};
-use ipsec_types::{Flow, Spi};
+use ipsec_types::{Flow, Spi, TfcPadding};
 
 use crate::command::InstalledSa;
 use crate::table::PolicySlot;
@@ -60,22 +60,29 @@ pub struct Sad {
     newest: Box<[Option<SaSlot>]>,
 }
 
-/// One SA in the table.
+/// One SA in the table: in two cache lines what a packet needs beside key, numbers and counters, all of which the SA has.
 #[derive(Debug)]
+#[repr(C)]
 pub struct SadEntry {
+    /// The headers of packets that go out, and so where they go now.
+    pub template: Template,
     /// What all workers share.
     pub sa: Arc<InstalledSa>,
-    /// Where the outbound half leads now.
-    pub tunnel: Tunnel,
-    /// The headers of packets that go there.
-    pub template: Template,
+    /// Of the inbound half.
+    spi: u32,
+    /// The policy it serves.
+    pub policy: PolicySlot,
     /// What the path to the peer lets pass, in octets, as far as it is known.
-    path_mtu: usize,
-    /// Whether it is in the chain of its policy.
-    outbound: bool,
+    path_mtu: u32,
     /// The next older SA of the policy.
     older: Option<SaSlot>,
+    /// How long inner packets are made.
+    pub padding: Option<TfcPadding>,
+    /// Whether it is in the chain of its policy.
+    outbound: bool,
 }
+
+const _: () = assert!(size_of::<Option<SadEntry>>() == 128);
 
 /// The SAs, to be read while the windows are written.
 #[derive(Debug, Clone, Copy)]
@@ -114,8 +121,9 @@ impl Sad {
         else {
             return Err((sa, window));
         };
-        let template = Template::new(&sa.outbound, &tunnel);
-        *place = Some(SadEntry { sa, tunnel, template, path_mtu: usize::MAX, outbound: true, older: newest.replace(slot) });
+        let (spi, policy, padding) = (sa.inbound.spi().value(), sa.policy, sa.tfc.padding);
+        let (template, older) = (Template::new(&sa.outbound, &tunnel), newest.replace(slot));
+        *place = Some(SadEntry { template, sa, spi, policy, path_mtu: u32::MAX, older, padding, outbound: true });
         *window_place = window;
         Ok(())
     }
@@ -124,15 +132,14 @@ impl Sad {
     pub fn retarget(&mut self, slot: SaSlot, tunnel: Tunnel) {
         if let Some(Some(entry)) = self.slots.get_mut(slot.index()) {
             entry.template = Template::new(&entry.sa.outbound, &tunnel);
-            entry.tunnel = tunnel;
-            entry.path_mtu = usize::MAX;
+            entry.path_mtu = u32::MAX;
         }
     }
 
     /// Takes note of what the path of an SA lets pass.
     pub fn set_path_mtu(&mut self, slot: SaSlot, mtu: Option<u16>) {
         if let Some(Some(entry)) = self.slots.get_mut(slot.index()) {
-            entry.path_mtu = mtu.map_or(usize::MAX, usize::from);
+            entry.path_mtu = mtu.map_or(u32::MAX, u32::from);
         }
     }
 
@@ -142,7 +149,7 @@ impl Sad {
         if !std::mem::replace(&mut entry.outbound, false) {
             return;
         }
-        let (policy, older) = (entry.sa.policy, entry.older.take());
+        let (policy, older) = (entry.policy, entry.older.take());
         let Some(newest) = self.newest.get_mut(policy.index()) else { return };
         if *newest == Some(slot) {
             *newest = older;
@@ -174,19 +181,39 @@ impl Sad {
 }
 
 impl SadEntry {
+    /// Its slot.
+    #[inline]
+    pub const fn slot(&self) -> SaSlot {
+        SaSlot::of(self.spi)
+    }
+
+    /// Where the outbound half leads now.
+    #[inline]
+    pub const fn tunnel(&self) -> Tunnel {
+        self.template.tunnel()
+    }
+
     /// The longest packet that may be sent to the peer from a port of this MTU.
     #[inline]
     pub fn outer_mtu(&self, port_mtu: usize) -> usize {
-        self.path_mtu.min(port_mtu)
+        port_mtu.min(self.path_mtu as usize)
     }
 }
 
 impl<'a> Sas<'a> {
+    /// Has the caches fetch what the table says of a slot.
+    #[inline]
+    pub fn prefetch(&self, slot: SaSlot) {
+        if let Some(place) = self.slots.get(slot.index()) {
+            esp_crypto::prefetch(place);
+        }
+    }
+
     /// The SA that a received packet names.
     #[inline]
     pub fn inbound(&self, spi: u32) -> Option<&'a SadEntry> {
         let entry = self.slots.get(SaSlot::of(spi).index())?.as_ref()?;
-        (entry.sa.inbound.spi().value() == spi).then_some(entry)
+        (entry.spi == spi).then_some(entry)
     }
 
     /// The SA in a slot whose outbound half carries packets.
@@ -203,7 +230,7 @@ impl<'a> Sas<'a> {
 
     /// Whether a newer SA of its policy that is not active yet takes over packets of a flow from this one once it is.
     pub fn is_to_be_replaced(&self, entry: &SadEntry, flow: &Flow) -> bool {
-        let newer = self.chain(entry.sa.policy).take_while(|newer| newer.sa.slot != entry.sa.slot);
+        let newer = self.chain(entry.policy).take_while(|newer| newer.spi != entry.spi);
         newer.into_iter().any(|newer| newer.sa.outbound_selectors.permits(flow))
     }
 
@@ -223,6 +250,14 @@ impl<'a> Sas<'a> {
 }
 
 impl Windows<'_> {
+    /// Has the caches fetch the window of an SA.
+    #[inline]
+    pub fn prefetch(&self, slot: SaSlot) {
+        if let Some(place) = self.0.get(slot.index()) {
+            esp_crypto::prefetch(place);
+        }
+    }
+
     /// The window of an SA, where this worker owns it.
     #[inline]
     pub fn of(&self, slot: SaSlot) -> Option<&ReplayWindow> {
@@ -317,7 +352,7 @@ mod tests {
 
     fn agree(sad: &mut Sad, model: &[Known]) {
         let (sas, windows) = sad.split();
-        let found = |entry: &SadEntry| (entry.sa.id, entry.tunnel);
+        let found = |entry: &SadEntry| (entry.sa.id, entry.tunnel());
         let wanted = |known: &Known| (known.sa.id, known.tunnel);
         for policy in (0..=u32::try_from(POLICIES).unwrap()).map(PolicySlot) {
             let newest = model.iter().rev().find(|known| known.outbound && known.sa.policy == policy && known.sa.state.is_active());
