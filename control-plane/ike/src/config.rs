@@ -1,16 +1,19 @@
 //! What an endpoint is configured with (the PAD and SPD of RFC 4301 section 4.4): connections and secrets, checked before they get here.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::time::Duration;
 
-use ike_wire::Protocol;
+use ike_wire::{Auth, Certificate, Protocol, SignatureError};
 use ipsec_types::{
-    ChildProposal, DontFragment, DscpSet, Identity, IkeProposal, Limits, Mode, Policy, PolicyAction, PolicyId, Secret, Tfc, TrafficSelector,
+    ChildProposal, DontFragment, DscpSet, Identity, IkeProposal, Limits, Mode, Policy, PolicyAction, PolicyId, Secret, SignatureScheme,
+    Tfc, TrafficSelector,
 };
 
 use crate::io::InstalledChildSa;
+use crate::provider::{PeerVerifier, SigningKey};
 
 /// Everything.
 #[derive(Debug, Default)]
@@ -52,6 +55,10 @@ pub struct Connection {
     pub local_identity: Identity,
     /// Who the peer must be; `None` for anybody with the right key.
     pub remote_identity: Option<Identity>,
+    /// How we show it.
+    pub local_auth: LocalAuth,
+    /// How the peer must.
+    pub remote_auth: RemoteAuth,
     /// Child SAs. Never empty.
     pub children: Vec<Child>,
     /// What a second IKE SA between the same identities does.
@@ -66,6 +73,37 @@ pub struct Connection {
     pub lifetime: IkeLifetime,
     /// Speak as if a NAT stood in between, so that ESP always travels in UDP.
     pub force_encapsulation: bool,
+}
+
+/// How we show who we are.
+#[derive(Debug, Clone, Default)]
+pub enum LocalAuth {
+    /// By a pre-shared key.
+    #[default]
+    Psk,
+    /// By a signature.
+    PublicKey(Credential),
+}
+
+/// A private key, and what tells the peer of the public one.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// The private key.
+    pub key: Arc<dyn SigningKey>,
+    /// What is sent: our certificate and those between it and the authority; or a raw public key (RFC 7670); nothing to a peer that knows the key.
+    pub certificates: Vec<Certificate>,
+    /// Signature schemes in order of preference, all for this kind of key.
+    pub schemes: Vec<SignatureScheme>,
+}
+
+/// How a peer has to show who it is.
+#[derive(Debug, Clone, Default)]
+pub enum RemoteAuth {
+    /// By a pre-shared key.
+    #[default]
+    Psk,
+    /// By a signature, which is checked so.
+    PublicKey(Arc<dyn PeerVerifier>),
 }
 
 /// How many IKE SAs there may be between one pair of identities (RFC 7296 section 2.4).
@@ -181,6 +219,35 @@ pub enum StartAction {
     Trap,
     /// At once.
     Start,
+}
+
+impl LocalAuth {
+    /// As the configuration writes it.
+    pub const fn keyword(&self) -> &'static str {
+        match self {
+            Self::Psk => "psk",
+            Self::PublicKey(_) => "pubkey",
+        }
+    }
+}
+
+impl RemoteAuth {
+    /// As the configuration writes it.
+    pub const fn keyword(&self) -> &'static str {
+        match self {
+            Self::Psk => "psk",
+            Self::PublicKey(_) => "pubkey",
+        }
+    }
+
+    /// Whether an AUTH payload is of this kind.
+    pub(crate) fn takes(&self, auth: &Auth) -> bool {
+        let is_signature = !matches!(auth.signature(), Err(SignatureError::Method(_)));
+        match self {
+            Self::Psk => !is_signature,
+            Self::PublicKey(_) => is_signature,
+        }
+    }
 }
 
 impl Child {

@@ -16,7 +16,7 @@ use ipsec_types::{
     TrafficSelector,
 };
 
-use crate::config::{Child, Psk};
+use crate::config::{Child, Psk, RemoteAuth};
 use crate::error::{Detail, Failure};
 use crate::io::Datagram;
 use crate::policy::ConnectionRef;
@@ -395,12 +395,38 @@ pub(crate) fn wrong_key(connection: &ConnectionRef, remote: &Identity) -> Box<De
 
 /// The peer authenticates by what is not configured.
 pub(crate) fn wrong_method(connection: &ConnectionRef, who: &str, method: &str) -> Box<Detail> {
+    let keyword = connection.remote_auth.keyword();
+    let expected = match connection.remote_auth {
+        RemoteAuth::Psk => "a shared key",
+        RemoteAuth::PublicKey(_) => "a signature",
+    };
     Detail {
-        summary: format!("{who} wants to authenticate by {method}, not by a shared key"),
-        ours: format!("connection {}: auth = psk", connection.name),
+        summary: format!("{who} wants to authenticate by {method}, not by {expected}"),
+        ours: format!("connection {}: remote.auth = {keyword}", connection.name),
         theirs: method.into(),
-        would_match: "shared key message integrity code".into(),
-        remedy: "set auth = psk at the peer".into(),
+        would_match: expected.into(),
+        remedy: format!("set local.auth = {keyword} at the peer, or another remote.auth here"),
+    }
+    .bounded()
+}
+
+/// A signature that cannot be checked.
+pub(crate) fn bad_signature(who: &Identity, problem: &str) -> Box<Detail> {
+    Detail {
+        summary: format!("the signature of {who} cannot be checked: {problem}"),
+        would_match: "RSA (PKCS #1 v1.5 or PSS), ECDSA or Ed25519, with SHA-256, SHA-384 or SHA-512 (RFC 7427, RFC 8420)".into(),
+        remedy: "let the peer sign by one of these".into(),
+        ..Detail::default()
+    }
+    .bounded()
+}
+
+/// What we need to show who we are is not there.
+pub(crate) fn cannot_prove(failure: &Failure) -> Box<Detail> {
+    Detail {
+        summary: format!("this gateway cannot show who it is: {failure}"),
+        remedy: "look at local.auth, and at the key and the certificates it names".into(),
+        ..Detail::default()
     }
     .bounded()
 }
@@ -548,10 +574,14 @@ pub(crate) fn abandoned(local: SocketAddr, remote: SocketAddr, after: Duration) 
 
 /// What an initiator is configured with, for the trace.
 pub(crate) fn begins(connection: &ConnectionRef, child: usize, local: SocketAddr, remote: SocketAddr) -> Vec<String> {
+    let auth = match (connection.local_auth.keyword(), connection.remote_auth.keyword()) {
+        (ours, theirs) if ours == theirs => ours.to_string(),
+        (ours, theirs) => format!("{ours}, the peer's {theirs}"),
+    };
     let peer = connection.remote_identity.as_ref().map_or_else(|| "anybody with the key".to_string(), ToString::to_string);
     let mut lines = alloc::vec![
         format!("{local} -> {remote}"),
-        format!("local id {}, remote id {peer}, auth psk", connection.local_identity),
+        format!("local id {}, remote id {peer}, auth {auth}", connection.local_identity),
         format!("proposals {}", list(&connection.proposals, ", ")),
     ];
     if let Some(child) = connection.child(child) {

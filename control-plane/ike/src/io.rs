@@ -4,18 +4,20 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use ipsec_types::{
-    ChildSa, ChildSaId, Flow, Identity, IkeSpi, KeyExchangeMethod, Mode, Policy, PolicyId, Protection, Secret, Spi, TrafficSelector,
+    ChildSa, ChildSaId, Flow, Identity, IkeSpi, KeyExchangeMethod, Mode, Policy, PolicyId, Protection, Secret, SignatureEncoding,
+    SignatureScheme, Spi, TrafficSelector,
 };
 
 use crate::config::Config;
-use crate::error::Failure;
-use crate::provider::{CryptoError, PrivateKey, Provider};
+use crate::error::{Detail, Failure};
+use crate::provider::{CryptoError, PeerProof, PeerVerifier, PrivateKey, Provider, SigningKey};
 
 /// An IKE message between two addresses, without UDP header and without the non-ESP marker of port 4500 (RFC 3948 section 2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,6 +260,24 @@ pub enum Job {
         /// The initiator's half.
         peer_public: Vec<u8>,
     },
+    /// Sign.
+    Sign {
+        /// With this key.
+        key: Arc<dyn SigningKey>,
+        /// By this algorithm.
+        scheme: SignatureScheme,
+        /// Written so.
+        encoding: SignatureEncoding,
+        /// What is signed.
+        message: Vec<u8>,
+    },
+    /// Check who the peer is. May wait for others.
+    Verify {
+        /// By whom.
+        verifier: Arc<dyn PeerVerifier>,
+        /// What the peer shows.
+        proof: PeerProof,
+    },
 }
 
 /// What came of a job.
@@ -268,10 +288,14 @@ pub enum JobResult {
     Agreed(Result<Secret, CryptoError>),
     /// Of [`Job::GenerateAndAgree`]: our public value and the shared secret.
     GeneratedAndAgreed(Result<(Vec<u8>, Secret), CryptoError>),
+    /// Of [`Job::Sign`]: the signature.
+    Signed(Result<Vec<u8>, CryptoError>),
+    /// Of [`Job::Verify`]: why the peer is not who it says.
+    Verified(Result<(), Box<Detail>>),
 }
 
 impl Job {
-    /// Does the work. Blocks for up to some milliseconds.
+    /// Does the work. Blocks for some milliseconds; [`Job::Verify`] as long as whom it asks lets it wait.
     pub fn run(self, provider: &Provider) -> JobResult {
         let generate =
             |method| provider.key_exchange(method).ok_or(CryptoError::Unavailable).and_then(crate::provider::KeyExchange::generate);
@@ -281,6 +305,8 @@ impl Job {
             Self::GenerateAndAgree { method, peer_public } => JobResult::GeneratedAndAgreed(
                 generate(method).and_then(|(private, public)| private.agree(&peer_public).map(|secret| (public, secret))),
             ),
+            Self::Sign { key, scheme, encoding, message } => JobResult::Signed(key.sign(scheme, encoding, &message)),
+            Self::Verify { verifier, proof } => JobResult::Verified(verifier.verify(&proof)),
         }
     }
 }
@@ -291,6 +317,8 @@ impl fmt::Debug for Job {
             Self::Generate { .. } => "Generate",
             Self::Agree { .. } => "Agree",
             Self::GenerateAndAgree { .. } => "GenerateAndAgree",
+            Self::Sign { .. } => "Sign",
+            Self::Verify { .. } => "Verify",
         })
     }
 }
@@ -298,8 +326,16 @@ impl fmt::Debug for Job {
 impl fmt::Debug for JobResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Generated(Ok(_)) | Self::Agreed(Ok(_)) | Self::GeneratedAndAgreed(Ok(_)) => "done",
-            Self::Generated(Err(_)) | Self::Agreed(Err(_)) | Self::GeneratedAndAgreed(Err(_)) => "failed",
+            Self::Generated(Ok(_))
+            | Self::Agreed(Ok(_))
+            | Self::GeneratedAndAgreed(Ok(_))
+            | Self::Signed(Ok(_))
+            | Self::Verified(Ok(())) => "done",
+            Self::Generated(Err(_))
+            | Self::Agreed(Err(_))
+            | Self::GeneratedAndAgreed(Err(_))
+            | Self::Signed(Err(_))
+            | Self::Verified(Err(_)) => "failed",
         })
     }
 }

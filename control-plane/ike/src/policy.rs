@@ -148,6 +148,8 @@ mod tests {
             proposals: Vec::new(),
             local_identity: "a.test".parse().unwrap(),
             remote_identity: None,
+            local_auth: crate::config::LocalAuth::Psk,
+            remote_auth: crate::config::RemoteAuth::Psk,
             children: Vec::new(),
             unique: crate::config::Unique::default(),
             dpd_delay: None,

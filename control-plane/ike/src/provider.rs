@@ -4,7 +4,12 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, Secret};
+use ike_wire::Certificate;
+use ipsec_types::{
+    EncryptionAlgorithm, Identity, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PrfAlgorithm, Secret, SignatureEncoding, SignatureScheme,
+};
+
+use crate::error::Detail;
 
 /// Every primitive an endpoint may negotiate. What is not in here is never offered and never accepted.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +124,48 @@ pub trait PrivateKey: Send {
     /// # Errors
     /// [`CryptoError::PublicValue`] where the peer's value is of the wrong length, off the curve, or of low order.
     fn agree(self: Box<Self>, peer_public: &[u8]) -> Result<Secret, CryptoError>;
+}
+
+/// A private key that shows who we are. It signs away from the protocol loop, as a job: RSA is slow, and a token slower.
+pub trait SigningKey: fmt::Debug + Send + Sync {
+    /// What kind of key it is.
+    fn kind(&self) -> KeyKind;
+
+    /// Signs `message`, which is not hashed yet.
+    ///
+    /// # Errors
+    /// [`CryptoError::Unavailable`] where the key cannot make such signatures, or is out of reach.
+    fn sign(&self, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError>;
+}
+
+/// Says whether a peer is who it claims to be, by a certificate or a public key that is known: whom a connection trusts, for what, and what has
+/// been revoked. It works as a job, and may wait for whoever knows about revocations; nothing else waits meanwhile.
+pub trait PeerVerifier: fmt::Debug + Send + Sync {
+    /// SHA-1 hashes of the public keys of the authorities that are trusted, for Certificate Request payloads (RFC 7296 section 3.7).
+    fn authorities(&self) -> &[[u8; 20]];
+
+    /// Checks that the key which made the signature is that of the identity.
+    ///
+    /// # Errors
+    /// Why it is not, for people: both sides, and what to do.
+    fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>>;
+}
+
+/// What a peer shows.
+#[derive(Debug)]
+pub struct PeerProof {
+    /// Whom it claims to be.
+    pub identity: Identity,
+    /// Its certificates in the order they came, its own first if it keeps the rule (RFC 7296 section 3.6).
+    pub certificates: Vec<Certificate>,
+    /// The algorithm of the signature.
+    pub scheme: SignatureScheme,
+    /// How it is written.
+    pub encoding: SignatureEncoding,
+    /// What is signed.
+    pub message: Vec<u8>,
+    /// The signature.
+    pub signature: Vec<u8>,
 }
 
 /// Why a primitive refused.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ike::config::{Child, Connection, DpdAction, Psk, Retransmission, StartAction, Unique};
+use ike::config::{Child, Connection, DpdAction, LocalAuth, Psk, RemoteAuth, Retransmission, StartAction, Unique};
 use ipsec_types::{AddressRange, ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction, TrafficSelector};
 
 use super::diagnostic::Report;
@@ -75,6 +75,8 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
         remote_addrs,
         proposals,
         local_identity,
+        local_auth: LocalAuth::Psk,
+        remote_auth: RemoteAuth::Psk,
         remote_identity,
         children,
         unique,

@@ -19,6 +19,7 @@ mod proposal;
 mod sa;
 mod secret;
 mod selector;
+mod signature;
 mod spi;
 mod time;
 mod transform;
@@ -34,6 +35,7 @@ pub use sa::{
 };
 pub use secret::Secret;
 pub use selector::{AddressRange, Flow, PortRange, SelectorError, TrafficSelector};
+pub use signature::{HashAlgorithm, KeyKind, SignatureEncoding, SignatureScheme};
 pub use spi::{IkeSpi, ReservedSpi, Spi};
 pub use time::Instant;
 pub use transform::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers};

@@ -77,6 +77,7 @@ fn next(last: &mut u32) -> PolicyId {
 fn speaks_alike(a: &Connection, b: &Connection) -> bool {
     (&a.local_addrs, &a.remote_addrs, &a.proposals) == (&b.local_addrs, &b.remote_addrs, &b.proposals)
         && (&a.local_identity, &a.remote_identity, a.force_encapsulation) == (&b.local_identity, &b.remote_identity, b.force_encapsulation)
+        && (a.local_auth.keyword(), a.remote_auth.keyword()) == (b.local_auth.keyword(), b.remote_auth.keyword())
 }
 
 /// Whether a Child SA of one would be a Child SA of the other. Which packets are sent in it, of those that may be, is the SPD's matter.

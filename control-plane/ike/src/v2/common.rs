@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version};
-use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
+use ipsec_types::{ChildSaId, HashAlgorithm, IkeSpi, Instant, PolicyId, Spi};
 
 use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Silence};
@@ -55,6 +55,8 @@ pub(crate) struct Core {
     pub(crate) init_request: Vec<u8>,
     /// The peer has shown, as an initiator, that it receives at its address.
     pub(crate) cookie: bool,
+    /// Hash algorithms that the peer takes in signatures; `None` where it does not know RFC 7427.
+    pub(crate) peer_hashes: Option<Vec<HashAlgorithm>>,
     /// Where the endpoint files it, as a responder.
     pub(crate) init_key: Option<InitKey>,
     /// How its Child SAs end with it, where this side does not wish it.
@@ -118,6 +120,7 @@ impl Core {
             terminating: Vec::new(),
             init_request: Vec::new(),
             cookie: false,
+            peer_hashes: None,
             init_key: None,
             end: None,
             hurdles: Hurdles::default(),

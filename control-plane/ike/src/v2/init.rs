@@ -5,15 +5,18 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use ike_wire::payload::signature;
 use ike_wire::rules::{self, Form};
 use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Sa};
-use ipsec_types::{IkeSpi, KeyExchangeMethod, Secret};
+use ipsec_types::{HashAlgorithm, IkeSpi, KeyExchangeMethod, Secret};
 
+use crate::config::{LocalAuth, RemoteAuth};
 use crate::context::{Context, LeasedSpi};
 use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault};
 use crate::io::{Job, JobId};
 use crate::negotiate::{self, Chosen, IkeSuite};
+use crate::policy::ConnectionRef;
 use crate::provider::{CryptoError, PrivateKey};
 use crate::v2::find::{self, notification};
 use crate::v2::keys::{Exchanged, IkeKeys};
@@ -130,6 +133,7 @@ fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private
     payloads.extend(Nonce::new(attempt.nonce.clone()).map(Payload::Nonce));
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
+    payloads.extend(hash_algorithms(core::iter::once(&core.connection)));
     match core.send_init(cx, false, payloads) {
         Ok(request) => State::AwaitInit(AwaitInit { attempt, private, public, request, refused: None }),
         Err(failure) => {
@@ -211,6 +215,7 @@ fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: 
     core.last_inbound = cx.now;
     let spis = HeaderSpis(core.initiator_spi.value(), responder_spi.value());
     core.nat = nat::detect(cx, spis, payloads, incoming.datagram.local, incoming.datagram.remote);
+    core.peer_hashes = peer_hashes(payloads);
     core.move_ports();
     let job = cx.shared.job(core.id, Job::Agree { private: state.private, peer_public: ke.data.clone() });
     State::Agreeing(Agreeing {
@@ -235,7 +240,7 @@ pub(crate) fn on_agreed(state: Agreeing, core: &mut Core, cx: &mut Context<'_>, 
                 initiator_nonce: state.attempt.nonce,
                 responder_nonce: state.responder_nonce,
             };
-            auth::send_request(core, cx, sk, transcript, state.attempt.child)
+            auth::initiator::start(core, cx, sk, transcript, state.attempt.child)
         }
         Err(error) => State::Agreeing(state).close(core, cx, Some(error.into())),
     }
@@ -274,6 +279,7 @@ pub(crate) fn admit(cx: &Context<'_>, core_proposals: &[ipsec_types::IkeProposal
 pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted, incoming: &Incoming) -> State {
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     core.nat = nat::detect(cx, spis, &incoming.message.payloads, core.local, core.remote);
+    core.peer_hashes = peer_hashes(&incoming.message.payloads);
     core.init_request.clone_from(&incoming.datagram.payload);
     let lines = alloc::vec![format!("{} <- {}", core.local, core.remote), format!("proposal {}", admitted.chosen.suite.describe())];
     core.step(cx, &format!("connection {} matched", core.connection.name), lines);
@@ -311,6 +317,10 @@ pub(crate) fn on_responded(
     payloads.extend(Nonce::new(responder_nonce.clone()).map(Payload::Nonce));
     let spis = HeaderSpis(core.initiator_spi.value(), core.responder_spi.map_or(0, IkeSpi::value));
     payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
+    // Which of them it will be, the peer says in IKE_AUTH.
+    let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
+    payloads.extend(auth::certificate_request(candidates.iter().map(|connection| &connection.remote_auth)));
+    payloads.extend(hash_algorithms(candidates.iter()));
     match core.send_init(cx, true, payloads) {
         Ok(response) => {
             let transcript = auth::Transcript { request: state.request, response, initiator_nonce: state.initiator_nonce, responder_nonce };
@@ -318,6 +328,22 @@ pub(crate) fn on_responded(
         }
         Err(failure) => State::Responding(state).close(core, cx, Some(failure)),
     }
+}
+
+/// SIGNATURE_HASH_ALGORITHMS, where a signature may come (RFC 7427 section 4). SHA-1 is not among what we ask for.
+fn hash_algorithms<'a>(mut connections: impl Iterator<Item = &'a ConnectionRef>) -> Option<Payload> {
+    const HASHES: &[HashAlgorithm] = &[HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Identity];
+    let signs = |connection: &ConnectionRef| {
+        matches!(connection.local_auth, LocalAuth::PublicKey(_)) || matches!(connection.remote_auth, RemoteAuth::PublicKey(_))
+    };
+    let notify = || Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, signature::hash_algorithms(HASHES)));
+    connections.any(signs).then(notify)
+}
+
+/// What the peer says there.
+fn peer_hashes(payloads: &[Payload]) -> Option<Vec<HashAlgorithm>> {
+    notification(payloads, |kind| kind == NotifyType::SIGNATURE_HASH_ALGORITHMS)
+        .map(|notify| signature::known_hash_algorithms(&notify.data))
 }
 
 /// Whether an unprotected refusal came.

@@ -111,13 +111,23 @@ impl IkeKeys {
     /// AUTH of the side `role` with a shared key (section 2.15):
     /// prf( prf(Shared Secret, "Key Pad for IKEv2"), message | nonce of the other side | prf(SK_p, ID payload without its header) ).
     pub(crate) fn shared_key_auth(&self, role: Role, psk: &Secret, message: &[u8], nonce: &[u8], id: &Identification) -> Secret {
+        let maced_id = self.maced_id(role, id);
+        let padded = self.prf.compute(psk.expose(), &[b"Key Pad for IKEv2"]);
+        self.prf.compute(padded.expose(), &[message, nonce, maced_id.expose()])
+    }
+
+    /// What a signature of `role` covers: InitiatorSignedOctets or ResponderSignedOctets (section 2.15).
+    pub(crate) fn signed_octets(&self, role: Role, message: &[u8], nonce: &[u8], id: &Identification) -> Vec<u8> {
+        [message, nonce, self.maced_id(role, id).expose()].concat()
+    }
+
+    /// MACedIDForI or MACedIDForR: prf(SK_p, RestOfIDPayload).
+    fn maced_id(&self, role: Role, id: &Identification) -> Secret {
         let sk_p = match role {
             Role::Initiator => &self.sk_pi,
             Role::Responder => &self.sk_pr,
         };
-        let maced_id = self.prf.compute(sk_p.expose(), &[&id.octets()]);
-        let padded = self.prf.compute(psk.expose(), &[b"Key Pad for IKEv2"]);
-        self.prf.compute(padded.expose(), &[message, nonce, maced_id.expose()])
+        self.prf.compute(sk_p.expose(), &[&id.octets()])
     }
 
     /// KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), cut for both directions (section 2.17): first those of what the initiator of the

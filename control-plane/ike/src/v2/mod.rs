@@ -68,6 +68,8 @@ pub(crate) enum State {
     AwaitInit(init::AwaitInit),
     /// Initiator; the shared secret is being computed.
     Agreeing(init::Agreeing),
+    /// A signature of IKE_AUTH is being made or checked.
+    Authenticating(auth::Authenticating),
     /// Initiator; waits for the IKE_AUTH response.
     AwaitAuthResponse(auth::AwaitResponse),
     /// Responder; key pair and shared secret are being computed.
@@ -102,7 +104,9 @@ impl IkeSa {
         }
         let state = match self.state {
             State::AwaitInit(state) => init::on_response(state, core, cx, &incoming),
-            State::AwaitAuthRequest(_) | State::Installing(_) | State::Responding(_) if incoming.is_init_request() => {
+            State::AwaitAuthRequest(_) | State::Authenticating(_) | State::Installing(_) | State::Responding(_)
+                if core.role == Role::Responder && incoming.is_init_request() =>
+            {
                 core.repeat_init(cx, &incoming);
                 self.state
             }
@@ -120,6 +124,7 @@ impl IkeSa {
             (State::Responding(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
                 init::on_responded(state, core, cx, result)
             }
+            (State::Authenticating(state), result) => auth::on_job(state, core, cx, id, result),
             (State::Established(state), result) => established::on_job(state, core, cx, id, result),
             (state, _) => state,
         };
@@ -130,7 +135,7 @@ impl IkeSa {
     pub(crate) fn on_installed(mut self, cx: &mut Context<'_>, child: ChildSaId, result: Result<(), alloc::string::String>) -> Self {
         let core = &mut self.core;
         let state = match self.state {
-            State::Installing(state) if state.child.id == child => auth::on_installed(state, core, cx, result),
+            State::Installing(state) if state.child.id == child => auth::responder::on_installed(state, core, cx, result),
             State::Established(state) => create_child::on_installed(state, core, cx, child, result),
             state => state,
         };
@@ -238,6 +243,11 @@ impl IkeSa {
             State::Generating(init::Generating { attempt, .. })
             | State::AwaitInit(init::AwaitInit { attempt, .. })
             | State::Agreeing(init::Agreeing { attempt, .. }) => attempt.child.index = moved(attempt.child.index),
+            State::Authenticating(state) => {
+                if let Some(child) = state.wanted_mut() {
+                    child.index = moved(child.index);
+                }
+            }
             State::AwaitAuthResponse(state) => state.child.index = moved(state.child.index),
             State::Established(state) => {
                 if let Some(Active::CreateChild(creating)) = &mut state.active {
@@ -315,6 +325,7 @@ impl State {
     /// The keys, once there are any.
     pub(crate) fn sk(&self) -> Option<&Sk> {
         match self {
+            Self::Authenticating(state) => Some(&state.sk),
             Self::AwaitAuthResponse(state) => Some(&state.sk),
             Self::AwaitAuthRequest(state) => Some(&state.sk),
             Self::Installing(state) => Some(&state.sk),
@@ -327,7 +338,10 @@ impl State {
 
     /// A responder's that is not authenticated yet.
     pub(crate) const fn is_half_open(&self) -> bool {
-        matches!(self, Self::Responding(_) | Self::AwaitAuthRequest(_) | Self::Installing(_))
+        match self {
+            Self::Authenticating(state) => matches!(state.role(), Role::Responder),
+            _ => matches!(self, Self::Responding(_) | Self::AwaitAuthRequest(_) | Self::Installing(_)),
+        }
     }
 
     /// Whether a responder keeps it for a peer that is not authenticated, or was refused: anybody can cause any number of these.
@@ -344,6 +358,7 @@ impl State {
     pub(crate) const fn takes_tasks(&self) -> bool {
         match self {
             Self::Established(established) => established.heir.is_none() && !established.makes_way,
+            Self::Authenticating(state) => matches!(state.role(), Role::Initiator),
             state => matches!(state, Self::Generating(_) | Self::AwaitInit(_) | Self::Agreeing(_) | Self::AwaitAuthResponse(_)),
         }
     }
@@ -401,6 +416,13 @@ impl State {
                 cx.shared.return_spi(attempt.child.spi);
                 failed(core, cx);
                 None
+            }
+            Self::Authenticating(state) => {
+                if let Some(child) = state.wanted() {
+                    cx.shared.return_spi(child.spi);
+                }
+                failed(core, cx);
+                Some(state.sk)
             }
             Self::AwaitAuthResponse(state) => {
                 cx.shared.return_spi(state.child.spi);

@@ -97,8 +97,8 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
 fn deliver(state: State, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     let (exchange, response) = (message.header.exchange, message.header.flags.response);
     match (state, exchange, response) {
-        (State::AwaitAuthRequest(state), ExchangeType::IKE_AUTH, false) => auth::on_request(state, core, cx, &message),
-        (State::AwaitAuthResponse(state), ExchangeType::IKE_AUTH, true) => auth::on_response(state, core, cx, &message),
+        (State::AwaitAuthRequest(state), ExchangeType::IKE_AUTH, false) => auth::responder::on_request(state, core, cx, message),
+        (State::AwaitAuthResponse(state), ExchangeType::IKE_AUTH, true) => auth::initiator::on_response(state, core, cx, message),
         (State::Established(state), _, false) => established::on_request(state, core, cx, &message),
         (State::Established(state), _, true) => established::on_response(state, core, cx, &message),
         (State::Deleting(state), _, false) => informational::on_request_while_deleting(state, core, cx, &message),

@@ -208,6 +208,8 @@ pub fn config(side: Side) -> Config {
         proposals: vec!["aes128gcm16-prfsha256-x25519".parse().unwrap()],
         local_identity: name(side).parse().unwrap(),
         remote_identity: Some(name(side.other()).parse().unwrap()),
+        local_auth: ike::config::LocalAuth::Psk,
+        remote_auth: ike::config::RemoteAuth::Psk,
         children: vec![child],
         unique: ike::config::Unique::default(),
         dpd_delay: None,

@@ -21,6 +21,7 @@ pub(crate) mod key_exchange;
 pub(crate) mod nonce;
 pub(crate) mod notify;
 pub(crate) mod sa;
+pub mod signature;
 pub(crate) mod traffic_selectors;
 mod transform;
 

@@ -1,0 +1,99 @@
+//! Our AUTH payload.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use ike_wire::payload::signature;
+use ike_wire::{Auth, AuthMethod, Identification, Payload};
+use ipsec_types::{HashAlgorithm, KeyKind, Secret, SignatureEncoding, SignatureScheme};
+
+use super::Transcript;
+use crate::config::{Credential, LocalAuth};
+use crate::context::Context;
+use crate::error::Failure;
+use crate::io::{Job, JobId};
+use crate::policy::ConnectionRef;
+use crate::provider::CryptoError;
+use crate::v2::keys::Role;
+use crate::v2::{Core, Sk};
+
+/// How far it is.
+pub(super) enum Proof {
+    /// Ready: `[CERT,] AUTH`.
+    Made(Vec<Payload>),
+    /// The signature is being made.
+    Signing(JobId, Pending),
+}
+
+/// A signature that is being made.
+pub(super) struct Pending {
+    scheme: SignatureScheme,
+    encoding: SignatureEncoding,
+}
+
+/// Begins to prove who we are. `psk` is the key between us and the peer, where there is one.
+///
+/// # Errors
+/// What is missing on this side.
+pub(super) fn begin(
+    core: &Core,
+    cx: &mut Context<'_>,
+    sk: &Sk,
+    transcript: &Transcript,
+    psk: impl FnOnce(&ConnectionRef) -> Result<&Secret, Failure>,
+) -> Result<Proof, Failure> {
+    let id = super::own_id(core);
+    match &core.connection.local_auth {
+        LocalAuth::Psk => {
+            let data = by_shared_key(sk, core.role, psk(&core.connection)?, transcript, &id).expose().to_vec();
+            Ok(Proof::Made(alloc::vec![Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data })]))
+        }
+        LocalAuth::PublicKey(credential) => {
+            let (scheme, encoding) = choose(credential, core.peer_hashes.as_deref())?;
+            let (message, nonce) = transcript.of(core.role);
+            let message = sk.keys.signed_octets(core.role, message, nonce, &id);
+            let job = cx.shared.job(core.id, Job::Sign { key: credential.key.clone(), scheme, encoding, message });
+            Ok(Proof::Signing(job, Pending { scheme, encoding }))
+        }
+    }
+}
+
+impl Pending {
+    /// The signature is there: `[CERT,] AUTH`.
+    ///
+    /// # Errors
+    /// Where the key could not sign.
+    pub(super) fn done(self, core: &Core, result: Result<Vec<u8>, CryptoError>) -> Result<Vec<Payload>, Failure> {
+        let signature = result.map_err(|error| Failure::Local(format!("the private key cannot sign by {}: {error}", self.scheme)))?;
+        let auth = Auth::signed(self.scheme, self.encoding, signature);
+        let auth = auth.ok_or_else(|| Failure::Local(format!("no AUTH method is for {}", self.scheme)))?;
+        let certificates = match &core.connection.local_auth {
+            LocalAuth::PublicKey(credential) => credential.certificates.as_slice(),
+            LocalAuth::Psk => &[],
+        };
+        Ok(certificates.iter().cloned().map(Payload::Cert).chain([Payload::Auth(auth)]).collect())
+    }
+}
+
+/// AUTH with a shared key as `role` computes it.
+pub(super) fn by_shared_key(sk: &Sk, role: Role, psk: &Secret, transcript: &Transcript, id: &Identification) -> Secret {
+    let (message, nonce) = transcript.of(role);
+    sk.keys.shared_key_auth(role, psk, message, nonce, id)
+}
+
+/// The first of our schemes whose hash the peer takes (RFC 7427 section 4); for peers that do not say, the one of the methods before.
+fn choose(credential: &Credential, hashes: Option<&[HashAlgorithm]>) -> Result<(SignatureScheme, SignatureEncoding), Failure> {
+    let kind: KeyKind = credential.key.kind();
+    let Some(hashes) = hashes else {
+        let scheme = signature::scheme_before_rfc7427(kind);
+        let none = || Failure::Local(format!("the peer does not know RFC 7427, and without it there is no method for {kind}"));
+        return Ok((scheme.ok_or_else(none)?, SignatureEncoding::Fixed));
+    };
+    let scheme = credential.schemes.iter().find(|scheme| scheme.suits(kind) && hashes.contains(&scheme.hash()));
+    let scheme = scheme.ok_or_else(|| {
+        let theirs: Vec<&str> = hashes.iter().map(|hash| hash.keyword()).collect();
+        let ours: Vec<&str> = credential.schemes.iter().map(|scheme| scheme.keyword()).collect();
+        Failure::Local(format!("the peer takes signatures with {}, ours are {}", theirs.join(", "), ours.join(", ")))
+    })?;
+    Ok((*scheme, SignatureEncoding::Der))
+}

@@ -1,0 +1,230 @@
+//! The responder's side of IKE_AUTH.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use ike_wire::rules::Form;
+use ike_wire::{Header, Identification, Payload};
+
+use super::proof::{self, Proof};
+use super::verification::{self, PeerAuthenticated, Verification};
+use super::{Authenticating, Step, Transcript, initial_contact, own_id, supersede};
+use crate::child::{Child, Replaces};
+use crate::context::Context;
+use crate::diagnosis;
+use crate::error::{Failure, Fault, Phase, Reaction};
+use crate::negotiate::KeyExchange;
+use crate::policy::ConnectionRef;
+use crate::provider::CryptoError;
+use crate::v2::create_child::{self, Answer, Seed};
+use crate::v2::find;
+use crate::v2::sk::SkVerified;
+use crate::v2::{Core, Established, Protected, Sk, State, informational};
+
+/// Waits for the request.
+pub(crate) struct AwaitRequest {
+    pub(crate) sk: Sk,
+    pub(crate) transcript: Transcript,
+}
+
+/// The peer is authenticated, its answer waits for the data plane.
+pub(crate) struct Installing {
+    pub(crate) sk: Sk,
+    pub(crate) child: Child,
+    authenticated: PeerAuthenticated,
+    verified: SkVerified,
+    /// The request's.
+    header: Header,
+    /// IDr, certificates and AUTH, which go out in any case.
+    proof: Vec<Payload>,
+    /// `[N(USE_TRANSPORT_MODE),] SAr2, TSi, TSr`, which go out if the Child SA is in place.
+    answer: Vec<Payload>,
+}
+
+/// Who is it, is it true, and what does it want?
+pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
+    // Without an SPI the Child SA cannot be answered. The peer will ask again, and by then there will be some.
+    if !cx.shared.can_install() {
+        cx.shared.lease_spis();
+        cx.shared.count("messages_ignored");
+        return State::AwaitAuthRequest(state);
+    }
+    core.window.accepted();
+    match verify(&state, core, cx, &message) {
+        Ok(Verification::Done(authenticated)) => on_verified(state, core, cx, message, Ok(authenticated)),
+        Ok(Verification::Checking(job, pending)) => {
+            let AwaitRequest { sk, transcript } = state;
+            State::Authenticating(Authenticating { sk, transcript, job, step: Step::Initiator { message, pending } })
+        }
+        Err(fault) => reject(state, core, cx, &message, &fault),
+    }
+}
+
+fn verify(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Fault> {
+    if message.form != Form::Normal {
+        return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, "the peer", "EAP")));
+    }
+    let payloads = &message.payloads;
+    let missing = || Fault::Syntax("IDi or AUTH is missing".into());
+    let (id, auth) = find::id_initiator(payloads).zip(find::auth(payloads)).ok_or_else(missing)?;
+    let unreadable = |error| Fault::Authentication(diagnosis::bad_identity(&error));
+    let remote = id.identity().map_err(unreadable)?;
+    let local = find::id_responder(payloads).map(Identification::identity).transpose().map_err(unreadable)?;
+    let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
+    let fits = |connection: &&ConnectionRef| connection.admits(&remote, local.as_ref()) && allows(connection, &state.sk);
+    // One that wants another method is only found to say so.
+    let found =
+        candidates.iter().filter(fits).find(|connection| connection.remote_auth.takes(auth)).or_else(|| candidates.iter().find(fits));
+    let unknown = || Fault::Authentication(diagnosis::unknown_peer(&candidates, &remote, local.as_ref()));
+    core.connection = found.cloned().ok_or_else(unknown)?;
+    verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)
+}
+
+/// Whether what IKE_SA_INIT chose is in the proposals of a connection that was found later.
+fn allows(connection: &ConnectionRef, sk: &Sk) -> bool {
+    connection.proposals.iter().any(|proposal| {
+        proposal.encryption().contains(&sk.suite.encryption)
+            && sk.suite.integrity.is_none_or(|integrity| proposal.integrity().contains(&integrity))
+            && proposal.prf().contains(&sk.suite.prf.algorithm())
+            && proposal.key_exchange().contains(&sk.suite.method)
+    })
+}
+
+/// It is known whether the initiator is who it says. What we say of ourselves comes next.
+pub(super) fn on_verified(
+    state: AwaitRequest,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    message: Protected,
+    result: Result<PeerAuthenticated, Fault>,
+) -> State {
+    let proven = result.and_then(|authenticated| {
+        let identity = authenticated.identity().clone();
+        let proof = proof::begin(core, cx, &state.sk, &state.transcript, |connection| {
+            connection.psk(&identity).ok_or_else(|| Failure::Unauthenticated(diagnosis::no_key(connection, &identity)))
+        });
+        Ok((authenticated, proof.map_err(cannot_prove)?))
+    });
+    match proven {
+        Ok((authenticated, Proof::Made(proof))) => choose_child(state, core, cx, &message, authenticated, proof),
+        Ok((authenticated, Proof::Signing(job, pending))) => {
+            let AwaitRequest { sk, transcript } = state;
+            State::Authenticating(Authenticating { sk, transcript, job, step: Step::Answer { message, authenticated, pending } })
+        }
+        Err(fault) => reject(state, core, cx, &message, &fault),
+    }
+}
+
+/// What keeps us from showing who we are is for our operator; the peer only learns that it will not be.
+fn cannot_prove(failure: Failure) -> Fault {
+    match failure {
+        Failure::Unauthenticated(detail) => Fault::Authentication(detail),
+        other => Fault::Authentication(diagnosis::cannot_prove(&other)),
+    }
+}
+
+/// The signature is made.
+pub(super) fn on_signed(
+    state: AwaitRequest,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    message: &Protected,
+    authenticated: PeerAuthenticated,
+    (pending, result): (proof::Pending, Result<Vec<u8>, CryptoError>),
+) -> State {
+    match pending.done(core, result) {
+        Ok(proof) => choose_child(state, core, cx, message, authenticated, proof),
+        Err(failure) => reject(state, core, cx, message, &cannot_prove(failure)),
+    }
+}
+
+/// Both know each other: the first Child SA.
+fn choose_child(
+    state: AwaitRequest,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    message: &Protected,
+    authenticated: PeerAuthenticated,
+    auth: Vec<Payload>,
+) -> State {
+    if let Err(fault) = supersede(core, cx, &authenticated, &message.payloads) {
+        return reject(state, core, cx, message, &fault);
+    }
+    let mut proof = alloc::vec![Payload::IdResponder(own_id(core))];
+    proof.extend(auth);
+    proof.extend(initial_contact(core, cx, Some(authenticated.identity())));
+    let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
+    let choice = create_child::choose(core, &[], &message.payloads, None, KeyExchange::Ignored);
+    let seed = Seed { nonces, shared: None };
+    match choice.and_then(|choice| create_child::answer(core, cx, &state.sk, &authenticated, choice, seed, Replaces::default())) {
+        Ok(Answer { child, sa, selectors }) => State::Installing(Installing {
+            sk: state.sk,
+            child,
+            authenticated,
+            verified: message.verified,
+            header: message.header,
+            proof,
+            answer: sa.into_iter().chain(selectors).collect(),
+        }),
+        Err(fault) => establish_childless(core, cx, state.sk, authenticated, message, proof, fault),
+    }
+}
+
+/// Section 1.2: the IKE SA comes up though its first Child SA does not.
+fn establish_childless(
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    sk: Sk,
+    authenticated: PeerAuthenticated,
+    message: &Protected,
+    mut proof: Vec<Payload>,
+    fault: Fault,
+) -> State {
+    if let Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
+        proof.push(Payload::Notify(notify));
+    }
+    cx.fail(Some(&core.connection.name), core.remote, fault.into());
+    let sent = core.respond(cx, &sk, &message.header, &proof);
+    let established = Established::new(core, cx, sk, message.verified, authenticated);
+    match sent {
+        Ok(()) => State::Established(established),
+        Err(failure) => State::Established(established).close(core, cx, Some(failure)),
+    }
+}
+
+/// The peer is refused: it is told why, protected, and forgotten.
+fn reject(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected, fault: &Fault) -> State {
+    let failure = Failure::from(fault.clone());
+    if let Reaction::NotifyAndClose(notify) | Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
+        let _sent = core.respond(cx, &state.sk, &message.header, &[Payload::Notify(notify)]);
+    }
+    informational::gone(State::AwaitAuthRequest(state), core, cx, Some(failure))
+}
+
+/// The data plane has the first Child SA, or not: now the initiator is answered.
+/// `<--  HDR, SK {IDr, [CERT,] AUTH, [N(USE_TRANSPORT_MODE),] SAr2, TSi, TSr}`
+pub(crate) fn on_installed(state: Installing, core: &mut Core, cx: &mut Context<'_>, result: Result<(), String>) -> State {
+    let Installing { sk, child, authenticated, header, mut proof, answer, verified } = state;
+    let fault = result.err().map(Fault::NoMoreSas);
+    match &fault {
+        None => proof.extend(answer),
+        Some(fault) => {
+            if let Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
+                proof.push(Payload::Notify(notify));
+            }
+        }
+    }
+    let sent = core.respond(cx, &sk, &header, &proof);
+    let mut established = Established::new(core, cx, sk, verified, authenticated);
+    match fault {
+        None => established.adopt(core, cx, child),
+        Some(fault) => {
+            cx.shared.children.remove(&child.id);
+            cx.fail(Some(&core.connection.name), core.remote, fault.into());
+        }
+    }
+    match sent {
+        Ok(()) => State::Established(established),
+        Err(failure) => State::Established(established).close(core, cx, Some(failure)),
+    }
+}

@@ -1,0 +1,125 @@
+//! The peer's AUTH payload.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use ike_wire::payload::signature;
+use ike_wire::{Auth, AuthMethod, Certificate, Identification, Payload};
+use ipsec_types::{Identity, Secret};
+
+use super::{Transcript, proof};
+use crate::config::RemoteAuth;
+use crate::context::Context;
+use crate::diagnosis;
+use crate::error::{Detail, Fault};
+use crate::io::{Job, JobId};
+use crate::provider::{PeerProof, PeerVerifier};
+use crate::v2::{Core, Sk};
+
+/// Proof that the peer is who it says. Only this module makes one; a rekeyed IKE SA inherits it.
+#[derive(Clone)]
+pub(crate) struct PeerAuthenticated {
+    identity: Identity,
+}
+
+impl PeerAuthenticated {
+    /// Who the peer is.
+    pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// How far it is.
+pub(super) enum Verification {
+    /// The peer is who it says.
+    Done(PeerAuthenticated),
+    /// Its signature is being checked.
+    Checking(JobId, Pending),
+}
+
+/// A signature that is being checked, and who is authenticated if it is right.
+pub(super) struct Pending {
+    authenticated: PeerAuthenticated,
+}
+
+impl Pending {
+    /// It is checked.
+    pub(super) fn done(self, result: Result<(), Box<Detail>>) -> Result<PeerAuthenticated, Fault> {
+        result.map(|()| self.authenticated).map_err(|detail| Fault::Authentication(detail.bounded()))
+    }
+}
+
+/// Begins to check who the peer is.
+///
+/// # Errors
+/// Where it is not who it says, or not as the connection wants to know.
+pub(super) fn begin(
+    core: &Core,
+    cx: &mut Context<'_>,
+    sk: &Sk,
+    transcript: &Transcript,
+    (id, auth): (&Identification, &Auth),
+    payloads: &[Payload],
+) -> Result<Verification, Fault> {
+    let connection = &core.connection;
+    let identity = id.identity().map_err(|error| Fault::Authentication(diagnosis::bad_identity(&error)))?;
+    if !connection.remote_auth.takes(auth) {
+        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
+    }
+    match &connection.remote_auth {
+        RemoteAuth::Psk => by_shared_key(core, sk, transcript, id, identity, auth).map(Verification::Done),
+        RemoteAuth::PublicKey(verifier) => by_signature(core, cx, sk, transcript, (id, identity, auth), payloads, verifier),
+    }
+}
+
+/// In constant time.
+fn by_shared_key(
+    core: &Core,
+    sk: &Sk,
+    transcript: &Transcript,
+    id: &Identification,
+    identity: Identity,
+    auth: &Auth,
+) -> Result<PeerAuthenticated, Fault> {
+    let connection = &core.connection;
+    if auth.method != AuthMethod::SHARED_KEY {
+        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
+    }
+    let psk = connection.psk(&identity).ok_or_else(|| Fault::Authentication(diagnosis::no_key(connection, &identity)))?;
+    if Secret::copy_from(&auth.data) != proof::by_shared_key(sk, core.role.other(), psk, transcript, id) {
+        return Err(Fault::Authentication(diagnosis::wrong_key(connection, &identity)));
+    }
+    Ok(PeerAuthenticated { identity })
+}
+
+fn by_signature(
+    core: &Core,
+    cx: &mut Context<'_>,
+    sk: &Sk,
+    transcript: &Transcript,
+    (id, identity, auth): (&Identification, Identity, &Auth),
+    payloads: &[Payload],
+    verifier: &Arc<dyn PeerVerifier>,
+) -> Result<Verification, Fault> {
+    let signed = auth.signature().map_err(|error| Fault::Authentication(diagnosis::bad_signature(&identity, &error.to_string())))?;
+    let certificates: Vec<Certificate> = payloads
+        .iter()
+        .filter_map(|payload| if let Payload::Cert(certificate) = payload { Some(certificate.clone()) } else { None })
+        .collect();
+    let (message, nonce) = transcript.of(core.role.other());
+    let proof = PeerProof {
+        identity: identity.clone(),
+        certificates,
+        scheme: signed.scheme,
+        encoding: signed.encoding,
+        message: sk.keys.signed_octets(core.role.other(), message, nonce, id),
+        signature: signed.value.to_vec(),
+    };
+    let by = signature::key_of(auth.method).map_or_else(|| format!("{} by RFC 7427", signed.scheme), |_| auth.method.to_string());
+    core.step(cx, "check the peer's signature", alloc::vec![format!("{identity}, {by}, {} certificates", proof.certificates.len())]);
+    let job = cx.shared.job(core.id, Job::Verify { verifier: verifier.clone(), proof });
+    Ok(Verification::Checking(job, Pending { authenticated: PeerAuthenticated { identity } }))
+}

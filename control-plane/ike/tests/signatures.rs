@@ -1,0 +1,176 @@
+//! IKE_AUTH with signatures, made and checked by fakes: who signs what, who checks it, and what becomes of a wrong one.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod pair;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::config::{Config, Credential, LocalAuth, RemoteAuth};
+use ike::error::{Detail, Failure};
+use ike::io::Event;
+use ike::provider::{CryptoError, PeerProof, PeerVerifier, SigningKey};
+use ike_wire::{Certificate, CertificateEncoding};
+use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme};
+use pair::{Pair, Side, config};
+
+use Side::{A, B};
+
+/// "Signs" by a hash of its name and the message.
+#[derive(Debug)]
+struct FakeKey {
+    name: &'static str,
+    kind: KeyKind,
+}
+
+fn fake_signature(name: &str, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Vec<u8> {
+    (ike_crypto::provider().sha1)(&[name.as_bytes(), scheme.keyword().as_bytes(), format!("{encoding:?}").as_bytes(), message]).to_vec()
+}
+
+impl SigningKey for FakeKey {
+    fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    fn sign(&self, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        if self.name == "broken" { Err(CryptoError::Unavailable) } else { Ok(fake_signature(self.name, scheme, encoding, message)) }
+    }
+}
+
+/// Believes the key whose name is in the first certificate, if it is that of the identity.
+#[derive(Debug)]
+struct FakeVerifier;
+
+impl PeerVerifier for FakeVerifier {
+    fn authorities(&self) -> &[[u8; 20]] {
+        &[[7; 20]]
+    }
+
+    fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>> {
+        let refuse = |summary: &str| Err(Box::new(Detail { summary: summary.into(), ..Detail::default() }));
+        let name = proof.certificates.first().map(|certificate| String::from_utf8(certificate.data.clone()).unwrap()).unwrap_or_default();
+        if name != proof.identity.to_string() {
+            return refuse("the certificate is another's");
+        }
+        let right = fake_signature(&name, proof.scheme, proof.encoding, &proof.message);
+        if right == proof.signature { Ok(()) } else { refuse("the signature is wrong") }
+    }
+}
+
+fn credential(name: &'static str, certificate: &str, kind: KeyKind) -> LocalAuth {
+    let certificate = Certificate { encoding: CertificateEncoding::X509_SIGNATURE, data: certificate.as_bytes().to_vec() };
+    let schemes = SignatureScheme::ALL.iter().copied().filter(|scheme| scheme.suits(kind)).collect();
+    LocalAuth::PublicKey(Credential { key: Arc::new(FakeKey { name, kind }), certificates: vec![certificate], schemes })
+}
+
+const NAMES: [&str; 2] = ["a.lab.test", "b.lab.test"];
+
+/// Both sign; without any shared key.
+fn signing(side: Side) -> Config {
+    let mut config = config(side);
+    config.psks.clear();
+    config.connections[0].local_auth = credential(NAMES[side as usize], NAMES[side as usize], KeyKind::EcdsaP256);
+    config.connections[0].remote_auth = RemoteAuth::PublicKey(Arc::new(FakeVerifier));
+    config
+}
+
+fn names(pair: &Pair, side: Side) -> Vec<String> {
+    pair.gateways[side as usize]
+        .traces
+        .iter()
+        .filter_map(|trace| match &trace.record {
+            ike::io::Record::Message { title, payloads, .. } => {
+                Some(format!("{title}: {}", payloads.iter().map(|payload| payload.name.clone()).collect::<Vec<_>>().join(" ")))
+            }
+            ike::io::Record::Step { .. } => None,
+        })
+        .collect()
+}
+
+fn failure(pair: &Pair, side: Side) -> Failure {
+    let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };
+    pair.gateways[side as usize].events.iter().find_map(failed).unwrap()
+}
+
+#[test]
+fn both_sign_in_four_messages() {
+    let mut pair = Pair::new(1, signing(A), signing(B));
+    pair.connect();
+    assert_eq!(pair.sent.len(), 4);
+    let said = names(&pair, A);
+    let expected = [
+        "IKE_SA_INIT request 0: SA KE No N(NATD_S_IP) N(NATD_D_IP) N(HASH_ALG)",
+        "IKE_SA_INIT response 0: SA KE No N(NATD_S_IP) N(NATD_D_IP) CERTREQ N(HASH_ALG)",
+        "IKE_AUTH request 1: SK IDi CERT CERTREQ IDr N(INIT_CONTACT) AUTH SA TSi TSr",
+        "IKE_AUTH response 1: SK IDr CERT AUTH N(INIT_CONTACT) SA TSi TSr",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn one_signs_and_the_other_has_a_shared_key() {
+    let mut a = config(A);
+    a.connections[0].remote_auth = RemoteAuth::PublicKey(Arc::new(FakeVerifier));
+    let mut b = config(B);
+    b.connections[0].local_auth = credential(NAMES[1], NAMES[1], KeyKind::Rsa);
+    let mut pair = Pair::new(2, a, b);
+    pair.connect();
+    assert_eq!(pair.sent.len(), 4);
+}
+
+#[test]
+fn a_wrong_signature_is_refused_by_either_side() {
+    for liar in [A, B] {
+        let mut configs = [signing(A), signing(B)];
+        configs[liar as usize].connections[0].local_auth = credential("somebody else", NAMES[liar as usize], KeyKind::Ed25519);
+        let [a, b] = configs;
+        let mut pair = Pair::new(3, a, b);
+        pair.acquire(A, 1);
+        pair.run(Duration::from_secs(2));
+        assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
+        let seen = failure(&pair, liar.other());
+        assert!(matches!(&seen, Failure::Unauthenticated(detail) if detail.summary == "the signature is wrong"), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_key_out_of_reach_is_told_to_the_operator_alone() {
+    for broken in [A, B] {
+        let mut configs = [signing(A), signing(B)];
+        configs[broken as usize].connections[0].local_auth = credential("broken", NAMES[broken as usize], KeyKind::Rsa);
+        let [a, b] = configs;
+        let mut pair = Pair::new(4, a, b);
+        pair.acquire(A, 1);
+        pair.run(Duration::from_secs(2));
+        assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
+        assert!(failure(&pair, broken).to_string().contains("cannot sign"), "{}", failure(&pair, broken));
+        if broken == B {
+            assert!(!failure(&pair, A).to_string().contains("cannot sign"), "{}", failure(&pair, A));
+        }
+    }
+}
+
+#[test]
+fn a_shared_key_is_not_taken_where_a_signature_is_due_nor_the_other_way_round() {
+    for (signs, expected) in [(A, "not by a shared key"), (B, "not by a signature")] {
+        let a = if signs == A { signing(A) } else { config(A) };
+        let b = if signs == B { signing(B) } else { config(B) };
+        let mut pair = Pair::new(5, a, b);
+        pair.acquire(A, 1);
+        pair.run(Duration::from_secs(2));
+        assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
+        assert!(failure(&pair, B).to_string().contains(expected), "{}", failure(&pair, B));
+    }
+}
+
+/// Jobs that never end hold nobody up, and a responder forgets.
+#[test]
+fn a_verification_without_an_end_is_given_up() {
+    let mut pair = Pair::new(6, signing(A), signing(B));
+    pair.acquire(A, 1);
+    pair.run(Duration::from_millis(25));
+    pair.idle = Some(B);
+    pair.run(Duration::from_secs(200));
+    assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
+    assert!(pair.gateways[B as usize].endpoint.ike_sas(pair.now).is_empty());
+}
