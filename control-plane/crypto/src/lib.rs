@@ -14,6 +14,8 @@ mod mac;
 mod modp;
 mod random;
 mod sha1;
+mod signing;
+mod x509;
 
 use ike::provider::Provider;
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
@@ -21,6 +23,8 @@ use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
 use encrypt_then_mac::EncryptThenMac;
 
 pub use random::SystemRandom;
+pub use signing::{KeyFileError, PrivateKeyFile, schemes};
+pub use x509::{AuthorityError, Refusal, Trust};
 
 /// Everything this crate can do, in order of preference.
 #[must_use]

@@ -1,0 +1,148 @@
+//! Peers' certificates and raw public keys (RFC 5280, RFC 4945, RFC 7670). Paths are built and checked by the crate `webpki`.
+
+mod identity;
+mod path;
+
+use std::fmt;
+use std::time::SystemTime;
+
+use ike::error::Detail;
+use ike::provider::{PeerProof, PeerVerifier};
+use ike_wire::CertificateEncoding;
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use webpki::{EndEntityCert, RawPublicKeyEntity};
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode};
+
+pub use path::Refusal;
+
+/// What a connection trusts.
+pub struct Trust {
+    /// Certificates of authorities, DER.
+    authorities: Vec<CertificateDer<'static>>,
+    hashes: Vec<[u8; 20]>,
+    /// Certificates of peers that are trusted by themselves, DER.
+    pinned: Vec<CertificateDer<'static>>,
+    /// Public keys of peers, SubjectPublicKeyInfo in DER.
+    raw_keys: Vec<Vec<u8>>,
+    clock: fn() -> SystemTime,
+}
+
+/// Why a certificate cannot be one of an authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityError {
+    /// It cannot be read.
+    #[error("this is no X.509 certificate")]
+    Malformed,
+    /// Its basic constraints do not say that it is one of an authority.
+    #[error("this is no certificate of an authority: its basic constraints do not say CA")]
+    NoAuthority,
+}
+
+impl Trust {
+    /// Nobody is trusted yet. `clock` tells the time for which certificates have to be valid.
+    #[must_use]
+    pub const fn new(clock: fn() -> SystemTime) -> Self {
+        Self { authorities: Vec::new(), hashes: Vec::new(), pinned: Vec::new(), raw_keys: Vec::new(), clock }
+    }
+
+    /// Trusts what an authority has signed.
+    ///
+    /// # Errors
+    /// [`AuthorityError`].
+    pub fn trust_authority(&mut self, der: Vec<u8>) -> Result<(), AuthorityError> {
+        let certificate = Certificate::from_der(&der).map_err(|_| AuthorityError::Malformed)?;
+        if !identity::is_authority(&certificate) {
+            return Err(AuthorityError::NoAuthority);
+        }
+        // Section 3.7 of RFC 7296 hashes the whole SubjectPublicKeyInfo.
+        let key = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| AuthorityError::Malformed)?;
+        let der = CertificateDer::from(der);
+        webpki::anchor_from_trusted_cert(&der).map_err(|_| AuthorityError::Malformed)?;
+        self.hashes.push(crate::sha1::sha1(&[&key]));
+        self.authorities.push(der);
+        Ok(())
+    }
+
+    /// Trusts a certificate of a peer, whoever has signed it.
+    pub fn trust_certificate(&mut self, der: Vec<u8>) {
+        self.pinned.push(CertificateDer::from(der));
+    }
+
+    /// Trusts a public key, of SubjectPublicKeyInfo in DER, to be that of whoever the connection is for.
+    pub fn trust_key(&mut self, public_key: Vec<u8>) {
+        self.raw_keys.push(public_key);
+    }
+
+    fn check(&self, proof: &PeerProof) -> Result<(), Refusal> {
+        let of = |encoding| proof.certificates.iter().filter(move |certificate| certificate.encoding == encoding);
+        if of(CertificateEncoding::X509_HASH_AND_URL).chain(of(CertificateEncoding::X509_BUNDLE_HASH_AND_URL)).next().is_some() {
+            return Err(Refusal::HashAndUrl);
+        }
+        if let Some(raw) = of(CertificateEncoding::RAW_PUBLIC_KEY).next() {
+            return self.by_raw_key(&raw.data, proof);
+        }
+        let shown: Vec<CertificateDer<'_>> =
+            of(CertificateEncoding::X509_SIGNATURE).map(|found| CertificateDer::from(found.data.as_slice())).collect();
+        let Some((own, intermediates)) = shown.split_first() else { return self.by_pinned(proof) };
+        let entity = EndEntityCert::try_from(own).map_err(|error| Refusal::Path(Box::new(error)))?;
+        if !self.pinned.contains(own) {
+            let now = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Refusal::Clock)?;
+            path::check(&entity, &self.authorities, intermediates, UnixTime::since_unix_epoch(now))?;
+        }
+        let certificate = Certificate::from_der(own).map_err(|_| Refusal::Malformed)?;
+        identity::check(&certificate, &proof.identity)?;
+        path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof)
+    }
+
+    /// Without a certificate the peer has one that we know (RFC 7296 section 3.6 makes CERT optional).
+    fn by_pinned(&self, proof: &PeerProof) -> Result<(), Refusal> {
+        let mut found = Refusal::NothingShown;
+        for der in &self.pinned {
+            let (Ok(entity), Ok(certificate)) = (EndEntityCert::try_from(der), Certificate::from_der(der)) else { continue };
+            if identity::check(&certificate, &proof.identity).is_err() {
+                continue;
+            }
+            match path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof) {
+                Ok(()) => return Ok(()),
+                Err(refusal) => found = refusal,
+            }
+        }
+        for key in &self.raw_keys {
+            match self.by_raw_key(key, proof) {
+                Ok(()) => return Ok(()),
+                Err(refusal) => found = refusal,
+            }
+        }
+        Err(found)
+    }
+
+    /// A raw public key says nothing about who has it: it is one that was configured, or it is nobody's (RFC 7670 section 4).
+    fn by_raw_key(&self, key: &[u8], proof: &PeerProof) -> Result<(), Refusal> {
+        if !self.raw_keys.iter().any(|known| known == key) {
+            return Err(Refusal::UnknownRawKey);
+        }
+        let key = SubjectPublicKeyInfoDer::from(key);
+        let entity = RawPublicKeyEntity::try_from(&key).map_err(|error| Refusal::Path(Box::new(error)))?;
+        path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof)
+    }
+}
+
+impl PeerVerifier for Trust {
+    fn authorities(&self) -> &[[u8; 20]] {
+        &self.hashes
+    }
+
+    fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>> {
+        self.check(proof).map_err(|refusal| Box::new(refusal.explain(proof)))
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trust({} authorities, {} certificates, {} keys)", self.authorities.len(), self.pinned.len(), self.raw_keys.len())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! From a peer's certificate to an authority, and the signature that its key has made.
+
+use ike::error::Detail;
+use ike::provider::PeerProof;
+use ipsec_types::{SignatureEncoding, SignatureScheme};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use webpki::{
+    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+    aws_lc_rs as algorithms,
+};
+
+/// Why a peer is not believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It shows no certificate, and we have none of it.
+    NothingShown,
+    /// It wants us to fetch its certificate from where it says, which is no good idea for anybody who is not authenticated.
+    HashAndUrl,
+    /// A raw public key that is not configured.
+    UnknownRawKey,
+    /// What `webpki` says of the certificate and its path.
+    Path(Box<Error>),
+    /// The certificate cannot be read.
+    Malformed,
+    /// The key usage has neither digital signature nor non-repudiation.
+    KeyUsage,
+    /// The certificate is about somebody else: about these.
+    OtherIdentity(Vec<String>),
+    /// The signature of AUTH is not that of the certificate's key.
+    WrongSignature,
+    /// The signature algorithm is not for this key, is too weak, or the key is.
+    Algorithm(SignatureScheme),
+    /// The clock of this machine is before 1970.
+    Clock,
+}
+
+impl Refusal {
+    pub(super) fn explain(&self, proof: &PeerProof) -> Detail {
+        let who = &proof.identity;
+        let (summary, theirs, remedy): (String, String, &str) = match self {
+            Self::NothingShown => (
+                format!("{who} shows no certificate, and none of it is configured here"),
+                String::new(),
+                "let the peer send its certificate (strongSwan: send_cert = always), or name it in remote.certs",
+            ),
+            Self::HashAndUrl => (
+                format!("{who} wants its certificate fetched by URL, which is not done"),
+                "CERT: hash and URL".into(),
+                "let the peer send the certificate itself",
+            ),
+            Self::UnknownRawKey => (
+                format!("the raw public key of {who} is not known"),
+                "CERT: raw public key".into(),
+                "name it in remote.pubkeys, after comparing it with the peer's by another way",
+            ),
+            Self::Path(error) => {
+                let (problem, remedy) = of_path(error);
+                (format!("the certificate of {who} is not valid: {problem}"), shown(proof), remedy)
+            }
+            Self::Malformed => {
+                (format!("the certificate of {who} cannot be read"), shown(proof), "have a certificate issued that keeps RFC 5280")
+            }
+            Self::KeyUsage => (
+                format!("the certificate of {who} is not for signatures: its key usage has neither digitalSignature nor nonRepudiation"),
+                shown(proof),
+                "have a certificate issued with digitalSignature",
+            ),
+            Self::OtherIdentity(names) => (
+                format!("the certificate is not one of {who}"),
+                format!("it is about {}", if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }),
+                "let the peer identify itself by a name in its certificate, or have one issued with subjectAltName for this one",
+            ),
+            Self::WrongSignature => (
+                format!("the signature of {who} is not right: another key has made it, or for other messages than those seen here"),
+                format!("AUTH by {}", proof.scheme),
+                "check that the peer signs with the key of the certificate it shows",
+            ),
+            Self::Algorithm(scheme) => (
+                format!(
+                    "the signature of {who} by {scheme} is not accepted: the algorithm does not suit the key, or one of the two is too weak"
+                ),
+                format!("AUTH by {scheme}"),
+                "let the peer sign by SHA-256 or better, and with RSA of 2048 bits or more, ECDSA or Ed25519",
+            ),
+            Self::Clock => ("this machine's clock is before 1970".into(), String::new(), "set the clock"),
+        };
+        Detail {
+            summary,
+            ours: String::new(),
+            theirs,
+            would_match: format!("a certificate of {who} from an authority that is trusted here"),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+fn shown(proof: &PeerProof) -> String {
+    format!("{} certificates", proof.certificates.len())
+}
+
+/// What is wrong, and what to do.
+fn of_path(error: &Error) -> (String, &'static str) {
+    let fixed = match error {
+        Error::CertExpired { .. } => ("it has expired", "renew it; compare the clocks of both machines"),
+        Error::CertNotValidYet { .. } => ("it is not valid yet", "compare the clocks of both machines"),
+        Error::UnknownIssuer => (
+            "no authority that is trusted here has signed it",
+            "name the authority's certificate in remote.cacerts, or let the peer send the certificates in between",
+        ),
+        Error::CaUsedAsEndEntity => ("it is one of an authority", "give the peer a certificate of its own"),
+        Error::EndEntityUsedAsCa => ("a certificate on the path is none of an authority (CA:false)", "have it issued by an authority"),
+        Error::PathLenConstraintViolated => ("there are more authorities on the path than one of them permits", "have it issued higher up"),
+        Error::NameConstraintViolation => (
+            "an authority on the path may not issue certificates for this name (name constraints)",
+            "have it issued by an authority that may",
+        ),
+        Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => (
+            "it is for other purposes (extended key usage)",
+            "have it issued for ipsecIKE, serverAuth or clientAuth, or without extended key usage",
+        ),
+        Error::UnsupportedCriticalExtension => {
+            ("it, or a certificate on the path, has a critical extension that is not known here", "have it issued without, or not critical")
+        }
+        Error::UnsupportedSignatureAlgorithmContext(_) | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => (
+            "it, or a certificate on the path, is signed by an algorithm or a key that is too weak or not known here (SHA-1, RSA of fewer than 2048 bits)",
+            "have it issued with SHA-256 or better, and RSA of 2048 bits or more, ECDSA or Ed25519",
+        ),
+        Error::InvalidSignatureForPublicKey => ("its signature is not that of the authority it names", "have it issued anew"),
+        Error::CertRevoked => ("it has been revoked", "have a new one issued for a new key"),
+        Error::UnknownRevocationStatus => ("whether it has been revoked is not known", "name a list of revocations of its issuer (crls)"),
+        Error::CrlExpired { .. } => ("the list of revocations has expired", "fetch a new one from the authority"),
+        other => return (other.to_string(), "have a certificate issued that keeps RFC 5280"),
+    };
+    (fixed.0.to_owned(), fixed.1)
+}
+
+/// Purposes that a certificate may be limited to: IKE's own, that of its drafts, those of TLS, which most authorities issue, or any (RFC 4945 section
+/// 5.1.3.12).
+struct ForIke;
+
+/// id-kp-ipsecIKE.
+const IPSEC_IKE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 17];
+
+const PURPOSES: &[KeyPurposeId<'_>] = &[
+    KeyPurposeId::new(IPSEC_IKE),
+    KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 8, 2, 2]),
+    KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]),
+    KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]),
+    KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0]),
+];
+
+impl ExtendedKeyUsageValidator for ForIke {
+    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let mut present = Vec::new();
+        for purpose in purposes {
+            let purpose = purpose?;
+            if PURPOSES.contains(&purpose) {
+                return Ok(());
+            }
+            present.push(purpose.to_decoded_oid());
+        }
+        if present.is_empty() {
+            return Ok(());
+        }
+        let required = KeyUsage::required_if_present(IPSEC_IKE);
+        Err(Error::RequiredEkuNotFoundContext(RequiredEkuNotFoundContext { required, present }))
+    }
+}
+
+/// Algorithms by which certificates may be signed: SHA-256 or better, RSA of 2048 bits or more.
+const OF_CERTIFICATES: &[&dyn SignatureVerificationAlgorithm] = webpki::ALL_VERIFICATION_ALGS;
+
+/// Checks the path from a certificate to one of the authorities.
+pub(super) fn check(
+    entity: &EndEntityCert<'_>,
+    authorities: &[CertificateDer<'_>],
+    intermediates: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let anchors: Result<Vec<_>, _> = authorities.iter().map(webpki::anchor_from_trusted_cert).collect();
+    let refuse = |error| Refusal::Path(Box::new(error));
+    let anchors = anchors.map_err(refuse)?;
+    entity.verify_for_usage(OF_CERTIFICATES, &anchors, intermediates, now, ForIke, None, None).map_err(refuse)?;
+    Ok(())
+}
+
+/// Checks the signature of AUTH with the key that `verify` has.
+pub(super) fn check_signature(
+    verify: impl Fn(&dyn SignatureVerificationAlgorithm, &[u8], &[u8]) -> Result<(), Error>,
+    proof: &PeerProof,
+) -> Result<(), Refusal> {
+    let der = match proof.encoding {
+        SignatureEncoding::Fixed if is_ecdsa(proof.scheme) => to_der(&proof.signature).ok_or(Refusal::WrongSignature)?,
+        _ => proof.signature.clone(),
+    };
+    let mut found = Refusal::Algorithm(proof.scheme);
+    for algorithm in of_scheme(proof.scheme, proof.encoding) {
+        match verify(algorithm, &proof.message, &der) {
+            Ok(()) => return Ok(()),
+            Err(Error::InvalidSignatureForPublicKey) => found = Refusal::WrongSignature,
+            // It is for another curve.
+            Err(_) => {}
+        }
+    }
+    Err(found)
+}
+
+const fn is_ecdsa(scheme: SignatureScheme) -> bool {
+    matches!(scheme, SignatureScheme::EcdsaSha256 | SignatureScheme::EcdsaSha384 | SignatureScheme::EcdsaSha512)
+}
+
+/// The algorithms of a scheme, one a curve. The methods before RFC 7427 name the curve.
+fn of_scheme(scheme: SignatureScheme, encoding: SignatureEncoding) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
+    use SignatureScheme as S;
+    match (scheme, encoding) {
+        // Forgeable by whoever finds collisions.
+        (S::RsaSha1, _) => vec![],
+        (S::RsaSha256, _) => vec![algorithms::RSA_PKCS1_2048_8192_SHA256],
+        (S::RsaSha384, _) => vec![algorithms::RSA_PKCS1_2048_8192_SHA384],
+        (S::RsaSha512, _) => vec![algorithms::RSA_PKCS1_2048_8192_SHA512],
+        (S::RsaPssSha256, _) => vec![algorithms::RSA_PSS_2048_8192_SHA256_LEGACY_KEY],
+        (S::RsaPssSha384, _) => vec![algorithms::RSA_PSS_2048_8192_SHA384_LEGACY_KEY],
+        (S::RsaPssSha512, _) => vec![algorithms::RSA_PSS_2048_8192_SHA512_LEGACY_KEY],
+        (S::EcdsaSha256, SignatureEncoding::Fixed) => vec![algorithms::ECDSA_P256_SHA256],
+        (S::EcdsaSha384, SignatureEncoding::Fixed) => vec![algorithms::ECDSA_P384_SHA384],
+        (S::EcdsaSha512, SignatureEncoding::Fixed) => vec![algorithms::ECDSA_P521_SHA512],
+        (S::EcdsaSha256, _) => vec![algorithms::ECDSA_P256_SHA256, algorithms::ECDSA_P384_SHA256, algorithms::ECDSA_P521_SHA256],
+        (S::EcdsaSha384, _) => vec![algorithms::ECDSA_P256_SHA384, algorithms::ECDSA_P384_SHA384, algorithms::ECDSA_P521_SHA384],
+        (S::EcdsaSha512, _) => vec![algorithms::ECDSA_P256_SHA512, algorithms::ECDSA_P384_SHA512, algorithms::ECDSA_P521_SHA512],
+        (S::Ed25519, _) => vec![algorithms::ED25519],
+    }
+}
+
+/// r and s, one after the other, as an ECDSA-Sig-Value (RFC 4754 section 7, RFC 5480 appendix A).
+fn to_der(fixed: &[u8]) -> Option<Vec<u8>> {
+    use x509_cert::der::Encode;
+    use x509_cert::der::asn1::UintRef;
+    if fixed.is_empty() || !fixed.len().is_multiple_of(2) {
+        return None;
+    }
+    let (r, s) = fixed.split_at(fixed.len() / 2);
+    let numbers = [UintRef::new(r).ok()?, UintRef::new(s).ok()?];
+    let mut der = Vec::new();
+    numbers.to_vec().encode_to_vec(&mut der).ok()?;
+    Some(der)
+}
