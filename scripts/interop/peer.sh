@@ -98,6 +98,12 @@ peer_config() {
 	}
 	swanctl { load = pem pkcs1 x509 revocation constraints pubkey openssl random }
 	EOT
+  local type
+  for type in ${CERTS:-}; do
+    cp "$WORK/pki/ca-$type.crt" "$dir/swanctl/x509ca/"
+    cp "$WORK/pki/peer-$type.crt" "$dir/swanctl/x509/"
+    install -m 600 "$WORK/pki/peer-$type.key" "$dir/swanctl/private/"
+  done
   [ -z "$extra" ] || cat "$extra" >>"$dir/strongswan.conf"
   sed -e "s|@LOCAL@|peer|g; s|@REMOTE@|dut|g; s|@ROLE@|$role|g; s|@LOCAL_ADDR@|$PEER_ADDR|g; s|@REMOTE_ADDR@|$DUT_PUBLIC|g" \
     -e "s|@LOCAL_ADDR6@|$PEER_ADDR6|g; s|@REMOTE_ADDR6@|$DUT_ADDR6|g; s|@LOCAL_NET6@|$PEER_LAN6|g; s|@REMOTE_NET6@|$DUT_LAN6|g" \

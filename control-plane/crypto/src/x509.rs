@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use ike::error::Detail;
 use ike::provider::{PeerProof, PeerVerifier};
 use ike_wire::CertificateEncoding;
+use ipsec_types::{Identity, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 use x509_cert::Certificate;
@@ -26,6 +28,8 @@ pub struct Trust {
     /// Public keys of peers, SubjectPublicKeyInfo in DER.
     raw_keys: Vec<Vec<u8>>,
     clock: fn() -> SystemTime,
+    /// What a peer may sign by.
+    schemes: Vec<SignatureScheme>,
 }
 
 /// Why a certificate cannot be one of an authority.
@@ -40,10 +44,10 @@ pub enum AuthorityError {
 }
 
 impl Trust {
-    /// Nobody is trusted yet. `clock` tells the time for which certificates have to be valid.
+    /// Nobody is trusted yet. `clock` tells the time for which certificates have to be valid; `schemes` are those by which a peer may sign.
     #[must_use]
-    pub const fn new(clock: fn() -> SystemTime) -> Self {
-        Self { authorities: Vec::new(), hashes: Vec::new(), pinned: Vec::new(), raw_keys: Vec::new(), clock }
+    pub const fn new(clock: fn() -> SystemTime, schemes: Vec<SignatureScheme>) -> Self {
+        Self { authorities: Vec::new(), hashes: Vec::new(), pinned: Vec::new(), raw_keys: Vec::new(), clock, schemes }
     }
 
     /// Trusts what an authority has signed.
@@ -75,6 +79,9 @@ impl Trust {
     }
 
     fn check(&self, proof: &PeerProof) -> Result<(), Refusal> {
+        if !self.schemes.contains(&proof.scheme) {
+            return Err(Refusal::Algorithm(proof.scheme));
+        }
         let of = |encoding| proof.certificates.iter().filter(move |certificate| certificate.encoding == encoding);
         if of(CertificateEncoding::X509_HASH_AND_URL).chain(of(CertificateEncoding::X509_BUNDLE_HASH_AND_URL)).next().is_some() {
             return Err(Refusal::HashAndUrl);
@@ -125,6 +132,50 @@ impl Trust {
         let key = SubjectPublicKeyInfoDer::from(key);
         let entity = RawPublicKeyEntity::try_from(&key).map_err(|error| Refusal::Path(Box::new(error)))?;
         path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof)
+    }
+}
+
+/// Every certificate of a PEM file, or the one that `octets` are in DER; `None` where there is none, or one cannot be read.
+#[must_use]
+pub fn certificates(octets: &[u8]) -> Option<Vec<Vec<u8>>> {
+    if Certificate::from_der(octets).is_ok() {
+        return Some(vec![octets.to_vec()]);
+    }
+    let found: Vec<Vec<u8>> =
+        CertificateDer::pem_slice_iter(octets).map(|der| der.map(|der| der.as_ref().to_vec())).collect::<Result<_, _>>().ok()?;
+    let sound = !found.is_empty() && found.iter().all(|der| Certificate::from_der(der).is_ok());
+    sound.then_some(found)
+}
+
+/// The SubjectPublicKeyInfo of a PEM file, in DER.
+#[must_use]
+pub fn raw_public_key(pem: &[u8]) -> Option<Vec<u8>> {
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
+    RawPublicKeyEntity::try_from(&key).ok()?;
+    Some(key.as_ref().to_vec())
+}
+
+/// The SubjectPublicKeyInfo of a certificate, both in DER.
+#[must_use]
+pub fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+    Certificate::from_der(der).ok()?.tbs_certificate().subject_public_key_info().to_der().ok()
+}
+
+/// The subject of a certificate.
+#[must_use]
+pub fn subject(der: &[u8]) -> Option<Identity> {
+    identity::subject(&Certificate::from_der(der).ok()?)
+}
+
+/// Whether a certificate is that of an identity.
+///
+/// # Errors
+/// Whom it is about.
+pub fn certifies(der: &[u8], identity: &Identity) -> Result<(), Vec<String>> {
+    let certificate = Certificate::from_der(der).map_err(|_| Vec::new())?;
+    match identity::check(&certificate, identity) {
+        Err(Refusal::OtherIdentity(names)) => Err(names),
+        _ => Ok(()),
     }
 }
 

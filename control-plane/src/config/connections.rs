@@ -7,6 +7,7 @@ use std::time::Duration;
 use ike::config::{Child, Connection, DpdAction, LocalAuth, Psk, RemoteAuth, Retransmission, StartAction, Unique};
 use ipsec_types::{AddressRange, ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction, TrafficSelector};
 
+use super::authentication::{self, Files, Local, Remote};
 use super::diagnostic::Report;
 use super::section::{Found, Place, Section};
 use super::spd::Spd;
@@ -16,7 +17,13 @@ use super::{handling, lifetimes, proposals};
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// One connection, `None` where a fault leaves nothing to go on with or no child needs a peer; and what its children let pass or drop.
-pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Option<(Connection, Place)>, Vec<Policy>) {
+pub(super) fn read(
+    name: String,
+    mut section: Section<'_>,
+    spd: &mut Spd,
+    files: Files<'_>,
+    authorities: &[Vec<u8>],
+) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
     let place = Found { value: (), span: section.span(), path: section.path("local") };
     if let Some(version) = section.integer("version", 0..=2)
@@ -62,11 +69,12 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
     }
     let needs_peer = shunts.is_empty() || !children.is_empty();
 
-    let local_identity = peer(&mut section, "local").or_else(|| local_addrs.first().copied().map(address_identity));
+    let Local { identity, auth: local_auth } = authentication::local(&mut section, files);
+    let local_identity = identity.or_else(|| local_addrs.first().copied().map(address_identity));
     if local_identity.is_none() && !local_faulty && needs_peer {
         section.fault("local.id", "this gateway has no identity", "write local.id = \"gw.example.org\", or local_addrs");
     }
-    let remote_identity = peer(&mut section, "remote");
+    let Remote { identity: remote_identity, auth: remote_auth } = authentication::remote(&mut section, files, authorities);
     section.finish();
     let Some(local_identity) = local_identity.filter(|_| needs_peer) else { return (None, shunts) };
     let connection = Connection {
@@ -75,8 +83,8 @@ pub(super) fn read(name: String, mut section: Section<'_>, spd: &mut Spd) -> (Op
         remote_addrs,
         proposals,
         local_identity,
-        local_auth: LocalAuth::Psk,
-        remote_auth: RemoteAuth::Psk,
+        local_auth,
+        remote_auth,
         remote_identity,
         children,
         unique,
@@ -112,6 +120,10 @@ pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> O
 
 /// Notes a connection that no pre-shared key fits.
 pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], secrets: Option<&Path>, report: &Report<'_>) {
+    let by_key = matches!(connection.local_auth, LocalAuth::Psk) || matches!(connection.remote_auth, RemoteAuth::Psk);
+    if !by_key {
+        return;
+    }
     // As the core chooses: a key that names the peer, or this gateway alone, or nobody. One that names this gateway and another peer is
     // theirs.
     let names = |psk: &Psk, id: &Identity| psk.owners.iter().any(|owner| owner.same(id));
@@ -226,18 +238,6 @@ fn read_shunt(name: String, mut section: Section<'_>, spd: &mut Spd, action: Pol
 
 /// The widest window the data plane takes, in packets.
 const MAX_REPLAY_WINDOW: u32 = 1 << 20;
-
-/// `local` or `remote`: how a side authenticates, and as whom.
-fn peer(connection: &mut Section<'_>, key: &'static str) -> Option<Identity> {
-    let mut section = connection.section(key)?;
-    if let Some(auth) = section.text("auth", "\"psk\"").filter(|auth| auth.value != "psk") {
-        section.fault_at(&auth, format!("authentication '{}' is not supported", auth.value), "write auth = \"psk\"");
-    }
-    let any = section.text_is("id", "%any");
-    let identity = section.parsed::<Identity>("id", "\"gw.example.org\" or \"192.0.2.1\"");
-    section.finish();
-    identity.filter(|_| !any).map(|found| found.value)
-}
 
 fn address_identity(address: IpAddr) -> Identity {
     match address {

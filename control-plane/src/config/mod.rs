@@ -22,6 +22,7 @@
 //!
 //! Every fault is reported, not only the first, with file, line, column, field and remedy: [`Diagnostic`].
 
+mod authentication;
 mod connections;
 mod diagnostic;
 mod handling;
@@ -44,6 +45,7 @@ use toml::de::DeTable;
 
 pub use diagnostic::Diagnostic;
 
+use authentication::Files;
 use diagnostic::Report;
 use section::Section;
 use spd::Spd;
@@ -99,10 +101,12 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let (control_socket, [cookie_threshold, block_threshold]) = control(&mut root);
     let data_socket = dataplane(&mut root);
 
+    let files = Files(file);
+    let authorities = authentication::authorities(&mut root, files);
     let mut spd = Spd::default();
     let (mut connections, mut policies) = (Vec::new(), Vec::new());
     for (name, section) in root.sections("connections") {
-        let (connection, shunts) = connections::read(name, section, &mut spd);
+        let (connection, shunts) = connections::read(name, section, &mut spd, files, &authorities);
         connections.extend(connection);
         policies.extend(shunts);
     }

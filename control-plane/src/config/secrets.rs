@@ -32,7 +32,7 @@ pub(super) fn load(file: &Path) -> (Vec<Psk>, Vec<Diagnostic>) {
 
 /// The text of a file that nobody but root or this process's user owns, reads or writes. The check is of the open file, so that nothing can
 /// be swapped in.
-fn read_private(path: &Path) -> Result<Zeroizing<String>, Box<Diagnostic>> {
+pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, Box<Diagnostic>> {
     let cannot = |error: std::io::Error| Box::new(unreadable(path, &error));
     let fault =
         |problem, remedy| Err(Box::new(Diagnostic { file: path.to_path_buf(), position: None, field: String::new(), problem, remedy }));

@@ -39,12 +39,17 @@ fn names(certificate: &Certificate) -> Result<Vec<Identity>, Refusal> {
     if let Some((_, alternatives)) = tbs.get_extension::<SubjectAltName>().map_err(|_| Refusal::Malformed)? {
         names.extend(alternatives.0.iter().filter_map(of_general_name));
     }
-    let subject = tbs.subject().to_der().ok().and_then(|der| DistinguishedName::from_der(&der).ok());
-    names.extend(subject.map(Identity::DerDn));
+    names.extend(subject(certificate));
     if let Some((_, identifier)) = tbs.get_extension::<SubjectKeyIdentifier>().map_err(|_| Refusal::Malformed)? {
         names.push(Identity::KeyId(identifier.0.as_bytes().to_vec()));
     }
     Ok(names)
+}
+
+/// The subject, as an identity.
+pub(super) fn subject(certificate: &Certificate) -> Option<Identity> {
+    let der = certificate.tbs_certificate().subject().to_der().ok()?;
+    DistinguishedName::from_der(&der).ok().map(Identity::DerDn)
 }
 
 fn of_general_name(name: &GeneralName) -> Option<Identity> {

@@ -63,7 +63,7 @@ static ROOT: LazyLock<Root> = LazyLock::new(|| {
 });
 
 fn trust() -> Trust {
-    let mut trust = Trust::new(clock);
+    let mut trust = Trust::new(clock, SignatureScheme::ALL.to_vec());
     trust.trust_authority(ROOT.der.clone()).unwrap();
     trust
 }
@@ -233,13 +233,13 @@ fn what_is_no_certificate_is_refused() {
 #[test]
 fn a_certificate_or_key_that_is_configured_needs_no_authority_and_no_sending() {
     let (certificate, key) = gateway(&authority("nobody knows", |_| {}), |_| {});
-    let mut trust = Trust::new(clock);
+    let mut trust = Trust::new(clock, SignatureScheme::ALL.to_vec());
     trust.trust_certificate(certificate.clone());
     assert_eq!(trust.verify(&proof("gw.example", &key, &[&certificate])), Ok(()));
     assert_eq!(trust.verify(&proof("gw.example", &key, &[])), Ok(()));
     assert!(trust.verify(&proof("other.example", &key, &[&certificate])).is_err());
 
-    let mut trust = Trust::new(clock);
+    let mut trust = Trust::new(clock, SignatureScheme::ALL.to_vec());
     trust.trust_key(key.public_key().to_vec());
     let mut raw = proof("gw.example", &key, &[key.public_key()]);
     raw.certificates[0].encoding = CertificateEncoding::RAW_PUBLIC_KEY;

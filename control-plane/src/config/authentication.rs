@@ -1,0 +1,256 @@
+//! `local` and `remote` of a connection, and `[authorities.NAME]`: how each side shows who it is, and whom we believe (the PAD of RFC 4301 section
+//! 4.4.3).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ike::config::{Credential, LocalAuth, RemoteAuth};
+use ike::provider::SigningKey;
+use ike_crypto::{PrivateKeyFile, Trust};
+use ike_wire::{Certificate, CertificateEncoding};
+use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
+
+use super::secrets;
+use super::section::{Found, Section};
+
+/// Files that a configuration names are beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Files<'a>(pub(super) &'a Path);
+
+impl Files<'_> {
+    fn path(self, name: &str) -> PathBuf {
+        self.0.with_file_name(name)
+    }
+
+    /// Every certificate of a PEM file, or the one of a DER file.
+    fn certificates(self, section: &Section<'_>, name: &Found<&str>) -> Option<Vec<Vec<u8>>> {
+        let octets = self.read(section, name)?;
+        let found = ike_crypto::certificates(&octets);
+        if found.is_none() {
+            section.fault_at(
+                name,
+                format!("there is no certificate in '{}'", name.value),
+                "name a file with X.509 certificates, PEM or DER",
+            );
+        }
+        found
+    }
+
+    fn read(self, section: &Section<'_>, name: &Found<&str>) -> Option<Vec<u8>> {
+        let path = self.path(name.value);
+        fs::read(&path)
+            .inspect_err(|error| {
+                section.fault_at(name, format!("cannot read {}: {error}", path.display()), "check the path and who may read it")
+            })
+            .ok()
+    }
+}
+
+/// What `local` says.
+#[derive(Debug, Default)]
+pub(super) struct Local {
+    pub(super) identity: Option<Identity>,
+    pub(super) auth: LocalAuth,
+}
+
+/// What `remote` says.
+#[derive(Debug, Default)]
+pub(super) struct Remote {
+    pub(super) identity: Option<Identity>,
+    pub(super) auth: RemoteAuth,
+}
+
+/// How a side authenticates: by a shared key, or by signatures with these schemes.
+enum Way {
+    Psk,
+    PublicKey(Vec<SignatureScheme>),
+}
+
+const AUTH_EXAMPLE: &str = "\"psk\" or \"pubkey\"";
+
+/// swanctl's words: `psk`, `pubkey`, a kind of key, a scheme, or one of the two with a hash, such as `pubkey-sha384`.
+fn way(section: &mut Section<'_>) -> Option<Way> {
+    let Some(auth) = section.text("auth", AUTH_EXAMPLE) else {
+        let signs = ["certs", "key", "cacerts", "pubkeys"].into_iter().any(|key| section.has(key));
+        return Some(if signs { Way::PublicKey(SignatureScheme::ALL.to_vec()) } else { Way::Psk });
+    };
+    if auth.value == "psk" {
+        return Some(Way::Psk);
+    }
+    let word = auth.value.strip_prefix("ike:").unwrap_or(auth.value);
+    let (kind, hash) = word.rsplit_once('-').map_or((word, None), |(kind, hash)| (kind, Some(hash)));
+    let of_kind = |scheme: &SignatureScheme| match kind {
+        "pubkey" => true,
+        "rsa" => scheme.suits(KeyKind::Rsa),
+        "ecdsa" => scheme.suits(KeyKind::EcdsaP256),
+        _ => false,
+    };
+    let of_hash = |scheme: &SignatureScheme| hash.is_none_or(|hash| HashAlgorithm::keyword(scheme.hash()) == hash);
+    let schemes: Vec<SignatureScheme> = match SignatureScheme::from_keyword(word) {
+        Some(scheme) => vec![scheme],
+        None => SignatureScheme::ALL.iter().copied().filter(|scheme| of_kind(scheme) && of_hash(scheme)).collect(),
+    };
+    if schemes.is_empty() {
+        let all: Vec<&str> = SignatureScheme::ALL.iter().map(|scheme| scheme.keyword()).collect();
+        let problem = format!("authentication '{}' is not supported", auth.value);
+        section.fault_at(&auth, problem, format!("write {AUTH_EXAMPLE}, or one of {}", all.join(", ")));
+        return None;
+    }
+    Some(Way::PublicKey(schemes))
+}
+
+/// How we show who we are.
+pub(super) fn local(connection: &mut Section<'_>, files: Files<'_>) -> Local {
+    let Some(mut section) = connection.section("local") else { return Local::default() };
+    let way = way(&mut section);
+    let identity = identity(&mut section);
+    let auth = match way {
+        Some(Way::PublicKey(schemes)) => credential(&mut section, files, &schemes, identity.as_ref()),
+        Some(Way::Psk) | None => None,
+    };
+    section.finish();
+    let (found, auth) = match auth {
+        Some((credential, subject)) => (subject, LocalAuth::PublicKey(credential)),
+        None => (None, LocalAuth::Psk),
+    };
+    Local { identity: identity.map(|found| found.value).or(found), auth }
+}
+
+/// Our key with its certificates, and the subject of ours. Without certificates the key is shown raw (RFC 7670).
+fn credential(
+    section: &mut Section<'_>,
+    files: Files<'_>,
+    schemes: &[SignatureScheme],
+    identity: Option<&Found<Identity>>,
+) -> Option<(Credential, Option<Identity>)> {
+    let mut certificates: Vec<Vec<u8>> = Vec::new();
+    for name in section.list_with("certs", "\"gateway.crt\"", |_, text| Some(text)).unwrap_or_default() {
+        certificates.extend(files.certificates(section, &name).unwrap_or_default());
+    }
+    let Some(name) = section.text("key", "\"gateway.key\"") else {
+        section.missing("key", "write key = \"gateway.key\", a file that nobody else may read");
+        return None;
+    };
+    let key = match secrets::read_private(&files.path(name.value)) {
+        Ok(text) => PrivateKeyFile::from_pem(text.as_bytes()),
+        Err(fault) => {
+            section.fault_at(&name, format!("{}: {}", fault.file.display(), fault.problem), fault.remedy);
+            return None;
+        }
+    };
+    let key = match key {
+        Ok(key) => key,
+        Err(error) => {
+            section.fault_at(&name, format!("'{}': {error}", name.value), "name a PEM file with a private key that is not encrypted");
+            return None;
+        }
+    };
+    let own = certificates.first();
+    if own.is_some_and(|der| ike_crypto::public_key(der).as_deref() != Some(key.public_key())) {
+        section.fault_at(&name, "this is not the key of the first certificate in certs", "name the two that belong together");
+    }
+    if let (Some(own), Some(identity)) = (own, identity)
+        && let Err(names) = ike_crypto::certifies(own, &identity.value)
+    {
+        let problem = format!("the certificate is not one of '{}': it is about {}", identity.value, names.join(", "));
+        section.fault_at(identity, problem, "write an id that is in the certificate, or leave it out for its subject");
+    }
+    let suitable: Vec<SignatureScheme> =
+        ike_crypto::schemes(key.kind()).iter().copied().filter(|scheme| schemes.contains(scheme)).collect();
+    if suitable.is_empty() {
+        section.fault_at(&name, format!("a key of {} does not sign by what auth says", key.kind()), "write auth = \"pubkey\"");
+    }
+    let subject = own.and_then(|der| ike_crypto::subject(der));
+    let mut shown: Vec<Certificate> =
+        certificates.into_iter().map(|data| Certificate { encoding: CertificateEncoding::X509_SIGNATURE, data }).collect();
+    if shown.is_empty() {
+        shown.push(Certificate { encoding: CertificateEncoding::RAW_PUBLIC_KEY, data: key.public_key().to_vec() });
+    }
+    Some((Credential { key: Arc::new(key), certificates: shown, schemes: suitable }, subject))
+}
+
+/// Whom we believe, and how.
+pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities: &[Vec<u8>]) -> Remote {
+    let Some(mut section) = connection.section("remote") else { return Remote::default() };
+    let way = way(&mut section);
+    let any = section.text_is("id", "%any");
+    let identity = identity(&mut section).filter(|_| !any).map(|found| found.value);
+    let auth = match way {
+        Some(Way::PublicKey(schemes)) => RemoteAuth::PublicKey(Arc::new(trust(&mut section, files, authorities, schemes))),
+        Some(Way::Psk) | None => RemoteAuth::Psk,
+    };
+    section.finish();
+    Remote { identity, auth }
+}
+
+fn trust(section: &mut Section<'_>, files: Files<'_>, authorities: &[Vec<u8>], schemes: Vec<SignatureScheme>) -> Trust {
+    let mut trust = Trust::new(SystemTime::now, schemes);
+    let before = section.faults();
+    let mut known = 0;
+    for name in section.list_with("certs", "\"peer.crt\"", |_, text| Some(text)).unwrap_or_default() {
+        for der in files.certificates(section, &name).unwrap_or_default() {
+            trust.trust_certificate(der);
+            known += 1;
+        }
+    }
+    for name in section.list_with("pubkeys", "\"peer.pub\"", |_, text| Some(text)).unwrap_or_default() {
+        let Some(octets) = files.read(section, &name) else { continue };
+        match ike_crypto::raw_public_key(&octets) {
+            Some(key) => {
+                trust.trust_key(key);
+                known += 1;
+            }
+            None => section.fault_at(&name, format!("there is no public key in '{}'", name.value), "name a PEM file with PUBLIC KEY"),
+        }
+    }
+    let own = section.list_with("cacerts", "\"ca.crt\"", |_, text| Some(text));
+    let everybody = own.is_none() && known == 0;
+    for name in own.unwrap_or_default() {
+        for der in files.certificates(section, &name).unwrap_or_default() {
+            known += 1;
+            if let Err(error) = trust.trust_authority(der) {
+                section.fault_at(
+                    &name,
+                    format!("'{}': {error}", name.value),
+                    "name certificates of authorities; those of peers belong into certs",
+                );
+            }
+        }
+    }
+    // As swanctl: whoever an authority has signed, unless the connection says whom.
+    for der in authorities.iter().filter(|_| everybody) {
+        known += 1;
+        // It was checked where it was read.
+        let _known = trust.trust_authority(der.clone());
+    }
+    if known == 0 && section.faults() == before {
+        section.missing("cacerts", "write cacerts = [\"ca.crt\"], certs or pubkeys here, or [authorities.NAME] with cacert");
+    }
+    trust
+}
+
+/// The certificates of `[authorities.NAME]`.
+pub(super) fn authorities(root: &mut Section<'_>, files: Files<'_>) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for (_, mut section) in root.sections("authorities") {
+        match section.text("cacert", "\"ca.crt\"") {
+            Some(name) => {
+                for der in files.certificates(&section, &name).unwrap_or_default() {
+                    match Trust::new(SystemTime::now, Vec::new()).trust_authority(der.clone()) {
+                        Ok(()) => all.push(der),
+                        Err(error) => section.fault_at(&name, format!("'{}': {error}", name.value), "name the certificate of an authority"),
+                    }
+                }
+            }
+            None => section.missing("cacert", "write cacert = \"ca.crt\""),
+        }
+        section.finish();
+    }
+    all
+}
+
+fn identity(section: &mut Section<'_>) -> Option<Found<Identity>> {
+    section.parsed::<Identity>("id", "\"gw.example.org\" or \"192.0.2.1\"")
+}
