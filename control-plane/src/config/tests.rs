@@ -239,8 +239,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ),
     (
         "local = { auth = \"psk\", id = \"gw-a.example\" }",
-        "local = { auth = \"pubkey\", id = \"gw-a.example\" }",
-        "culvert.toml:7:18: connections.site-b.local.auth: authentication 'pubkey' is not supported; write auth = \"psk\"",
+        "local = { auth = \"eap\", id = \"gw-a.example\" }",
+        "culvert.toml:7:18: connections.site-b.local.auth: authentication 'eap' is not supported; write \"psk\" or \"pubkey\"",
     ),
     (
         "remote = { auth = \"psk\", id = \"gw-b.example\" }",
@@ -635,3 +635,5 @@ fn the_configuration_of_the_readme_is_good() {
     let Loaded { ike, .. } = load_in(&folder(text, "[ike.site-b]\nsecret = \"0x0102\"\n")).unwrap();
     assert_eq!(ike.connections[0].children[0].name, "net");
 }
+
+mod authentication;
