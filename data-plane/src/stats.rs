@@ -145,6 +145,12 @@ impl WorkerStats {
 
     #[inline]
     #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
+    pub(crate) fn count_all(&self, verdict: Verdict, packets: usize) {
+        add(&self.verdicts[verdict.index()], packets as u64);
+    }
+
+    #[inline]
+    #[expect(clippy::indexing_slicing, reason = "an array with a place for each")]
     pub(crate) fn add(&self, tally: Tally, n: usize) {
         add(&self.tallies[tally as usize], n as u64);
     }

@@ -184,15 +184,20 @@ impl Worker {
     }
 
     fn run(&mut self) {
-        let mut busy = false;
-        let mut round_us = self.clock.now_us();
+        /// Busy rounds between two looks at the clock, at most: a look costs as much as a packet.
+        const ROUNDS: u32 = 8;
+        let (mut busy, mut busy_rounds) = (false, 0);
+        let mut now_us = self.clock.now_us();
         loop {
-            // The clock is read once a round: what it shows more than before is how long the last round took.
-            let now_us = self.clock.now_us();
-            if busy {
-                self.pipeline.end().stats().add(Tally::BusyMicroseconds, usize::try_from(now_us - round_us).unwrap_or(usize::MAX));
+            if !busy || busy_rounds == ROUNDS {
+                // What the clock shows more than before is how long the busy rounds since have taken, and the idle one that ended them.
+                let before_us = std::mem::replace(&mut now_us, self.clock.now_us());
+                if busy_rounds > 0 {
+                    let busy_us = usize::try_from(now_us - before_us).unwrap_or(usize::MAX);
+                    self.pipeline.end().stats().add(Tally::BusyMicroseconds, busy_us);
+                }
+                busy_rounds = 0;
             }
-            round_us = now_us;
             let (flow, commanded) = self.pipeline.turn(now_us / clock::MICROS, &mut self.outlets);
             if flow == pipeline::Next::Stop {
                 self.outlets.flush(self.pipeline.end().stats());
@@ -204,6 +209,7 @@ impl Worker {
             self.outlets.flush(stats);
             stats.add(Tally::Iterations, 1);
             stats.add(Tally::BusyIterations, usize::from(busy));
+            busy_rounds += u32::from(busy);
             self.pipeline.lap(Stage::Transmit);
             self.idle.pause(busy);
             self.pipeline.end_round(busy);
@@ -240,7 +246,8 @@ impl Worker {
         /// From one worker in one round.
         const BURSTS: usize = 4;
         let mut busy = false;
-        for from in 0..self.outlets.hand_off.workers() {
+        let own = usize::from(self.pipeline.end().id().0);
+        for from in (0..self.outlets.hand_off.workers()).filter(|from| *from != own) {
             for _ in 0..BURSTS {
                 let count = self.outlets.hand_off.take(from, &mut self.burst);
                 if count > 0 {
@@ -277,11 +284,12 @@ struct Outlets {
     large: Pool,
 }
 
-/// Frames for one port, and what each counts as when the driver has taken it.
+/// Frames for one port, and what they count as when the driver has taken them.
 struct Outlet {
     queue: TxQueue,
     frames: dpdk::Burst,
-    verdicts: ArrayVec<Verdict, BURST>,
+    /// As many of the frames as count as the same, and so on.
+    verdicts: ArrayVec<(Verdict, usize), BURST>,
 }
 
 impl Io<Mbuf> for Outlets {
@@ -292,13 +300,14 @@ impl Io<Mbuf> for Outlets {
 
     #[inline]
     fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: Mbuf, verdict: Verdict) {
-        let Some(outlet) = self.ports.get_mut(usize::from(port.0)) else { return stats.count(Verdict::NoRoute) };
-        if outlet.verdicts.is_full() {
-            outlet.flush(stats);
-        }
-        match outlet.frames.push(frame) {
-            Ok(()) => outlet.verdicts.push(verdict),
-            Err(_) => stats.count(Verdict::TransmitOverflow),
+        self.transmit_all(stats, port, std::iter::once(frame), verdict);
+    }
+
+    #[inline]
+    fn transmit_all(&mut self, stats: &WorkerStats, port: PortId, frames: impl Iterator<Item = Mbuf>, verdict: Verdict) {
+        match self.ports.get_mut(usize::from(port.0)) {
+            Some(outlet) => outlet.add(stats, frames, verdict),
+            None => frames.for_each(|_| stats.count(Verdict::NoRoute)),
         }
     }
 
@@ -319,16 +328,47 @@ impl Outlets {
 }
 
 impl Outlet {
+    #[inline]
+    fn add(&mut self, stats: &WorkerStats, frames: impl Iterator<Item = Mbuf>, verdict: Verdict) {
+        let mut before = self.frames.len();
+        for frame in frames {
+            let Err(frame) = self.frames.push(frame) else { continue };
+            self.note(verdict, self.frames.len() - before);
+            self.flush(stats);
+            before = 0;
+            if self.frames.push(frame).is_err() {
+                stats.count(Verdict::TransmitOverflow);
+            }
+        }
+        self.note(verdict, self.frames.len() - before);
+    }
+
+    /// What the last frames count as.
+    #[inline]
+    fn note(&mut self, verdict: Verdict, frames: usize) {
+        match self.verdicts.last_mut() {
+            Some((last, count)) if *last == verdict => *count += frames,
+            // There are never more than there are frames.
+            _ if frames > 0 => drop(self.verdicts.try_push((verdict, frames))),
+            _ => {}
+        }
+    }
+
     /// Offers everything to the driver once; what it does not take is dropped.
     #[inline]
     fn flush(&mut self, stats: &WorkerStats) {
         if self.verdicts.is_empty() {
             return;
         }
-        let taken = self.queue.tx(&mut self.frames);
+        let mut taken = self.queue.tx(&mut self.frames);
         self.frames.clear();
-        for (place, verdict) in self.verdicts.drain(..).enumerate() {
-            stats.count(if place < taken { verdict } else { Verdict::TransmitOverflow });
+        for (verdict, frames) in self.verdicts.drain(..) {
+            let sent = taken.min(frames);
+            taken -= sent;
+            stats.count_all(verdict, sent);
+            if frames > sent {
+                stats.count_all(Verdict::TransmitOverflow, frames - sent);
+            }
         }
     }
 }

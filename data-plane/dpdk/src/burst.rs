@@ -41,6 +41,9 @@ impl Burst {
     /// Frees all packets, in one call.
     #[inline]
     pub fn clear(&mut self) {
+        if self.mbufs.is_empty() {
+            return;
+        }
         self.give(|mbufs, count| {
             // SAFETY: `count` mbufs that `give` hands over: nobody uses them again.
             unsafe { sys::rte_pktmbuf_free_bulk(mbufs, u32::from(count)) };

@@ -10,7 +10,7 @@
 //! | | outbound | inbound |
 //! |---|---|---|
 //! | before | [`OutboundSa::take`], [`seal::prepare`] | [`open::IpsecPacket::parse`], SA lookup, [`open::prepare`] (replay looks) |
-//! | crypto | [`seal::SealPlan::job`] (or with the former in one: [`seal::prepare_job`]), [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`], [`esp_crypto::open_burst`] |
+//! | crypto | [`seal::SealPlan::job`] (or with the former in one: [`seal::prepare_frame`]), [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`], [`esp_crypto::open_burst`] |
 //! | after | [`seal::finish`] (the ICV of AH, the UDP checksum where IPv6 needs one) | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
 //!
 //! A buffer starts at the IP header in every phase: the inner one before sealing and after opening, the outer one otherwise; in transport mode they are
@@ -105,7 +105,7 @@ pub use key::{KeymatError, SaKey};
 pub use layout::{Layout, Protocol};
 pub use outbound_sa::{OutboundSa, SequenceExhausted, SequenceNumber, SequenceRange};
 pub use replay::{Accepted, ReplayError, ReplayWindow, WindowSize, WindowTooLarge};
-pub use template::Template;
+pub use template::{EspTunnel, Template};
 pub use tunnel::{Ends, MAX_HEADROOM, MAX_TAILROOM, Tunnel, UdpPorts};
 
 /// Octets of pad length and next header.

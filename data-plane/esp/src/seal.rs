@@ -23,7 +23,7 @@ use packet::{Buffer, ipv6, udp};
 
 use crate::facts::{SaFacts, low};
 use crate::layout::{MAX_ALIGNMENT, Protocol};
-use crate::template::{Inner, Template};
+use crate::template::{EspTunnel, Inner, Template};
 use crate::{OutboundSa, SequenceNumber, TRAILER_LEN, ah};
 
 /// Why a packet could not be sealed. Its number is lost, the packet must be dropped.
@@ -190,60 +190,82 @@ fn esp<'sa, B: Buffer>(
     pad_to: usize,
     buffer: &mut B,
 ) -> Result<SealPlan<'sa>, SealError> {
-    let (_, data) = lay_out(number.value(), template, payload, pad_to, buffer)?;
+    let (_, data) = match template.layout().mode() {
+        Mode::Tunnel => lay_out_in_tunnel(number.value(), template, payload, pad_to, &[], buffer)?,
+        Mode::Transport => lay_out_behind_header(number.value(), template, payload, buffer)?,
+    };
     SealPlan::new(&number, template, data)
 }
 
-/// [`prepare_padded`] and [`SealPlan::job`] in one, which is less work than both: for who can hold on to the buffer until the cipher is done.
+/// [`prepare_padded`] and [`SealPlan::job`] in one for a whole frame, which is less work: for who can hold on to the buffer until the cipher is done. The
+/// packet stands behind the `LINK` octets of a link header, in whose place `link` stands then, in front of the outer header.
 ///
 /// # Errors
 /// [`SealError`].
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-pub fn prepare_job<'a, B: Buffer>(
+pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
     number: SequenceNumber<'a>,
-    template: &Template,
+    template: EspTunnel<'_>,
     inner: Parsed,
     pad_to: usize,
+    link: &[u8; LINK],
     buffer: &'a mut B,
 ) -> Result<SealJob<'a>, SealError> {
-    let (sa, value) = (number.sa(), number.value());
-    match (template.layout().protocol(), template.layout().mode()) {
-        (Protocol::Esp, Mode::Tunnel) => {
-            let (packet, data) = lay_out(value, template, &Payload::whole(inner), pad_to, buffer)?;
-            job(sa, template.facts(), value, packet, data).ok_or(SealError::NoTailroom)
-        }
-        _ => prepare_other(number, template, inner, buffer).and_then(|plan| plan.job(buffer).ok_or(SealError::NoTailroom)),
-    }
+    let (sa, value, template) = (number.sa(), number.value(), template.template());
+    let (frame, data) = lay_out_in_tunnel(value, template, &Payload::whole(inner), pad_to, link, buffer)?;
+    job(sa, template.facts(), value, frame, data).ok_or(SealError::NoTailroom)
 }
 
-/// Writes all that is in clear; the whole packet, and where in it the data of the job are, without IV.
+/// Writes all that is in clear in tunnel mode; the whole packet, and where in it the data of the job are, without IV.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn lay_out<'a, B: Buffer>(
+fn lay_out_in_tunnel<'a, const LINK: usize, B: Buffer>(
     number: u64,
     template: &Template,
-    payload: &Payload,
+    inner: &Payload,
     pad_to: usize,
+    link: &[u8; LINK],
     buffer: &'a mut B,
 ) -> Result<(&'a mut [u8], Range<usize>), SealError> {
     let layout = template.layout();
     let (front_len, icv_len) = (template.front_len(), layout.icv_len());
-    let hidden = if pad_to > payload.end() && layout.mode() == Mode::Tunnel { hiding(payload, pad_to, buffer) } else { 0 };
-    let padding = layout.padding_len(payload.len + hidden);
-    let data_len = payload.len + hidden + padding + TRAILER_LEN;
+    let hidden = if pad_to > inner.len { hiding(LINK, inner.len, pad_to, buffer) } else { 0 };
+    let padding = layout.padding_len(inner.len + hidden);
+    let data_len = inner.len + hidden + padding + TRAILER_LEN;
     let behind_ip = front_len - template.outer_len() + data_len + icv_len;
-    let payload_len = template.payload_len(payload.at, behind_ip).ok_or(SealError::TooLong)?;
+    let payload_len = template.payload_len(0, behind_ip).ok_or(SealError::TooLong)?;
     let before = (buffer.len(), buffer.headroom());
-    let packet = buffer.enclose(front_len, payload.end(), hidden + padding + TRAILER_LEN + icv_len);
-    let packet = packet.ok_or_else(|| no_room(before, payload, front_len))?;
-    let (front, rest) = packet.split_at_mut_checked(front_len).ok_or(SealError::NoHeadroom)?;
-    let back = rest.get_mut(payload.end()..).ok_or(SealError::NoTailroom)?;
-    write_trailer(back, hidden, padding, payload.next_header);
-    let front = match layout.mode() {
-        Mode::Tunnel => template.write_outer(front, number, payload.outer, payload_len),
-        Mode::Transport => open_gap(packet, payload.at, front_len, if template.is_in_udp() { PROTOCOL_UDP } else { PROTOCOL_ESP }),
-    };
+    let packet = buffer.enclose(front_len, LINK + inner.len, hidden + padding + TRAILER_LEN + icv_len);
+    let packet = packet.ok_or_else(|| no_room(before, LINK + inner.len, front_len))?;
+    let (front, back) = packet.split_at_mut_checked(LINK + front_len).ok_or(SealError::NoHeadroom)?;
+    write_trailer(back.get_mut(inner.len..).ok_or(SealError::NoTailroom)?, hidden, padding, inner.next_header);
+    let (at_link, front) = front.split_first_chunk_mut().ok_or(SealError::NoHeadroom)?;
+    *at_link = *link;
+    let front = template.write_outer(front, number, inner.outer, payload_len);
+    front.and_then(|front| template.write_esp(front, number, payload_len)).ok_or(SealError::TooLong)?;
+    let data_at = LINK + front_len;
+    Ok((packet, data_at..data_at + data_len))
+}
+
+/// The same in transport mode.
+fn lay_out_behind_header<'a, B: Buffer>(
+    number: u64,
+    template: &Template,
+    payload: &Payload,
+    buffer: &'a mut B,
+) -> Result<(&'a mut [u8], Range<usize>), SealError> {
+    let layout = template.layout();
+    let (front_len, icv_len) = (template.front_len(), layout.icv_len());
+    let padding = layout.padding_len(payload.len);
+    let data_len = payload.len + padding + TRAILER_LEN;
+    let payload_len = template.payload_len(payload.at, front_len + data_len + icv_len).ok_or(SealError::TooLong)?;
+    let before = (buffer.len(), buffer.headroom());
+    let packet = buffer.enclose(front_len, payload.end(), padding + TRAILER_LEN + icv_len);
+    let packet = packet.ok_or_else(|| no_room(before, payload.end(), front_len))?;
+    let back = packet.get_mut(front_len + payload.end()..).ok_or(SealError::NoTailroom)?;
+    write_trailer(back, 0, padding, payload.next_header);
+    let front = open_gap(packet, payload.at, front_len, if template.is_in_udp() { PROTOCOL_UDP } else { PROTOCOL_ESP });
     front.and_then(|front| template.write_esp(front, number, payload_len)).ok_or(SealError::TooLong)?;
     let data_at = payload.at + front_len;
     Ok((packet, data_at..data_at + data_len))
@@ -251,8 +273,8 @@ fn lay_out<'a, B: Buffer>(
 
 /// Why a packet cannot grow, of a buffer with so many octets and so much headroom.
 #[cold]
-const fn no_room((len, headroom): (usize, usize), payload: &Payload, front_len: usize) -> SealError {
-    if len < payload.end() {
+const fn no_room((len, headroom): (usize, usize), packet_len: usize, front_len: usize) -> SealError {
+    if len < packet_len {
         SealError::MalformedInner
     } else if headroom < front_len {
         SealError::NoHeadroom
@@ -261,11 +283,11 @@ const fn no_room((len, headroom): (usize, usize), payload: &Payload, front_len: 
     }
 }
 
-/// Octets of padding that hide the length of an inner packet. The trailer comes first.
+/// Octets of padding that hide the length of an inner packet which stands `at` that place of the buffer. The trailer comes first.
 #[cold]
-fn hiding<B: Buffer>(payload: &Payload, pad_to: usize, buffer: &B) -> usize {
-    let room = buffer.tailroom() + buffer.len().saturating_sub(payload.end());
-    (pad_to - payload.len).min(room.saturating_sub(MAX_ALIGNMENT - 1 + TRAILER_LEN + esp_crypto::MAX_ICV_LEN))
+fn hiding<B: Buffer>(at: usize, inner_len: usize, pad_to: usize, buffer: &B) -> usize {
+    let room = buffer.tailroom() + buffer.len().saturating_sub(at + inner_len);
+    pad_to.saturating_sub(inner_len).min(room.saturating_sub(MAX_ALIGNMENT - 1 + TRAILER_LEN + esp_crypto::MAX_ICV_LEN))
 }
 
 /// Lets the packet, which was given `gap` octets more in front, begin with its IP header of `header_len` octets, and makes it the header of a packet of
@@ -301,7 +323,7 @@ fn authenticate<'sa, B: Buffer>(
         return Err(if buffer.headroom() < front_len { SealError::NoHeadroom } else { SealError::NoTailroom });
     }
     let before = (buffer.len(), buffer.headroom());
-    let packet = buffer.enclose(front_len, payload.end(), 0).ok_or_else(|| no_room(before, payload, front_len))?;
+    let packet = buffer.enclose(front_len, payload.end(), 0).ok_or_else(|| no_room(before, payload.end(), front_len))?;
     let behind_ip = match template.layout().mode() {
         Mode::Tunnel => {
             packet.get_mut(..front_len).and_then(|front| template.write_outer(front, number.value(), payload.outer, payload_len))
@@ -361,11 +383,18 @@ fn job<'a>(sa: &'a OutboundSa, facts: &SaFacts, number: u64, packet: &'a mut [u8
 #[inline]
 #[must_use = "the packet is not complete where this fails"]
 pub fn finish<B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
-    if template.is_complete_without_finish() { Some(()) } else { complete(template, buffer) }
+    finish_frame::<0, B>(template, buffer)
+}
+
+/// The same for what [`prepare_frame`] has made.
+#[inline]
+#[must_use = "the packet is not complete where this fails"]
+pub fn finish_frame<const LINK: usize, B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
+    if template.is_complete_without_finish() { Some(()) } else { complete(template, LINK, buffer) }
 }
 
 #[inline(never)]
-fn complete<B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
+fn complete<B: Buffer>(template: &Template, link_len: usize, buffer: &mut B) -> Option<()> {
     match template.layout().protocol() {
         Protocol::Ah => {
             let packet_len = ip::total_len(buffer.bytes())?;
@@ -377,14 +406,15 @@ fn complete<B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
                 Mode::Tunnel => ipv6::HEADER_LEN,
                 Mode::Transport => Ip::parse(buffer.bytes()).ok()?.header_len(),
             };
-            udp::fill_checksum(source.into(), destination.into(), buffer.bytes_mut().get_mut(at..)?);
+            udp::fill_checksum(source.into(), destination.into(), buffer.bytes_mut().get_mut(link_len + at..)?);
             Some(())
         }
     }
 }
 
 /// Zeros that hide the length (RFC 4303 section 2.7), padding 1, 2, 3 (section 2.4), its length, and next header. Room for the ICV is behind them.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
 fn write_trailer(back: &mut [u8], hidden: usize, padding: usize, next_header: u8) {
     const FIRST_SIX: u64 = 0x0006_0504_0302_0100 >> 8;
     let back = if hidden == 0 { back } else { hide(back, hidden) };

@@ -48,6 +48,17 @@ enum Way {
 
 const _: () = assert!(size_of::<Template>() == 64);
 
+/// The template of an SA that protects by ESP in tunnel mode, as nearly all do.
+#[derive(Debug, Clone, Copy)]
+pub struct EspTunnel<'a>(&'a Template);
+
+impl<'a> EspTunnel<'a> {
+    #[inline]
+    pub(crate) const fn template(self) -> &'a Template {
+        self.0
+    }
+}
+
 /// What the outer header is made after.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Inner {
@@ -85,6 +96,15 @@ impl Template {
     #[inline]
     pub const fn layout(&self) -> Layout {
         self.facts.layout()
+    }
+
+    /// For whole frames ([`crate::seal::prepare_frame`]), where it is ESP in tunnel mode.
+    #[inline]
+    pub const fn esp_tunnel(&self) -> Option<EspTunnel<'_>> {
+        match (self.layout().protocol(), self.layout().mode()) {
+            (Protocol::Esp, Mode::Tunnel) => Some(EspTunnel(self)),
+            _ => None,
+        }
     }
 
     #[inline]
@@ -172,38 +192,33 @@ impl Template {
         u16::try_from(len).ok()
     }
 
-    /// Writes the outer header, which has `payload_len` octets behind it; what is behind it. Nothing in transport mode. Options and extension headers are
-    /// not copied from the inner packet, nor is the flow label (RFC 4301 section 5.1.2).
-    #[inline]
+    /// Writes the outer header of tunnel mode, which has `payload_len` octets behind it; what is behind it. Options and extension headers are not copied
+    /// from the inner packet, nor is the flow label (RFC 4301 section 5.1.2).
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
     pub(crate) fn write_outer<'a>(&self, front: &'a mut [u8], number: u64, inner: Inner, payload_len: u16) -> Option<&'a mut [u8]> {
         let traffic_class = inner.traffic_class & self.class_mask;
-        match (self.layout().mode(), self.is_v6()) {
-            (Mode::Tunnel, false) => {
-                let (header, rest) = front.split_first_chunk_mut()?;
-                let dont_fragment = match self.dont_fragment {
-                    DontFragment::Copy => inner.dont_fragment,
-                    DontFragment::Set => true,
-                    DontFragment::Clear => false,
-                };
-                // With DF the identification means nothing (RFC 6864 section 4.1). Without, the sequence number is a counter that no other packet of this
-                // SA has; should fragments of two SAs be mixed up, the ICV tells. The SPI sets the counters of SAs between the same hosts apart.
-                let identification =
-                    if dont_fragment { 0 } else { ipv4::identification(low(number).wrapping_add(self.facts.spi().value())) };
-                let base = self.ip.first_chunk()?;
-                ipv4::complete(base, payload_len, traffic_class, identification, dont_fragment, header);
-                Some(rest)
-            }
-            (Mode::Tunnel, true) => {
-                let (header, rest) = front.split_first_chunk_mut()?;
-                ipv6::complete(&self.ip, payload_len, traffic_class, header);
-                Some(rest)
-            }
-            (Mode::Transport, _) => Some(front),
+        if self.is_v6() {
+            let (header, rest) = front.split_first_chunk_mut()?;
+            ipv6::complete(&self.ip, payload_len, traffic_class, header);
+            return Some(rest);
         }
+        let (header, rest) = front.split_first_chunk_mut()?;
+        let dont_fragment = match self.dont_fragment {
+            DontFragment::Copy => inner.dont_fragment,
+            DontFragment::Set => true,
+            DontFragment::Clear => false,
+        };
+        // With DF the identification means nothing (RFC 6864 section 4.1). Without, the sequence number is a counter that no other packet of this
+        // SA has; should fragments of two SAs be mixed up, the ICV tells. The SPI sets the counters of SAs between the same hosts apart.
+        let identification = if dont_fragment { 0 } else { ipv4::identification(low(number).wrapping_add(self.facts.spi().value())) };
+        ipv4::complete(self.ip.first_chunk()?, payload_len, traffic_class, identification, dont_fragment, header);
+        Some(rest)
     }
 
     /// Writes UDP header, SPI, sequence number and IV. `payload_len` counts all behind the IP header.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
     pub(crate) fn write_esp(&self, front: &mut [u8], number: u64, payload_len: u16) -> Option<()> {
         let mut rest = front;
         if self.is_in_udp() {

@@ -183,6 +183,12 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "no IP packet is longer than 65,575 octets")]
+    pub(crate) const fn new(total_len: usize, traffic_class: u8, is_v6: bool, dont_fragment: bool) -> Self {
+        Self { total_len: total_len as u32, traffic_class, is_v6, dont_fragment }
+    }
+
     /// Checks the octets as [`Ip::parse`] does.
     ///
     /// # Errors
@@ -237,9 +243,7 @@ impl From<&Ip<'_>> for Parsed {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
     fn from(ip: &Ip<'_>) -> Self {
-        // No IP packet is longer than 65,575 octets.
-        let total_len = u32::try_from(ip.total_len()).unwrap_or(u32::MAX);
-        Self { total_len, traffic_class: ip.traffic_class(), is_v6: matches!(ip, Ip::V6(_)), dont_fragment: ip.dont_fragment() }
+        Self::new(ip.total_len(), ip.traffic_class(), matches!(ip, Ip::V6(_)), ip.dont_fragment())
     }
 }
 

@@ -240,9 +240,10 @@ pub fn decrement_ttl(bytes: &mut [u8]) -> Result<(), HopLimitExceeded> {
     if header[8] <= 1 {
         return Err(HopLimitExceeded);
     }
-    let old = u16::from_be_bytes([header[8], header[9]]);
-    header[8] -= 1;
-    update_checksum(header, old, u16::from_be_bytes([header[8], header[9]]));
+    // Whatever the protocol beside it, the word becomes less by this: one store for all.
+    const ONE: u16 = 0x0100;
+    let updated = checksum::update(u16::from_be_bytes([header[10], header[11]]), ONE, 0).to_be_bytes();
+    [header[8], header[9], header[10], header[11]] = [header[8] - 1, header[9], updated[0], updated[1]];
     Ok(())
 }
 

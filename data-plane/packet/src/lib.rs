@@ -22,6 +22,7 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 mod ipv6_extension;
+pub mod plain;
 pub mod tcp;
 pub mod udp;
 mod vec_buffer;

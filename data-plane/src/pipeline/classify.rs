@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use packet::Buffer;
 use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
-use packet::ip::{Ip, Parsed};
+use packet::ip::Ip;
 use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
 use packet::ipv6::{ExtensionError, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_ICMPV6, PROTOCOL_ROUTING};
+use packet::plain::Plain;
 use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
 
 use super::flow_cache::{FlowCache, FlowKey};
@@ -31,7 +32,7 @@ pub(super) enum Class {
     Ipsec(IpsecPacket),
 }
 
-/// Sorts the frames of a burst and takes the Ethernet headers off those that go on.
+/// Sorts the frames of a burst and takes the Ethernet headers off those that go on, but for those of a known flow.
 #[inline]
 pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache, burst: &mut Burst<B>, sorted: &mut Sorted) {
     let Some(port) = cx.snapshot.ports.port(from) else {
@@ -41,7 +42,6 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache,
         let Some(packet) = burst.get_mut(index) else { continue };
         if port.role == PortRole::Protected
             && let Some(known) = known(port, flows, index, packet.bytes())
-            && packet.trim_front(ethernet::HEADER_LEN).is_some()
         {
             sorted.outgoing.push_known(known);
             continue;
@@ -71,24 +71,17 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache,
     }
 }
 
-/// The way of a packet from the protected side, where it is of a flow that is known and has nothing special: to be forwarded, as the others were.
-#[inline]
+/// The way of a packet from the protected side, where it is of a flow that is known and has nothing special: to be forwarded, as the others were. Its
+/// Ethernet header stays, to be written over.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn known(port: &PortInfo, flows: &FlowCache, index: usize, frame: &[u8]) -> Option<Known> {
-    let ethernet = EthernetHeader::parse(frame)?;
-    if ethernet.destination != port.mac {
+    let plain = Plain::read(frame, port.mac)?;
+    let (slot, way) = flows.find(&FlowKey::of_plain(&plain))?;
+    if plain.hop_limit <= 1 || plain.parsed.total_len() > way.longest as usize {
         return None;
     }
-    let bytes = frame.get(ethernet::HEADER_LEN..)?;
-    let ip = match ethernet.ethertype {
-        ETHERTYPE_IPV4 => Ip::V4(Ipv4::parse(bytes).ok()?),
-        ETHERTYPE_IPV6 => Ip::V6(Ipv6::parse(bytes).ok()?),
-        _ => return None,
-    };
-    let (slot, way) = flows.find(&FlowKey::read(&ip)?)?;
-    if ip.hop_limit() <= 1 || ip.total_len() > way.longest as usize {
-        return None;
-    }
-    Some(Known { index: u8::try_from(index).ok()?, protocol: ip.protocol(), slot, parsed: Parsed::from(&ip) })
+    Some(Known { index: u8::try_from(index).ok()?, is_syn: plain.is_syn, slot, parsed: plain.parsed })
 }
 
 /// ESP for the gateway without anything special, plain or in UDP, as most of what comes from the unprotected side is: [`classify`] says the same of it, with

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 
 use ipsec_types::{Dscp, Flow};
 use packet::ethernet;
-use packet::ip::Ip;
 use packet::ipv4::{PROTOCOL_TCP, PROTOCOL_UDP};
+use packet::plain::{Addresses, Plain};
 
 use crate::command::PortId;
 use crate::table::SaSlot;
@@ -26,24 +26,18 @@ pub(super) enum FlowKey {
 }
 
 impl FlowKey {
-    /// The key of a packet; `None` for what is looked up each time: fragments, which have no ports, and all but TCP and UDP.
-    #[inline]
-    pub(super) fn read(ip: &Ip<'_>) -> Option<Self> {
-        let ports = match (ip.protocol(), ip.is_fragment(), ip.upper().first_chunk::<4>()) {
-            (PROTOCOL_TCP | PROTOCOL_UDP, false, Some(ports)) => u32::from_ne_bytes(*ports),
-            _ => return None,
-        };
-        let rest = rest(ports, ip.protocol(), Dscp::of_traffic_class(ip.traffic_class()));
-        Some(match ip {
-            Ip::V4(ip) => Self::V4([pair(ip.source().octets(), ip.destination().octets()), rest]),
-            Ip::V6(ip) => {
-                let ([a, b], [c, d]) = (words(ip.source().octets()), words(ip.destination().octets()));
-                Self::V6([a, b, c, d, rest])
-            }
-        })
+    /// The key of a packet with nothing special: all others are looked up each time.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub(super) fn of_plain(plain: &Plain) -> Self {
+        let rest = rest(plain.ports, plain.protocol, Dscp::of_traffic_class(plain.parsed.traffic_class()));
+        match plain.addresses {
+            Addresses::V4(addresses) => Self::V4([addresses, rest]),
+            Addresses::V6([a, b, c, d]) => Self::V6([a, b, c, d, rest]),
+        }
     }
 
-    /// The same of a packet whose fields were read before.
+    /// The same of a packet that was parsed; `None` where it has no ports of TCP or UDP.
     pub(super) fn of(flow: &Flow, dscp: Dscp) -> Option<Self> {
         if !matches!(flow.protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
             return None;
@@ -150,7 +144,8 @@ impl FlowCache {
     }
 
     /// The SA that packets of a flow leave in, where their way out is known too.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
     pub(super) fn find(&self, key: &FlowKey) -> Option<(SaSlot, &Way)> {
         let slot = match key {
             FlowKey::V4(key) => self.v4.find(hash4(&self.secrets, key), key, self.epoch),

@@ -3,7 +3,7 @@
 //! Stages are plain functions over a whole [`Burst`], because the cipher wants the batch. Each takes the packets meant for it and leaves the
 //! others; every packet ends in one [`Verdict`], or waits, bounded, for an SA ([`acquire`]) or for its next hop ([`wait`]).
 //!
-//! A packet in a burst starts at its Ethernet header until it is classified, and at its IP header afterwards.
+//! A packet in a burst starts at its Ethernet header until it is classified, and at its IP header afterwards; one of a known flow keeps an Ethernet header.
 
 mod acquire;
 mod classify;
@@ -60,6 +60,11 @@ pub trait Io<B> {
     fn allocate(&mut self, len: usize) -> Option<B>;
     /// Sends an Ethernet frame. Counts `verdict`, or why it could not be sent.
     fn transmit(&mut self, stats: &WorkerStats, port: PortId, frame: B, verdict: Verdict);
+    /// Sends such frames through one port, each of which counts as `verdict`.
+    #[inline]
+    fn transmit_all(&mut self, stats: &WorkerStats, port: PortId, frames: impl Iterator<Item = B>, verdict: Verdict) {
+        frames.for_each(|frame| self.transmit(stats, port, frame, verdict));
+    }
     /// Gives an ESP packet, from its outer IP header, to the worker that owns its SA. Counts what became of it.
     fn hand_off(&mut self, stats: &WorkerStats, worker: WorkerId, packet: B);
 }

@@ -32,8 +32,9 @@ fn may_be_syn(packet: &[u8]) -> bool {
     packet.get(at..).is_some_and(tcp::is_syn)
 }
 
+/// The same for one that opens a connection.
 #[cold]
-fn clamp_syn(cx: Context<'_>, through: &SadEntry, packet: &mut [u8]) {
+pub(super) fn clamp_syn(cx: Context<'_>, through: &SadEntry, packet: &mut [u8]) {
     let Ok(ip) = Ip::parse(packet) else { return };
     let [ipv4, ipv6] = IP_HEADER_LENS;
     let header_len = if matches!(ip, Ip::V4(_)) { ipv4 } else { ipv6 };

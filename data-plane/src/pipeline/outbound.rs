@@ -5,10 +5,11 @@ use std::slice::IterMut;
 
 use arrayvec::ArrayVec;
 use esp::seal::{self, SealError, SealPlan};
-use esp::{SequenceNumber, SequenceRange, Template, Tunnel};
+use esp::{EspTunnel, SequenceNumber, SequenceRange, Template, Tunnel};
 use esp_crypto::SealJob;
 use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
 use packet::Buffer;
+use packet::ethernet::HEADER_LEN;
 use packet::ip::{self, Ip, Parsed};
 
 use super::acquire::Acquires;
@@ -18,7 +19,7 @@ use super::flow_cache::{FlowCache, Way};
 use super::refuse::Refusals;
 use super::wait::Waiting;
 use super::{BURST, Burst, Context, Io, mss, tfc};
-use crate::command::{InstalledSa, Notice};
+use crate::command::{InstalledSa, Notice, PortId};
 use crate::table::sad::{SadEntry, Sas};
 use crate::table::{NextHop, PortRole, SaSlot, SpdEntry};
 use crate::verdict::Verdict;
@@ -54,11 +55,12 @@ impl Outgoing {
     }
 }
 
-/// A packet of a flow that is known: the tables need not be asked.
+/// A packet of a flow that is known: the tables need not be asked. Its Ethernet header is still in front.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) index: u8,
-    pub(super) protocol: u8,
+    /// Whether it opens a TCP connection.
+    pub(super) is_syn: bool,
     /// The SA it crosses in, whole.
     pub(super) slot: SaSlot,
     /// What an outer header is made after.
@@ -118,7 +120,7 @@ struct Sealing {
     slot: SaSlot,
     inner_len: u32,
     index: u8,
-    /// Where its way out stands, if it is not that of its SA.
+    /// Where its way out stands; none where the packet is a whole frame already, for the port of its SA's way.
     exit: Option<u8>,
     /// Why the cipher does not have it.
     failed: Option<Verdict>,
@@ -178,10 +180,13 @@ pub(super) struct Outcomes<'s, B> {
     pub(super) learn: bool,
 }
 
-/// Packets of one SA that follow each other, and their numbers.
+/// Packets of one SA that follow each other: what they are made with, and their numbers.
 struct Run<'a> {
     slot: SaSlot,
     through: &'a SadEntry,
+    template: EspTunnel<'a>,
+    /// The Ethernet header of what leaves.
+    ethernet: [u8; HEADER_LEN],
     numbers: Option<SequenceRange<'a>>,
 }
 
@@ -205,7 +210,7 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
             Queued::Known(known) => {
                 let Some(place) = seek(&mut packets, known.index) else { return };
                 if run.as_ref().is_none_or(|run| run.slot != known.slot) {
-                    run = begin(cx, sas, known.slot, rest);
+                    run = begin(cx, sas, outcomes.flows, known.slot, rest);
                 }
                 let Some(buffer) = place.as_mut() else { continue };
                 let failed = match run.as_mut().ok_or(Verdict::NoRoute).and_then(|run| seal_known(cx, run, known, buffer)) {
@@ -265,8 +270,9 @@ fn seek<'b, B>(packets: &mut Enumerate<IterMut<'b, Option<B>>>, index: u8) -> Op
 
 /// The run of packets that starts `queue`: they are counted, and get as many numbers.
 #[inline]
-fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, slot: SaSlot, queue: &[Queued]) -> Option<Run<'a>> {
+fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, flows: &FlowCache, slot: SaSlot, queue: &[Queued]) -> Option<Run<'a>> {
     let through = sas.sending(slot)?;
+    let (template, way) = (through.template.esp_tunnel()?, flows.way(slot)?);
     let (mut packets, mut octets) = (0, 0);
     for queued in queue {
         match queued {
@@ -279,17 +285,21 @@ fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, slot: SaSlot, queue: &[Queued]) -> O
     }
     cx.stats().count_policy(through.policy, packets, octets);
     let numbers = through.sa.outbound.take(packets).ok();
-    Some(Run { slot, through, numbers })
+    Some(Run { slot, through, template, ethernet: way.ethernet, numbers })
 }
 
-/// Lays out a packet of a flow that is known.
-#[inline]
+/// Lays out a packet of a flow that is known, with the Ethernet header it leaves behind.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn seal_known<'a: 'b, 'b, B: Buffer>(cx: Context<'_>, run: &mut Run<'a>, known: &Known, buffer: &'b mut B) -> Result<SealJob<'b>, Verdict> {
-    let through = run.through;
-    ip::decrement_hop_limit(buffer.bytes_mut()).map_err(|_| Verdict::TtlExceeded)?;
-    mss::clamp(cx, through, known.protocol, buffer);
+    let (through, template) = (run.through, run.template);
+    let inner = buffer.bytes_mut().get_mut(HEADER_LEN..).ok_or(Verdict::MalformedFrame)?;
+    known.parsed.decrement_hop_limit(inner).map_err(|_| Verdict::TtlExceeded)?;
+    if known.is_syn && cx.clamp_mss {
+        mss::clamp_syn(cx, through, inner);
+    }
     let number = run.numbers.as_mut().and_then(Iterator::next).ok_or_else(|| none_left(cx, &through.sa))?;
-    seal::prepare_job(number, &through.template, known.parsed, tfc::pad_to(cx, through), buffer).map_err(verdict)
+    seal::prepare_frame(number, template, known.parsed, tfc::pad_to(cx, through), &run.ethernet, buffer).map_err(verdict)
 }
 
 /// The tables say what becomes of a packet.
@@ -363,8 +373,8 @@ fn decide<'a, B: Buffer>(
 
 /// Keeps the way that was found for a packet: that of the next ones of its flow, but for those that are longer than crosses whole.
 fn learn(cx: Context<'_>, sas: Sas<'_>, packet: &Outgoing, through: &SadEntry, hop: NextHop, flows: &mut FlowCache) {
-    // In transport mode it depends on more than the flow who may send. A way to a neighbour that is not known is none.
-    if through.sa.outbound.layout().mode() == Mode::Transport || sas.is_to_be_replaced(through, &packet.flow) {
+    // In transport mode it depends on more than the flow who may send, and AH is rare. A way to a neighbour that is not known is none.
+    if through.template.esp_tunnel().is_none() || sas.is_to_be_replaced(through, &packet.flow) {
         return;
     }
     let (Some(longest), Some(ethernet)) = (egress::inner_mtu(cx, through), egress::ethernet_header(cx, hop)) else { return };
@@ -477,7 +487,7 @@ fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> 
     }
 }
 
-/// After the cipher: sealed packets leave.
+/// After the cipher: sealed packets leave, those of an SA that follow each other together.
 #[inline]
 pub(super) fn post<B: Buffer>(
     cx: Context<'_>,
@@ -488,32 +498,73 @@ pub(super) fn post<B: Buffer>(
     waiting: &mut Waiting<B>,
     io: &mut impl Io<B>,
 ) {
-    let mut rest = sealings.packets.as_slice();
-    while let [first, ..] = rest {
-        let run = rest.iter().take_while(|sealing| sealing.slot == first.slot).count();
-        let (packets, behind) = rest.split_at_checked(run).unwrap_or((rest, &[]));
-        rest = behind;
-        let Some(through) = sas.at(first.slot) else { return };
-        let way = flows.way(first.slot);
-        let (mut sent, mut octets) = (0, 0);
-        for sealing in packets {
-            let index = usize::from(sealing.index);
-            let Some(mut packet) = burst.take(index) else { continue };
-            let unfinished = || seal::finish(&through.template, &mut packet).is_none().then_some(Verdict::NoRoom);
-            if let Some(verdict) = sealing.failed.or_else(unfinished) {
-                cx.stats().count(verdict);
+    for run in sealings.packets.chunk_by(|one, next| one.slot == next.slot && one.exit.is_none() == next.exit.is_none()) {
+        let Some((slot, exit)) = run.first().map(|first| (first.slot, first.exit)) else { continue };
+        let Some(through) = sas.at(slot) else { return };
+        let (packets, octets) = match (exit, flows.way(slot)) {
+            (Some(_), _) => depart(cx, &through.template, run, &sealings.exits, burst, waiting, io),
+            (None, Some(way)) => send(cx, &through.template, run, way.port, burst, io),
+            (None, None) => {
+                run.iter().for_each(|sealing| cx.drop(burst, sealing.index.into(), Verdict::NoRoute));
                 continue;
             }
-            sent += 1;
-            octets += u64::from(sealing.inner_len);
-            match (sealing.exit.and_then(|exit| sealings.exits.get(usize::from(exit))), way) {
-                (Some((hop, cut)), _) => egress::depart(cx, packet, *hop, *cut, Verdict::Sealed, waiting, io),
-                (None, Some(way)) => egress::send_on_way(cx, packet, way, Verdict::Sealed, io),
-                (None, None) => cx.stats().count(Verdict::NoRoute),
-            }
-        }
-        if sent > 0 {
-            count(cx, &through.sa, sent, octets);
+        };
+        if packets > 0 {
+            count(cx, &through.sa, packets, octets);
         }
     }
+}
+
+/// Sends those that are whole frames; how many, and octets of their inner packets.
+#[inline]
+fn send<B: Buffer>(
+    cx: Context<'_>,
+    template: &Template,
+    run: &[Sealing],
+    port: PortId,
+    burst: &mut Burst<B>,
+    io: &mut impl Io<B>,
+) -> (u64, u64) {
+    let (mut packets, mut octets) = (0, 0);
+    let frames = run.iter().filter_map(|sealing| {
+        let mut frame = burst.take(sealing.index.into())?;
+        let unfinished = || seal::finish_frame::<HEADER_LEN, B>(template, &mut frame).is_none().then_some(Verdict::NoRoom);
+        if let Some(verdict) = sealing.failed.or_else(unfinished) {
+            cx.stats().count(verdict);
+            return None;
+        }
+        packets += 1;
+        octets += u64::from(sealing.inner_len);
+        Some(frame)
+    });
+    io.transmit_all(cx.stats(), port, frames, Verdict::Sealed);
+    (packets, octets)
+}
+
+/// The same for those whose way out was asked for.
+fn depart<B: Buffer>(
+    cx: Context<'_>,
+    template: &Template,
+    run: &[Sealing],
+    exits: &[(NextHop, Option<usize>)],
+    burst: &mut Burst<B>,
+    waiting: &mut Waiting<B>,
+    io: &mut impl Io<B>,
+) -> (u64, u64) {
+    let (mut packets, mut octets) = (0, 0);
+    for sealing in run {
+        let Some(mut packet) = burst.take(sealing.index.into()) else { continue };
+        let unfinished = || seal::finish(template, &mut packet).is_none().then_some(Verdict::NoRoom);
+        if let Some(verdict) = sealing.failed.or_else(unfinished) {
+            cx.stats().count(verdict);
+            continue;
+        }
+        packets += 1;
+        octets += u64::from(sealing.inner_len);
+        match sealing.exit.and_then(|exit| exits.get(usize::from(exit))) {
+            Some((hop, cut)) => egress::depart(cx, packet, *hop, *cut, Verdict::Sealed, waiting, io),
+            None => cx.stats().count(Verdict::NoRoute),
+        }
+    }
+    (packets, octets)
 }

@@ -136,26 +136,55 @@ fn padding_of_any_length_counts_up() {
     }
 }
 
-/// Both kinds of tunnel and protocol that go another way inside.
+/// Over both versions, in UDP too, where the checksum comes last.
 #[test]
-fn preparing_a_job_makes_the_same_packet_as_a_plan_does() {
-    let transport = outbound(SequenceNumbers::Standard).in_mode(Mode::Transport);
-    let between_ends = Ipv4Header { source: [192, 0, 2, 1].into(), destination: [192, 0, 2, 2].into(), ..INNER };
-    for (sa, header) in [(outbound(SequenceNumbers::Extended), INNER), (transport, between_ends)] {
-        for (udp, len, pad_to) in [(None, 20, 0), (UDP, 61, 0), (None, 90, 100), (UDP, 1400, 100)] {
-            let template = Template::new(&sa, &tunnel(udp));
-            let packet = inner(header, len);
-            let (mut one, mut other) = (VecBuffer::from_packet(&packet), VecBuffer::from_packet(&packet));
+fn preparing_a_frame_makes_the_same_packet_as_a_plan_does_behind_another_link_header() {
+    let v6 = Ends::V6 { source: [0x20; 16].into(), destination: [0x21; 16].into() };
+    for (ends, udp) in [(None, None), (None, UDP), (Some(v6), None), (Some(v6), UDP)] {
+        let tunnel = tunnel(udp);
+        let tunnel = Tunnel { ends: ends.unwrap_or(tunnel.ends), ..tunnel };
+        for (len, pad_to) in [(20, 0), (61, 0), (90, 100), (1400, 100)] {
+            let sa = outbound(SequenceNumbers::Extended);
+            let template = Template::new(&sa, &tunnel);
+            let packet = inner(INNER, len);
             let parsed = Parsed::parse(&packet).unwrap();
-            let first = sa.take_one().unwrap();
-            // The one way to have a number twice: another SA under the same key.
-            let twin = outbound(sa.sequence_numbers()).in_mode(sa.layout().mode());
-            twin.skip_to(first.value());
-            let plan = prepare_padded(first, &template, parsed, pad_to, &mut one).unwrap();
+            let mut one = VecBuffer::from_packet(&packet);
+            let plan = prepare_padded(sa.take_one().unwrap(), &template, parsed, pad_to, &mut one).unwrap();
             esp_crypto::seal_burst(&mut [plan.job(&mut one).unwrap()]);
-            let job = prepare_job(twin.take_one().unwrap(), &template, parsed, pad_to, &mut other).unwrap();
+            finish(&template, &mut one).unwrap();
+
+            // The one way to have a number twice: another SA under the same key. Behind the packet there is padding of the link.
+            let twin = outbound(SequenceNumbers::Extended);
+            let mut other = VecBuffer::from_packet(&[&[0xee; 14][..], &packet, &[0xdd; 6]].concat());
+            let frame_of = template.esp_tunnel().unwrap();
+            let job = prepare_frame(twin.take_one().unwrap(), frame_of, parsed, pad_to, &[0xaa; 14], &mut other).unwrap();
             esp_crypto::seal_burst(&mut [job]);
-            assert_eq!(one.bytes(), other.bytes());
+            finish_frame::<14, _>(&template, &mut other).unwrap();
+            assert_eq!(other.bytes(), [&[0xaa; 14][..], one.bytes()].concat());
         }
     }
+    let transport = outbound(SequenceNumbers::Standard).in_mode(Mode::Transport);
+    assert!(Template::new(&transport, &tunnel(None)).esp_tunnel().is_none());
+}
+
+#[test]
+fn a_frame_without_room_is_refused_and_unchanged() {
+    let packet = inner(INNER, 28);
+    let frame = [&[0xee; 14][..], &packet].concat();
+    let sa = outbound(SequenceNumbers::Standard);
+    let template = Template::new(&sa, &tunnel(None));
+    let front_len = tunnel(None).front_len(sa.layout());
+    let prepared = |bytes: &[u8], headroom, tailroom| {
+        let mut buffer = VecBuffer::new(bytes, headroom, tailroom);
+        let parsed = Parsed::parse(&packet).unwrap();
+        let job = prepare_frame(sa.take_one().unwrap(), template.esp_tunnel().unwrap(), parsed, 0, &[0xaa; 14], &mut buffer);
+        let result = job.map(|_| ());
+        assert!(result.is_ok() || buffer.bytes() == bytes);
+        result
+    };
+    // Two octets of padding, the trailer and the ICV.
+    assert_eq!(prepared(&frame, front_len, 20), Ok(()));
+    assert_eq!(prepared(&frame, front_len - 1, 20), Err(SealError::NoHeadroom));
+    assert_eq!(prepared(&frame, front_len, 19), Err(SealError::NoTailroom));
+    assert_eq!(prepared(&frame[..41], front_len, 50), Err(SealError::MalformedInner));
 }

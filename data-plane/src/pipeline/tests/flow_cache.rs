@@ -266,8 +266,9 @@ fn the_second_packet_of_a_flow_is_found_until_a_command_comes() {
     };
     let octets = packet(&shape, true);
     let found = |side: &Side| {
-        let ip = Ip::parse(&octets).unwrap();
-        let key = super::super::flow_cache::FlowKey::read(&ip).unwrap();
+        let frame = frame(PROTECTED, &octets);
+        let plain = packet::plain::Plain::read(&frame, PORT_MACS[usize::from(PROTECTED.0)]).unwrap();
+        let key = super::super::flow_cache::FlowKey::of_plain(&plain);
         side.gateway.pipeline.flows.find(&key).map(|(slot, way)| (slot.index(), way.longest))
     };
     assert_eq!(found(&side), None);

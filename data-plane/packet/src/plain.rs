@@ -1,0 +1,220 @@
+//! Frames with nothing special, which nearly all are: IPv4 without options or IPv6 without extension headers, no fragment, TCP or UDP. They are read in a
+//! few words; any other goes through the parsers, which say the same of these.
+
+use crate::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, MacAddress};
+use crate::ip::Parsed;
+use crate::ipv4::{self, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::{be16, checksum, ipv6, tcp};
+
+/// Octets of both ports.
+const PORTS_LEN: usize = 4;
+
+/// What is asked of such a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    /// What an outer header is made after.
+    pub parsed: Parsed,
+    /// Source and destination.
+    pub addresses: Addresses,
+    /// Source and destination port, as they stand in the packet.
+    pub ports: u32,
+    /// TCP or UDP.
+    pub protocol: u8,
+    /// Time to live, or hop limit.
+    pub hop_limit: u8,
+    /// Whether it opens a TCP connection, from either end.
+    pub is_syn: bool,
+}
+
+/// Source and destination address, in words as they stand in the packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// Of IPv4.
+    V4(u64),
+    /// Of IPv6.
+    V6([u64; 4]),
+}
+
+impl Plain {
+    /// Reads a frame that is for `destination`. It may be longer than its packet. `None` for another destination, and for all that is malformed or special.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub fn read(frame: &[u8], destination: MacAddress) -> Option<Self> {
+        let (link, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+        let (to, rest) = link.split_first_chunk()?;
+        if *to != destination.0 {
+            return None;
+        }
+        match be16(rest, 6)? {
+            ETHERTYPE_IPV4 => read_v4(packet),
+            ETHERTYPE_IPV6 => read_v6(packet),
+            _ => None,
+        }
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn read_v4(packet: &[u8]) -> Option<Plain> {
+    /// Version 4, five words.
+    const NO_OPTIONS: u8 = 0x45;
+    /// More fragments, and the offset.
+    const FRAGMENT: u16 = 0x3fff;
+    let head = packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?;
+    let (header, ports) = (head.first_chunk()?, head.last_chunk()?);
+    let [a, b, c, d, e, f, g, h, ..] = *head;
+    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let total_len = usize::from(u16::from_be_bytes([c, d]));
+    let [.., protocol, _, _, s, t, u, v, w, x, y, z, _, _, _, _] = *head;
+    if a != NO_OPTIONS || first & u64::from(FRAGMENT) != 0 || !is_ported(protocol) {
+        return None;
+    }
+    if total_len < head.len() || total_len > packet.len() || !checksum::is_right(header) {
+        return None;
+    }
+    Some(Plain {
+        parsed: Parsed::new(total_len, b, false, g & 0x40 != 0),
+        addresses: Addresses::V4(u64::from_ne_bytes([s, t, u, v, w, x, y, z])),
+        ports: u32::from_ne_bytes(*ports),
+        protocol,
+        hop_limit: header[8],
+        is_syn: is_syn(protocol, packet, ipv4::HEADER_LEN),
+    })
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn read_v6(packet: &[u8]) -> Option<Plain> {
+    let head = packet.first_chunk::<{ ipv6::HEADER_LEN + PORTS_LEN }>()?;
+    let [a, b, _, _, c, d, protocol, hop_limit, addresses @ .., _, _, _, _] = head;
+    let class = u16::from_be_bytes([*a, *b]);
+    let total_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([*c, *d]));
+    if class >> 12 != 6 || !is_ported(*protocol) || total_len < head.len() || total_len > packet.len() {
+        return None;
+    }
+    let (words, []) = addresses.as_chunks::<8>() else { return None };
+    let [s, t, u, v] = *words.first_chunk()?;
+    Some(Plain {
+        #[expect(clippy::cast_possible_truncation, reason = "the version is cut off")]
+        parsed: Parsed::new(total_len, (class >> 4) as u8, true, true),
+        addresses: Addresses::V6([s, t, u, v].map(u64::from_ne_bytes)),
+        ports: u32::from_ne_bytes(*head.last_chunk()?),
+        protocol: *protocol,
+        hop_limit: *hop_limit,
+        is_syn: is_syn(*protocol, packet, ipv6::HEADER_LEN),
+    })
+}
+
+#[inline]
+const fn is_ported(protocol: u8) -> bool {
+    matches!(protocol, PROTOCOL_TCP | PROTOCOL_UDP)
+}
+
+#[inline]
+fn is_syn(protocol: u8, packet: &[u8], at: usize) -> bool {
+    protocol == PROTOCOL_TCP && packet.get(at..).is_some_and(tcp::is_syn)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ethernet::EthernetHeader;
+    use crate::ip::Ip;
+
+    const TO: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
+    const FROM: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
+
+    fn frame(v6: bool, protocol: u8, class: u8, len: usize, flags: u8) -> Vec<u8> {
+        let mut upper: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+        if let Some(octet) = upper.get_mut(13) {
+            *octet = flags;
+        }
+        let (ethertype, mut packet) = if v6 {
+            let (source, destination) = ([0x20; 16].into(), [0x21; 16].into());
+            let header = ipv6::Ipv6Header { traffic_class: class, next_header: protocol, hop_limit: 9, source, destination };
+            (ETHERTYPE_IPV6, header.to_octets(len).unwrap().to_vec())
+        } else {
+            let header = ipv4::Ipv4Header {
+                traffic_class: class,
+                identification: 7,
+                dont_fragment: flags & 1 != 0,
+                ttl: 9,
+                protocol,
+                source: [10, 1, 2, 3].into(),
+                destination: [10, 4, 5, 6].into(),
+            };
+            (ETHERTYPE_IPV4, header.to_octets(len).unwrap().to_vec())
+        };
+        packet.append(&mut upper);
+        [&EthernetHeader { destination: TO, source: FROM, ethertype }.to_octets()[..], &packet].concat()
+    }
+
+    /// What the parsers say of a frame that has nothing special.
+    fn parsed(frame: &[u8]) -> Option<Plain> {
+        let ethernet = EthernetHeader::parse(frame).filter(|ethernet| ethernet.destination == TO)?;
+        let packet = &frame[ethernet::HEADER_LEN..];
+        let ip = match ethernet.ethertype {
+            ETHERTYPE_IPV4 => Ip::V4(ipv4::Ipv4::parse(packet).ok()?),
+            ETHERTYPE_IPV6 => Ip::V6(ipv6::Ipv6::parse(packet).ok()?),
+            _ => return None,
+        };
+        let header_len = if matches!(ip, Ip::V4(_)) { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN };
+        if ip.header_len() != header_len || ip.is_fragment() || !matches!(ip.protocol(), PROTOCOL_TCP | PROTOCOL_UDP) {
+            return None;
+        }
+        let words = |at: usize| u64::from_ne_bytes(packet[at..at + 8].try_into().unwrap());
+        Some(Plain {
+            parsed: Parsed::from(&ip),
+            addresses: match ip {
+                Ip::V4(_) => Addresses::V4(words(12)),
+                Ip::V6(_) => Addresses::V6([8, 16, 24, 32].map(words)),
+            },
+            ports: u32::from_ne_bytes(*ip.upper().first_chunk()?),
+            protocol: ip.protocol(),
+            hop_limit: ip.hop_limit(),
+            is_syn: ip.protocol() == PROTOCOL_TCP && tcp::is_syn(&packet[header_len..]),
+        })
+    }
+
+    proptest! {
+        /// Also with an octet of the headers changed, cut off, or with octets behind.
+        #[test]
+        fn reading_says_what_the_parsers_say(
+            v6: bool,
+            protocol in prop::sample::select(&[PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_TCP, 1, 44, 0][..]),
+            (class, flags, len) in (any::<u8>(), any::<u8>(), 0_usize..60),
+            (at, xor) in (0_usize..60, prop_oneof![Just(0_u8), any::<u8>()]),
+            repair: bool,
+            (cut, behind) in (prop_oneof![Just(0_usize), 0_usize..70], 0_usize..10),
+        ) {
+            let mut frame = frame(v6, protocol, class, len, flags);
+            if let Some(octet) = frame.get_mut(at) {
+                *octet ^= xor;
+            }
+            if repair && !v6 {
+                frame[24..26].fill(0);
+                let checksum = checksum::internet(&frame[14..34]).to_be_bytes();
+                frame[24..26].copy_from_slice(&checksum);
+            }
+            frame.truncate(frame.len().saturating_sub(cut));
+            frame.extend(core::iter::repeat_n(0, behind));
+            prop_assert_eq!(Plain::read(&frame, TO), parsed(&frame));
+            prop_assert_eq!(Plain::read(&frame, FROM), None);
+        }
+    }
+
+    /// The property above says nothing unless frames are read.
+    #[test]
+    fn plain_frames_are_read() {
+        for v6 in [false, true] {
+            let plain = Plain::read(&frame(v6, PROTOCOL_TCP, 0xb8, 20, 2), TO).unwrap();
+            assert_eq!((plain.is_syn, plain.hop_limit, plain.parsed.traffic_class()), (true, 9, 0xb8));
+            assert_eq!(plain.parsed.total_len(), if v6 { 60 } else { 40 });
+            assert!(!Plain::read(&frame(v6, PROTOCOL_UDP, 0, 20, 2), TO).unwrap().is_syn);
+        }
+    }
+}
