@@ -412,30 +412,27 @@ impl<'sa> OpenPlan<'sa> {
         match payload.next_header {
             PROTOCOL_IPV4 => {
                 let Some(inner) = Ipv4::parse_plain(octets) else { return self.take_out_other(accepted, payload, buffer) };
-                let admitted = self.admit(accepted, &Ip::V4(inner), octets)?;
-                leave(admitted, payload.at, buffer)
+                let inner = Ip::V4(inner);
+                let class = self.admit(&inner, octets)?;
+                self.leave(accepted, Facts::of(&inner), class, payload.at, buffer)
             }
             PROTOCOL_IPV6 => {
                 let Some(inner) = Ipv6::parse_plain(octets) else { return self.take_out_other(accepted, payload, buffer) };
-                let admitted = self.admit(accepted, &Ip::V6(inner), octets)?;
-                leave(admitted, payload.at, buffer)
+                let inner = Ip::V6(inner);
+                let class = self.admit(&inner, octets)?;
+                self.leave(accepted, Facts::of(&inner), class, payload.at, buffer)
             }
             other => Err(OpenError::BadNextHeader(other)),
         }
     }
 
-    /// Whether an inner packet may leave, which begins these octets.
+    /// Whether an inner packet may leave, which begins these octets; its traffic class when it does.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    fn admit(&self, accepted: Accepted, inner: &Ip<'_>, octets: &[u8]) -> Result<Admitted, OpenError> {
-        let arrived_class = inner.traffic_class();
-        let class = ecn::decapsulate(arrived_class, self.outer_class).ok_or(OpenError::Congestion)?;
+    fn admit(&self, inner: &Ip<'_>, octets: &[u8]) -> Result<u8, OpenError> {
+        let class = ecn::decapsulate(inner.traffic_class(), self.outer_class).ok_or(OpenError::Congestion)?;
         let permitted = self.sa.selectors().permits_between(inner.source(), inner.destination()) || self.lists_permit(octets);
-        let opened = || {
-            let inner_now = Parsed::from(inner).with_traffic_class(class);
-            Opened { number: self.number, accepted, protocol: inner.protocol(), inner: inner_now }
-        };
-        if permitted { Ok(Admitted { opened: opened(), arrived_class }) } else { Err(OpenError::SelectorMismatch) }
+        if permitted { Ok(class) } else { Err(OpenError::SelectorMismatch) }
     }
 
     /// Inner packets with options or extension headers, and malformed ones.
@@ -443,8 +440,23 @@ impl<'sa> OpenPlan<'sa> {
     fn take_out_other<B: Buffer>(&self, accepted: Accepted, payload: &Payload, buffer: &mut B) -> Result<Opened, OpenError> {
         let octets = buffer.bytes().get(payload.at..).and_then(|rest| rest.get(..payload.len)).ok_or(OpenError::MalformedInner)?;
         let inner = Ip::parse(octets).ok().filter(|inner| Parsed::from(inner).protocol() == payload.next_header);
-        let admitted = self.admit(accepted, &inner.ok_or(OpenError::MalformedInner)?, octets)?;
-        leave(admitted, payload.at, buffer)
+        let inner = inner.ok_or(OpenError::MalformedInner)?;
+        let class = self.admit(&inner, octets)?;
+        self.leave(accepted, Facts::of(&inner), class, payload.at, buffer)
+    }
+
+    /// Cuts off everything but the inner packet, and writes what congestion in the tunnel has made of its traffic class. What is known of the packet comes
+    /// in numbers of their own: put together first, it would be read before it is written.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn leave<B: Buffer>(&self, accepted: Accepted, inner: Facts, class: u8, at: usize, buffer: &mut B) -> Result<Opened, OpenError> {
+        // What goes behind it: traffic flow confidentiality padding (RFC 4303 section 2.7), trailer, ICV and Ethernet padding.
+        buffer.keep(at, inner.total_len).ok_or(OpenError::MalformedInner)?;
+        if class != inner.parsed.traffic_class() {
+            ip::replace_traffic_class(buffer.bytes_mut(), class);
+        }
+        let protocol = inner.protocol;
+        Ok(Opened { number: self.number, accepted, protocol, inner: inner.parsed.with_traffic_class(class) })
     }
 
     /// Whether the inner packet that begins these octets is among the SA's selectors, ports and protocol considered.
@@ -475,25 +487,19 @@ impl<'sa> OpenPlan<'sa> {
     }
 }
 
-/// An inner packet that may leave, not cut out yet.
-struct Admitted {
-    opened: Opened,
-    /// As it stands in the packet: congestion in the tunnel may have made another of it.
-    arrived_class: u8,
+/// What stays known of an inner packet when it is cut out.
+struct Facts {
+    total_len: usize,
+    protocol: u8,
+    parsed: Parsed,
 }
 
-/// Cuts off everything but the inner packet, and writes what congestion in the tunnel has made of its traffic class.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn leave<B: Buffer>(admitted: Admitted, at: usize, buffer: &mut B) -> Result<Opened, OpenError> {
-    let Admitted { opened, arrived_class } = admitted;
-    // What goes behind it: traffic flow confidentiality padding (RFC 4303 section 2.7), trailer, ICV and Ethernet padding.
-    buffer.keep(at, opened.inner.total_len()).ok_or(OpenError::MalformedInner)?;
-    let class = opened.inner.traffic_class();
-    if class != arrived_class {
-        ip::replace_traffic_class(buffer.bytes_mut(), class);
+impl Facts {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn of(inner: &Ip<'_>) -> Self {
+        Self { total_len: inner.total_len(), protocol: inner.protocol(), parsed: Parsed::from(inner) }
     }
-    Ok(opened)
 }
 
 /// Where what was protected stands, and what it is.

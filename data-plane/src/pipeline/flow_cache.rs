@@ -281,7 +281,9 @@ impl<const WORDS: usize, const WAYS: usize> Flows<WORDS, WAYS> {
     #[inline]
     fn find(&self, hash: u64, key: &[u64; WORDS], epoch: u32) -> Option<SaSlot> {
         let bucket = self.0.get(self.index(hash))?;
-        let way = bucket.keys.iter().position(|kept| is_same(kept, key))?;
+        // All ways are compared: which one it is, no CPU guesses.
+        let pick = |found, (way, kept)| if is_same(kept, key) { way } else { found };
+        let way = bucket.keys.iter().enumerate().fold(WAYS, pick);
         if bucket.epoch == epoch { bucket.slots.get(way).copied() } else { None }
     }
 
