@@ -13,7 +13,7 @@ use packet::ipv6::{self, Fragment, Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
 use crate::layout::Protocol;
-use crate::{Accepted, Ends, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, Tunnel, ah, ecn};
+use crate::{Accepted, InboundSa, ReplayError, ReplayWindow, TRAILER_LEN, Template, ah, ecn};
 
 /// Octets behind the ESP header that a nonce has room for. No packet of any algorithm has fewer.
 const NONCE_IV_LEN: usize = 8;
@@ -163,14 +163,20 @@ impl IpsecPacket {
         if self.in_udp { octets(bytes, (self.at as usize).checked_sub(udp::HEADER_LEN)?).map(u16::from_be_bytes) } else { None }
     }
 
-    /// Whether the packet, which `bytes` are, came from where `tunnel` leads: address and UDP port, or no UDP, are those of the peer.
+    /// Whether the packet, which `bytes` are, came from where packets made by the template go: address and UDP port, or no UDP, are those of the peer.
     #[inline]
-    pub fn is_from_peer(&self, bytes: &[u8], tunnel: &Tunnel) -> bool {
-        let address = match tunnel.ends {
-            Ends::V4 { destination, .. } => !self.is_v6 && octets(bytes, V4_SOURCE_AT) == Some(destination.octets()),
-            Ends::V6 { destination, .. } => self.is_v6 && octets(bytes, V6_SOURCE_AT) == Some(destination.octets()),
-        };
-        address && self.source_port(bytes) == tunnel.udp.map(|ports| ports.destination)
+    pub fn is_from_peer(&self, bytes: &[u8], template: &Template) -> bool {
+        self.is_v6 == template.is_v6() && self.source_port(bytes) == template.peer_port() && self.has_address_of(bytes, template.header())
+    }
+
+    /// Whether the source of the packet is where a header of its version goes.
+    #[inline]
+    fn has_address_of(&self, bytes: &[u8], header: &[u8]) -> bool {
+        if self.is_v6 {
+            octets::<16>(bytes, V6_SOURCE_AT) == octets(header, V6_SOURCE_AT + 16)
+        } else {
+            octets::<4>(bytes, V4_SOURCE_AT) == octets(header, V4_SOURCE_AT + 4)
+        }
     }
 
     #[inline]

@@ -123,8 +123,20 @@ impl Template {
         matches!(self.way, Way::V4Udp | Way::V6Udp)
     }
 
+    /// The outer header as far as all packets have it in common.
     #[inline]
-    const fn is_v6(&self) -> bool {
+    pub(crate) const fn header(&self) -> &[u8] {
+        &self.ip
+    }
+
+    /// The UDP port of the peer; `None` without UDP.
+    #[inline]
+    pub(crate) const fn peer_port(&self) -> Option<u16> {
+        if self.is_in_udp() { Some(self.ports.destination) } else { None }
+    }
+
+    #[inline]
+    pub(crate) const fn is_v6(&self) -> bool {
         matches!(self.way, Way::V6 | Way::V6Udp)
     }
 

@@ -100,7 +100,7 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
             continue;
         };
         let Some(buffer) = home.as_mut() else { continue };
-        let elsewhere = !packet.is_from_peer(buffer.bytes(), &entry.tunnel());
+        let elsewhere = !packet.is_from_peer(buffer.bytes(), &entry.template);
         match prepare(entry, window, packet, buffer) {
             Ok(plan) => {
                 let job = home.as_mut().and_then(|buffer| plan.job(buffer));
