@@ -7,8 +7,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use ike::error::Detail;
-use ike::provider::{PeerProof, PeerVerifier};
-use ike_wire::CertificateEncoding;
+use ike::provider::{CertificateEncoding, PeerProof, PeerVerifier};
 use ipsec_types::{Identity, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use ike_wire::Certificate;
+pub use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{
     EncryptionAlgorithm, Identity, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PrfAlgorithm, Secret, SignatureEncoding, SignatureScheme,
 };

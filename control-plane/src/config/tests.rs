@@ -619,7 +619,9 @@ fn the_example_files_load() {
     let shown = load_in(&folder(&config, secrets)).unwrap();
     let all: String =
         config.lines().map(|line| format!("{}\n", line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))).collect();
-    let loaded = load_in(&folder(&all, secrets)).unwrap();
+    let folder = folder(&all, secrets);
+    authentication::pki(&folder);
+    let loaded = load_in(&folder).unwrap();
     assert_eq!(loaded.ike.connections[0].retransmission, shown.ike.connections[0].retransmission);
     assert_eq!(loaded.ike.cookie_threshold, shown.ike.cookie_threshold);
     assert_eq!(loaded.ike.block_threshold, shown.ike.block_threshold);

@@ -3,8 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ike::provider::SigningKey;
-use ike_wire::Certificate as Shown;
+use ike::provider::{Certificate as Shown, SigningKey};
 use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme};
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair,

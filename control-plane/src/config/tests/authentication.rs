@@ -26,7 +26,7 @@ fn write_private(path: &Path, text: &str) {
 }
 
 /// An authority, a certificate of gw-a.example with its key, and another key.
-fn pki(folder: &TempDir) {
+pub(super) fn pki(folder: &TempDir) {
     let path = |name: &str| folder.path().join(name);
     let ca_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new([]).unwrap();
@@ -37,7 +37,9 @@ fn pki(folder: &TempDir) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["gw-a.example".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, "gateway A");
-    fs::write(path("gw.crt"), params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().pem();
+    fs::write(path("gw.crt"), &certificate).unwrap();
+    fs::write(path("peer.crt"), &certificate).unwrap();
     write_private(&path("gw.key"), &key.serialize_pem());
     write_private(&path("other.key"), &KeyPair::generate().unwrap().serialize_pem());
     fs::write(path("peer.pub"), key.public_key_pem()).unwrap();
@@ -95,7 +97,11 @@ fn each_fault_names_field_and_remedy() {
         ("\"gw.crt\"", "\"peer.pub\"", "there is no certificate in 'peer.pub'"),
         ("gw-a.example", "elsewhere.example", "the certificate is not one of 'elsewhere.example': it is about gw-a.example, CN=gateway A"),
         ("\"ca.crt\"", "\"gw.crt\"", "this is no certificate of an authority"),
-        ("cacerts = [\"ca.crt\"], ", "", "connections.site-b.remote.cacerts: this is missing; write cacerts = [\"ca.crt\"], certs or pubkeys here"),
+        (
+            "cacerts = [\"ca.crt\"], ",
+            "",
+            "connections.site-b.remote.cacerts: this is missing; write cacerts = [\"ca.crt\"], certs or pubkeys here",
+        ),
         ("auth = \"pubkey\", certs", "auth = \"rsa\", certs", "a key of ECDSA P-256 does not sign by what auth says"),
         ("auth = \"pubkey\", certs", "auth = \"eap\", certs", "authentication 'eap' is not supported; write \"psk\" or \"pubkey\""),
     ] {
