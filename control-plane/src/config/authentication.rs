@@ -42,7 +42,7 @@ impl Files<'_> {
         let path = self.path(name.value);
         fs::read(&path)
             .inspect_err(|error| {
-                section.fault_at(name, format!("cannot read {}: {error}", path.display()), "check the path and who may read it")
+                section.fault_at(name, format!("cannot read {}: {error}", path.display()), "check the path and who may read it");
             })
             .ok()
     }

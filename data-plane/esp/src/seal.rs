@@ -414,7 +414,6 @@ fn complete<B: Buffer>(template: &Template, link_len: usize, buffer: &mut B) -> 
 
 /// Zeros that hide the length (RFC 4303 section 2.7), padding 1, 2, 3 (section 2.4), its length, and next header. Room for the ICV is behind them.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
 fn write_trailer(back: &mut [u8], hidden: usize, padding: usize, next_header: u8) {
     const FIRST_SIX: u64 = 0x0006_0504_0302_0100 >> 8;
     let back = if hidden == 0 { back } else { hide(back, hidden) };

@@ -54,7 +54,6 @@ impl Plain {
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn read_v4(packet: &[u8]) -> Option<Plain> {
     /// Version 4, five words.
     const NO_OPTIONS: u8 = 0x45;
