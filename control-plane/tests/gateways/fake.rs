@@ -13,11 +13,12 @@ use culvert_proto::dataplane::v1::explain_response::Fate;
 use culvert_proto::dataplane::v1::operation::Operation as Kind;
 use culvert_proto::dataplane::v1::outcome::Outcome as Result_;
 use culvert_proto::dataplane::v1::{
-    Acquire, AttachRequest, AttachResponse, ChildSaStatus, Counter, Datagram, Done, Event, EventsRequest, ExplainRequest, ExplainResponse,
-    Failure, ListChildSasRequest, ListChildSasResponse, NextHop, NoSa, Operation, Outcome, Policy as Wire, PolicyStatus, PortStatus,
-    ProgramRequest, ProgramResponse, PuntRequest, PuntResponse, SpiLease, StatsRequest, StatsResponse, WorkerStatus, event, failure,
+    self, Acquire, AttachRequest, AttachResponse, ChildSaStatus, Counter, Datagram, Done, Event, EventsRequest, ExplainRequest,
+    ExplainResponse, Failure, ListChildSasRequest, ListChildSasResponse, NextHop, NoSa, Operation, Outcome, Policy as Wire, PolicyStatus,
+    PortStatus, ProgramRequest, ProgramResponse, PuntRequest, PuntResponse, SpiLease, StatsRequest, StatsResponse, WorkerStatus, event,
+    failure,
 };
-use ipsec_types::{ChildSa, Flow, Policy};
+use ipsec_types::{Activation, ChildSa, Flow, Policy, SequenceNumbers};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{UnboundedReceiverStream, UnixListenerStream};
@@ -236,7 +237,7 @@ impl DataPlane for Service {
         Ok(Response::new(AttachResponse {
             boot_id: state.boot.to_vec(),
             epoch: state.epoch,
-            child_sas: state.sas.values().map(ChildSaStatus::from).collect(),
+            child_sas: state.sas.values().map(listed).collect(),
             local_addresses: vec![address_octets(state.address)],
             version: "fake".into(),
         }))
@@ -283,13 +284,7 @@ impl DataPlane for Service {
     async fn list_child_sas(&self, _: Request<ListChildSasRequest>) -> Result<Response<ListChildSasResponse>, Status> {
         self.answers().await;
         let state = self.state.lock().unwrap();
-        let counted = |sa| ChildSaStatus {
-            inbound_packets: 1,
-            inbound_octets: 2,
-            outbound_packets: 3,
-            outbound_octets: 4,
-            ..ChildSaStatus::from(sa)
-        };
+        let counted = |sa| ChildSaStatus { inbound_packets: 1, inbound_octets: 2, outbound_packets: 3, outbound_octets: 4, ..listed(sa) };
         Ok(Response::new(ListChildSasResponse { child_sas: state.sas.values().map(counted).collect() }))
     }
 
@@ -336,12 +331,32 @@ impl DataPlane for Service {
             verdict: "protected".into(),
             meaning: "RFC 4303 section 3.3".into(),
             policy,
-            child_sa: Some(sa.into()),
+            child_sa: Some(listed(sa)),
             length,
             sent_length: length + 56,
             mtu: 1438,
             next_hop: Some(next_hop),
             no_sa: None,
         }))
+    }
+}
+
+/// What is listed of an SA: no keys, counters at 0.
+fn listed(sa: &ChildSa) -> ChildSaStatus {
+    ChildSaStatus {
+        child_sa: sa.id.0,
+        policy: sa.policy.0,
+        inbound_spi: sa.inbound_spi.value(),
+        outbound_spi: sa.outbound_spi.value(),
+        local_address: address_octets(sa.local),
+        remote_address: address_octets(sa.remote),
+        encapsulation: sa.encapsulation.map(Into::into),
+        extended_sequence_numbers: sa.sequence_numbers == SequenceNumbers::Extended,
+        replay_window: sa.replay_window,
+        local_selectors: sa.local_selectors.iter().copied().map(Into::into).collect(),
+        remote_selectors: sa.remote_selectors.iter().copied().map(Into::into).collect(),
+        outbound_parked: sa.activation != Activation::Immediate,
+        mode: v1::Mode::from(sa.mode).into(),
+        ..sa.protection.into()
     }
 }

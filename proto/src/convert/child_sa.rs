@@ -88,28 +88,6 @@ impl From<ChildSa> for v1::Install {
     }
 }
 
-/// What is listed of an SA when it is installed: no keys, counters at 0.
-impl From<&ChildSa> for v1::ChildSaStatus {
-    fn from(sa: &ChildSa) -> Self {
-        Self {
-            child_sa: sa.id.0,
-            policy: sa.policy.0,
-            inbound_spi: sa.inbound_spi.value(),
-            outbound_spi: sa.outbound_spi.value(),
-            local_address: address_octets(sa.local),
-            remote_address: address_octets(sa.remote),
-            encapsulation: sa.encapsulation.map(Into::into),
-            extended_sequence_numbers: sa.sequence_numbers == SequenceNumbers::Extended,
-            replay_window: sa.replay_window,
-            local_selectors: sa.local_selectors.iter().copied().map(Into::into).collect(),
-            remote_selectors: sa.remote_selectors.iter().copied().map(Into::into).collect(),
-            outbound_parked: sa.activation != Activation::Immediate,
-            mode: v1::Mode::from(sa.mode).into(),
-            ..sa.protection.into()
-        }
-    }
-}
-
 /// What is listed of the algorithms of an SA; the rest of the message is empty.
 impl From<Protection> for v1::ChildSaStatus {
     fn from(protection: Protection) -> Self {
