@@ -10,7 +10,7 @@ use ike::error::Detail;
 use ike::provider::{CertificateEncoding, PeerProof, PeerVerifier};
 use ipsec_types::{Identity, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
@@ -19,8 +19,7 @@ pub use path::Refusal;
 
 /// What a connection trusts.
 pub struct Trust {
-    /// Certificates of authorities, DER.
-    authorities: Vec<CertificateDer<'static>>,
+    authorities: Vec<TrustAnchor<'static>>,
     hashes: Vec<[u8; 20]>,
     /// Certificates of peers that are trusted by themselves, DER.
     pinned: Vec<CertificateDer<'static>>,
@@ -61,9 +60,9 @@ impl Trust {
         // Section 3.7 of RFC 7296 hashes the whole SubjectPublicKeyInfo.
         let key = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| AuthorityError::Malformed)?;
         let der = CertificateDer::from(der);
-        webpki::anchor_from_trusted_cert(&der).map_err(|_| AuthorityError::Malformed)?;
+        let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|_| AuthorityError::Malformed)?;
         self.hashes.push(crate::sha1::sha1(&[&key]));
-        self.authorities.push(der);
+        self.authorities.push(anchor.to_owned());
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use ike::error::Detail;
 use ike::provider::PeerProof;
 use ipsec_types::{SignatureEncoding, SignatureScheme};
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{
     EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
     aws_lc_rs as algorithms,
@@ -173,15 +173,12 @@ const OF_CERTIFICATES: &[&dyn SignatureVerificationAlgorithm] = webpki::ALL_VERI
 /// Checks the path from a certificate to one of the authorities.
 pub(super) fn check(
     entity: &EndEntityCert<'_>,
-    authorities: &[CertificateDer<'_>],
+    authorities: &[TrustAnchor<'_>],
     intermediates: &[CertificateDer<'_>],
     now: UnixTime,
 ) -> Result<(), Refusal> {
-    let anchors: Result<Vec<_>, _> = authorities.iter().map(webpki::anchor_from_trusted_cert).collect();
-    let refuse = |error| Refusal::Path(Box::new(error));
-    let anchors = anchors.map_err(refuse)?;
-    entity.verify_for_usage(OF_CERTIFICATES, &anchors, intermediates, now, ForIke, None, None).map_err(refuse)?;
-    Ok(())
+    let path = entity.verify_for_usage(OF_CERTIFICATES, authorities, intermediates, now, ForIke, None, None);
+    path.map(drop).map_err(|error| Refusal::Path(Box::new(error)))
 }
 
 /// Checks the signature of AUTH with the key that `verify` has.

@@ -81,17 +81,6 @@ impl Auth {
     }
 }
 
-/// The kind of key that a method before RFC 7427 is for; `None` for other methods.
-pub const fn key_of(method: AuthMethod) -> Option<KeyKind> {
-    match method {
-        AuthMethod::RSA_SIGNATURE => Some(KeyKind::Rsa),
-        AuthMethod::ECDSA_SHA256_P256 => Some(KeyKind::EcdsaP256),
-        AuthMethod::ECDSA_SHA384_P384 => Some(KeyKind::EcdsaP384),
-        AuthMethod::ECDSA_SHA512_P521 => Some(KeyKind::EcdsaP521),
-        _ => None,
-    }
-}
-
 /// The scheme of a key for peers without RFC 7427; `None` where there is none.
 pub const fn scheme_before_rfc7427(kind: KeyKind) -> Option<SignatureScheme> {
     match kind {

@@ -6,9 +6,8 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use ike_wire::payload::signature;
 use ike_wire::{Auth, AuthMethod, Certificate, Identification, Payload};
-use ipsec_types::{Identity, Secret};
+use ipsec_types::{Identity, Secret, SignatureEncoding};
 
 use super::{Transcript, proof};
 use crate::config::RemoteAuth;
@@ -118,7 +117,10 @@ fn by_signature(
         message: sk.keys.signed_octets(core.role.other(), message, nonce, id),
         signature: signed.value.to_vec(),
     };
-    let by = signature::key_of(auth.method).map_or_else(|| format!("{} by RFC 7427", signed.scheme), |_| auth.method.to_string());
+    let by = match signed.encoding {
+        SignatureEncoding::Der => format!("{} by RFC 7427", signed.scheme),
+        SignatureEncoding::Fixed => auth.method.to_string(),
+    };
     core.step(cx, "check the peer's signature", alloc::vec![format!("{identity}, {by}, {} certificates", proof.certificates.len())]);
     let job = cx.shared.job(core.id, Job::Verify { verifier: verifier.clone(), proof });
     Ok(Verification::Checking(job, Pending { authenticated: PeerAuthenticated { identity } }))
