@@ -8,7 +8,7 @@ use packet::Buffer;
 use packet::ah::AhHeader;
 use packet::esp::{self, EspHeader};
 use packet::ip::{self, Ip, Parsed};
-use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
+use packet::ipv4::{self, Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_IPV4, PROTOCOL_UDP};
 use packet::ipv6::{self, Fragment, Ipv6, PROTOCOL_IPV6, PROTOCOL_NONE};
 use packet::udp::{self, NatTraversal, Udp};
 
@@ -150,17 +150,18 @@ impl IpsecPacket {
 
     /// Outer source and destination of the packet, which `bytes` are; `None` where they are not.
     pub fn ends(&self, bytes: &[u8]) -> Option<(IpAddr, IpAddr)> {
-        Some(if self.is_v6 {
-            (octets::<16>(bytes, V6_SOURCE_AT)?.into(), octets::<16>(bytes, V6_SOURCE_AT + 16)?.into())
+        if self.is_v6 {
+            ipv6::ends(bytes).map(|(source, destination)| (source.into(), destination.into()))
         } else {
-            (octets::<4>(bytes, V4_SOURCE_AT)?.into(), octets::<4>(bytes, V4_SOURCE_AT + 4)?.into())
-        })
+            ipv4::ends(bytes).map(|(source, destination)| (source.into(), destination.into()))
+        }
     }
 
     /// The UDP port that the packet, which `bytes` are, came from.
     #[inline]
     pub fn source_port(&self, bytes: &[u8]) -> Option<u16> {
-        if self.in_udp { octets(bytes, (self.at as usize).checked_sub(udp::HEADER_LEN)?).map(u16::from_be_bytes) } else { None }
+        let port = bytes.get(self.at().checked_sub(udp::HEADER_LEN)?..)?.first_chunk();
+        port.filter(|_| self.in_udp).map(|port| u16::from_be_bytes(*port))
     }
 
     /// Whether the packet, which `bytes` are, came from where packets made by the template go: address and UDP port, or no UDP, are those of the peer.
@@ -173,9 +174,9 @@ impl IpsecPacket {
     #[inline]
     fn has_address_of(&self, bytes: &[u8], header: &[u8]) -> bool {
         if self.is_v6 {
-            octets::<16>(bytes, V6_SOURCE_AT) == octets(header, V6_SOURCE_AT + 16)
+            ipv6::ends(bytes).map(|(source, _)| source) == ipv6::ends(header).map(|(_, destination)| destination)
         } else {
-            octets::<4>(bytes, V4_SOURCE_AT) == octets(header, V4_SOURCE_AT + 4)
+            ipv4::ends(bytes).map(|(source, _)| source) == ipv4::ends(header).map(|(_, destination)| destination)
         }
     }
 
@@ -188,16 +189,6 @@ impl IpsecPacket {
     const fn end(&self) -> usize {
         self.end as usize
     }
-}
-
-/// Where the source address stands in a header.
-const V4_SOURCE_AT: usize = 12;
-const V6_SOURCE_AT: usize = 8;
-
-/// `N` octets at `at`, where they exist.
-#[inline]
-fn octets<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..)?.first_chunk().copied()
 }
 
 /// A place in a packet.

@@ -43,7 +43,7 @@ pub const PROTOCOL_ESP: u8 = 50;
 pub const PROTOCOL_AH: u8 = 51;
 
 /// Version 4, and five words of header.
-const VERSION_4_NO_OPTIONS: u8 = 0x45;
+pub(crate) const VERSION_4_NO_OPTIONS: u8 = 0x45;
 
 /// Why octets are no IPv4 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -55,8 +55,6 @@ impl Plain {
 
 #[inline(always)]
 fn read_v4(packet: &[u8]) -> Option<Plain> {
-    /// Version 4, five words.
-    const NO_OPTIONS: u8 = 0x45;
     /// More fragments, and the offset.
     const FRAGMENT: u16 = 0x3fff;
     let head = packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?;
@@ -65,7 +63,7 @@ fn read_v4(packet: &[u8]) -> Option<Plain> {
     let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
     let total_len = usize::from(u16::from_be_bytes([c, d]));
     let [.., protocol, _, _, s, t, u, v, w, x, y, z, _, _, _, _] = *head;
-    if a != NO_OPTIONS || first & u64::from(FRAGMENT) != 0 || !is_ported(protocol) {
+    if a != ipv4::VERSION_4_NO_OPTIONS || first & u64::from(FRAGMENT) != 0 || !is_ported(protocol) {
         return None;
     }
     if total_len < head.len() || total_len > packet.len() || !checksum::is_right(header) {

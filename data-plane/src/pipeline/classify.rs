@@ -96,25 +96,19 @@ fn esp(ports: &Ports, port: &PortInfo, frame: &[u8]) -> Option<IpsecPacket> {
     }
     // The two versions go apart to the end: where they came together before, what is known of the packet would be copied.
     match u16::from_be_bytes([high, low]) {
-        ETHERTYPE_IPV4 => {
-            let ip = Ipv4::parse_plain(bytes)?;
-            let is_ours = ports.is_own_outer(ip.destination().into());
-            let both_hosts = is_plainly_host(ip.source().into()) && is_plainly_host(ip.destination().into());
-            if is_ours && both_hosts { esp_in(&Ip::V4(ip)) } else { None }
-        }
-        ETHERTYPE_IPV6 => {
-            let ip = Ipv6::parse_plain(bytes)?;
-            let is_ours = ports.is_own_outer(ip.destination().into());
-            let both_hosts = is_plainly_host(ip.source().into()) && is_plainly_host(ip.destination().into());
-            if is_ours && both_hosts { esp_in(&Ip::V6(ip)) } else { None }
-        }
+        ETHERTYPE_IPV4 => esp_in(ports, &Ip::V4(Ipv4::parse_plain(bytes)?)),
+        ETHERTYPE_IPV6 => esp_in(ports, &Ip::V6(Ipv6::parse_plain(bytes)?)),
         _ => None,
     }
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn esp_in(ip: &Ip<'_>) -> Option<IpsecPacket> {
+fn esp_in(ports: &Ports, ip: &Ip<'_>) -> Option<IpsecPacket> {
+    let (source, destination) = (ip.source(), ip.destination());
+    if !ports.is_own_outer(destination) || !is_plainly_host(source) || !is_plainly_host(destination) {
+        return None;
+    }
     let is_esp = match ip.protocol() {
         PROTOCOL_ESP => true,
         PROTOCOL_UDP => ip.upper().get(2..4) == Some(&PORT_NAT_T.to_be_bytes()),

@@ -203,8 +203,8 @@ pub(super) fn post<B: Buffer>(
         let result = plan.finish(authentic, window, &mut buffer);
         let octets = match &result {
             Ok(opened) => opened.inner.total_len(),
-            Err(OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow) => {
-                cx.stats().count(result.err().map_or(Verdict::Integrity, verdict));
+            Err(error @ (OpenError::Integrity | OpenError::Replay | OpenError::OutOfWindow)) => {
+                cx.stats().count(verdict(*error));
                 continue;
             }
             // An authentic packet counts, whatever is wrong inside.
