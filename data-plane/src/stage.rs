@@ -47,9 +47,9 @@ stages! {
     Turn "turn" "Clock, commands, timers, counters of the round, and polls that find nothing."
     Receive "receive" "A burst from the driver or from another worker."
     Classify "classify" "Headers, and what the flow cache knows."
-    Prepare "prepare" "Policy, SA, number and headers outbound; SA and replay window inbound; a job for the cipher."
+    Prepare "prepare" "Policy, SA, number and all headers outbound; SA and replay window inbound; a job for the cipher."
     Cipher "cipher" "The cipher."
-    Post "post" "What follows the cipher: trailer, replay window, selectors, Ethernet header."
+    Post "post" "What follows the cipher: counters; inbound also trailer, replay window, selectors, Ethernet header."
     Transmit "transmit" "What crosses in the clear, pieces, and the driver."
 }
 

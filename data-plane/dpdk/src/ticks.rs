@@ -2,8 +2,8 @@
 
 use dpdk_sys as sys;
 
-/// Ticks of the CPU's own counter (on x86-64 the time stamp counter), which rises evenly whatever the core's frequency. A read takes some 25 ticks, waits for
-/// nothing, and lets no instruction wait for it: what has begun before may still be under way.
+/// Ticks of the CPU's own counter (on x86-64 the time stamp counter), which rises evenly whatever the core's frequency. A read takes a few dozen ticks, waits
+/// for nothing, and lets no instruction wait for it: what has begun before may still be under way.
 #[inline]
 pub fn ticks() -> u64 {
     // SAFETY: takes nothing; reads a register.
