@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 use crate::{
-    Attribute, AttributeValue, Delete, Flags, Header, Identification, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa,
-    Selector, Transform, TransformType,
+    Attribute, AttributeValue, Configuration, Delete, Flags, Header, Identification, Notify, NotifyType, Payload, PayloadType, Proposal,
+    Protocol, Sa, Selector, Transform, TransformType,
 };
 
 /// One field of a message.
@@ -109,9 +109,20 @@ impl Fields {
                 selectors.selectors.iter().for_each(|selector| self.selector(selector));
             }
             Payload::Encrypted(encrypted) => self.octets("Encrypted, with IV and checksum", &encrypted.body),
-            Payload::Configuration(octets) => self.add(1, "Configuration", Hex(octets)),
+            Payload::Configuration(configuration) => self.configuration(configuration),
             Payload::Eap(octets) => self.octets("EAP Message", octets),
             Payload::Unknown(unknown) => self.add(1, "Body", Hex(&unknown.body)),
+        }
+    }
+
+    fn configuration(&mut self, configuration: &Configuration) {
+        self.add(1, "CFG Type", numbered(configuration.kind, configuration.kind.0));
+        for attribute in &configuration.attributes {
+            self.add(1, "Configuration Attribute", numbered(attribute.kind, attribute.kind.0));
+            self.add(2, "Length", attribute.value.len());
+            if !attribute.value.is_empty() {
+                self.add(2, "Value", attribute);
+            }
         }
     }
 

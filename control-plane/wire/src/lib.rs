@@ -51,6 +51,7 @@ pub use header::{ExchangeType, Flags, Header, Version};
 pub use message::{Chain, Message, emit_payloads, parse_payloads, unsupported_critical};
 pub use payload::auth::{Auth, AuthMethod};
 pub use payload::certificate::{Certificate, CertificateEncoding, CertificateRequest};
+pub use payload::configuration::{Configuration, ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType};
 pub use payload::delete::Delete;
 pub use payload::encrypted::Encrypted;
 pub use payload::identification::Identification;
@@ -74,6 +75,8 @@ pub mod limits {
     pub const ATTRIBUTES: usize = 8;
     /// Traffic selectors in a TS payload.
     pub const SELECTORS: usize = 128;
+    /// Attributes in a CP payload.
+    pub const CONFIGURATION_ATTRIBUTES: usize = 128;
     /// SPIs in a Delete payload.
     pub const SPIS: usize = 1024;
 }

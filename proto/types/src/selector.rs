@@ -96,7 +96,8 @@ impl AddressRange {
         (first <= last).then_some(Self { first, last })
     }
 
-    fn prefix_length(&self) -> Option<u32> {
+    /// Bits of the prefix that it is, if it is one.
+    pub fn prefix_length(&self) -> Option<u8> {
         let (first, last, width) = match (self.first, self.last) {
             (IpAddr::V4(a), IpAddr::V4(b)) => (u128::from(u32::from(a)), u128::from(u32::from(b)), 32),
             (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a), u128::from(b), 128),
@@ -104,7 +105,8 @@ impl AddressRange {
         };
         let host = first ^ last;
         // A prefix differs from first to last in a run of low bits: all zero in the first address, all one in the last.
-        (host & host.wrapping_add(1) == 0 && first & host == 0).then(|| width - host.count_ones())
+        let is_prefix = host & host.wrapping_add(1) == 0 && first & host == 0;
+        is_prefix.then_some(width - u8::try_from(host.count_ones()).ok()?)
     }
 }
 

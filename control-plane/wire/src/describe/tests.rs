@@ -2,7 +2,8 @@ use alloc::vec;
 
 use super::*;
 use crate::{
-    Auth, AuthMethod, Certificate, CertificateEncoding, CertificateRequest, Encrypted, ExchangeType, KeyExchange, Nonce, Unknown, Version,
+    Auth, AuthMethod, Certificate, CertificateEncoding, CertificateRequest, ConfigurationAttribute, ConfigurationAttributeType,
+    ConfigurationType, Encrypted, ExchangeType, KeyExchange, Nonce, Unknown, Version,
 };
 
 fn init_header(flags: Flags) -> Header {
@@ -73,7 +74,16 @@ fn every_payload_shows_every_field() {
         Payload::Delete(Delete::ChildSas { protocol: Protocol::ESP, spis: vec![0xc000_0001, 2] }),
         Payload::VendorId(b"<b>".to_vec()),
         Payload::TsInitiator(crate::TrafficSelectors { selectors }),
-        Payload::Configuration(vec![1, 0, 0, 0]),
+        Payload::Configuration(Configuration {
+            kind: ConfigurationType::REPLY,
+            attributes: vec![
+                ConfigurationAttribute::address("10.99.0.1".parse().unwrap()),
+                ConfigurationAttribute::address("fd99::1".parse().unwrap()),
+                ConfigurationAttribute::dns("10.77.2.10".parse().unwrap()),
+                ConfigurationAttribute::subnet("10.77.0.0/16".parse().unwrap()).unwrap(),
+                ConfigurationAttribute::empty(ConfigurationAttributeType::APPLICATION_VERSION),
+            ],
+        }),
         Payload::Eap(vec![2; 9]),
         Payload::Unknown(Unknown { payload_type: PayloadType(200), critical: true, body: vec![9] }),
         Payload::Encrypted(Encrypted { first: PayloadType::IDI, body: vec![0; 40] }),

@@ -14,6 +14,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod certificate;
+pub(crate) mod configuration;
 pub(crate) mod delete;
 pub(crate) mod encrypted;
 pub(crate) mod identification;
@@ -31,8 +32,8 @@ use crate::number::numbers;
 use crate::reader::Reader;
 use crate::writer::Writer;
 use crate::{
-    Auth, Certificate, CertificateRequest, Delete, EmitError, Encrypted, Identification, KeyExchange, Nonce, Notify, ParseError, Part, Sa,
-    TrafficSelectors,
+    Auth, Certificate, CertificateRequest, Configuration, Delete, EmitError, Encrypted, Identification, KeyExchange, Nonce, Notify,
+    ParseError, Part, Sa, TrafficSelectors,
 };
 
 numbers! {
@@ -90,8 +91,8 @@ pub enum Payload {
     TsResponder(TrafficSelectors),
     /// SK: Encrypted and Authenticated, still sealed.
     Encrypted(Encrypted),
-    /// CP: Configuration (section 3.15), everything behind the generic header.
-    Configuration(Vec<u8>),
+    /// CP: Configuration.
+    Configuration(Configuration),
     /// EAP: one EAP packet (section 3.16).
     Eap(Vec<u8>),
     /// A payload of a type this crate does not read.
@@ -182,7 +183,7 @@ impl Payload {
             PayloadType::VENDOR_ID => Self::VendorId(body.rest().to_vec()),
             PayloadType::TSI => Self::TsInitiator(TrafficSelectors::parse(body)?),
             PayloadType::TSR => Self::TsResponder(TrafficSelectors::parse(body)?),
-            PayloadType::CP => Self::Configuration(body.rest().to_vec()),
+            PayloadType::CP => Self::Configuration(Configuration::parse(body)?),
             PayloadType::EAP => Self::Eap(body.rest().to_vec()),
             _ => Self::Unknown(Unknown { payload_type, critical: flags & CRITICAL != 0, body: body.rest().to_vec() }),
         })
@@ -207,7 +208,8 @@ impl Payload {
             Self::Delete(delete) => return delete.emit(writer),
             Self::TsInitiator(selectors) | Self::TsResponder(selectors) => return selectors.emit(self.payload_type(), writer),
             Self::Encrypted(encrypted) => writer.slice(&encrypted.body),
-            Self::VendorId(octets) | Self::Configuration(octets) | Self::Eap(octets) => writer.slice(octets),
+            Self::Configuration(configuration) => return configuration.emit(writer),
+            Self::VendorId(octets) | Self::Eap(octets) => writer.slice(octets),
             Self::Unknown(unknown) => writer.slice(&unknown.body),
         }
         Ok(())

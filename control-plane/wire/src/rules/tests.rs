@@ -3,7 +3,8 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::{
-    Auth, AuthMethod, Delete, Flags, Identification, KeyExchange, Nonce, Notify, Proposal, Protocol, Sa, TrafficSelectors, Unknown, Version,
+    Auth, AuthMethod, Configuration, ConfigurationType, Delete, Flags, Identification, KeyExchange, Nonce, Notify, Proposal, Protocol, Sa,
+    TrafficSelectors, Unknown, Version,
 };
 
 fn header(exchange: ExchangeType, response: bool) -> Header {
@@ -27,7 +28,7 @@ fn payload(payload_type: PayloadType) -> Payload {
         P::TSI => Payload::TsInitiator(TrafficSelectors { selectors: vec![] }),
         P::TSR => Payload::TsResponder(TrafficSelectors { selectors: vec![] }),
         P::EAP => Payload::Eap(vec![]),
-        P::CP => Payload::Configuration(vec![]),
+        P::CP => Payload::Configuration(Configuration { kind: ConfigurationType::REQUEST, attributes: vec![] }),
         P::VENDOR_ID => Payload::VendorId(vec![]),
         other => Payload::Unknown(Unknown { payload_type: other, critical: false, body: vec![] }),
     }

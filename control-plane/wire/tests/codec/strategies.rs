@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ike_wire::{
-    Attribute, AttributeValue, Auth, AuthMethod, Certificate, CertificateEncoding, CertificateRequest, Delete, Encrypted, ExchangeType,
-    Flags, Header, Identification, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa, Selector,
-    TrafficSelectors, Transform, TransformType, Unknown, Version,
+    Attribute, AttributeValue, Auth, AuthMethod, Certificate, CertificateEncoding, CertificateRequest, Configuration,
+    ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType, Delete, Encrypted, ExchangeType, Flags, Header, Identification,
+    KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa, Selector, TrafficSelectors, Transform,
+    TransformType, Unknown, Version,
 };
 use ipsec_types::{AddressRange, PortRange, TrafficSelector};
 use proptest::collection::vec;
@@ -52,10 +53,23 @@ fn payload() -> impl Strategy<Value = Payload> {
         octets(20).prop_map(Payload::VendorId),
         selectors().prop_map(Payload::TsInitiator),
         selectors().prop_map(Payload::TsResponder),
-        octets(20).prop_map(Payload::Configuration),
+        configuration().prop_map(Payload::Configuration),
         octets(20).prop_map(Payload::Eap),
         unknown().prop_map(Payload::Unknown),
     ]
+}
+
+fn configuration() -> impl Strategy<Value = Configuration> {
+    let empty = 0..0x8000u16;
+    let unknown =
+        (100..0x8000u16, octets(9)).prop_map(|(kind, value)| ConfigurationAttribute { kind: ConfigurationAttributeType(kind), value });
+    let attribute = prop_oneof![
+        empty.prop_map(|kind| ConfigurationAttribute::empty(ConfigurationAttributeType(kind))),
+        unknown,
+        any::<IpAddr>().prop_map(ConfigurationAttribute::address),
+        any::<IpAddr>().prop_map(ConfigurationAttribute::dns),
+    ];
+    (any::<u8>(), vec(attribute, 0..5)).prop_map(|(kind, attributes)| Configuration { kind: ConfigurationType(kind), attributes })
 }
 
 fn octets(max: usize) -> impl Strategy<Value = Vec<u8>> {
