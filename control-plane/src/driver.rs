@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant as Clock, sleep_until};
 
 use crate::config::{self, Diagnostic};
+use crate::key_log::KeyLog;
 use crate::northbound::Names;
 use crate::offload::Offload;
 use crate::southbound::{Attachment, Client, Report, Session, Settled};
@@ -81,6 +82,7 @@ pub(crate) struct Driver {
     file: PathBuf,
     names: watch::Sender<Names>,
     offload: Offload,
+    key_log: Option<KeyLog>,
     attached: Option<Attached>,
     journal: Journal,
     waiting: HashMap<RequestId, oneshot::Sender<Result<Answer, Failure>>>,
@@ -97,7 +99,7 @@ struct Attached {
 }
 
 impl Driver {
-    pub(crate) fn new(config: Config, file: PathBuf, names: watch::Sender<Names>) -> Self {
+    pub(crate) fn new(config: Config, file: PathBuf, names: watch::Sender<Names>, key_log: Option<KeyLog>) -> Self {
         let provider = ike_crypto::provider();
         let mut driver = Self {
             endpoint: Endpoint::new(provider),
@@ -106,6 +108,7 @@ impl Driver {
             file,
             names,
             offload: Offload::new(provider),
+            key_log,
             attached: None,
             journal: Journal::new(),
             waiting: HashMap::new(),
@@ -161,6 +164,13 @@ impl Driver {
     }
 
     fn carry_out(&mut self, output: Output) {
+        if let Some(key_log) = &mut self.key_log {
+            match &output {
+                Output::IkeKeys(keys) => key_log.ike_sa(keys),
+                Output::Install(sa) => key_log.child_sa(sa),
+                _ => {}
+            }
+        }
         match (output, &mut self.attached) {
             (Output::Job { id, job }, _) => self.offload.start(id, job),
             (Output::Event(event), _) => self.on_event(event),
@@ -254,6 +264,11 @@ impl Driver {
             faults.iter().for_each(|fault| tracing::error!("{fault}"));
         })?;
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let key_log = loaded.key_log.as_deref().map(KeyLog::open).transpose().map_err(|fault| {
+            tracing::error!("{fault}; what was in force stays so");
+            vec![*fault]
+        })?;
+        self.key_log = key_log;
         let connections = &loaded.ike.connections;
         let children = connections.iter().map(|connection| connection.children.len()).sum();
         let reloaded = Reloaded { connections: connections.len(), children, policies: loaded.ike.policies.len() };

@@ -5,6 +5,7 @@
 
 pub mod config;
 mod driver;
+mod key_log;
 mod northbound;
 mod offload;
 mod southbound;
@@ -17,8 +18,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use northbound::BindError;
 
-use config::Loaded;
+use config::{Diagnostic, Loaded};
 use driver::{Driver, Request};
+use key_log::KeyLog;
 use northbound::Names;
 
 /// Reports and requests that may wait for the driver; beyond them their senders wait.
@@ -26,13 +28,25 @@ const QUEUE: usize = 64;
 /// How long the last operations and operators' calls may take after the driver has ended.
 const CLOSING: Duration = Duration::from_millis(500);
 
+/// Why the control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operators' socket cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Keys cannot be written where the configuration wants them.
+    #[error("{0}")]
+    KeyLog(Box<Diagnostic>),
+}
+
 /// Runs the control plane until `shutdown` is sent or dropped. Each of the `hangups` has the configuration read again.
 ///
 /// # Errors
-/// Where the operators' socket cannot be opened.
-pub async fn run(loaded: Loaded, hangups: mpsc::Receiver<()>, shutdown: oneshot::Receiver<()>) -> Result<(), BindError> {
-    let Loaded { file, control_socket, data_socket, ike, warnings } = loaded;
+/// Where the operators' socket or the key log cannot be opened.
+pub async fn run(loaded: Loaded, hangups: mpsc::Receiver<()>, shutdown: oneshot::Receiver<()>) -> Result<(), StartError> {
+    let Loaded { file, control_socket, data_socket, key_log, ike, warnings } = loaded;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let key_log = key_log.as_deref().map(KeyLog::open).transpose().map_err(StartError::KeyLog)?;
     let socket = northbound::bind(&control_socket).await?;
     let (requests, asked) = mpsc::channel(QUEUE);
     let (reports, reported) = mpsc::channel(QUEUE);
@@ -43,7 +57,7 @@ pub async fn run(loaded: Loaded, hangups: mpsc::Receiver<()>, shutdown: oneshot:
         let _ = ended.await;
     }));
     let data_plane = tokio::spawn(southbound::run(data_socket, reports));
-    Driver::new(ike, file, names).run(reported, asked, shutdown).await;
+    Driver::new(ike, file, names, key_log).run(reported, asked, shutdown).await;
     drop(end);
     hangups.abort();
     // With the driver its session and the watchers' streams have ended; what is still on its way gets a moment.

@@ -28,6 +28,8 @@ pub struct Config {
     pub cookie_threshold: usize,
     /// Half-open IKE SAs of one address from which on it has to show a cookie, and of those that have, from which on no more are begun.
     pub block_threshold: usize,
+    /// Whether the keys of each IKE SA leave as [`Output::IkeKeys`](crate::io::Output::IkeKeys): who has them reads everything.
+    pub key_log: bool,
 }
 
 /// A pre-shared key and the identities it belongs to. Without owners it belongs to everybody; with only our own it serves any peer; one

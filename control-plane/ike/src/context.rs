@@ -16,6 +16,7 @@ use crate::orphan::Orphans;
 use crate::peers::{Peers, Superseded};
 use crate::provider::{Provider, Random};
 use crate::v2::cookie::Cookies;
+use crate::v2::keys::KeyLog;
 use crate::v2::rekey_ike::Succession;
 use crate::want::{Waiter, Wants};
 
@@ -160,6 +161,11 @@ impl Shared {
 
     pub(crate) fn output(&mut self, output: Output) {
         self.outputs.push_back(output);
+    }
+
+    /// Where the keys of IKE SAs go besides, if the configuration wants that.
+    pub(crate) fn key_log(&mut self) -> KeyLog<'_> {
+        self.config.key_log.then_some(&mut self.outputs)
     }
 
     pub(crate) fn event(&mut self, event: Event) {

@@ -11,8 +11,8 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use ipsec_types::{
-    ChildSa, ChildSaId, Flow, Identity, IkeSpi, KeyExchangeMethod, Mode, Policy, PolicyId, Protection, Secret, SignatureEncoding,
-    SignatureScheme, Spi, TrafficSelector,
+    ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Mode, Policy, PolicyId,
+    Protection, Secret, SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
 };
 
 use crate::config::Config;
@@ -233,10 +233,33 @@ pub enum Output {
         /// What to do.
         job: Job,
     },
+    /// The keys of an IKE SA; only where the configuration wants them ([`Config::key_log`](crate::config::Config)).
+    IkeKeys(Box<IkeSaKeys>),
     /// For operators and logs.
     Event(Event),
     /// A message or step, decoded; secrets never.
     Trace(Box<Trace>),
+}
+
+/// What opens the Encrypted payloads of an IKE SA (RFC 7296 section 2.14). Its `Debug` shows lengths alone.
+#[derive(Debug)]
+pub struct IkeSaKeys {
+    /// Initiator's SPI.
+    pub initiator_spi: IkeSpi,
+    /// Responder's SPI.
+    pub responder_spi: IkeSpi,
+    /// The cipher.
+    pub encryption: EncryptionAlgorithm,
+    /// The integrity algorithm; `None` with AEAD.
+    pub integrity: Option<IntegrityAlgorithm>,
+    /// SK_ei, with its salt.
+    pub sk_ei: Secret,
+    /// SK_er, with its salt.
+    pub sk_er: Secret,
+    /// SK_ai; empty with AEAD.
+    pub sk_ai: Secret,
+    /// SK_ar; empty with AEAD.
+    pub sk_ar: Secret,
 }
 
 /// Slow work.

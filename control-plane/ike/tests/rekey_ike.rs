@@ -286,3 +286,26 @@ fn a_lost_data_plane_postpones_the_end_of_an_ike_sa() {
     pair.run(25 * SECOND);
     assert_eq!(pair.established(A), 0);
 }
+
+/// Both sides write down the same, for each IKE SA; and nothing unless the configuration wants it.
+#[test]
+fn the_keys_of_each_ike_sa_leave_where_they_are_to_be_logged() {
+    let mut pair = Pair::connected(1, |_, _| {});
+    pair.rekey(A, lab());
+    pair.run(SECOND);
+    assert!([A, B].iter().all(|&side| pair.gateway(side).keys.is_empty()));
+
+    let mut pair = Pair::connected(1, |_, config| config.key_log = true);
+    pair.rekey(B, lab());
+    pair.run(SECOND);
+    let sa = pair.ike_sas(A).remove(0);
+    let [a, b] = [A, B].map(|side| std::mem::take(&mut pair.gateway(side).keys));
+    assert_eq!((a.len(), b.len()), (2, 2));
+    for (a, b) in a.iter().zip(&b) {
+        assert_eq!((a.initiator_spi, a.responder_spi, a.encryption), (b.initiator_spi, b.responder_spi, b.encryption));
+        assert_eq!([&a.sk_ei, &a.sk_er, &a.sk_ai, &a.sk_ar], [&b.sk_ei, &b.sk_er, &b.sk_ai, &b.sk_ar]);
+        assert!(a.sk_ei != a.sk_er && a.sk_ei.len() == a.encryption.keymat_len() && a.sk_ai.is_empty());
+    }
+    assert_eq!((a[1].initiator_spi, Some(a[1].responder_spi)), (sa.initiator_spi, sa.responder_spi));
+    assert!(!format!("{a:?}").contains(&format!("{:?}", a[0].sk_ei.expose())), "Debug shows lengths");
+}

@@ -20,7 +20,7 @@ use super::section::{Found, Section};
 pub(super) struct Files<'a>(pub(super) &'a Path);
 
 impl Files<'_> {
-    fn path(self, name: &str) -> PathBuf {
+    pub(super) fn path(self, name: &str) -> PathBuf {
         self.0.with_file_name(name)
     }
 

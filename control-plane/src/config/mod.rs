@@ -45,6 +45,7 @@ use toml::de::DeTable;
 
 pub use diagnostic::Diagnostic;
 
+use crate::key_log;
 use authentication::Files;
 use diagnostic::Report;
 use section::Section;
@@ -59,6 +60,8 @@ pub struct Loaded {
     pub control_socket: PathBuf,
     /// Where the data plane listens.
     pub data_socket: PathBuf,
+    /// The folder in which keys are written down for Wireshark; usually none.
+    pub key_log: Option<PathBuf>,
     /// What the protocol core needs.
     pub ike: Config,
     /// What is no fault, but hardly meant.
@@ -98,10 +101,10 @@ fn parse<'t>(text: &'t str, report: &Report<'_>) -> DeTable<'t> {
 fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loaded, Vec<Diagnostic>) {
     let mut root = Section::root(table, report);
     let secrets_file = root.text("secrets", "\"secrets.toml\"");
-    let (control_socket, [cookie_threshold, block_threshold]) = control(&mut root);
+    let files = Files(file);
+    let Control { socket: control_socket, thresholds: [cookie_threshold, block_threshold], key_log } = control(&mut root, files);
     let data_socket = dataplane(&mut root);
 
-    let files = Files(file);
     let authorities = authentication::authorities(&mut root, files);
     let mut spd = Spd::default();
     let (mut connections, mut policies) = (Vec::new(), Vec::new());
@@ -124,25 +127,51 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     }
     let mut connections: Vec<_> = connections.into_iter().map(|(connection, _)| connection).collect();
     spd.assign_priorities(&mut connections, &mut policies);
-    let ike = Config { connections, psks, policies, cookie_threshold, block_threshold };
+    let ike = Config { connections, psks, policies, cookie_threshold, block_threshold, key_log: key_log.is_some() };
     spd.warn_of_hidden(&ike.spd(), report);
     let warnings = report.take_warnings();
-    (Loaded { file: file.to_path_buf(), control_socket, data_socket, ike, warnings }, faults)
+    (Loaded { file: file.to_path_buf(), control_socket, data_socket, key_log, ike, warnings }, faults)
 }
 
-/// The socket, and the thresholds of half-open IKE SAs: for a cookie, and for one address.
-fn control(root: &mut Section<'_>) -> (PathBuf, [usize; 2]) {
+/// What `[control]` says.
+struct Control {
+    socket: PathBuf,
+    /// Half-open IKE SAs: for a cookie, and of one address.
+    thresholds: [usize; 2],
+    key_log: Option<PathBuf>,
+}
+
+fn control(root: &mut Section<'_>, files: Files<'_>) -> Control {
     const DEFAULT_SOCKET: &str = "/run/culvert/control.sock";
     /// strongSwan's.
     const DEFAULT_THRESHOLDS: [usize; 2] = [30, 5];
 
-    let Some(mut section) = root.section("control") else { return (DEFAULT_SOCKET.into(), DEFAULT_THRESHOLDS) };
+    let Some(mut section) = root.section("control") else {
+        return Control { socket: DEFAULT_SOCKET.into(), thresholds: DEFAULT_THRESHOLDS, key_log: None };
+    };
     let socket = section.text("socket", "\"/run/culvert/control.sock\"").map_or(DEFAULT_SOCKET, |found| found.value).into();
     let thresholds = [section.integer("cookie_threshold", 0..=1_000_000), section.integer("block_threshold", 1..=1_000_000)];
+    let key_log = key_log(&mut section, files);
     section.finish();
     let [cookie, block] = thresholds.map(|found| found.and_then(|found| usize::try_from(found.value).ok()));
     let [default_cookie, default_block] = DEFAULT_THRESHOLDS;
-    (socket, [cookie.unwrap_or(default_cookie), block.unwrap_or(default_block)])
+    Control { socket, thresholds: [cookie.unwrap_or(default_cookie), block.unwrap_or(default_block)], key_log }
+}
+
+/// Never without a word: it undoes what everything else is for.
+fn key_log(section: &mut Section<'_>, files: Files<'_>) -> Option<PathBuf> {
+    let found = section.text("key_log", "\"keys\"")?;
+    let folder = files.path(found.value);
+    if let Err(fault) = key_log::check(&folder) {
+        section.fault_at(&found, format!("{}: {}", fault.file.display(), fault.problem), fault.remedy);
+        return None;
+    }
+    let problem = format!(
+        "THE KEYS OF EVERY IKE SA AND CHILD SA ARE WRITTEN TO {}: whoever reads them reads all traffic, recorded traffic as well",
+        folder.display()
+    );
+    section.warn_at(&found, problem, "leave key_log out as soon as you have seen enough, and delete what it has written".to_owned());
+    Some(folder)
 }
 
 fn dataplane(root: &mut Section<'_>) -> PathBuf {

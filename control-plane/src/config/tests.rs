@@ -611,6 +611,23 @@ fn what_should_no_longer_be_used_is_taken_with_a_warning() {
     assert_eq!(said, expected);
 }
 
+#[test]
+fn keys_are_written_down_only_where_it_is_written_and_never_without_a_warning() {
+    let plain = load_in(&folder(GOOD, GOOD_SECRETS)).unwrap();
+    assert!(plain.key_log.is_none() && !plain.ike.key_log && plain.warnings.is_empty());
+    let folder = folder(&format!("{GOOD}[control]\nkey_log = \"keys\"\n"), GOOD_SECRETS);
+    let loaded = load_in(&folder).unwrap();
+    assert_eq!((loaded.key_log, loaded.ike.key_log), (Some(folder.path().join("keys")), true));
+    let [warning] = loaded.warnings.as_slice() else { panic!() };
+    assert!(warning.field == "control.key_log" && warning.problem.contains("KEYS OF EVERY IKE SA"), "{warning}");
+    assert!(!folder.path().join("keys").exists(), "a check writes nothing");
+    fs::create_dir(folder.path().join("keys")).unwrap();
+    fs::write(folder.path().join("keys/esp_sa"), "").unwrap();
+    fs::set_permissions(folder.path().join("keys/esp_sa"), fs::Permissions::from_mode(0o644)).unwrap();
+    let faults = load_in(&folder).unwrap_err();
+    assert!(faults.len() == 1 && faults[0].contains("control.key_log") && faults[0].contains("mode 644"), "{faults:?}");
+}
+
 /// The example files say that they show every key: with every comment's default switched on they must load as well.
 #[test]
 fn the_example_files_load() {

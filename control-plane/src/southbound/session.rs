@@ -108,7 +108,7 @@ impl Session {
             }
             Output::Transmit(datagram) => return self.outgoing.push(decode::outgoing(datagram)),
             Output::KeepAlive { local, remote } => return self.keep_alives.push(decode::ends(local, remote)),
-            Output::Job { .. } | Output::Event(_) | Output::Trace(_) => return,
+            Output::Job { .. } | Output::IkeKeys(_) | Output::Event(_) | Output::Trace(_) => return,
         };
         match self.last.checked_add(1) {
             Some(next) => self.last = next,

@@ -250,7 +250,7 @@ fn derive(core: &Core, cx: &mut Context<'_>, suite: &IkeSuite, nonces: [&[u8]; 2
     let responder_spi = core.responder_spi.ok_or(CryptoError::Length)?;
     let [initiator_nonce, responder_nonce] = nonces;
     let said = Exchanged { initiator_nonce, responder_nonce, initiator_spi: core.initiator_spi, responder_spi };
-    let keys = IkeKeys::derive(suite, &said, shared)?;
+    let keys = IkeKeys::derive(suite, &said, shared, cx.shared.key_log())?;
     core.step(cx, &format!("derive keys: {}", suite.describe()), IkeKeys::names(suite));
     Ok(keys)
 }

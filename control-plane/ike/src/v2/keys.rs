@@ -1,12 +1,14 @@
 //! Keys: SKEYSEED and what grows from it (RFC 7296 sections 2.13 to 2.17).
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use ike_wire::Identification;
 use ipsec_types::{EncryptionAlgorithm, IkeSpi, IntegrityAlgorithm, Protection, SaKeys, Secret};
 
+use crate::io::{IkeSaKeys, Output};
 use crate::negotiate::IkeSuite;
 use crate::provider::{CryptoError, Prf, SkKey};
 
@@ -22,6 +24,9 @@ pub(crate) struct IkeKeys {
     /// Protects what the responder sends.
     pub(crate) responder: Box<dyn SkKey>,
 }
+
+/// Where keys go that the configuration wants to have logged; usually `None`.
+pub(crate) type KeyLog<'a> = Option<&'a mut VecDeque<Output>>;
 
 /// One side of the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,19 +61,19 @@ impl Role {
 impl IkeKeys {
     /// SKEYSEED = prf(Ni | Nr, g^ir), where some PRFs take the beginnings of the nonces alone;
     /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+ (SKEYSEED, Ni | Nr | SPIi | SPIr) (section 2.14).
-    pub(crate) fn derive(suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret) -> Result<Self, CryptoError> {
+    pub(crate) fn derive(suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret, log: KeyLog<'_>) -> Result<Self, CryptoError> {
         let nonces = [said.initiator_nonce, said.responder_nonce];
         let taken = |nonce| suite.prf.algorithm().nonce_len().and_then(|len| <[u8]>::get(nonce, ..len)).unwrap_or(nonce);
-        Self::grow(suite, said, &suite.prf.compute(&nonces.map(taken).concat(), &[shared.expose()]))
+        Self::grow(suite, said, &suite.prf.compute(&nonces.map(taken).concat(), &[shared.expose()]), log)
     }
 
     /// SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the old PRF; all further keys with the new one (section 2.18).
-    pub(crate) fn rekey(&self, suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret) -> Result<Self, CryptoError> {
+    pub(crate) fn rekey(&self, suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret, log: KeyLog<'_>) -> Result<Self, CryptoError> {
         let skeyseed = self.prf.compute(self.sk_d.expose(), &[shared.expose(), said.initiator_nonce, said.responder_nonce]);
-        Self::grow(suite, said, &skeyseed)
+        Self::grow(suite, said, &skeyseed, log)
     }
 
-    fn grow(suite: &IkeSuite, said: &Exchanged<'_>, skeyseed: &Secret) -> Result<Self, CryptoError> {
+    fn grow(suite: &IkeSuite, said: &Exchanged<'_>, skeyseed: &Secret, log: KeyLog<'_>) -> Result<Self, CryptoError> {
         let prf = suite.prf;
         let nonces = [said.initiator_nonce, said.responder_nonce].concat();
         let (spi_i, spi_r) = (said.initiator_spi.value().to_be_bytes(), said.responder_spi.value().to_be_bytes());
@@ -83,6 +88,12 @@ impl IkeKeys {
         let (sk_pi, sk_pr) = (cut.take(p)?, cut.take(p)?);
         let initiator = suite.sk.key(sk_ei.expose(), sk_ai.expose())?;
         let responder = suite.sk.key(sk_er.expose(), sk_ar.expose())?;
+        if let Some(outputs) = log {
+            let (initiator_spi, responder_spi) = (said.initiator_spi, said.responder_spi);
+            let (encryption, integrity) = (suite.encryption, suite.integrity);
+            let keys = IkeSaKeys { initiator_spi, responder_spi, encryption, integrity, sk_ei, sk_er, sk_ai, sk_ar };
+            outputs.push_back(Output::IkeKeys(Box::new(keys)));
+        }
         Ok(Self { prf, sk_d, sk_pi, sk_pr, initiator, responder })
     }
 
@@ -291,7 +302,7 @@ mod tests {
         let (initiator_nonce, responder_nonce) = (&octets(&case["ni"]), &octets(&case["nr"]));
         let said = Exchanged { initiator_nonce, responder_nonce, initiator_spi: spi(&case["spi_i"]), responder_spi: spi(&case["spi_r"]) };
         TAKEN.with_borrow_mut(Vec::clear);
-        IkeKeys::derive(suite, &said, &Secret::new(octets(&case["g_ir"]))).unwrap()
+        IkeKeys::derive(suite, &said, &Secret::new(octets(&case["g_ir"])), None).unwrap()
     }
 
     fn for_each_case(test: impl Fn(&str, &Value)) {
@@ -321,7 +332,7 @@ mod tests {
             let (initiator_nonce, responder_nonce) = (&octets(&new["ni"]), &octets(&new["nr"]));
             let said = Exchanged { initiator_nonce, responder_nonce, initiator_spi: spi(&new["spi_i"]), responder_spi: spi(&new["spi_r"]) };
             TAKEN.with_borrow_mut(Vec::clear);
-            let rekeyed = old.rekey(&suite, &said, &Secret::new(octets(&new["g_ir_new"]))).unwrap();
+            let rekeyed = old.rekey(&suite, &said, &Secret::new(octets(&new["g_ir_new"])), None).unwrap();
             assert_eq!(rekeyed.sk_d.expose(), octets(&new["sk_d"]), "{name}");
             let expected = [("sk_ei", "sk_ai"), ("sk_er", "sk_ar")].map(|(e, a)| (octets(&new[e]), octets(&new[a])));
             assert_eq!(TAKEN.with_borrow(Clone::clone), expected, "{name}");

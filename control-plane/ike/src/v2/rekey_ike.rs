@@ -243,7 +243,7 @@ fn on_other_group(state: &mut Established, core: &mut Core, cx: &mut Context<'_>
 fn settle(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, rekeying: Rekeying, accepted: Accepted, shared: &Secret) {
     let Accepted { suite, spi, nonce } = accepted;
     let said = Exchanged { initiator_nonce: &rekeying.nonce, responder_nonce: &nonce, initiator_spi: rekeying.spi, responder_spi: spi };
-    let keys = match state.sk.keys.rekey(&suite, &said, shared) {
+    let keys = match state.sk.keys.rekey(&suite, &said, shared, cx.shared.key_log()) {
         Ok(keys) => keys,
         Err(error) => return failed(state, core, cx, rekeying, error.into()),
     };
@@ -413,7 +413,7 @@ pub(crate) fn on_agreed(
     let derived = result.and_then(|(public, shared)| {
         let said =
             Exchanged { initiator_nonce: &initiator_nonce, responder_nonce: &responder_nonce, initiator_spi: peer_spi, responder_spi: spi };
-        Ok((public, state.sk.keys.rekey(&chosen.suite, &said, &shared)?))
+        Ok((public, state.sk.keys.rekey(&chosen.suite, &said, &shared, cx.shared.key_log())?))
     });
     let (public, keys) = match derived {
         Ok(derived) => derived,

@@ -11,7 +11,8 @@ use ike::Endpoint;
 use ike::config::{Child, ChildLifetime, Config, Connection, IkeLifetime, Psk, Retransmission, StartAction};
 use ike::error::Failure;
 use ike::io::{
-    Answer, Command, Datagram, Dataplane, Event, IkeSaStatus, Input, InstalledChildSa, Output, Record, RequestId, SaState, Target, Trace,
+    Answer, Command, Datagram, Dataplane, Event, IkeSaKeys, IkeSaStatus, Input, InstalledChildSa, Output, Record, RequestId, SaState,
+    Target, Trace,
 };
 use ike::provider::{Provider, Random};
 use ipsec_types::{
@@ -137,6 +138,7 @@ pub struct Gateway {
     pub data_plane: FakeDataPlane,
     pub events: Vec<Event>,
     pub traces: Vec<Trace>,
+    pub keys: Vec<IkeSaKeys>,
 }
 
 /// A datagram that was sent, whatever became of it.
@@ -219,7 +221,7 @@ pub fn config(side: Side) -> Config {
         force_encapsulation: false,
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
-    Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100 }
+    Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100, key_log: false }
 }
 
 /// A proposal for ESP.
@@ -275,6 +277,7 @@ impl Pair {
             data_plane: FakeDataPlane::default(),
             events: vec![],
             traces: vec![],
+            keys: vec![],
         };
         let mut pair = Self {
             now: Instant::from_nanos(1_000_000_000),
@@ -412,6 +415,7 @@ impl Pair {
             Output::RefuseAcquire { id, retry_after } => data_plane.refused.push((id, retry_after)),
             Output::Job { .. } if self.idle == Some(side) => {}
             Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&self.provider) }),
+            Output::IkeKeys(keys) => gateway.keys.push(*keys),
             Output::Event(event) => gateway.events.push(event),
             Output::Trace(trace) => gateway.traces.push(*trace),
         }
