@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::{TraceRecord, WatchEvent, trace_record};
 use ike::error::{Detail, Failure};
-use ike::io::{Event, IkeSaId, IkeSaStatus, Record, Trace, TracedField, TracedPayload};
+use ike::io::{Event, IkeSaId, IkeSaStatus, Record, Trace, TracedField, TracedPayload, VirtualAddresses};
 use ipsec_types::ChildSaId;
 use tokio::sync::broadcast;
 use tokio::time::Instant as Clock;
@@ -210,6 +210,14 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
             let sa = status(*new);
             let (connection, proposal) = sa.as_ref().map_or(("", ""), |sa| (&sa.connection, &sa.proposal));
             happening("ike-sa-rekeyed", connection, "", format!("IKE SA {} {connection} in place of {}, {proposal}", new.0, old.0))
+        }
+        Event::AddressesAssigned { ike_sa, addresses } => {
+            let connection = status(*ike_sa).map_or_else(String::new, |sa| sa.connection);
+            let VirtualAddresses { local, remote, dns, networks } = addresses;
+            let parts = [("ours", list(local)), ("the peer's", list(remote)), ("name servers", list(dns)), ("networks", list(networks))];
+            let parts: Vec<_> =
+                parts.iter().filter(|(_, items)| !items.is_empty()).map(|(what, items)| format!("{what} {items}")).collect();
+            happening("addresses-assigned", &connection, "", format!("IKE SA {} {connection}: {}", ike_sa.0, parts.join(", ")))
         }
         Event::ChildSaInstalled { ike_sa, child } => {
             let sa = status(*ike_sa);

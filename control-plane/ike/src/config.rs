@@ -8,8 +8,8 @@ use core::time::Duration;
 
 use ike_wire::{Auth, Certificate, Protocol, SignatureError};
 use ipsec_types::{
-    ChildProposal, DontFragment, DscpSet, Identity, IkeProposal, Limits, Mode, Policy, PolicyAction, PolicyId, Secret, SignatureScheme,
-    Tfc, TrafficSelector,
+    AddressRange, ChildProposal, DontFragment, DscpSet, Identity, IkeProposal, Limits, Mode, Policy, PolicyAction, PolicyId, Secret,
+    SignatureScheme, Tfc, TrafficSelector,
 };
 
 use crate::io::InstalledChildSa;
@@ -61,6 +61,10 @@ pub struct Connection {
     pub local_auth: LocalAuth,
     /// How the peer must.
     pub remote_auth: RemoteAuth,
+    /// Where addresses come from that the peer asks for (RFC 7296 section 2.19); empty for none.
+    pub pools: Vec<Arc<Pool>>,
+    /// Addresses inside the peer's network to ask it for, unspecified ones for any; empty for none.
+    pub virtual_addresses: Vec<IpAddr>,
     /// Child SAs. Never empty.
     pub children: Vec<Child>,
     /// What a second IKE SA between the same identities does.
@@ -75,6 +79,19 @@ pub struct Connection {
     pub lifetime: IkeLifetime,
     /// Speak as if a NAT stood in between, so that ESP always travels in UDP.
     pub force_encapsulation: bool,
+}
+
+/// Addresses of this side's network for peers, and what they are told with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// The addresses; of a prefix those that hosts may have.
+    pub addresses: AddressRange,
+    /// Name servers.
+    pub dns: Vec<IpAddr>,
+    /// Networks behind this gateway, all of them prefixes.
+    pub networks: Vec<AddressRange>,
 }
 
 /// How we show who we are.
@@ -177,6 +194,10 @@ pub struct Child {
     pub local_selectors: Vec<TrafficSelector>,
     /// Selectors of the peer's side. Never empty.
     pub remote_selectors: Vec<TrafficSelector>,
+    /// `local_selectors` are those of any address that the peer may give us: once it has, they are that address.
+    pub local_dynamic: bool,
+    /// `remote_selectors` are those of any address that we may give to a peer: each peer's SAs have its own.
+    pub remote_dynamic: bool,
     /// When to set it up.
     pub start_action: StartAction,
     /// What becomes of it when the peer is dead.

@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::io::{Answer, Datagram, Event, IkeSaId, Job, JobId, Output, Record, RequestId, Trace};
 use crate::orphan::Orphans;
 use crate::peers::{Peers, Superseded};
+use crate::pool::Leases;
 use crate::provider::{Provider, Random};
 use crate::v2::cookie::Cookies;
 use crate::v2::keys::KeyLog;
@@ -40,6 +41,10 @@ pub(crate) struct Shared {
     heard: BTreeMap<IpAddr, Option<Instant>>,
     /// Child SAs whose IKE SA is gone.
     pub(crate) orphans: Orphans,
+    /// Addresses given to peers.
+    pub(crate) leases: Leases,
+    /// Addresses that peers gave to this side last time, by connection.
+    pub(crate) remembered: BTreeMap<String, Vec<IpAddr>>,
     /// Who is connected.
     pub(crate) peers: Peers,
     /// Child SAs that have ended by nobody's wish on this side, and how.
@@ -139,6 +144,8 @@ impl Shared {
             cookies: Cookies::default(),
             heard: BTreeMap::new(),
             orphans: Orphans::default(),
+            leases: Leases::default(),
+            remembered: BTreeMap::new(),
             peers: Peers::default(),
             ended: Vec::new(),
             trapped: BTreeSet::new(),

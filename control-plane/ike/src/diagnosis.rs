@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use ike_wire::{NotifyType, Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
+use ike_wire::{Configuration, NotifyType, Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
 use ipsec_types::{
     ChildProposal, EncryptionAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers, TrafficSelector,
 };
@@ -320,6 +320,46 @@ pub(crate) fn not_between(child: &Child, local: IpAddr, remote: IpAddr) -> Box<D
     .bounded()
 }
 
+/// A child for addresses that were not given.
+pub(crate) fn no_virtual_address(child: &Child) -> Box<Detail> {
+    let (summary, remedy) = match child.local_dynamic {
+        true => (
+            format!("child {} is for an address inside the peer's network, and the peer gave no address", child.name),
+            "let the peer have a pool for this connection, or write local_ts",
+        ),
+        false => (
+            format!("child {} is for an address that a peer has of a pool, and this one has none", child.name),
+            "let the peer ask for an address when it connects, or write remote_ts",
+        ),
+    };
+    Detail { summary, ours: both(child), remedy: remedy.into(), ..Detail::default() }.bounded()
+}
+
+/// Every address of the pools is in use.
+pub(crate) fn no_address(connection: &ConnectionRef, request: &Configuration) -> Box<Detail> {
+    let pools = connection.pools.iter().map(|pool| format!("{}: {}", pool.name, pool.addresses)).collect::<Vec<_>>();
+    let asked = request.attributes.iter().filter(|attribute| attribute.kind.is_address()).map(|attribute| attribute.kind.to_string());
+    Detail {
+        summary: format!("no address is left for a peer of connection {}", connection.name),
+        ours: format!("pools {}", pools.join(", ")),
+        theirs: format!("asks for {}", asked.collect::<Vec<_>>().join(", ")),
+        remedy: "let a pool of the connection have more addresses, or add one of the family that is asked for".into(),
+        ..Detail::default()
+    }
+    .bounded()
+}
+
+/// A peer without the question for an address.
+pub(crate) fn address_required(connection: &ConnectionRef) -> Box<Detail> {
+    Detail {
+        summary: format!("connection {} gives addresses to its peers, and this one asks for none", connection.name),
+        theirs: "an IKE_AUTH request without CP(CFG_REQUEST)".into(),
+        remedy: "let the peer ask for an address (strongSwan: vips = 0.0.0.0), or write remote_ts in a child of the connection".into(),
+        ..Detail::default()
+    }
+    .bounded()
+}
+
 /// Nobody at this address is to be spoken to.
 pub(crate) fn no_connection(datagram: &Datagram) -> Box<Detail> {
     let (local, remote) = (datagram.local.ip(), datagram.remote.ip());
@@ -370,6 +410,13 @@ pub(crate) fn refused(connection: &ConnectionRef, kind: NotifyType, asked: Asked
                 .map_or_else(|| format!("this gateway is {}", connection.local_identity), |remote| own_key(connection, &remote)),
             "compare at the peer: its connection must expect our identity, and its secret for these two identities must be ours",
         ),
+        (NotifyType::INTERNAL_ADDRESS_FAILURE, _) => (
+            format!("asked for: {}", list(&connection.virtual_addresses, ", ")),
+            "let the peer have a pool with addresses left of this family, or leave vips out here",
+        ),
+        (NotifyType::FAILED_CP_REQUIRED, _) => {
+            (String::new(), "the peer wants to be asked for an address: write vips = [\"0.0.0.0\"] in this connection")
+        }
         (NotifyType::NO_ADDITIONAL_SAS, _) => (
             String::new(),
             "the peer wants no further SAs under this IKE SA: look for its limit, or let this child have a connection of its own",

@@ -152,6 +152,10 @@ pub(crate) enum Fault {
     Proposals(Box<Detail>),
     /// No traffic is selected by both.
     Selectors(Box<Detail>),
+    /// The peer asks for an address, and none is left.
+    NoAddress(Box<Detail>),
+    /// The peer does not ask for an address, and no child is for one without.
+    AddressRequired(Box<Detail>),
     /// The key exchange was done with a method other than the one chosen.
     Method(KeyExchangeMethod),
     /// The peer did not prove who it is.
@@ -210,6 +214,10 @@ impl Fault {
             }
             (Self::Proposals(_), _) => Reaction::Notify(notify(NotifyType::NO_PROPOSAL_CHOSEN)),
             (Self::Selectors(_), _) => Reaction::Notify(notify(NotifyType::TS_UNACCEPTABLE)),
+            // Section 3.15.4.
+            (Self::NoAddress(_), _) => Reaction::Notify(notify(NotifyType::INTERNAL_ADDRESS_FAILURE)),
+            // Section 2.19.
+            (Self::AddressRequired(_), _) => Reaction::Notify(notify(NotifyType::FAILED_CP_REQUIRED)),
             (Self::NoMoreSas(_), _) => Reaction::Notify(notify(NotifyType::NO_ADDITIONAL_SAS)),
             (Self::Temporary(_), _) => Reaction::Notify(notify(NotifyType::TEMPORARY_FAILURE)),
             (Self::NoSuchChild(protocol, spi), _) => Reaction::Notify(Notify::about(*protocol, *spi, NotifyType::CHILD_SA_NOT_FOUND)),
@@ -243,6 +251,8 @@ impl From<Fault> for Failure {
             Fault::Critical(kind) => Self::PeerMisbehaved(alloc::format!("payload {kind} is critical and unknown here")),
             Fault::Proposals(detail) => Self::Incompatible(NotifyType::NO_PROPOSAL_CHOSEN, detail),
             Fault::Selectors(detail) => Self::Incompatible(NotifyType::TS_UNACCEPTABLE, detail),
+            Fault::NoAddress(detail) => Self::Incompatible(NotifyType::INTERNAL_ADDRESS_FAILURE, detail),
+            Fault::AddressRequired(detail) => Self::Incompatible(NotifyType::FAILED_CP_REQUIRED, detail),
             Fault::Method(method) => {
                 let summary = alloc::format!("the key exchange must be done with {method}");
                 Self::Incompatible(NotifyType::INVALID_KE_PAYLOAD, Box::new(Detail { summary, ..Detail::default() }))

@@ -11,8 +11,8 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use ipsec_types::{
-    ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Mode, Policy, PolicyId,
-    Protection, Secret, SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
+    AddressRange, ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Mode, Policy,
+    PolicyId, Protection, Secret, SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
 };
 
 use crate::config::Config;
@@ -384,6 +384,13 @@ pub enum Event {
         /// Why; `None` for an orderly deletion.
         failure: Option<Failure>,
     },
+    /// One side has addresses inside the other's network.
+    AddressesAssigned {
+        /// Under which IKE SA.
+        ike_sa: IkeSaId,
+        /// Which.
+        addresses: VirtualAddresses,
+    },
     /// The Child SA is installed.
     ChildSaInstalled {
         /// Under which IKE SA.
@@ -554,8 +561,23 @@ pub struct IkeSaStatus {
     pub nat_local: bool,
     /// A NAT stands before the peer.
     pub nat_remote: bool,
+    /// Addresses that its ends have given each other.
+    pub virtual_addresses: VirtualAddresses,
     /// Its Child SAs.
     pub children: Vec<ChildSaStatus>,
+}
+
+/// Addresses that one side of an IKE SA has inside the other's network (RFC 7296 section 2.19).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VirtualAddresses {
+    /// This gateway's in the peer's network.
+    pub local: Vec<IpAddr>,
+    /// The peer's in this gateway's.
+    pub remote: Vec<IpAddr>,
+    /// Name servers that the peer has named.
+    pub dns: Vec<IpAddr>,
+    /// Networks that it has named as its own.
+    pub networks: Vec<AddressRange>,
 }
 
 /// A Child SA that somebody wants, or that the last negotiation did not bring, as operators see it.

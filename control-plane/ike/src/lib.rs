@@ -24,6 +24,7 @@ mod negotiate;
 mod orphan;
 mod peers;
 mod policy;
+mod pool;
 pub mod provider;
 mod trace;
 mod v2;

@@ -157,6 +157,8 @@ mod tests {
             retransmission: crate::config::Retransmission::default(),
             lifetime: crate::config::IkeLifetime::default(),
             force_encapsulation: false,
+            pools: Vec::new(),
+            virtual_addresses: Vec::new(),
         };
         let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });
         ConnectionRef::all(&config).next().unwrap()

@@ -2,16 +2,18 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Child, Connection, DpdAction, LocalAuth, Psk, RemoteAuth, Retransmission, StartAction, Unique};
-use ipsec_types::{AddressRange, ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction, TrafficSelector};
+use ike::config::{Child, Connection, DpdAction, LocalAuth, Pool, Psk, RemoteAuth, Retransmission, StartAction, Unique};
+use ipsec_types::{ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction};
 
 use super::authentication::{self, Files, Local, Remote};
 use super::diagnostic::Report;
 use super::section::{Found, Place, Section};
+use super::selectors::{self, Dynamic, Ends, Selected};
 use super::spd::Spd;
-use super::{handling, lifetimes, proposals};
+use super::{handling, lifetimes, pools, proposals};
 
 /// strongSwan's, and what RFC 3948 section 4 recommends.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -23,6 +25,7 @@ pub(super) fn read(
     spd: &mut Spd,
     files: Files<'_>,
     authorities: &[Vec<u8>],
+    all_pools: &[Arc<Pool>],
 ) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
     let place = Found { value: (), span: section.span(), path: section.path("local") };
@@ -49,8 +52,11 @@ pub(super) fn read(
 
     let (mut children, mut places, mut shunts) = (Vec::new(), Vec::new(), Vec::new());
     let ends = Ends { local: &local_addrs, remote: &remote_addrs, faulty: local_faulty || remote_faulty };
+    let (pools, virtual_addresses) = (pools::of_connection(&mut section, all_pools), pools::wanted(&mut section));
+    let (may_be_ours, given) = (pools::possible(&virtual_addresses), pools.iter().map(|pool| pool.addresses).collect::<Vec<_>>());
+    let dynamic = Dynamic { local: &may_be_ours, remote: &given };
     for (child, inner) in section.sections("children") {
-        match read_child(child, inner, spd, &ends) {
+        match read_child(child, inner, spd, &ends, dynamic) {
             Entry::Child(child, dscp) => {
                 children.push(*child);
                 places.push(dscp);
@@ -86,6 +92,8 @@ pub(super) fn read(
         local_auth,
         remote_auth,
         remote_identity,
+        pools,
+        virtual_addresses,
         children,
         unique,
         dpd_delay,
@@ -111,7 +119,7 @@ pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> O
         section.missing("mode", "write mode = \"pass\" or mode = \"drop\"");
     }
     let action = mode.or(action);
-    let (local, remote) = selector_pair(&mut section, None);
+    let Selected { local, remote, .. } = selectors::pair(&mut section, None, Dynamic::default());
     let priority = priority(&mut section);
     let id = spd.enter(&section, priority);
     section.finish();
@@ -156,15 +164,7 @@ enum Fate {
     Shunt(PolicyAction),
 }
 
-/// The addresses of a connection.
-struct Ends<'a> {
-    local: &'a [IpAddr],
-    remote: &'a [IpAddr],
-    /// Some could not be read.
-    faulty: bool,
-}
-
-fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends<'_>) -> Entry {
+fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends<'_>, dynamic: Dynamic<'_>) -> Entry {
     const MODES: &[(&str, Fate)] = &[
         ("tunnel", Fate::Protect(Mode::Tunnel)),
         ("transport", Fate::Protect(Mode::Transport)),
@@ -179,7 +179,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends
     let any_remote = ends.remote.is_empty() && !ends.faulty;
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
     const DPD_ACTIONS: &[(&str, DpdAction)] = &[("clear", DpdAction::Clear), ("trap", DpdAction::Trap), ("restart", DpdAction::Restart)];
-    let (local_selectors, remote_selectors) = selector_pair(&mut section, (mode == Mode::Transport).then_some(ends));
+    let selected = selectors::pair(&mut section, (mode == Mode::Transport).then_some(ends), dynamic);
     let proposals = proposals::child(&mut section);
     let (dont_fragment, copy_dscp) = handling::outer_header(&mut section, mode);
     let tfc = handling::tfc(&mut section, mode, &proposals);
@@ -188,6 +188,10 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends
         let found = section.choice(key, ACTIONS);
         if let Some(found) = found.as_ref().filter(|found| any_remote && found.value != StartAction::None) {
             section.fault_at(found, "the connection has no remote_addrs to call", format!("write remote_addrs, or {key} = \"none\""));
+        }
+        if let Some(found) = found.as_ref().filter(|found| selected.remote_dynamic && found.value != StartAction::None) {
+            let problem = "the peer asks for the address that remote_ts stands for when it connects: this gateway cannot begin";
+            section.fault_at(found, problem, format!("write remote_ts, or {key} = \"none\""));
         }
         found.map_or(StartAction::None, |found| found.value)
     };
@@ -208,8 +212,10 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends
         policy,
         priority: 0,
         proposals,
-        local_selectors,
-        remote_selectors,
+        local_selectors: selected.local,
+        remote_selectors: selected.remote,
+        local_dynamic: selected.local_dynamic,
+        remote_dynamic: selected.remote_dynamic,
         start_action,
         dpd_action,
         close_action,
@@ -227,7 +233,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends
 /// A child without a Child SA. It is in force from the start; `start_action`, which strongSwan wants to be `trap` for that, changes nothing.
 fn read_shunt(name: String, mut section: Section<'_>, spd: &mut Spd, action: PolicyAction) -> Option<Policy> {
     let before = section.faults();
-    let (local, remote) = selector_pair(&mut section, None);
+    let Selected { local, remote, .. } = selectors::pair(&mut section, None, Dynamic::default());
     section.choice("start_action", &[("none", ()), ("trap", ()), ("start", ())]);
     let priority = priority(&mut section);
     let id = spd.enter(&section, priority);
@@ -283,68 +289,6 @@ fn unusable(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Both lists, none of whose address families stands in one of them alone: its selectors would never select a packet. Transport mode is
-/// between its `ends`, which it selects by default.
-fn selector_pair(section: &mut Section<'_>, ends: Option<&Ends<'_>>) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
-    let before = section.faults();
-    if let Some(ends) = ends.filter(|ends| !ends.faulty && (ends.local.is_empty() || ends.remote.is_empty())) {
-        let key = if ends.local.is_empty() { "local_addrs" } else { "remote_addrs" };
-        let problem = format!("transport mode is between this gateway's own address and the peer's, and the connection has no {key}");
-        section.fault("mode", problem, format!("write {key} in the connection, or mode = \"tunnel\""));
-    }
-    let [local_end, remote_end] =
-        [ends.map(|ends| own_traffic(ends.local, ends.remote)), ends.map(|ends| own_traffic(ends.remote, ends.local))];
-    let (local, remote) = (selectors(section, "local_ts", local_end), selectors(section, "remote_ts", remote_end));
-    if section.faults() == before && ends.is_none_or(|ends| !ends.faulty) {
-        for (key, this, other_key, others) in [("local_ts", &local, "remote_ts", &remote), ("remote_ts", &remote, "local_ts", &local)] {
-            let family = |selector: &TrafficSelector| selector.addresses().first().is_ipv4();
-            if let Some(alone) = this.iter().find(|selector| !others.iter().any(|other| family(other) == family(selector))) {
-                let name = if family(alone) { "IPv4" } else { "IPv6" };
-                section.fault(
-                    key,
-                    format!("'{alone}' matches no packet: {other_key} has nothing of {name}"),
-                    format!("add it to {other_key}"),
-                );
-            }
-        }
-    }
-    (local, remote)
-}
-
-/// What a gateway with these addresses may protect in transport mode towards one with the others.
-fn own_traffic(addresses: &[IpAddr], others: &[IpAddr]) -> Vec<TrafficSelector> {
-    let reachable = addresses.iter().filter(|address| others.iter().any(|other| other.is_ipv4() == address.is_ipv4()));
-    reachable.map(|address| TrafficSelector::addresses_only(AddressRange::single(*address))).collect()
-}
-
-/// `end`: what transport mode selects at most, and by default.
-fn selectors(section: &mut Section<'_>, key: &'static str, end: Option<Vec<TrafficSelector>>) -> Vec<TrafficSelector> {
-    const EXAMPLE: &str = "\"10.1.0.0/24\"";
-    let within = |selector: &TrafficSelector| {
-        end.as_ref().is_none_or(|end| end.is_empty() || end.iter().any(|end| end.intersect(selector).as_ref() == Some(selector)))
-    };
-    let list = section.list_with(key, EXAMPLE, |section, text| match text.value.parse::<TrafficSelector>() {
-        Ok(selector) if !within(&selector) => {
-            let own = end.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-            let problem = format!("'{selector}' is wider than the gateway's own address, and transport mode protects no other traffic");
-            section.fault_at(&text, problem, format!("write {own}, leave {key} out, or write mode = \"tunnel\""));
-            None
-        }
-        Ok(selector) => Some(text.with(selector)),
-        Err(error) => {
-            section.fault_at(&text, error.to_string(), format!("write for example {EXAMPLE}"));
-            None
-        }
-    });
-    match &list {
-        Some(list) if list.is_empty() => section.empty(key, format!("write {key} = [{EXAMPLE}]")),
-        Some(_) => {}
-        None if end.is_some() => return end.unwrap_or_default(),
-        None => missing(section, key, &format!("{key} = [{EXAMPLE}]")),
-    }
-    list.unwrap_or_default().into_iter().map(|found| found.value).collect()
-}
-
 fn retransmission(section: &mut Section<'_>) -> Retransmission {
     let defaults = Retransmission::default();
     let timeout = section.duration("retransmit_timeout");
@@ -362,8 +306,4 @@ const MIN_RETRANSMIT_TIMEOUT: Duration = Duration::from_millis(100);
 
 fn priority(section: &mut Section<'_>) -> Option<u32> {
     section.integer("priority", 0..=u32::MAX).map(|found| found.value).filter(|priority| *priority != 0)
-}
-
-fn missing(section: &Section<'_>, key: &str, example: &str) {
-    section.missing(key, format!("write {example}"));
 }

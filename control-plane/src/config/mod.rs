@@ -27,9 +27,11 @@ mod connections;
 mod diagnostic;
 mod handling;
 mod lifetimes;
+mod pools;
 mod proposals;
 mod secrets;
 mod section;
+mod selectors;
 mod spd;
 
 #[cfg(test)]
@@ -106,10 +108,11 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let data_socket = dataplane(&mut root);
 
     let authorities = authentication::authorities(&mut root, files);
+    let pools = pools::read(&mut root);
     let mut spd = Spd::default();
     let (mut connections, mut policies) = (Vec::new(), Vec::new());
     for (name, section) in root.sections("connections") {
-        let (connection, shunts) = connections::read(name, section, &mut spd, files, &authorities);
+        let (connection, shunts) = connections::read(name, section, &mut spd, files, &authorities, &pools);
         connections.extend(connection);
         policies.extend(shunts);
     }

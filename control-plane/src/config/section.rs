@@ -97,6 +97,12 @@ impl<'d> Section<'d> {
         self.table.get(key).and_then(|value| value.get_ref().as_str()) == Some(text)
     }
 
+    /// Whether `key` holds a list of exactly `text`.
+    pub(super) fn list_is(&self, key: &str, text: &str) -> bool {
+        let entries = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        entries.is_some_and(|entries| entries.len() == 1 && entries.iter().all(|entry| entry.get_ref().as_str() == Some(text)))
+    }
+
     /// Text.
     pub(super) fn text(&mut self, key: &'static str, example: &str) -> Option<Found<&'d str>> {
         let (value, found) = self.value(key)?;

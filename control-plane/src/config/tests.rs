@@ -656,3 +656,4 @@ fn the_configuration_of_the_readme_is_good() {
 }
 
 mod authentication;
+mod pools;

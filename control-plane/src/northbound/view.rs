@@ -94,6 +94,10 @@ fn next_hop(hop: dataplane::NextHop) -> NextHop {
     NextHop { port: hop.port, address, mac: hop.mac }
 }
 
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
+}
+
 fn ike_sa(sa: &IkeSaStatus, counted: &HashMap<u64, &dataplane::ChildSaStatus>) -> IkeSa {
     let identity = |id: &Option<Identity>| id.as_ref().map(ToString::to_string).unwrap_or_default();
     IkeSa {
@@ -117,6 +121,10 @@ fn ike_sa(sa: &IkeSaStatus, counted: &HashMap<u64, &dataplane::ChildSaStatus>) -
         age_ms: milliseconds(sa.age),
         nat_local: sa.nat_local,
         nat_remote: sa.nat_remote,
+        local_virtual_addresses: texts(&sa.virtual_addresses.local),
+        remote_virtual_addresses: texts(&sa.virtual_addresses.remote),
+        dns: texts(&sa.virtual_addresses.dns),
+        networks: texts(&sa.virtual_addresses.networks),
         child_sas: sa.children.iter().map(|child| child_sa(child, counted.get(&child.id.0).copied())).collect(),
     }
 }
@@ -139,8 +147,8 @@ fn child_sa(child: &ChildSaStatus, counted: Option<&dataplane::ChildSaStatus>) -
         mode: mode(child.mode.into()),
         proposal: child.proposal.clone(),
         encapsulation: if child.udp_encapsulation { "udp" } else { "plain" }.to_owned(),
-        local_selectors: child.local_selectors.iter().map(ToString::to_string).collect(),
-        remote_selectors: child.remote_selectors.iter().map(ToString::to_string).collect(),
+        local_selectors: texts(&child.local_selectors),
+        remote_selectors: texts(&child.remote_selectors),
         age_ms: milliseconds(child.age),
         inbound_packets: count(|c| c.inbound_packets),
         inbound_octets: count(|c| c.inbound_octets),

@@ -77,12 +77,14 @@ fn next(last: &mut u32) -> PolicyId {
 fn speaks_alike(a: &Connection, b: &Connection) -> bool {
     (&a.local_addrs, &a.remote_addrs, &a.proposals) == (&b.local_addrs, &b.remote_addrs, &b.proposals)
         && (&a.local_identity, &a.remote_identity, a.force_encapsulation) == (&b.local_identity, &b.remote_identity, b.force_encapsulation)
+        && a.virtual_addresses == b.virtual_addresses
         && (a.local_auth.keyword(), a.remote_auth.keyword()) == (b.local_auth.keyword(), b.remote_auth.keyword())
 }
 
 /// Whether a Child SA of one would be a Child SA of the other. Which packets are sent in it, of those that may be, is the SPD's matter.
 fn protects_alike(a: &Child, b: &Child) -> bool {
     a.selects_like(b)
+        && (a.local_dynamic, a.remote_dynamic) == (b.local_dynamic, b.remote_dynamic)
         && (&a.proposals, a.mode) == (&b.proposals, b.mode)
         && (a.dont_fragment, a.copy_dscp, a.tfc) == (b.dont_fragment, b.copy_dscp, b.tfc)
 }

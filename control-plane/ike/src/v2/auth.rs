@@ -133,8 +133,10 @@ fn initial_contact(core: &Core, cx: &Context<'_>, remote: Option<&Identity>) -> 
     first.then(|| Payload::Notify(Notify::new(NotifyType::INITIAL_CONTACT, Vec::new())))
 }
 
-/// What becomes of earlier IKE SAs between the same identities, now that the peer is authenticated. A responder may refuse.
-fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticated, payloads: &[Payload]) -> Result<(), Fault> {
+/// What becomes of earlier IKE SAs between the same identities, now that the peer is authenticated: whether some make way. A
+/// responder may refuse.
+fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticated, payloads: &[Payload]) -> Result<bool, Fault> {
+    let before = cx.shared.peers.superseded.len();
     let earlier = cx.shared.peers.before(core, authenticated.identity());
     let forgotten = notification(payloads, |kind| kind == NotifyType::INITIAL_CONTACT).is_some();
     match core.connection.unique {
@@ -150,7 +152,7 @@ fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticate
         }
         Unique::No | Unique::Keep | Unique::Replace => {}
     }
-    Ok(())
+    Ok(cx.shared.peers.superseded.len() > before)
 }
 
 /// Which certificates the peer may show: `CERTREQ` with the hashes of the keys that are trusted (section 3.7).

@@ -17,6 +17,7 @@ use crate::policy::ConnectionRef;
 use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
+use crate::v2::configuration::Assigned;
 use crate::v2::hurdles::Hurdles;
 use crate::v2::init::InitKey;
 use crate::v2::keys::Role;
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) cookie: bool,
     /// Hash algorithms that the peer takes in signatures; `None` where it does not know RFC 7427.
     pub(crate) peer_hashes: Option<Vec<HashAlgorithm>>,
+    /// Addresses inside the networks of its ends.
+    pub(crate) assigned: Assigned,
     /// Where the endpoint files it, as a responder.
     pub(crate) init_key: Option<InitKey>,
     /// How its Child SAs end with it, where this side does not wish it.
@@ -121,6 +124,7 @@ impl Core {
             init_request: Vec::new(),
             cookie: false,
             peer_hashes: None,
+            assigned: Assigned::default(),
             init_key: None,
             end: None,
             hurdles: Hurdles::default(),

@@ -218,6 +218,9 @@ fn check(
             return Err(Failure::Incompatible(NotifyType::USE_TRANSPORT_MODE, detail));
         }
     };
+    if configured.local_dynamic && core.assigned.local.addresses.is_empty() {
+        return Err(Failure::Incompatible(NotifyType::TS_UNACCEPTABLE, diagnosis::no_virtual_address(configured)));
+    }
     let (local, remote) = ends::selectors(core, configured);
     let selectors = negotiate::narrowed_by_peer((&local, &remote), (&theirs.0, &theirs.1))
         .ok_or_else(|| Failure::PeerMisbehaved(diagnosis::wider(configured, sent)))?;

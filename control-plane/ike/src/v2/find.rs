@@ -1,6 +1,6 @@
 //! Finding payloads in a message whose form was checked (RFC 7296 section 3).
 
-use ike_wire::{Auth, Identification, KeyExchange, Nonce, Notify, NotifyType, Payload, Sa, TrafficSelectors};
+use ike_wire::{Auth, Configuration, Identification, KeyExchange, Nonce, Notify, NotifyType, Payload, Sa, TrafficSelectors};
 use ipsec_types::KeyExchangeMethod;
 
 macro_rules! first_of_each {
@@ -25,6 +25,8 @@ first_of_each! {
     id_responder: IdResponder, Identification;
     /// AUTH.
     auth: Auth, Auth;
+    /// CP.
+    configuration: Configuration, Configuration;
     /// TSi.
     ts_initiator: TsInitiator, TrafficSelectors;
     /// TSr.

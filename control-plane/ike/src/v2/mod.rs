@@ -16,6 +16,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod common;
+pub(crate) mod configuration;
 pub(crate) mod cookie;
 pub(crate) mod create_child;
 pub(crate) mod established;
@@ -36,6 +37,7 @@ use core::time::Duration;
 use ipsec_types::{ChildSaId, Instant};
 
 pub(crate) use self::common::{Core, Task};
+use self::configuration::Assigned;
 pub(crate) use self::established::{Active, Established};
 pub(crate) use self::receive::{Incoming, Protected};
 use crate::child::{Child, ChildPhase};
@@ -316,6 +318,7 @@ impl IkeSa {
             age: now.since(core.created),
             nat_local: core.nat.local,
             nat_remote: core.nat.remote,
+            virtual_addresses: core.assigned.status(),
             children: established.map(|e| e.children.iter().map(|child| child.status(now)).collect()).unwrap_or_default(),
         })
     }
@@ -461,6 +464,8 @@ impl State {
             Self::Closed => None,
         };
         core.release(cx, &reason);
+        // The peer may come back at once, and shall find its address free.
+        core.assigned = Assigned::default();
         sk
     }
 }

@@ -272,6 +272,7 @@ fn bear(state: &Established, core: &Core, cx: &mut Context<'_>, role: Role, spis
     let mut heir = Core::new(id, role, core.connection.clone(), spis.0, (core.local, core.remote), cx.now);
     heir.responder_spi = Some(spis.1);
     heir.nat = core.nat;
+    heir.assigned = core.assigned.clone();
     heir.step(cx, &format!("derive keys: {}", sk.suite.describe()), IkeKeys::names(&sk.suite));
     let established = Established::heir(&mut heir, cx, sk, state.authenticated.clone());
     IkeSa { core: heir, state: State::Established(established) }

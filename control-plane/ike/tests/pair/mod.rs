@@ -196,6 +196,8 @@ pub fn config(side: Side) -> Config {
         dpd_action: ike::config::DpdAction::Clear,
         close_action: StartAction::None,
         mode: Mode::Tunnel,
+        local_dynamic: false,
+        remote_dynamic: false,
         dont_fragment: DontFragment::Copy,
         copy_dscp: true,
         tfc: Tfc::default(),
@@ -219,6 +221,8 @@ pub fn config(side: Side) -> Config {
         retransmission: Retransmission { timeout: Duration::from_secs(4), base_percent: 180, tries: 5 },
         lifetime: IkeLifetime::default(),
         force_encapsulation: false,
+        pools: vec![],
+        virtual_addresses: vec![],
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
     Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100, key_log: false }

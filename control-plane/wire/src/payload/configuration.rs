@@ -182,6 +182,11 @@ impl ConfigurationAttribute {
 }
 
 impl ConfigurationAttributeType {
+    /// Whether it is about an address inside the other's network.
+    pub const fn is_address(self) -> bool {
+        matches!(self, Self::IP4_ADDRESS | Self::IP6_ADDRESS)
+    }
+
     /// Whether a value may have so many octets.
     const fn takes(self, length: usize) -> bool {
         match self {

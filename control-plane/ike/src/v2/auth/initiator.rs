@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::negotiate::{self, KeyExchange};
 use crate::policy::ConnectionRef;
 use crate::provider::CryptoError;
+use crate::v2::configuration;
 use crate::v2::create_child::ends;
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
@@ -75,6 +76,7 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
     payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
     payloads.extend(initial_contact(core, cx, core.connection.remote_identity.as_ref()));
     payloads.extend(auth);
+    payloads.extend(configuration::request(core, cx));
     payloads.extend(ends::mode_notification(configured));
     payloads.push(Payload::Sa(negotiate::offer_child(&configured.proposals, state.child.spi.spi, KeyExchange::Ignored)));
     payloads.push(Payload::TsInitiator(local.into_iter().collect()));
@@ -142,6 +144,7 @@ pub(super) fn on_verified(
     let nonces = [&transcript.initiator_nonce[..], &transcript.responder_nonce];
     // An initiator refuses nothing here: it began because it wants the IKE SA.
     let _accepted = supersede(core, cx, &authenticated, &message.payloads);
+    configuration::take_reply(core, cx, &message.payloads);
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
     if let Err(failure) = established.take_answer(core, cx, &wanted, &message.payloads, nonces) {
         core.wanted_child_failed(cx, wanted.index, &failure);

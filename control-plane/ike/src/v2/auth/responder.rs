@@ -16,6 +16,7 @@ use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::negotiate::KeyExchange;
 use crate::policy::ConnectionRef;
 use crate::provider::CryptoError;
+use crate::v2::configuration::{self, Assigned};
 use crate::v2::create_child::{self, Answer, Seed};
 use crate::v2::find;
 use crate::v2::sk::SkVerified;
@@ -37,7 +38,7 @@ pub(crate) struct Installing {
     header: Header,
     /// IDr, certificates and AUTH, which go out in any case.
     proof: Vec<Payload>,
-    /// `[N(USE_TRANSPORT_MODE),] SAr2, TSi, TSr`, which go out if the Child SA is in place.
+    /// `[CP(CFG_REPLY),] [N(USE_TRANSPORT_MODE),] SAr2, TSi, TSr`, which go out if the Child SA is in place.
     answer: Vec<Payload>,
 }
 
@@ -147,24 +148,33 @@ fn choose_child(
     authenticated: PeerAuthenticated,
     auth: Vec<Payload>,
 ) -> State {
-    if let Err(fault) = supersede(core, cx, &authenticated, &message.payloads) {
-        return reject(state, core, cx, message, &fault);
-    }
+    let succeeds = match supersede(core, cx, &authenticated, &message.payloads) {
+        Ok(succeeds) => succeeds,
+        Err(fault) => return reject(state, core, cx, message, &fault),
+    };
     let mut proof = alloc::vec![Payload::IdResponder(own_id(core))];
     proof.extend(auth);
     proof.extend(initial_contact(core, cx, Some(authenticated.identity())));
     let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
-    let choice = create_child::choose(core, &[], &message.payloads, None, KeyExchange::Ignored);
+    let configured = configuration::answer(core, cx, authenticated.identity(), &message.payloads, succeeds);
+    let choice = configured.and_then(|reply| {
+        let choice = create_child::choose(core, &[], &message.payloads, None, KeyExchange::Ignored)?;
+        Ok((reply, choice))
+    });
     let seed = Seed { nonces, shared: None };
-    match choice.and_then(|choice| create_child::answer(core, cx, &state.sk, &authenticated, choice, seed, Replaces::default())) {
-        Ok(Answer { child, sa, selectors }) => State::Installing(Installing {
+    let answer = choice.and_then(|(reply, choice)| {
+        let answer = create_child::answer(core, cx, &state.sk, &authenticated, choice, seed, Replaces::default())?;
+        Ok((reply, answer))
+    });
+    match answer {
+        Ok((reply, Answer { child, sa, selectors })) => State::Installing(Installing {
             sk: state.sk,
             child,
             authenticated,
             verified: message.verified,
             header: message.header,
             proof,
-            answer: sa.into_iter().chain(selectors).collect(),
+            answer: reply.into_iter().chain(sa).chain(selectors).collect(),
         }),
         Err(fault) => establish_childless(core, cx, state.sk, authenticated, message, proof, fault),
     }
@@ -183,6 +193,7 @@ fn establish_childless(
     if let Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
         proof.push(Payload::Notify(notify));
     }
+    core.assigned = Assigned::default();
     cx.fail(Some(&core.connection.name), core.remote, fault.into());
     let sent = core.respond(cx, &sk, &message.header, &proof);
     let established = Established::new(core, cx, sk, message.verified, authenticated);

@@ -21,6 +21,9 @@ pub(crate) fn offer(core: &Core, child: &config::Child) -> Result<(Vec<TrafficSe
         return Err(Failure::Incompatible(NotifyType::NO_PROPOSAL_CHOSEN, obstacle));
     }
     let (local, remote) = selectors(core, child);
+    if child.mode == Mode::Tunnel && (local.is_empty() || remote.is_empty()) {
+        return Err(Failure::Incompatible(NotifyType::TS_UNACCEPTABLE, diagnosis::no_virtual_address(child)));
+    }
     if local.is_empty() || remote.is_empty() {
         return Err(Failure::Incompatible(NotifyType::TS_UNACCEPTABLE, diagnosis::not_between(child, core.local.ip(), core.remote.ip())));
     }
@@ -36,10 +39,19 @@ pub(crate) fn obstacle(core: &Core, child: &config::Child) -> Option<Box<Detail>
 /// The selectors of a child under this IKE SA, ours and the peer's: in transport mode "exactly one IP address" each (section 2.23.1).
 pub(crate) fn selectors(core: &Core, child: &config::Child) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
     let (local, remote) = (&child.local_selectors, &child.remote_selectors);
+    let (given, ours) = (&core.assigned.remote, &core.assigned.local.addresses);
     match child.mode {
-        Mode::Tunnel => (local.clone(), remote.clone()),
+        Mode::Tunnel => (
+            // As long as the peer has not said which, it may be any.
+            if child.local_dynamic && !ours.is_empty() { each(ours.iter().copied(), local) } else { local.clone() },
+            if child.remote_dynamic { each(given.iter().map(|lease| lease.address), remote) } else { remote.clone() },
+        ),
         Mode::Transport => (at(core.local.ip(), local), at(core.remote.ip(), remote)),
     }
+}
+
+fn each(addresses: impl Iterator<Item = core::net::IpAddr>, selectors: &[TrafficSelector]) -> Vec<TrafficSelector> {
+    addresses.flat_map(|address| at(address, selectors)).collect()
 }
 
 fn at(address: core::net::IpAddr, selectors: &[TrafficSelector]) -> Vec<TrafficSelector> {

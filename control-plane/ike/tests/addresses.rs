@@ -1,0 +1,158 @@
+//! Addresses inside the other side's network (RFC 7296 sections 2.19 and 3.15): A asks, B gives.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod pair;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::config::{Config, Pool, StartAction};
+use ike::error::Failure;
+use ike::io::Event;
+use ike_wire::NotifyType;
+use pair::Side::{A, B};
+use pair::{Pair, Side, config};
+
+fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
+}
+
+/// A wants any IPv4 address, B has some.
+fn changed(side: Side, range: &str) -> Config {
+    let mut config = config(side);
+    let connection = &mut config.connections[0];
+    let child = &mut connection.children[0];
+    child.start_action = StartAction::None;
+    match side {
+        A => {
+            connection.virtual_addresses = vec!["0.0.0.0".parse().unwrap()];
+            child.local_selectors = vec!["0.0.0.0/0".parse().unwrap()];
+            child.local_dynamic = true;
+        }
+        B => {
+            connection.pools = vec![Arc::new(Pool {
+                name: "v4".into(),
+                addresses: range.parse().unwrap(),
+                dns: vec!["10.2.0.53".parse().unwrap()],
+                networks: vec!["10.2.0.0/16".parse().unwrap()],
+            })];
+            child.remote_selectors = vec![range.parse().unwrap()];
+            child.remote_dynamic = true;
+        }
+    }
+    config
+}
+
+fn pair(range: &str) -> Pair {
+    Pair::new(3, changed(A, range), changed(B, range))
+}
+
+fn connect(pair: &mut Pair) {
+    pair.initiate(A);
+    pair.run(Duration::from_secs(2));
+}
+
+/// The selectors of the only Child SA of a side, ours and the peer's.
+fn selected(pair: &mut Pair, side: Side) -> (Vec<String>, Vec<String>) {
+    let id = pair.only_child(side);
+    let sa = &pair.gateway(side).data_plane.installed[&id];
+    (texts(&sa.local_selectors), texts(&sa.remote_selectors))
+}
+
+fn address_of_a(pair: &mut Pair) -> String {
+    let [sa] = pair.ike_sas(A).try_into().unwrap();
+    texts(sa.virtual_addresses.local).join(" ")
+}
+
+#[test]
+fn an_address_is_asked_for_given_and_what_the_child_sa_is_for() {
+    let mut pair = pair("10.3.0.0/24");
+    connect(&mut pair);
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert_eq!(selected(&mut pair, A), (vec!["10.3.0.1".into()], vec!["10.2.0.0/16".into()]));
+    assert_eq!(selected(&mut pair, B), (vec!["10.2.0.0/16".into()], vec!["10.3.0.1".into()]));
+    let [ours] = pair.ike_sas(A).try_into().unwrap();
+    let told = ours.virtual_addresses;
+    assert_eq!(
+        (texts(told.local), texts(told.dns), texts(told.networks)),
+        (vec!["10.3.0.1".into()], vec!["10.2.0.53".into()], vec!["10.2.0.0/16".into()])
+    );
+    for side in [A, B] {
+        let assigned = pair.gateway(side).events.iter().filter(|event| matches!(event, Event::AddressesAssigned { .. })).count();
+        assert_eq!(assigned, 1, "{side:?}");
+    }
+    let shown = pair.traced(A);
+    assert_eq!(shown.iter().filter(|(_, title, payloads)| title.contains("IKE_AUTH") && payloads.contains("CP")).count(), 2, "{shown:?}");
+}
+
+#[test]
+fn a_rekeyed_ike_sa_keeps_the_address_and_further_child_sas_are_for_it() {
+    let mut pair = pair("10.3.0.0/24");
+    connect(&mut pair);
+    pair.rekey(A, pair::lab());
+    pair.run(Duration::from_secs(5));
+    assert_eq!(address_of_a(&mut pair), "10.3.0.1");
+    pair.rekey(A, pair::net());
+    pair.run(Duration::from_secs(10));
+    assert_eq!(selected(&mut pair, A).0, ["10.3.0.1"]);
+    assert_eq!(pair.failures(A), []);
+}
+
+#[test]
+fn who_comes_back_gets_the_same_address_and_what_is_gone_is_free() {
+    let mut pair = pair("10.3.0.0/24");
+    for _ in 0..3 {
+        connect(&mut pair);
+        assert_eq!(address_of_a(&mut pair), "10.3.0.1");
+        pair.terminate(A, pair::lab());
+        pair.run(Duration::from_secs(2));
+        assert_eq!(pair.established(B), 0);
+    }
+    // It vanishes without a word and comes back as another process that asks for any address: INITIAL_CONTACT frees the lease.
+    connect(&mut pair);
+    pair.kill_control(A);
+    pair.start_control(A, changed(A, "10.3.0.0/24"), 2);
+    pair.run(Duration::from_secs(1));
+    connect(&mut pair);
+    assert_eq!(address_of_a(&mut pair), "10.3.0.1");
+}
+
+#[test]
+fn without_an_address_left_the_ike_sa_stays_alone_and_both_sides_say_why() {
+    let mut pair = pair("fd99::/64");
+    connect(&mut pair);
+    assert_eq!((pair.established(A), pair.installed(A)), (1, 0));
+    let [Failure::Incompatible(NotifyType::INTERNAL_ADDRESS_FAILURE, ours)] = &pair.failures(B)[..] else {
+        panic!("{:?}", pair.failures(B))
+    };
+    assert!(ours.theirs.contains("INTERNAL_IP4_ADDRESS") && ours.ours.contains("v4: fd99::/64"), "{ours}");
+    let refused = pair.failures(A).iter().any(|failure| matches!(failure, Failure::Refused(NotifyType::INTERNAL_ADDRESS_FAILURE, _)));
+    assert!(refused, "{:?}", pair.failures(A));
+}
+
+#[test]
+fn who_asks_for_none_is_told_to() {
+    let mut a = changed(A, "10.3.0.0/24");
+    a.connections[0].virtual_addresses = vec![];
+    a.connections[0].children[0].local_dynamic = false;
+    let mut pair = Pair::new(3, a, changed(B, "10.3.0.0/24"));
+    connect(&mut pair);
+    assert_eq!((pair.established(A), pair.installed(A)), (1, 0));
+    assert!(matches!(&pair.failures(B)[..], [Failure::Incompatible(NotifyType::FAILED_CP_REQUIRED, _)]), "{:?}", pair.failures(B));
+    let [Failure::Refused(NotifyType::FAILED_CP_REQUIRED, detail)] = &pair.failures(A)[..] else { panic!("{:?}", pair.failures(A)) };
+    assert!(detail.remedy.contains("vips"), "{detail}");
+}
+
+/// A gateway that gives nothing leaves a child for "any address" with the selectors it has, and no address is made up.
+#[test]
+fn a_peer_without_pools_answers_without_addresses() {
+    let mut b = config(B);
+    b.connections[0].children[0].remote_selectors = vec!["0.0.0.0/0".parse().unwrap()];
+    let mut pair = Pair::new(3, changed(A, "10.3.0.0/24"), b);
+    connect(&mut pair);
+    let none: Vec<IpAddr> = Vec::new();
+    assert_eq!(pair.ike_sas(A)[0].virtual_addresses.local, none);
+    assert_eq!(pair.installed(A), 0);
+    assert!(pair.failures(A)[0].to_string().contains("gave no address"), "{:?}", pair.failures(A));
+}

@@ -1,0 +1,98 @@
+use super::*;
+
+const POOLS: &str = r#"[pools.v4]
+addrs = "10.3.0.0/24"
+dns = ["10.1.0.53"]
+subnet = ["10.1.0.0/16"]
+[pools.v6]
+addrs = "fd99::10-fd99::99"
+"#;
+
+/// The good configuration as that of a gateway for road warriors.
+fn gateway(change: impl Fn(String) -> String) -> Result<Loaded, Vec<String>> {
+    let with = GOOD.replace("remote_addrs = [\"192.0.2.2\"]", "pools = [\"v4\", \"v6\"]").replace("remote_ts = [\"10.2.0.0/24\"]\n", "");
+    let with = with.replace("start_action = \"trap\"\n", "") + POOLS;
+    load_in(&folder(&change(with), GOOD_SECRETS))
+}
+
+#[test]
+fn pools_arrive_and_are_what_remote_ts_is_by_default() {
+    let loaded = gateway(|text| text).unwrap();
+    let [connection] = loaded.ike.connections.as_slice() else { panic!() };
+    let pools: Vec<_> = connection.pools.iter().map(|pool| (pool.name.as_str(), pool.addresses.to_string())).collect();
+    assert_eq!(pools, [("v4", "10.3.0.0/24".into()), ("v6", "fd99::10-fd99::99".into())]);
+    assert_eq!(connection.pools[0].dns, ["10.1.0.53".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(connection.pools[0].networks, ["10.1.0.0/16".parse().unwrap()]);
+    // local_ts has no IPv6.
+    let [child] = connection.children.as_slice() else { panic!() };
+    assert_eq!(
+        (child.local_dynamic, child.remote_dynamic, child.remote_selectors.as_slice()),
+        (false, true, &["10.3.0.0/24".parse().unwrap()][..])
+    );
+    let word = gateway(|text| text.replace("local_ts = [\"10.1.0.0/24\"]\n", "local_ts = [\"10.1.0.0/24\"]\nremote_ts = [\"dynamic\"]\n"))
+        .unwrap();
+    assert!(word.ike.connections[0].children[0].remote_dynamic);
+}
+
+#[test]
+fn addresses_to_ask_for_are_what_local_ts_is_by_default() {
+    let text = GOOD.replace("dpd_delay", "vips = [\"0.0.0.0\", \"fd99::7\"]\ndpd_delay").replacen("local_ts = [\"10.1.0.0/24\"]\n", "", 1);
+    let loaded = load_in(&folder(&text, GOOD_SECRETS)).unwrap();
+    let [connection] = loaded.ike.connections.as_slice() else { panic!() };
+    assert_eq!(connection.virtual_addresses, ["0.0.0.0", "fd99::7"].map(|text| text.parse::<std::net::IpAddr>().unwrap()));
+    assert_eq!(
+        (connection.children[0].local_dynamic, connection.children[0].local_selectors.as_slice()),
+        (true, &["0.0.0.0/0".parse().unwrap()][..])
+    );
+}
+
+#[test]
+fn faults_of_pools_name_field_and_remedy() {
+    let table = [
+        ("addrs = \"10.3.0.0/24\"", "addrs = \"10.3.0.0/33\"", "pools.v4.addrs: ", "write for example \"10.3.0.0/24\""),
+        ("addrs = \"10.3.0.0/24\"\n", "", "pools.v4.addrs: this is missing", "write addrs = \"10.3.0.0/24\""),
+        ("addrs = \"fd99::10-fd99::99\"", "addrs = \"10.3.0.9\"", "pools.v6.addrs: pool 'v4' has some of these addresses", "one pool"),
+        (
+            "subnet = [\"10.1.0.0/16\"]",
+            "subnet = [\"10.1.0.0-10.1.0.9\"]",
+            "pools.v4.subnet[0]: '10.1.0.0-10.1.0.9' is no network",
+            "prefix",
+        ),
+        ("dns = [\"10.1.0.53\"]", "dns = [\"ns\"]", "pools.v4.dns[0]: ", "write for example"),
+        (
+            "pools = [\"v4\", \"v6\"]",
+            "pools = [\"v4\", \"v5\"]",
+            "connections.site-b.pools[1]: there is no pool 'v5'",
+            "write \"v4\" or \"v6\"",
+        ),
+        (
+            "esp_proposals",
+            "start_action = \"start\"\nesp_proposals",
+            "connections.site-b.children.net.start_action: the connection has no remote_addrs",
+            "start_action = \"none\"",
+        ),
+        ("pools = [\"v4\", \"v6\"]", "", "connections.site-b.children.net.remote_ts: this is missing", "write remote_ts"),
+        (
+            "local_ts = [\"10.1.0.0/24\"]",
+            "local_ts = [\"dynamic\"]",
+            "connections.site-b.children.net.local_ts[0]: 'dynamic' stands alone",
+            "write vips in the connection",
+        ),
+        ("dpd_delay", "vips = [\"any\"]\ndpd_delay", "connections.site-b.vips[0]: 'any' is no address", "write \"0.0.0.0\""),
+    ];
+    for (line, by, problem, remedy) in table {
+        let faults = gateway(|text| {
+            assert!(text.contains(line), "{line}");
+            text.replacen(line, by, 1)
+        })
+        .expect_err(by);
+        assert!(faults.iter().any(|fault| fault.contains(problem) && fault.contains(remedy)), "{problem}\n{}", faults.join("\n"));
+    }
+}
+
+#[test]
+fn who_gives_addresses_cannot_begin() {
+    let called = |text: String| text.replace("pools = [\"v4\", \"v6\"]", "pools = [\"v4\", \"v6\"]\nremote_addrs = [\"192.0.2.2\"]");
+    let faults = gateway(|text| called(text).replace("esp_proposals", "start_action = \"start\"\nesp_proposals")).unwrap_err();
+    assert!(faults.iter().any(|fault| fault.contains("children.net.start_action: the peer asks for the address")), "{faults:?}");
+}
