@@ -265,7 +265,7 @@ impl Core {
         self.events = None;
         self.punt = None;
         self.batches.clear();
-        let _stopped = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Stop);
+        let _stopped = self.workers.broadcast(WorkerId(0), |_| Command::Stop);
     }
 
     /// Whether commands, [`Command::Stop`] among them, wait for room in a worker's queue.
@@ -276,7 +276,7 @@ impl Core {
     /// Gives the workers what is configured and learnt, as it stands.
     pub(super) fn publish(&mut self) -> Barrier {
         let snapshot = Arc::new(self.snapshot.clone());
-        self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Snapshot(Arc::clone(&snapshot)))
+        self.workers.broadcast(WorkerId(0), |_| Command::Snapshot(Arc::clone(&snapshot)))
     }
 
     /// Queues an event for the subscriber. Without one, the queue keeps the newest.

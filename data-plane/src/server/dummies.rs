@@ -36,7 +36,7 @@ impl Core {
                     .take(usize::try_from(count).unwrap_or(BURST))
                     .collect();
                 count = count.saturating_sub(BURST as u64);
-                if !self.workers.try_send(owner, Command::SendDummies { slot, random }, self.now_ms) {
+                if !self.workers.try_send(owner, Command::SendDummies { slot, random }) {
                     return;
                 }
             }

@@ -105,7 +105,7 @@ impl Core {
         self.hand_over(id);
         if let Some(entry) = self.sad.remove(id, self.now_ms) {
             let slot = entry.sa.slot;
-            let _removed = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Remove(slot));
+            let _removed = self.workers.broadcast(WorkerId(0), |_| Command::Remove(slot));
         }
     }
 

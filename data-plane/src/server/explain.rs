@@ -49,7 +49,7 @@ impl Core {
         let len = usize::try_from(request.length).ok().filter(|len| *len > 0);
         let (reply, answer) = oneshot::channel();
         self.inquiries.waiting.insert(id, reply);
-        self.workers.ask(Box::new(Inquiry { id, port, frame, len, explanation: None }), self.now_ms);
+        self.workers.ask(Box::new(Inquiry { id, port, frame, len, explanation: None }));
         Ok(answer)
     }
 

@@ -60,7 +60,7 @@ impl Core {
     fn give_back(&mut self, port: PortId, frame: Vec<u8>) {
         let spi = frame.get(ethernet::HEADER_LEN..).and_then(|packet| IpsecPacket::parse(packet).ok()).map(|esp| esp.spi);
         let worker = spi.and_then(|spi| self.sad.by_spi(spi)).map_or(WorkerId(0), |entry| entry.sa.owner);
-        let given = self.workers.try_send(worker, Command::Receive { port, frame: Frame::outgoing(frame) }, self.now_ms);
+        let given = self.workers.try_send(worker, Command::Receive { port, frame: Frame::outgoing(frame) });
         self.counters.reassembly_esp += u64::from(given);
         self.counters.reassembly_esp_overflow += u64::from(!given);
     }

@@ -351,7 +351,7 @@ impl Core {
     }
 
     fn transmit(&mut self, via: Via, packet: Vec<u8>) -> bool {
-        let sent = self.workers.transmit(via, Frame::outgoing(packet), self.now_ms);
+        let sent = self.workers.transmit(via, Frame::outgoing(packet));
         self.counters.own_overflow += u64::from(!sent);
         sent
     }

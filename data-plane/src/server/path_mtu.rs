@@ -91,14 +91,14 @@ impl Core {
     /// What is known of the path of an SA that is new, or leads elsewhere: the workers know nothing of it yet.
     pub(super) fn tell_path_mtu_of(&mut self, slot: SaSlot, tunnel: &Tunnel) {
         if let Some(mtu) = self.path_mtus.of(tunnel) {
-            let _told = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::PathMtu { slot, mtu: Some(mtu) });
+            let _told = self.workers.broadcast(WorkerId(0), |_| Command::PathMtu { slot, mtu: Some(mtu) });
         }
     }
 
     fn tell_path_mtu(&mut self, to: (IpAddr, IpAddr), mtu: Option<u16>) {
         let slots: Vec<_> = self.sad.entries().filter(|entry| path(&entry.tunnel) == to).map(|entry| entry.sa.slot).collect();
         for slot in slots {
-            let _told = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::PathMtu { slot, mtu });
+            let _told = self.workers.broadcast(WorkerId(0), |_| Command::PathMtu { slot, mtu });
         }
     }
 }

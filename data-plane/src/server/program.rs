@@ -52,6 +52,7 @@ enum Progress {
 struct Waiting {
     id: u64,
     barrier: Barrier,
+    /// By [`Workers::watched_ms`](super::workers::Workers::watched_ms).
     deadline_ms: u64,
     /// To be taken back when a worker stays silent.
     installs: Option<ChildSaId>,
@@ -143,7 +144,7 @@ impl Core {
             }
         };
         self.in_flight.insert(id);
-        Progress::Waiting(Waiting { id, barrier, deadline_ms: self.now_ms.saturating_add(SILENCE_MS), installs })
+        Progress::Waiting(Waiting { id, barrier, deadline_ms: self.workers.watched_ms().saturating_add(SILENCE_MS), installs })
     }
 
     fn complete(&mut self, outcome: v1::Outcome) -> Progress {
@@ -155,7 +156,7 @@ impl Core {
     fn advance(&mut self, progress: Progress) -> Progress {
         match progress {
             Progress::Waiting(waiting) if self.workers.passed(&waiting.barrier) => self.complete(done(waiting.id)),
-            Progress::Waiting(waiting) if waiting.deadline_ms <= self.now_ms => {
+            Progress::Waiting(waiting) if waiting.deadline_ms <= self.workers.watched_ms() => {
                 if let Some(child_sa) = waiting.installs {
                     self.counters.silent_installs += 1;
                     self.remove(child_sa);
@@ -247,7 +248,7 @@ impl Core {
         // Of a slot that was empty nobody knows anything.
         let taken: Vec<_> = changed.into_iter().filter(|slot| former.entry(*slot).is_some()).collect();
         for slots in taken.chunks(SLOTS_IN_COMMAND) {
-            barrier = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::PoliciesChanged(slots.iter().copied().collect()));
+            barrier = self.workers.broadcast(WorkerId(0), |_| Command::PoliciesChanged(slots.iter().copied().collect()));
         }
         Ok(Step::Sent(barrier))
     }
@@ -272,7 +273,7 @@ impl Core {
 
     fn install(&mut self, message: v1::Install) -> Result<Step, Refusal> {
         let sa = ChildSa::try_from(message)?;
-        if let Some(worker) = self.workers.silent(self.now_ms) {
+        if let Some(worker) = self.workers.silent() {
             self.counters.silent_installs += 1;
             return Err(refuse(Reason::WorkerSilent, format!("worker {} is silent", worker.0)));
         }
@@ -296,7 +297,7 @@ impl Core {
         self.sad.insert(entry);
         let mut window = Some(window);
         // The owner is first: others hand packets over to it as soon as they know the SA.
-        let barrier = self.workers.broadcast(owner, self.now_ms, |worker| {
+        let barrier = self.workers.broadcast(owner, |worker| {
             let window = if worker == owner { window.take() } else { None };
             Command::Install { sa: Arc::clone(&installed), tunnel, window }
         });
@@ -376,7 +377,7 @@ impl Core {
         entry.tunnel = tunnel;
         let slot = entry.sa.slot;
         tracing::info!(child_sa = %id, %local, %remote, udp = ?tunnel.udp, "retargeted");
-        let barrier = self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::Retarget { slot, tunnel });
+        let barrier = self.workers.broadcast(WorkerId(0), |_| Command::Retarget { slot, tunnel });
         self.tell_path_mtu_of(slot, &tunnel);
         Ok(Step::Sent(barrier))
     }
@@ -402,7 +403,7 @@ impl Core {
         entry.remove_ms = Some(remove_ms);
         entry.fallback_ms = None;
         let slot = entry.sa.slot;
-        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), self.now_ms, |_| Command::RetireOutbound(slot))))
+        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), |_| Command::RetireOutbound(slot))))
     }
 
     fn refuse_acquire(&mut self, refusal: &v1::RefuseAcquire) -> Result<Step, Refusal> {
@@ -410,7 +411,7 @@ impl Core {
             self.acquires.take(refusal.acquire).ok_or_else(|| refuse(Reason::NotFound, format!("no Acquire {} waits", refusal.acquire)))?;
         let (policy, retry_after) = (acquire.slot, Duration::from_millis(refusal.retry_after_ms));
         let command = |_| Command::RefuseAcquire { policy, retry_after };
-        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), self.now_ms, command)))
+        Ok(Step::Sent(self.workers.broadcast(WorkerId(0), command)))
     }
 }
 

@@ -114,6 +114,14 @@ impl Rig {
         }
     }
 
+    /// So much time passes, in which the server looks every tenth of a second, with silent workers.
+    fn wait_for_silent_workers(&mut self, ms: u64) {
+        for passed in (0..ms).step_by(100) {
+            self.now_ms += (ms - passed).min(100);
+            self.poll();
+        }
+    }
+
     fn wait(&mut self, ms: u64) {
         self.now_ms += ms;
         self.settle();
@@ -487,19 +495,16 @@ fn a_worker_silent_for_a_second_fails_installs() {
     let operation = rig.operation(Operation::Install(install(1, spis[0])));
     let mut answer = rig.submit(vec![operation]);
     rig.poll();
-    rig.now_ms += 999;
-    rig.poll();
+    rig.wait_for_silent_workers(999);
     assert!(answer.try_recv().is_err(), "not yet");
-    rig.now_ms += 1;
-    rig.poll();
+    rig.wait_for_silent_workers(1);
     let outcomes = answer.try_recv().unwrap().unwrap().outcomes;
     assert_eq!(reason(outcomes[0].outcome.as_ref().unwrap()), Some(Reason::WorkerSilent));
     assert_eq!(rig.installed(), [0; 0]);
 
-    rig.now_ms += 1;
     let operation = rig.operation(Operation::Install(install(2, spis[1])));
     let mut answer = rig.submit(vec![operation]);
-    rig.poll();
+    rig.wait_for_silent_workers(1);
     let outcomes = answer.try_recv().unwrap().unwrap().outcomes;
     assert_eq!(reason(outcomes[0].outcome.as_ref().unwrap()), Some(Reason::WorkerSilent), "at once while it is known to be silent");
     assert_eq!(rig.counter("silent_installs"), 2);
@@ -508,6 +513,28 @@ fn a_worker_silent_for_a_second_fails_installs() {
     let last = rig.applied.iter().filter(|(worker, _)| *worker == 1).map(|(_, command)| command).next_back();
     assert!(matches!(last, Some(Command::Remove(_))), "{last:?}");
     assert_eq!(rig.run(Operation::Install(install(3, spis[2]))), done());
+}
+
+/// A poll may take long, or the thread wait for its core: workers that were given commands at the end of it have had no time at all, and cannot go on
+/// where the server has not taken back what they threw away.
+#[test]
+fn no_worker_is_silent_while_the_server_does_not_look() {
+    let mut rig = Rig::sized(1, QueueSizes { commands: 1, ..QueueSizes::default() }, 64);
+    rig.set_policies(&[1]);
+    let spis = rig.lease(2);
+    for (child_sa, spi) in (1..).zip(spis) {
+        let operation = rig.operation(Operation::Install(install(child_sa, spi)));
+        let mut answer = rig.submit(vec![operation]);
+        for _ in 0..3 {
+            rig.poll();
+            rig.now_ms += 60_000;
+        }
+        rig.poll();
+        assert!(answer.try_recv().is_err(), "neither refused nor done");
+        rig.settle();
+        assert_eq!(answer.try_recv().unwrap().unwrap().outcomes[0].outcome, Some(done()));
+    }
+    assert_eq!(rig.counter("silent_installs"), 0);
 }
 
 #[test]

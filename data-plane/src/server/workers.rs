@@ -8,11 +8,17 @@ use crate::stats::WorkerStats;
 
 /// A worker that has not applied a command for this long is silent, and Installs fail.
 pub const SILENCE_MS: u64 = 1000;
+/// Time between two looks at the workers that counts as such at most: more is the server's own silence, in which it neither gives commands nor takes
+/// back what workers have to get rid of first.
+const LOOK_MS: u64 = 100;
 
 /// All workers.
 #[derive(Debug)]
 pub struct Workers {
     lanes: Vec<Lane>,
+    /// When they were looked at last, and for how long by now.
+    looked_ms: u64,
+    watched_ms: u64,
 }
 
 #[derive(Debug)]
@@ -30,6 +36,7 @@ struct Lane {
 #[derive(Debug)]
 struct Sent {
     ticket: Ticket,
+    /// By [`Workers::watched_ms`].
     at_ms: u64,
 }
 
@@ -43,7 +50,7 @@ impl Workers {
     pub fn new(handles: Vec<WorkerHandle>) -> Self {
         let lane =
             |handle| Lane { handle, backlog: VecDeque::new(), sent: VecDeque::new(), accepted: 0, applied: 0, explained: Vec::new() };
-        Self { lanes: handles.into_iter().map(lane).collect() }
+        Self { lanes: handles.into_iter().map(lane).collect(), looked_ms: 0, watched_ms: 0 }
     }
 
     /// Number of workers.
@@ -57,10 +64,10 @@ impl Workers {
     }
 
     /// Gives each worker its command; the one of `first` is queued before the others'.
-    pub fn broadcast(&mut self, first: WorkerId, now_ms: u64, mut command: impl FnMut(WorkerId) -> Command) -> Barrier {
+    pub fn broadcast(&mut self, first: WorkerId, mut command: impl FnMut(WorkerId) -> Command) -> Barrier {
         let (head, others): (Vec<_>, Vec<_>) = self.lanes.iter_mut().partition(|lane| lane.handle.id() == first);
         for lane in head.into_iter().chain(others) {
-            lane.accept(command(lane.handle.id()), now_ms);
+            lane.accept(command(lane.handle.id()), self.watched_ms);
         }
         self.barrier()
     }
@@ -81,15 +88,15 @@ impl Workers {
     }
 
     /// A worker whose oldest command is not in force for longer than [`SILENCE_MS`].
-    pub fn silent(&self, now_ms: u64) -> Option<WorkerId> {
-        let waits = |lane: &&Lane| lane.sent.front().is_some_and(|sent| now_ms.saturating_sub(sent.at_ms) > SILENCE_MS);
+    pub fn silent(&self) -> Option<WorkerId> {
+        let waits = |lane: &&Lane| lane.sent.front().is_some_and(|sent| self.watched_ms.saturating_sub(sent.at_ms) > SILENCE_MS);
         self.lanes.iter().find(waits).map(|lane| lane.handle.id())
     }
 
     /// Asks the first worker, whose tables are those of all: only what waits for an SA differs from worker to worker.
-    pub fn ask(&mut self, inquiry: Box<Inquiry>, now_ms: u64) {
+    pub fn ask(&mut self, inquiry: Box<Inquiry>) {
         if let Some(lane) = self.lanes.first_mut() {
-            lane.accept(Command::Explain(inquiry), now_ms);
+            lane.accept(Command::Explain(inquiry), self.watched_ms);
         }
     }
 
@@ -99,16 +106,16 @@ impl Workers {
     }
 
     /// Sends a packet of the gateway itself, unless the worker is busy; false then. It is always the first worker: packets keep their order.
-    pub fn transmit(&mut self, via: Via, frame: Frame, now_ms: u64) -> bool {
-        self.try_send(WorkerId(0), Command::Transmit { via, frame }, now_ms)
+    pub fn transmit(&mut self, via: Via, frame: Frame) -> bool {
+        self.try_send(WorkerId(0), Command::Transmit { via, frame })
     }
 
     /// Gives a worker a command that may be lost, unless it is busy; false then.
-    pub fn try_send(&mut self, worker: WorkerId, command: Command, now_ms: u64) -> bool {
+    pub fn try_send(&mut self, worker: WorkerId, command: Command) -> bool {
         let Some(lane) = self.lanes.get_mut(usize::from(worker.0)).filter(|lane| lane.backlog.is_empty()) else { return false };
         match lane.handle.send(command) {
             Ok(ticket) => {
-                lane.record(ticket, now_ms);
+                lane.record(ticket, self.watched_ms);
                 lane.accepted += 1;
                 true
             }
@@ -118,8 +125,16 @@ impl Workers {
 
     /// Moves the backlog on, takes note of what is in force, and drops what workers have no more use for. True where anything happened.
     pub fn poll(&mut self, now_ms: u64) -> bool {
+        self.watched_ms += now_ms.saturating_sub(self.looked_ms).min(LOOK_MS);
+        self.looked_ms = now_ms;
+        let watched_ms = self.watched_ms;
         // Every lane is polled: `any` would stop at the first busy one.
-        self.lanes.iter_mut().filter_map(|lane| lane.poll(now_ms).then_some(())).count() > 0
+        self.lanes.iter_mut().filter_map(|lane| lane.poll(watched_ms).then_some(())).count() > 0
+    }
+
+    /// How long the workers have been looked at: the time by which they are silent.
+    pub const fn watched_ms(&self) -> u64 {
+        self.watched_ms
     }
 
     /// All notices of all workers, at most `limit` of each.
@@ -156,18 +171,18 @@ impl Workers {
 }
 
 impl Lane {
-    fn accept(&mut self, command: Command, now_ms: u64) {
+    fn accept(&mut self, command: Command, watched_ms: u64) {
         self.accepted += 1;
         self.backlog.push_back(command);
-        self.flush(now_ms);
+        self.flush(watched_ms);
     }
 
-    fn flush(&mut self, now_ms: u64) -> bool {
+    fn flush(&mut self, watched_ms: u64) -> bool {
         let mut moved = false;
         while let Some(command) = self.backlog.pop_front() {
             match self.handle.send(command) {
                 Ok(ticket) => {
-                    self.record(ticket, now_ms);
+                    self.record(ticket, watched_ms);
                     moved = true;
                 }
                 Err(command) => {
@@ -179,12 +194,12 @@ impl Lane {
         moved
     }
 
-    fn record(&mut self, ticket: Ticket, now_ms: u64) {
-        self.sent.push_back(Sent { ticket, at_ms: now_ms });
+    fn record(&mut self, ticket: Ticket, watched_ms: u64) {
+        self.sent.push_back(Sent { ticket, at_ms: watched_ms });
     }
 
-    fn poll(&mut self, now_ms: u64) -> bool {
-        let mut busy = self.flush(now_ms);
+    fn poll(&mut self, watched_ms: u64) -> bool {
+        let mut busy = self.flush(watched_ms);
         while let Some(sent) = self.sent.front()
             && self.handle.is_applied(sent.ticket)
         {
