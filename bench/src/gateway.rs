@@ -177,7 +177,7 @@ impl Gateway {
             remote: vec![remote],
             dscp: Vec::new(),
         };
-        self.expect_done(Kind::SetPolicies(SetPolicies { policies: vec![policy.clone()] })).await?;
+        self.expect_done(Kind::SetPolicies(SetPolicies { policies: vec![policy.clone()], more: false })).await?;
         let port = variant::PORT.into();
         let keys = |keymat: [u8; 20]| Some(Keys { encryption: keymat.to_vec(), integrity: Vec::new() });
         self.expect_done(Kind::Install(Install {

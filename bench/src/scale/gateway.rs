@@ -171,7 +171,7 @@ impl Server {
     /// Puts policies in force for tunnels 0 to `tunnels`.
     pub(crate) fn set_policies(&mut self, worker: &mut Worker, tunnels: u32) -> Result<(), Failure> {
         let policies = (0..tunnels).map(policy).collect();
-        self.program(worker, vec![Kind::SetPolicies(v1::SetPolicies { policies })]).map(drop)
+        self.program(worker, vec![Kind::SetPolicies(v1::SetPolicies { policies, more: false })]).map(drop)
     }
 
     /// Installs the SAs of tunnels 0 to `tunnels`.

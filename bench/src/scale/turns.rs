@@ -100,7 +100,7 @@ fn control(server: &mut Server, tunnels: u32, time: Duration) -> Result<Controll
         let new = next..next + in_round;
         alive.extend(new.clone());
         let policies = alive.iter().map(|tunnel| renamed(*tunnel, tunnels)).collect();
-        program(server, vec![Kind::SetPolicies(v1::SetPolicies { policies })], &mut longest)?;
+        program(server, vec![Kind::SetPolicies(v1::SetPolicies { policies, more: false })], &mut longest)?;
         let answers = program(server, vec![Kind::LeaseSpis(v1::LeaseSpis { count: in_round })], &mut longest)?;
         let Some(Answer::Spis(lease)) = answers.first() else { return Err(Failure(format!("LeaseSpis: {answers:?}"))) };
         for (tunnel, spi) in new.zip(&lease.spis) {

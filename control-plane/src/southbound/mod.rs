@@ -88,6 +88,8 @@ impl From<Status> for Broken {
 const ANSWER: Duration = Duration::from_secs(5);
 /// A data plane that has ended closes the socket at once: this is for one that hangs, not for one that has to wait for its core.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+/// Octets of an answer that lists all Child SAs or policies: about 200 of each.
+const LONGEST_ANSWER: usize = 64 << 20;
 /// First and longest wait between attempts.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Batches of datagrams on their way to the data plane; what exceeds them is dropped, as a full socket would.
@@ -178,7 +180,7 @@ async fn connect(socket: &Path) -> Result<Client, Broken> {
         .keep_alive_while_idle(true)
         .connect()
         .await?;
-    Ok(DataPlaneClient::new(channel))
+    Ok(DataPlaneClient::new(channel).max_decoding_message_size(LONGEST_ANSWER))
 }
 
 fn attachment(answer: AttachResponse, session: Session) -> Result<Attachment, Broken> {

@@ -6,10 +6,14 @@ use culvert_proto::convert::{address_octets, milliseconds};
 use culvert_proto::dataplane::v1::operation::Operation as Kind;
 use culvert_proto::dataplane::v1::{self, Operation, ProgramRequest, PuntRequest, outcome};
 use ike::io::{Input, Output};
-use ipsec_types::{ChildSaId, Spi, UdpEncapsulation};
+use ipsec_types::{ChildSaId, Policy, Spi, UdpEncapsulation};
+use prost::Message;
 use tokio::sync::mpsc;
 
 use super::{Client, decode};
+
+/// Octets of a message with operations, about. gRPC takes 4 MB; while the data plane reads a message it does nothing else.
+const MESSAGE: usize = 128 << 10;
 
 /// Speaks to one data plane in one epoch. Operations and datagrams gather until [`flush`](Self::flush).
 #[derive(Debug)]
@@ -96,8 +100,8 @@ impl Session {
                 (Kind::Retire(v1::Retire { child_sa: child.0, linger_ms: milliseconds(linger) }), Pending::Other("retire"))
             }
             Output::SetPolicies(policies) => {
-                let policies = policies.into_iter().map(Into::into).collect();
-                (Kind::SetPolicies(v1::SetPolicies { policies }), Pending::Other("set policies"))
+                let parts = in_parts(policies).into_iter().map(Kind::SetPolicies);
+                return parts.for_each(|part| self.queue(part, Pending::Other("set policies")));
             }
             Output::Claim(children) => {
                 (Kind::Claim(v1::Claim { child_sas: children.iter().map(|child| child.0).collect() }), Pending::Other("claim"))
@@ -110,6 +114,10 @@ impl Session {
             Output::KeepAlive { local, remote } => return self.keep_alives.push(decode::ends(local, remote)),
             Output::Job { .. } | Output::IkeKeys(_) | Output::Event(_) | Output::Trace(_) => return,
         };
+        self.queue(kind, pending);
+    }
+
+    fn queue(&mut self, kind: Kind, pending: Pending) {
         match self.last.checked_add(1) {
             Some(next) => self.last = next,
             // Identifiers never repeat within a boot: end the session, and the next one has a higher epoch.
@@ -120,14 +128,19 @@ impl Session {
         self.batch.push(Operation { id, operation: Some(kind) });
     }
 
-    /// Sends what has gathered, in one batch each. Failures show as the end of the session's streams.
+    /// Sends what has gathered, in as few messages as it fits into. Failures show as the end of the session's streams.
     pub(crate) fn flush(&mut self) {
-        if !self.batch.is_empty() {
-            let request = ProgramRequest { epoch: self.epoch, operations: std::mem::take(&mut self.batch) };
-            if let Some(operations) = &self.operations {
-                let _ = operations.send(request);
+        let (mut operations, mut size) = (Vec::new(), 0);
+        for operation in std::mem::take(&mut self.batch) {
+            let more = operation.encoded_len();
+            if size + more > MESSAGE {
+                self.send(std::mem::take(&mut operations));
+                size = 0;
             }
+            size += more;
+            operations.push(operation);
         }
+        self.send(operations);
         if !self.outgoing.is_empty() || !self.keep_alives.is_empty() {
             let (datagrams, keep_alives) = (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.keep_alives));
             let count = datagrams.len() as u64;
@@ -135,6 +148,12 @@ impl Session {
                 self.dropped += count;
                 tracing::debug!("dropped {count} IKE messages: the data plane takes them too slowly");
             }
+        }
+    }
+
+    fn send(&self, operations: Vec<Operation>) {
+        if let Some(queue) = self.operations.as_ref().filter(|_| !operations.is_empty()) {
+            let _ = queue.send(ProgramRequest { epoch: self.epoch, operations });
         }
     }
 
@@ -172,11 +191,89 @@ impl Session {
     }
 }
 
+/// A set of policies in parts that fit into messages.
+fn in_parts(policies: Vec<Policy>) -> Vec<v1::SetPolicies> {
+    let mut parts = Vec::new();
+    let (mut part, mut size) = (v1::SetPolicies::default(), 0);
+    for policy in policies.into_iter().map(v1::Policy::from) {
+        let more = policy.encoded_len();
+        if size > 0 && size + more > MESSAGE {
+            part.more = true;
+            parts.push(std::mem::take(&mut part));
+            size = 0;
+        }
+        size += more;
+        part.policies.push(policy);
+    }
+    parts.push(part);
+    parts
+}
+
 fn refusal(outcome: Option<outcome::Outcome>) -> String {
     match outcome {
         Some(outcome::Outcome::Failure(failure)) => format!("{} ({:?})", failure.detail, failure.reason()),
         Some(outcome::Outcome::Spis(_)) => "it answered with SPIs".to_owned(),
         Some(outcome::Outcome::Done(_)) => "it answered with nothing".to_owned(),
         None => "its answer holds no outcome".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipsec_types::{DscpSet, PolicyAction, PolicyId};
+
+    use super::*;
+
+    /// What tonic takes unless told otherwise.
+    const LIMIT: usize = 4 << 20;
+
+    fn policies(count: u32) -> Vec<Policy> {
+        let policy = |n: u32| Policy {
+            id: PolicyId(n),
+            name: format!("connection-{n}/child-{n}"),
+            priority: n,
+            action: PolicyAction::Protect,
+            local: vec!["10.0.0.0/8".parse().unwrap()],
+            remote: vec!["2001:db8::/32".parse().unwrap()],
+            dscp: DscpSet::ALL,
+        };
+        (1..=count).map(policy).collect()
+    }
+
+    /// What the data plane is sent for a set of policies.
+    fn sent(policies: Vec<Policy>) -> Vec<ProgramRequest> {
+        let (operations, mut sent) = mpsc::unbounded_channel();
+        let (datagrams, _) = mpsc::channel(1);
+        let channel = tonic::transport::Endpoint::from_static("http://localhost").connect_lazy();
+        let mut session = Session::new(1, operations, datagrams, Client::new(channel));
+        session.program(Output::SetPolicies(policies));
+        session.flush();
+        std::iter::from_fn(|| sent.try_recv().ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_set_of_a_hundred_thousand_policies_goes_in_messages_that_the_data_plane_takes() {
+        let wanted = policies(100_000);
+        let whole = v1::SetPolicies { policies: wanted.iter().cloned().map(Into::into).collect(), more: false };
+        assert!(whole.encoded_len() > LIMIT);
+        let requests = sent(wanted);
+        assert!(requests.iter().all(|request| request.encoded_len() < LIMIT / 16));
+        let mut operations = requests.into_iter().flat_map(|request| request.operations).peekable();
+        let (mut together, mut last_id) = (Vec::new(), 0);
+        while let Some(Operation { id, operation }) = operations.next() {
+            let Some(Kind::SetPolicies(part)) = operation else { panic!("{operation:?}") };
+            assert_eq!(part.more, operations.peek().is_some(), "the last one alone is the last one");
+            assert!(id > last_id && !part.policies.is_empty());
+            last_id = id;
+            together.extend(part.policies);
+        }
+        assert_eq!(together, whole.policies);
+    }
+
+    #[tokio::test]
+    async fn a_set_without_policies_is_sent() {
+        let requests = sent(Vec::new());
+        let [ProgramRequest { operations, .. }] = requests.as_slice() else { panic!("{requests:?}") };
+        assert!(matches!(operations.as_slice(), [Operation { operation: Some(Kind::SetPolicies(set)), .. }] if !set.more));
     }
 }

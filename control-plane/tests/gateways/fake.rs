@@ -33,6 +33,8 @@ pub(crate) struct State {
     pub(crate) epoch: u64,
     /// Policies, once they have come in this boot.
     pub(crate) policies: Option<Vec<Policy>>,
+    /// Of a set of which more is to come.
+    draft: Vec<Policy>,
     /// What is installed.
     pub(crate) sas: BTreeMap<u64, ChildSa>,
     /// Every Install of every boot, as it came.
@@ -61,6 +63,7 @@ impl State {
             boot: [1; 16],
             epoch: 0,
             policies: None,
+            draft: Vec::new(),
             sas: BTreeMap::new(),
             installs: Vec::new(),
             retired: Vec::new(),
@@ -120,7 +123,10 @@ impl State {
         match operation {
             Kind::SetPolicies(set) => {
                 let policies: Result<Vec<Policy>, _> = set.policies.into_iter().map(Policy::try_from).collect();
-                self.policies = Some(policies.map_err(|error| (failure::Reason::Invalid, error.to_string()))?);
+                self.draft.extend(policies.map_err(|error| (failure::Reason::Invalid, error.to_string()))?);
+                if !set.more {
+                    self.policies = Some(std::mem::take(&mut self.draft));
+                }
             }
             Kind::LeaseSpis(lease) => {
                 let spis: Vec<u32> = (self.next_spi..self.next_spi + lease.count).collect();

@@ -18,6 +18,7 @@ use crate::config::{InterfaceAddress, Neighbor, Route};
 use crate::neighbor::NeighborCache;
 use crate::reassembly::Reassembler;
 use crate::server::acquires::Acquires;
+use crate::server::change::{Change, Draft};
 use crate::server::counters::Counters;
 use crate::server::explain::Inquiries;
 use crate::server::load::Loads;
@@ -110,8 +111,10 @@ pub struct Core {
     pub(super) cores: Vec<usize>,
     pub(super) ports: Vec<ServedPort>,
     pub(super) snapshot: Snapshot,
-    pub(super) slots: PolicySlots,
-    pub(super) policies: Policies,
+    pub(super) slots: Arc<PolicySlots>,
+    pub(super) policies: Arc<Policies>,
+    pub(super) draft: Option<Draft>,
+    pub(super) change: Option<Change>,
     pub(super) sad: Sad,
     pub(super) acquires: Acquires,
     pub(super) outcomes: Outcomes,
@@ -154,8 +157,10 @@ impl Core {
             cores: setup.cores,
             ports: setup.ports,
             snapshot: (*setup.snapshot).clone(),
-            slots: PolicySlots::new(setup.policy_slots),
-            policies: Policies::default(),
+            slots: Arc::new(PolicySlots::new(setup.policy_slots)),
+            policies: Arc::default(),
+            draft: None,
+            change: None,
             sad: Sad::new(setup.sad_slots, generation),
             acquires: Acquires::default(),
             outcomes: Outcomes::default(),
@@ -207,6 +212,7 @@ impl Core {
         self.punt = None;
         self.events = None;
         self.event_backlog.clear();
+        self.draft = None;
         self.sad.revoke_leases(self.now_ms);
         self.sad.report_soft_limits_anew();
         self.claim_until_ms = (self.sad.len() > 0).then(|| self.now_ms.saturating_add(CLAIM_GRACE_MS));

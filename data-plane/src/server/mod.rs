@@ -4,6 +4,7 @@
 //! [`serve`] polls it often while there is work, and every millisecond when there is none: workers make no system call to wake anybody.
 
 mod acquires;
+mod change;
 pub mod core;
 mod counters;
 mod dummies;

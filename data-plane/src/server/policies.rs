@@ -20,8 +20,8 @@ pub(super) struct Policies {
 pub(super) struct PolicyEntry {
     pub(super) policy: Policy,
     pub(super) slot: PolicySlot,
-    /// What the slot had counted before it became this policy's.
-    pub(super) base: PolicyCount,
+    /// What the slot had counted before it became this policy's; `None` before it is in force.
+    pub(super) base: Option<PolicyCount>,
 }
 
 impl Policies {
@@ -30,6 +30,18 @@ impl Policies {
         entries.sort_by_key(|entry| entry.policy.priority);
         let places = entries.iter().enumerate().map(|(place, entry)| (entry.policy.id, place)).collect();
         Self { entries, places }
+    }
+
+    /// They are about to be in force, and their slots have counted so much by now.
+    pub(super) fn begin_counting(&mut self, count: impl Fn(PolicySlot) -> PolicyCount) {
+        for entry in &mut self.entries {
+            entry.base.get_or_insert_with(|| count(entry.slot));
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// In the order they are looked at.

@@ -1,6 +1,6 @@
 //! Operations of the controller: run in order, answered when every worker has applied them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::failure::Reason;
 use culvert_proto::dataplane::v1::operation::Operation;
 use esp::{Ends, InboundSa, OutboundSa, Protocol, ReplayWindow, SaKey, Selectors, Tunnel, UdpPorts, WindowSize};
-use ipsec_types::{Activation, ChildSa, ChildSaId, Lifetime, Policy, Spi, UdpEncapsulation};
+use ipsec_types::{Activation, ChildSa, ChildSaId, Lifetime, Spi, UdpEncapsulation};
 use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::clock;
-use crate::command::{Command, InstalledSa, Quota, SLOTS_IN_COMMAND, SaState, WorkerId};
+use crate::command::{Command, InstalledSa, Quota, SaState, WorkerId};
+use crate::server::change::{Change, Former, Unusable};
 use crate::server::core::Core;
 use crate::server::outcomes::{done, failure};
-use crate::server::policies::{Policies, PolicyEntry};
 use crate::server::sad::Entry;
 use crate::server::workers::{Barrier, SILENCE_MS};
 use crate::stats::PolicyCount;
@@ -26,8 +26,6 @@ use crate::table::{PolicySlot, SaSlot};
 
 /// SPIs that one operation may lease.
 const MAX_LEASE: u32 = 1024;
-/// The longest name of a policy, in octets.
-const MAX_NAME: usize = 256;
 
 /// Operations that came together and are answered together.
 #[derive(Debug)]
@@ -42,6 +40,8 @@ pub(super) struct Batch {
 #[derive(Debug)]
 enum Progress {
     Done(v1::Outcome),
+    /// Other policies are being put in force.
+    Changing(u64),
     /// Commands are on their way to the workers.
     Waiting(Waiting),
     /// Repeats an operation that is still under way.
@@ -56,11 +56,14 @@ struct Waiting {
     deadline_ms: u64,
     /// To be taken back when a worker stays silent.
     installs: Option<ChildSaId>,
+    /// What no worker uses any more when all have applied it.
+    former: Option<Former>,
 }
 
 /// What an operation has done so far.
 enum Step {
     Outcome(v1::outcome::Outcome),
+    Changing,
     Sent(Barrier),
     Installing(ChildSaId, Barrier),
 }
@@ -69,6 +72,12 @@ enum Step {
 struct Refusal {
     reason: Reason,
     detail: String,
+}
+
+impl From<Unusable> for Refusal {
+    fn from(error: Unusable) -> Self {
+        refuse(error.reason(), error.to_string())
+    }
 }
 
 impl From<ConvertError> for Refusal {
@@ -109,15 +118,17 @@ impl Core {
                 None => answered = true,
             }
         }
-        answered
+        answered || matches!(self.change, Some(Change::Removing(_))) && !self.workers.is_backlogged()
     }
 
     fn run(&mut self, batch: &mut Batch) {
-        while !self.workers.is_backlogged()
+        while self.change.is_none()
+            && !self.workers.is_backlogged()
             && self.check_epoch(batch.epoch).is_ok()
             && let Some(operation) = batch.operations.pop_front()
         {
             let progress = self.begin(operation);
+            let progress = self.advance(progress);
             batch.progress.push(progress);
         }
     }
@@ -136,15 +147,26 @@ impl Core {
         };
         let (barrier, installs) = match step {
             Ok(Step::Outcome(outcome)) => return self.complete(v1::Outcome { id, outcome: Some(outcome) }),
+            Ok(Step::Changing) => {
+                self.in_flight.insert(id);
+                return Progress::Changing(id);
+            }
             Ok(Step::Sent(barrier)) => (barrier, None),
             Ok(Step::Installing(child_sa, barrier)) => (barrier, Some(child_sa)),
-            Err(refusal) => {
-                tracing::debug!(operation = id, detail = %refusal.detail, "refused");
-                return self.complete(failure(id, refusal.reason, refusal.detail));
-            }
+            Err(refusal) => return self.refused(id, refusal),
         };
         self.in_flight.insert(id);
-        Progress::Waiting(Waiting { id, barrier, deadline_ms: self.workers.watched_ms().saturating_add(SILENCE_MS), installs })
+        self.wait_for(id, barrier, installs, None)
+    }
+
+    fn wait_for(&self, id: u64, barrier: Barrier, installs: Option<ChildSaId>, former: Option<Former>) -> Progress {
+        let deadline_ms = self.workers.watched_ms().saturating_add(SILENCE_MS);
+        Progress::Waiting(Waiting { id, barrier, deadline_ms, installs, former })
+    }
+
+    fn refused(&mut self, id: u64, refusal: Refusal) -> Progress {
+        tracing::debug!(operation = id, detail = %refusal.detail, "refused");
+        self.complete(failure(id, refusal.reason, refusal.detail))
     }
 
     fn complete(&mut self, outcome: v1::Outcome) -> Progress {
@@ -155,7 +177,15 @@ impl Core {
 
     fn advance(&mut self, progress: Progress) -> Progress {
         match progress {
-            Progress::Waiting(waiting) if self.workers.passed(&waiting.barrier) => self.complete(done(waiting.id)),
+            Progress::Changing(id) => match self.go_on_with_change() {
+                Some(Ok((barrier, former))) => self.wait_for(id, barrier, None, Some(former)),
+                Some(Err(error)) => self.refused(id, error.into()),
+                None => Progress::Changing(id),
+            },
+            Progress::Waiting(waiting) if self.workers.passed(&waiting.barrier) => {
+                waiting.former.into_iter().for_each(Former::free);
+                self.complete(done(waiting.id))
+            }
             Progress::Waiting(waiting) if waiting.deadline_ms <= self.workers.watched_ms() => {
                 if let Some(child_sa) = waiting.installs {
                     self.counters.silent_installs += 1;
@@ -194,7 +224,7 @@ impl Core {
 
     fn execute(&mut self, operation: Operation) -> Result<Step, Refusal> {
         match operation {
-            Operation::SetPolicies(set) => self.set_policies(set),
+            Operation::SetPolicies(set) => Ok(if self.set_policies(set)? { Step::Changing } else { DONE }),
             Operation::LeaseSpis(lease) => self.lease_spis(lease.count),
             Operation::Install(install) => {
                 // Nobody tries again with these keys: refused, the SPI has no use any more.
@@ -219,38 +249,6 @@ impl Core {
     fn known(&self, field: &str, id: u64) -> Result<ChildSaId, Refusal> {
         let id = convert::child_sa_id(field, id)?;
         self.sad.entry(id).map(|entry| entry.sa.id).ok_or_else(|| refuse(Reason::NotFound, format!("no Child SA {id} is installed")))
-    }
-
-    fn set_policies(&mut self, set: v1::SetPolicies) -> Result<Step, Refusal> {
-        let policies = checked_policies(set.policies)?;
-        self.slots.assign(&policies).map_err(|e| refuse(Reason::Exhausted, e.to_string()))?;
-        let slotted: Vec<(PolicySlot, Policy)> =
-            policies.into_iter().filter_map(|policy| Some((self.slots.slot(policy.id)?, policy))).collect();
-        let entry = |(slot, policy): &(PolicySlot, Policy)| {
-            let base = self.policies.of(policy.id).map_or_else(|| self.policy_count(*slot), |old| old.base);
-            PolicyEntry { policy: policy.clone(), slot: *slot, base }
-        };
-        self.policies = Policies::new(slotted.iter().map(entry).collect());
-        // Before the slots change hands: an SA must not serve a policy it was not made for.
-        let orphans: Vec<_> = self.sad.entries().filter(|entry| !self.policies.protects(entry.policy)).map(|entry| entry.sa.id).collect();
-        for id in orphans {
-            tracing::info!(child_sa = %id, "its policy is gone: removed");
-            self.remove(id);
-            self.emit(v1::event::Event::HardExpire(v1::HardExpire { child_sa: id.0 }));
-        }
-        let policies = &self.policies;
-        self.acquires.retain(|policy| policies.protects(policy));
-        let former = self.snapshot.spd.take().unwrap_or_default();
-        let (spd, changed) = former.changed_to(&slotted);
-        tracing::info!(policies = slotted.len(), changed = changed.len(), "policies set");
-        self.snapshot.spd = Some(Arc::new(spd));
-        let mut barrier = self.publish();
-        // Of a slot that was empty nobody knows anything.
-        let taken: Vec<_> = changed.into_iter().filter(|slot| former.entry(*slot).is_some()).collect();
-        for slots in taken.chunks(SLOTS_IN_COMMAND) {
-            barrier = self.workers.broadcast(WorkerId(0), |_| Command::PoliciesChanged(slots.iter().copied().collect()));
-        }
-        Ok(Step::Sent(barrier))
     }
 
     /// What a slot has counted, over all workers.
@@ -413,22 +411,4 @@ impl Core {
         let command = |_| Command::RefuseAcquire { policy, retry_after };
         Ok(Step::Sent(self.workers.broadcast(WorkerId(0), command)))
     }
-}
-
-fn checked_policies(list: Vec<v1::Policy>) -> Result<Vec<Policy>, Refusal> {
-    let mut seen = HashSet::new();
-    let mut policies = Vec::with_capacity(list.len());
-    for (i, message) in list.into_iter().enumerate() {
-        let field = format!("policies[{i}]");
-        let policy = Policy::try_from(message).map_err(|e| e.within(&field))?;
-        if !seen.insert(policy.id) {
-            return Err(refuse(Reason::Invalid, format!("{field}.id: {} stands twice", policy.id.0)));
-        }
-        if policy.name.len() > MAX_NAME {
-            let problem = Problem::TooLarge { value: policy.name.len() as u64, max: MAX_NAME as u64 };
-            return Err(ConvertError::new(format!("{field}.name"), problem).into());
-        }
-        policies.push(policy);
-    }
-    Ok(policies)
 }

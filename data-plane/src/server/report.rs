@@ -28,7 +28,7 @@ impl Core {
 
     pub(super) fn policy_status(&self, entry: &PolicyEntry) -> v1::PolicyStatus {
         let PolicyEntry { policy, slot, base } = entry;
-        let PolicyCount { packets, octets } = self.policy_count(*slot).since(*base);
+        let PolicyCount { packets, octets } = self.policy_count(*slot).since(base.unwrap_or_default());
         let selectors = |list: &[TrafficSelector]| list.iter().copied().map(Into::into).collect();
         let serving = self.sad.of_policy(policy.id).filter(|entry| entry.remove_ms.is_none()).count();
         v1::PolicyStatus {

@@ -4,6 +4,7 @@ mod dummies;
 mod fragments;
 mod over_socket;
 mod path_mtu;
+mod policies;
 mod rekey;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -55,13 +56,13 @@ fn port(name: &str, role: PortRole, mac: u8, address: Ipv4Addr) -> ServedPort {
 
 const POLICIES: u32 = 1024;
 
-pub(super) fn core(workers: u16, sizes: QueueSizes, sad_slots: u32) -> (Core, Vec<WorkerEnd>) {
-    let (handles, ends) = (0..workers).map(|id| command::channel(WorkerId(id), sizes, POLICIES as usize)).unzip();
+pub(super) fn core(workers: u16, sizes: QueueSizes, sad_slots: u32, policy_slots: u32) -> (Core, Vec<WorkerEnd>) {
+    let (handles, ends) = (0..workers).map(|id| command::channel(WorkerId(id), sizes, policy_slots as usize)).unzip();
     let ports = vec![port("inside", PortRole::Protected, 1, INSIDE), port("outside", PortRole::Unprotected, 2, OUTSIDE)];
     let core = Core::new(Setup {
         boot_id: [7; 16],
         sad_slots,
-        policy_slots: POLICIES,
+        policy_slots,
         first_generation: None,
         learn_path_mtu: true,
         kernel: esp_crypto::Kernel::best(),
@@ -80,7 +81,7 @@ impl Rig {
     }
 
     fn sized(workers: u16, sizes: QueueSizes, sad_slots: u32) -> Self {
-        let (core, ends) = core(workers, sizes, sad_slots);
+        let (core, ends) = core(workers, sizes, sad_slots, POLICIES);
         let mut rig = Self { core, ends, now_ms: 1, applied: Vec::new(), next_id: 0, epoch: 0 };
         rig.attach();
         rig
@@ -156,7 +157,7 @@ impl Rig {
 
     fn set_policies(&mut self, ids: &[u32]) -> outcome::Outcome {
         let policies = ids.iter().map(|id| policy(*id)).collect();
-        self.run(Operation::SetPolicies(v1::SetPolicies { policies }))
+        self.run(Operation::SetPolicies(v1::SetPolicies { policies, more: false }))
     }
 
     /// A Child SA of policy 1 is installed; answers its SPI.
@@ -644,7 +645,7 @@ fn an_acquire_for_a_policy_that_is_gone_is_ignored() {
     };
     assert_eq!([(2, 0), (1, 1), (1, 0)].map(|(id, slot)| ask(&mut rig, id, slot)), [0, 0, 1]);
     let bypass = v1::Policy { action: v1::policy::Action::Bypass.into(), ..policy(1) };
-    assert_eq!(rig.run(Operation::SetPolicies(v1::SetPolicies { policies: vec![bypass] })), done());
+    assert_eq!(rig.run(Operation::SetPolicies(v1::SetPolicies { policies: vec![bypass], more: false })), done());
     assert_eq!(ask(&mut rig, 1, 0), 0, "it does not protect any more");
     let refusal = Operation::RefuseAcquire(v1::RefuseAcquire { acquire: 1, retry_after_ms: 5000 });
     assert_eq!(reason(&rig.run(refusal)), Some(Reason::NotFound));
@@ -817,29 +818,6 @@ fn a_retired_sa_lingers_inbound() {
 }
 
 #[test]
-fn policies_are_taken_whole_or_not_at_all() {
-    let mut rig = Rig::new(1);
-    rig.set_policies(&[1, 2]);
-    rig.install(1, |_| ());
-    let before = rig.core.stats().policies;
-    assert_eq!(reason(&rig.set_policies(&[3, 3])), Some(Reason::Invalid));
-    let bad = vec![policy(3), v1::Policy { action: 0, ..policy(4) }];
-    let outcome::Outcome::Failure(failure) = rig.run(Operation::SetPolicies(v1::SetPolicies { policies: bad })) else { panic!() };
-    assert_eq!(failure.detail, "policies[1].action: is missing");
-    assert_eq!(rig.core.stats().policies, before);
-
-    let mut events = rig.subscribe();
-    assert_eq!(rig.set_policies(&[1, 2]), done(), "sending them again is harmless");
-    assert_eq!(rig.installed(), [1]);
-    assert_eq!(rig.set_policies(&[2]), done());
-    assert_eq!(rig.installed(), [0; 0], "an SA goes with its policy");
-    assert_eq!(news(&mut events), [event::Event::HardExpire(v1::HardExpire { child_sa: 1 })]);
-    let order: Vec<_> = rig.applied.iter().rev().take(3).map(|(_, command)| matches!(command, Command::Remove(_))).collect();
-    assert_eq!(order, [false, false, true], "removed before the policies change");
-    assert!(matches!(rig.applied.last(), Some((0, Command::PoliciesChanged(slots))) if slots.len() == 1));
-}
-
-#[test]
 fn a_neighbour_is_asked_for_and_published() {
     let mut rig = Rig::new(2);
     rig.ends[0].notify(Notice::NeighborMiss { port: PortId(1), address: PEER.into() });
@@ -975,7 +953,7 @@ fn workers_say_how_busy_they_are_and_what_waits_for_them() {
     rig.wait(999);
     assert_eq!(rig.core.stats().workers[1].load_permille, 0, "the second is not over");
     rig.wait(1);
-    let set = rig.operation(Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] }));
+    let set = rig.operation(Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)], more: false }));
     drop(rig.submit(vec![set]));
     rig.poll();
     let workers = rig.core.stats().workers;

@@ -13,7 +13,7 @@ mod spd;
 use std::sync::Arc;
 
 pub use neighbors::Neighbors;
-pub use policy_slots::PolicySlots;
+pub use policy_slots::{PolicySlots, TooManyPolicies};
 pub use ports::{PortInfo, PortRole, Ports};
 pub use routes::{NextHop, Route, Routes};
 pub use sad::SaSlot;

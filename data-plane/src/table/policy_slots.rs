@@ -8,7 +8,7 @@ use crate::table::PolicySlot;
 
 /// Gives every policy a slot and keeps it while the policy is in force: on the server thread, so that what workers keep for a policy
 /// outlives a new policy set.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PolicySlots {
     assigned: HashMap<PolicyId, PolicySlot>,
     free: Vec<PolicySlot>,
@@ -25,15 +25,19 @@ impl PolicySlots {
         Self { assigned: HashMap::new(), free: (0..capacity).rev().map(PolicySlot).collect() }
     }
 
+    /// How many policies there may be.
+    pub fn capacity(&self) -> usize {
+        self.assigned.len() + self.free.len()
+    }
+
     /// Gives slots to the policies of a new set. Those of policies that are gone become free.
     ///
     /// # Errors
     /// [`TooManyPolicies`], and nothing changes.
     pub fn assign(&mut self, policies: &[Policy]) -> Result<(), TooManyPolicies> {
         let wanted: HashSet<_> = policies.iter().map(|policy| policy.id).collect();
-        let capacity = self.assigned.len() + self.free.len();
-        if wanted.len() > capacity {
-            return Err(TooManyPolicies(capacity));
+        if wanted.len() > self.capacity() {
+            return Err(TooManyPolicies(self.capacity()));
         }
         let free = &mut self.free;
         self.assigned.retain(|id, slot| {

@@ -63,9 +63,13 @@ struct Running {
 
 impl Running {
     fn start(allowed_uids: Option<&[u32]>) -> Self {
+        Self::sized(allowed_uids, POLICIES)
+    }
+
+    fn sized(allowed_uids: Option<&[u32]>, policy_slots: u32) -> Self {
         let folder = Folder::new();
         let socket = Socket::bind(&folder.socket(), allowed_uids).unwrap();
-        let (core, mut ends) = core(1, QueueSizes::default(), 64);
+        let (core, mut ends) = core(1, QueueSizes::default(), 64, policy_slots);
         let (stop, stopped) = oneshot::channel();
         let stopped = async move { drop(stopped.await) };
         let server = tokio::spawn(serve(Shared::new(core), socket, Clock::start(), stopped));
@@ -154,7 +158,7 @@ async fn a_child_sa_is_programmed_and_listed_without_keys() {
         epoch,
         operations: operations.into_iter().map(|(id, operation)| v1::Operation { id, operation: Some(operation) }).collect(),
     };
-    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] });
+    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)], more: false });
     program.send(batch(vec![(1, policies), (2, Operation::LeaseSpis(v1::LeaseSpis { count: 1 }))])).await.unwrap();
     let outcomes = message(&mut answers).await.unwrap().unwrap().outcomes;
     assert_eq!(outcomes.iter().map(|outcome| outcome.id).collect::<Vec<_>>(), [1, 2]);
@@ -178,13 +182,41 @@ async fn a_child_sa_is_programmed_and_listed_without_keys() {
 }
 
 #[tokio::test]
+async fn a_hundred_thousand_policies_come_in_parts_as_no_message_holds_them() {
+    const COUNT: u32 = 100_000;
+    let running = Running::sized(None, COUNT);
+    let mut client = running.client().await;
+    let epoch = attach(&mut client).await;
+    let request = |id, ids: std::ops::Range<u32>, more| {
+        let set = v1::SetPolicies { policies: ids.map(policy).collect(), more };
+        v1::ProgramRequest { epoch, operations: vec![v1::Operation { id, operation: Some(Operation::SetPolicies(set)) }] }
+    };
+    let (program, stream) = requests();
+    let mut answers = client.program(stream).await.unwrap().into_inner();
+    program.send(request(1, 0..COUNT, false)).await.unwrap();
+    assert_eq!(message(&mut answers).await.unwrap(), None, "longer than gRPC permits");
+
+    let (program, stream) = requests();
+    let mut answers = client.program(stream).await.unwrap().into_inner();
+    for (id, first) in (2..).zip((0..COUNT).step_by(1000)) {
+        let more = first + 1000 < COUNT;
+        program.send(request(id, first..first + 1000, more)).await.unwrap();
+        assert_eq!(message(&mut answers).await.unwrap().unwrap().outcomes[0].outcome, Some(done()));
+    }
+    let stats = client.max_decoding_message_size(64 << 20).stats(v1::StatsRequest {}).await.unwrap().into_inner();
+    assert!(stats.policies.iter().map(|status| status.id).eq(0..COUNT));
+    drop((program, answers));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_acquire_is_sent_again_on_subscribing() {
     let running = Running::start(None);
     let mut client = running.client().await;
     let epoch = attach(&mut client).await;
     let (program, stream) = requests();
     let mut answers = client.program(stream).await.unwrap().into_inner();
-    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] });
+    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)], more: false });
     let operations = vec![v1::Operation { id: 1, operation: Some(policies) }];
     program.send(v1::ProgramRequest { epoch, operations }).await.unwrap();
     assert_eq!(message(&mut answers).await.unwrap().unwrap().outcomes[0].outcome, Some(done()));
@@ -204,9 +236,9 @@ async fn an_acquire_is_sent_again_on_subscribing() {
 async fn a_worker_that_does_not_keep_up_is_told_to_stop() {
     let folder = Folder::new();
     let socket = Socket::bind(&folder.socket(), None).unwrap();
-    let (mut core, mut ends) = core(1, QueueSizes { commands: 1, ..QueueSizes::default() }, 64);
+    let (mut core, mut ends) = core(1, QueueSizes { commands: 1, ..QueueSizes::default() }, 64, POLICIES);
     let epoch = core.attach(&v1::AttachRequest { controller: "test".to_owned() }).epoch;
-    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)] });
+    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)], more: false });
     let _answer = core.submit(v1::ProgramRequest { epoch, operations: vec![v1::Operation { id: 1, operation: Some(policies) }] });
     core.poll(0);
     let worker = tokio::spawn(async move {

@@ -96,7 +96,7 @@ impl Controller {
 
     /// Replaces the SPD.
     pub(crate) fn set_policies(&mut self, policies: Vec<v1::Policy>) {
-        self.done(Operation::SetPolicies(v1::SetPolicies { policies }));
+        self.done(Operation::SetPolicies(v1::SetPolicies { policies, more: false }));
     }
 
     /// Leases one SPI.
