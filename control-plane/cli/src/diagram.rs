@@ -111,11 +111,15 @@ fn fit(text: &str, width: usize) -> String {
 
 /// Names of payloads, those inside SK in braces, wrapped between the lifelines.
 fn payload_lines(payloads: &[Payload]) -> Vec<String> {
-    let clear = payloads.iter().filter(|payload| !payload.encrypted && payload.name != "SK").map(|payload| payload.name.clone());
+    let clear = payloads.iter().filter(|payload| !payload.encrypted && !is_seal(payload)).map(|payload| payload.name.clone());
     let encrypted: Vec<_> = payloads.iter().filter(|payload| payload.encrypted).map(|payload| payload.name.as_str()).collect();
     // An empty one is a message of its own: the keep-alive.
-    let has_sk = !encrypted.is_empty() || payloads.iter().any(|payload| payload.name == "SK");
-    let sealed = has_sk.then(|| format!("SK {{{}}}", encrypted.join(" ")));
+    let seal = payloads.iter().find(|payload| is_seal(payload)).map(|payload| payload.name.as_str());
+    let sealed = seal.or_else(|| (!encrypted.is_empty()).then_some("SK")).map(|seal| match encrypted.as_slice() {
+        // Of fragments the last one shows what is in all of them.
+        [] if seal != "SK" => format!("{seal} {{…}}"),
+        encrypted => format!("{seal} {{{}}}", encrypted.join(" ")),
+    });
     let mut lines = vec![];
     let mut line = String::from("    ");
     for word in clear.chain(sealed).flat_map(|name| name.split(' ').map(str::to_owned).collect::<Vec<_>>()) {
@@ -128,6 +132,11 @@ fn payload_lines(payloads: &[Payload]) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+/// Whether it is the Encrypted payload around the others, or the fragment of one.
+pub(crate) fn is_seal(payload: &Payload) -> bool {
+    payload.name == "SK" || payload.name.starts_with("SKF(")
 }
 
 fn draw_fields(fields: &[Field], depth: usize, out: &mut String) {

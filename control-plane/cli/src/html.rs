@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 use culvert_proto::control::v1::TraceRecord;
 use culvert_proto::control::v1::trace_record::{Field, Message, Payload, Record, Step};
 
-use crate::diagram::{Peers, peers};
+use crate::diagram::{Peers, is_seal, peers};
 use crate::output::clock;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -173,11 +173,12 @@ fn sender(message: &Message) -> (&str, &str) {
 /// `HDR`, the payloads in the clear, and those inside SK in a frame of their own.
 fn names(out: &mut String, payloads: &[Payload]) {
     out.push_str("<code>HDR</code>");
-    for payload in payloads.iter().filter(|payload| !payload.encrypted && payload.name != "SK") {
+    for payload in payloads.iter().filter(|payload| !payload.encrypted && !is_seal(payload)) {
         let _ = write!(out, "<code>{}</code>", Text(&payload.name));
     }
-    if payloads.iter().any(|payload| payload.encrypted || payload.name == "SK") {
-        out.push_str("<span class=\"sealed\"><i>SK</i>");
+    if payloads.iter().any(|payload| payload.encrypted || is_seal(payload)) {
+        let seal = payloads.iter().find(|payload| is_seal(payload)).map_or("SK", |payload| payload.name.as_str());
+        let _ = write!(out, "<span class=\"sealed\"><i>{}</i>", Text(seal));
         for payload in payloads.iter().filter(|payload| payload.encrypted) {
             let _ = write!(out, "<code>{}</code>", Text(&payload.name));
         }
@@ -216,6 +217,7 @@ fn meaning(name: &str) -> &'static str {
         "CP" => "Configuration",
         "EAP" => "Extensible Authentication",
         name if name.starts_with("N(") => "Notify",
+        name if name.starts_with("SKF(") => "Encrypted and Authenticated Fragment",
         _ => "payload",
     }
 }

@@ -79,6 +79,36 @@ pub struct Connection {
     pub lifetime: IkeLifetime,
     /// Speak as if a NAT stood in between, so that ESP always travels in UDP.
     pub force_encapsulation: bool,
+    /// Messages that do not fit a datagram.
+    pub fragmentation: Fragmentation,
+}
+
+/// What becomes of messages that do not fit a datagram (RFC 7383).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fragmentation {
+    /// They leave it to IP to cut them.
+    No,
+    /// So do ours; the peer may send fragments.
+    Accept,
+    /// Both sides send fragments, if the peer can.
+    Yes {
+        /// Octets of ours in IP, its header included.
+        datagram: u16,
+    },
+}
+
+impl Fragmentation {
+    /// Whether the peer is told that it may send fragments.
+    pub(crate) const fn is_announced(self) -> bool {
+        !matches!(self, Self::No)
+    }
+}
+
+impl Default for Fragmentation {
+    /// strongSwan's, and what IPv6 carries everywhere.
+    fn default() -> Self {
+        Self::Yes { datagram: 1280 }
+    }
 }
 
 /// Addresses of this side's network for peers, and what they are told with them.

@@ -159,6 +159,7 @@ mod tests {
             force_encapsulation: false,
             pools: Vec::new(),
             virtual_addresses: Vec::new(),
+            fragmentation: crate::config::Fragmentation::default(),
         };
         let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });
         ConnectionRef::all(&config).next().unwrap()

@@ -69,10 +69,14 @@ fn describe(payload: &Payload, next: PayloadType, encrypted: bool, room: &mut us
     TracedPayload { name: short_name(payload), encrypted, fields: nest(inner, 1, room) }
 }
 
-/// The Encrypted payload around the others (RFC 7296 section 3.14): it ends the datagram, and is all of it but the header here.
+/// The Encrypted payload around the others (RFC 7296 section 3.14), or the fragment of one (RFC 7383): it ends the datagram, and is all of it
+/// but the header here.
 fn encrypted(traced: &Traced<'_>, suite: &dyn SkSuite, room: &mut usize) -> TracedPayload {
     let payload = traced.datagram.get(Header::LEN..).unwrap_or_default();
     let (generic, body) = payload.split_at_checked(4).unwrap_or_default();
+    // Octet 16 (RFC 7296 section 3.1).
+    let is_fragment = traced.datagram.get(16) == Some(&PayloadType::SKF.0);
+    let (numbers, body) = body.split_at_checked(if is_fragment { 4 } else { 0 }).unwrap_or_default();
     let (iv, sealed) = body.split_at_checked(suite.iv_len()).unwrap_or_default();
     let (ciphertext, icv) = sealed.split_at_checked(sealed.len().saturating_sub(suite.icv_len())).unwrap_or_default();
     let inner: usize = traced.payloads.iter().filter_map(Payload::length).sum();
@@ -81,16 +85,21 @@ fn encrypted(traced: &Traced<'_>, suite: &dyn SkSuite, room: &mut usize) -> Trac
         ("Next Payload", format!("{next} ({})", next.0)),
         ("Critical", "0".to_string()),
         ("Payload Length", format!("{} octets", payload.len())),
-        ("Initialization Vector", hex(iv)),
-        ("Encrypted IKE Payloads and Padding", format!("{} octets", ciphertext.len())),
     ];
+    let mut name = "SK".to_string();
+    if let [a, b, c, d] = *numbers {
+        let [number, total] = [[a, b], [c, d]].map(u16::from_be_bytes);
+        fields.extend([("Fragment Number", number.to_string()), ("Total Fragments", total.to_string())]);
+        name = format!("SKF({number}/{total})");
+    }
+    fields.extend([("Initialization Vector", hex(iv)), ("Encrypted IKE Payloads and Padding", format!("{} octets", ciphertext.len()))]);
     // What was opened and is shown leaves padding and its length; a repetition is not opened again.
-    if !traced.retransmission {
+    if !traced.retransmission && !is_fragment {
         fields.push(("Pad Length", ciphertext.len().saturating_sub(inner + 1).to_string()));
     }
     fields.push(("Integrity Checksum Data", hex(icv)));
     let fields: Vec<Field> = fields.into_iter().map(|(name, value)| Field { depth: 0, name, value }).collect();
-    TracedPayload { name: "SK".to_string(), encrypted: false, fields: nest(&fields, 0, room) }
+    TracedPayload { name, encrypted: false, fields: nest(&fields, 0, room) }
 }
 
 fn hex(octets: &[u8]) -> String {

@@ -20,14 +20,17 @@ pub(crate) struct Window {
     /// ID of the peer's next request.
     expected: u32,
     /// Our response to the request before that.
-    answered: Option<Vec<u8>>,
+    answered: Option<Datagrams>,
 }
+
+/// A message as it was sent: in one datagram, or in one for each fragment (RFC 7383). Sent again, all of them are.
+pub(crate) type Datagrams = Vec<Vec<u8>>;
 
 /// A request of ours without response.
 #[derive(Debug)]
 struct Outstanding {
     exchange: ExchangeType,
-    octets: Vec<u8>,
+    datagrams: Datagrams,
     repetitions: u32,
     wait: Duration,
     deadline: Instant,
@@ -38,6 +41,7 @@ struct Outstanding {
 /// How long a request has been without response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unanswered<'a> {
+    /// The first datagram.
     pub(crate) octets: &'a [u8],
     pub(crate) tries: u32,
     pub(crate) since: Instant,
@@ -60,8 +64,8 @@ pub(crate) enum Arrival {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,
-    /// Send these octets again.
-    Repeat(Vec<u8>),
+    /// Send these again.
+    Repeat(Datagrams),
     /// The peer is silent.
     GiveUp,
 }
@@ -83,15 +87,16 @@ impl Window {
     }
 
     /// A request goes out; one sent again with other content (COOKIE) takes the place of the first.
-    pub(crate) fn sent(&mut self, now: Instant, timing: &Retransmission, exchange: ExchangeType, octets: Vec<u8>) {
+    pub(crate) fn sent(&mut self, now: Instant, timing: &Retransmission, exchange: ExchangeType, datagrams: Datagrams) {
         let wait = timing.timeout;
-        self.outstanding = Some(Outstanding { exchange, octets, repetitions: 0, wait, deadline: now + wait, since: now });
+        self.outstanding = Some(Outstanding { exchange, datagrams, repetitions: 0, wait, deadline: now + wait, since: now });
     }
 
     /// The request without response.
     pub(crate) fn unanswered(&self) -> Option<Unanswered<'_>> {
         let outstanding = self.outstanding.as_ref()?;
-        Some(Unanswered { octets: &outstanding.octets, tries: outstanding.repetitions + 1, since: outstanding.since })
+        let octets = outstanding.datagrams.first()?;
+        Some(Unanswered { octets, tries: outstanding.repetitions + 1, since: outstanding.since })
     }
 
     /// The response to the outstanding request is accepted.
@@ -124,12 +129,12 @@ impl Window {
     }
 
     /// The response to the last accepted request.
-    pub(crate) fn answered(&mut self, octets: Vec<u8>) {
-        self.answered = Some(octets);
+    pub(crate) fn answered(&mut self, datagrams: Datagrams) {
+        self.answered = Some(datagrams);
     }
 
     /// The response to the last accepted request, to be sent again as it was.
-    pub(crate) fn cached(&self) -> Option<&[u8]> {
+    pub(crate) fn cached(&self) -> Option<&[Vec<u8>]> {
         self.answered.as_deref()
     }
 
@@ -155,7 +160,7 @@ impl Window {
         outstanding.repetitions += 1;
         outstanding.wait = outstanding.wait.saturating_mul(timing.base_percent) / 100;
         outstanding.deadline = now + outstanding.wait;
-        Due::Repeat(outstanding.octets.clone())
+        Due::Repeat(outstanding.datagrams.clone())
     }
 }
 
@@ -179,12 +184,12 @@ mod tests {
     #[test]
     fn a_request_is_repeated_at_its_times_and_not_a_nanosecond_before() {
         let mut window = Window::default();
-        window.sent(at(0), &TIMING, ExchangeType::INFORMATIONAL, alloc::vec![1]);
+        window.sent(at(0), &TIMING, ExchangeType::INFORMATIONAL, alloc::vec![alloc::vec![1]]);
         let just_before = Instant::from_nanos(at(4000).as_nanos() - 1);
         assert_eq!(window.due(just_before, &TIMING), Due::Nothing);
-        assert_eq!(window.due(at(4000), &TIMING), Due::Repeat(alloc::vec![1]));
+        assert_eq!(window.due(at(4000), &TIMING), Due::Repeat(alloc::vec![alloc::vec![1]]));
         assert_eq!(window.deadline(), Some(at(4000 + 7200)));
-        assert_eq!(window.due(at(11_200), &TIMING), Due::Repeat(alloc::vec![1]));
+        assert_eq!(window.due(at(11_200), &TIMING), Due::Repeat(alloc::vec![alloc::vec![1]]));
         assert_eq!(window.deadline(), Some(at(11_200 + 12_960)));
         assert_eq!(window.due(at(24_159), &TIMING), Due::Nothing);
         assert_eq!(window.due(at(24_160), &TIMING), Due::GiveUp);
@@ -198,10 +203,10 @@ mod tests {
         assert_eq!(window.classify(&header(1, false)), Arrival::Stale);
         assert_eq!(window.classify(&header(u32::MAX, false)), Arrival::Stale);
         window.accepted();
-        window.answered(alloc::vec![7]);
+        window.answered(alloc::vec![alloc::vec![7]]);
         assert_eq!(window.classify(&header(0, false)), Arrival::Repetition);
         assert_eq!(window.classify(&header(1, false)), Arrival::Request);
-        assert_eq!(window.cached(), Some(&[7][..]));
+        assert_eq!(window.cached(), Some(&[alloc::vec![7]][..]));
         window.accepted();
         assert_eq!(window.classify(&header(0, false)), Arrival::Stale);
         assert_eq!(window.cached(), None);
@@ -225,7 +230,7 @@ mod tests {
     fn only_the_response_to_the_outstanding_request_counts() {
         let mut window = Window::default();
         assert_eq!(window.classify(&header(0, true)), Arrival::Stale);
-        window.sent(at(0), &TIMING, ExchangeType::INFORMATIONAL, alloc::vec![1]);
+        window.sent(at(0), &TIMING, ExchangeType::INFORMATIONAL, alloc::vec![alloc::vec![1]]);
         let of_another_exchange = Header { exchange: ExchangeType::CREATE_CHILD_SA, ..header(0, true) };
         assert_eq!(window.classify(&of_another_exchange), Arrival::Stale);
         assert_eq!(window.classify(&header(0, true)), Arrival::Response);

@@ -49,8 +49,8 @@ fn the_traces_show_each_message_on_both_sides() {
     pair.acquire(A, 1);
     pair.run(SECOND);
     let messages = [
-        ("IKE_SA_INIT request 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP)"),
-        ("IKE_SA_INIT response 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP)"),
+        ("IKE_SA_INIT request 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP)"),
+        ("IKE_SA_INIT response 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP)"),
         ("IKE_AUTH request 1", "IDi IDr N(INIT_CONTACT) AUTH SA TSi TSr"),
         ("IKE_AUTH response 1", "IDr AUTH N(INIT_CONTACT) SA TSi TSr"),
     ];
@@ -323,7 +323,7 @@ fn a_responder_under_load_asks_for_a_cookie_and_keeps_nothing() {
     let expected = [FOUR[0], FOUR[1], FOUR[0], FOUR[1], FOUR[2], FOUR[3]];
     assert_eq!(pair.titles(), expected);
     assert_eq!(pair.traced(A)[1].2, "N(COOKIE)");
-    assert_eq!(pair.traced(A)[2].2, "N(COOKIE) SA KE No N(NATD_S_IP) N(NATD_D_IP)");
+    assert_eq!(pair.traced(A)[2].2, "N(COOKIE) SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP)");
     assert_eq!(pair.assert_mirrored(), 1);
 }
 

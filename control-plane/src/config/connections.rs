@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Child, Connection, DpdAction, LocalAuth, Pool, Psk, RemoteAuth, Retransmission, StartAction, Unique};
+use ike::config::{Child, Connection, DpdAction, LocalAuth, Pool, Psk, RemoteAuth, StartAction, Unique};
 use ipsec_types::{ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction};
 
 use super::authentication::{self, Files, Local, Remote};
@@ -13,7 +13,7 @@ use super::diagnostic::Report;
 use super::section::{Found, Place, Section};
 use super::selectors::{self, Dynamic, Ends, Selected};
 use super::spd::Spd;
-use super::{handling, lifetimes, pools, proposals};
+use super::{exchanges, handling, lifetimes, pools, proposals};
 
 /// strongSwan's, and what RFC 3948 section 4 recommends.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -47,7 +47,8 @@ pub(super) fn read(
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let keep_alive = section.duration("keep_alive").map_or(Some(KEEP_ALIVE), |found| Some(found.value).filter(|delay| !delay.is_zero()));
     let encap = section.boolean("encap").filter(|found| found.value);
-    let retransmission = retransmission(&mut section);
+    let retransmission = exchanges::retransmission(&mut section);
+    let fragmentation = exchanges::fragmentation(&mut section);
     let lifetime = lifetimes::ike(&mut section);
 
     let (mut children, mut places, mut shunts) = (Vec::new(), Vec::new(), Vec::new());
@@ -101,6 +102,7 @@ pub(super) fn read(
         retransmission,
         lifetime,
         force_encapsulation: encap.is_some(),
+        fragmentation,
     };
     (Some((connection, place)), shunts)
 }
@@ -288,21 +290,6 @@ fn unusable(address: IpAddr) -> Option<&'static str> {
         IpAddr::V4(_) | IpAddr::V6(_) => None,
     }
 }
-
-fn retransmission(section: &mut Section<'_>) -> Retransmission {
-    let defaults = Retransmission::default();
-    let timeout = section.duration("retransmit_timeout");
-    if let Some(timeout) = timeout.as_ref().filter(|timeout| timeout.value < MIN_RETRANSMIT_TIMEOUT) {
-        section.fault_at(timeout, "this would flood the peer", "write at least \"100ms\"");
-    }
-    Retransmission {
-        timeout: timeout.map_or(defaults.timeout, |found| found.value),
-        base_percent: section.hundredths("retransmit_base", 100..=1000).map_or(defaults.base_percent, |found| found.value),
-        tries: section.integer("retransmit_tries", 0..=100).map_or(defaults.tries, |found| found.value),
-    }
-}
-
-const MIN_RETRANSMIT_TIMEOUT: Duration = Duration::from_millis(100);
 
 fn priority(section: &mut Section<'_>) -> Option<u32> {
     section.integer("priority", 0..=u32::MAX).map(|found| found.value).filter(|priority| *priority != 0)

@@ -25,6 +25,7 @@
 mod authentication;
 mod connections;
 mod diagnostic;
+mod exchanges;
 mod handling;
 mod lifetimes;
 mod pools;

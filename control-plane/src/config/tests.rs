@@ -656,4 +656,5 @@ fn the_configuration_of_the_readme_is_good() {
 }
 
 mod authentication;
+mod exchanges;
 mod pools;

@@ -36,6 +36,7 @@ pub fn short_name(payload: &Payload) -> String {
     match payload {
         Payload::Notify(notify) => format!("N({})", short_notify_name(notify.kind)),
         Payload::Nonce(_) => "No".to_string(),
+        Payload::Fragment(fragment) => format!("SKF({}/{})", fragment.number.number(), fragment.number.total()),
         other => other.payload_type().to_string(),
     }
 }
@@ -109,6 +110,11 @@ impl Fields {
                 selectors.selectors.iter().for_each(|selector| self.selector(selector));
             }
             Payload::Encrypted(encrypted) => self.octets("Encrypted, with IV and checksum", &encrypted.body),
+            Payload::Fragment(fragment) => {
+                self.add(1, "Fragment Number", fragment.number.number());
+                self.add(1, "Total Fragments", fragment.number.total());
+                self.octets("Encrypted, with IV and checksum", &fragment.body);
+            }
             Payload::Configuration(configuration) => self.configuration(configuration),
             Payload::Eap(octets) => self.octets("EAP Message", octets),
             Payload::Unknown(unknown) => self.add(1, "Body", Hex(&unknown.body)),

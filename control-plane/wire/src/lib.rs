@@ -54,6 +54,7 @@ pub use payload::certificate::{Certificate, CertificateEncoding, CertificateRequ
 pub use payload::configuration::{Configuration, ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType};
 pub use payload::delete::Delete;
 pub use payload::encrypted::Encrypted;
+pub use payload::fragment::{Fragment, FragmentNumber};
 pub use payload::identification::Identification;
 pub use payload::key_exchange::KeyExchange;
 pub use payload::nonce::Nonce;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::header::Framing;
 use crate::reader::Reader;
 use crate::writer::Writer;
-use crate::{EmitError, Encrypted, Fault, Header, ParseError, Part, Payload, PayloadType, Unknown, limits};
+use crate::{EmitError, Encrypted, Fault, Fragment, Header, ParseError, Part, Payload, PayloadType, Unknown, limits};
 
 /// A message as it travels. Where it has an Encrypted payload, that is the last one and still sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,14 @@ impl Message {
     pub fn encrypted(&self) -> Option<&Encrypted> {
         match self.payloads.last() {
             Some(Payload::Encrypted(encrypted)) => Some(encrypted),
+            _ => None,
+        }
+    }
+
+    /// The fragment of an Encrypted payload, if the message is one.
+    pub fn fragment(&self) -> Option<&Fragment> {
+        match self.payloads.last() {
+            Some(Payload::Fragment(fragment)) => Some(fragment),
             _ => None,
         }
     }
@@ -119,6 +127,7 @@ fn parse_chain(first: PayloadType, octets: &[u8], place: Place) -> Result<Vec<Pa
             next = PayloadType::NONE;
         }
         payloads.push(match payload_type {
+            PayloadType::SKF => Payload::Fragment(Fragment::parse(PayloadType(following), framed.body)?),
             PayloadType::SK => Payload::Encrypted(Encrypted { first: PayloadType(following), body: framed.body.rest().to_vec() }),
             other => Payload::parse(other, flags, framed.body)?,
         });
@@ -127,8 +136,7 @@ fn parse_chain(first: PayloadType, octets: &[u8], place: Place) -> Result<Vec<Pa
     Ok(payloads)
 }
 
-/// Whether nothing stands behind a payload of this type. A fragment (RFC 7383) ends the chain like the Encrypted payload it is a part of;
-/// it is carried as [`Unknown`].
+/// Whether nothing stands behind a payload of this type. A fragment (RFC 7383) ends the chain like the Encrypted payload it is a part of.
 const fn ends_the_chain(payload_type: PayloadType) -> bool {
     matches!(payload_type, PayloadType::SK | PayloadType::SKF)
 }
@@ -140,6 +148,7 @@ fn emit_chain(payloads: &[Payload], place: Place, writer: &mut Writer) -> Result
             _ if !ends_the_chain(payload.payload_type()) => following.unwrap_or(PayloadType::NONE),
             _ if place == Place::Inner || following.is_some() => return Err(EmitError::EncryptedNotLast),
             Payload::Encrypted(encrypted) => encrypted.first,
+            Payload::Fragment(fragment) => fragment.first,
             _ => PayloadType::NONE,
         };
         payload.emit(next, writer)?;

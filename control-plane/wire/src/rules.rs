@@ -81,12 +81,14 @@ pub fn check(header: &Header, payloads: &[Payload]) -> Result<Form, Violation> {
     keep(rules, *form, header, payloads)
 }
 
-/// Checks the outside of a message that must be protected: an Encrypted payload and nothing else that is understood (section 3.14).
+/// Checks the outside of a message that must be protected: an Encrypted payload, or a fragment of one, and nothing else that is understood
+/// (section 3.14, RFC 7383 section 2.5).
 ///
 /// # Errors
 /// The first [`Violation`] found.
 pub fn check_protected(header: &Header, payloads: &[Payload]) -> Result<(), Violation> {
-    keep(&[one(P::SK)], Form::Normal, header, payloads).map(drop)
+    let fragmented = payloads.iter().any(|payload| payload.payload_type() == P::SKF);
+    keep(&[one(if fragmented { P::SKF } else { P::SK })], Form::Normal, header, payloads).map(drop)
 }
 
 /// Exactly one.

@@ -9,6 +9,7 @@ use core::time::Duration;
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version};
 use ipsec_types::{ChildSaId, HashAlgorithm, IkeSpi, Instant, PolicyId, Spi};
 
+use crate::config::Fragmentation;
 use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Silence};
 use crate::error::Failure;
@@ -18,13 +19,14 @@ use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
 use crate::v2::configuration::Assigned;
+use crate::v2::fragments::Reassembly;
 use crate::v2::hurdles::Hurdles;
 use crate::v2::init::InitKey;
 use crate::v2::keys::Role;
 use crate::v2::nat::{self, NatStatus};
 use crate::v2::receive::Incoming;
-use crate::v2::sk::Sealer;
-use crate::window::Window;
+use crate::v2::sk::{Seal, Sealer};
+use crate::window::{Datagrams, Window};
 
 /// What every state needs.
 pub(crate) struct Core {
@@ -42,6 +44,12 @@ pub(crate) struct Core {
     pub(crate) half_open_since: Instant,
     pub(crate) window: Window,
     pub(crate) sealer: Sealer,
+    /// What of the peer's messages has come in fragments.
+    pub(crate) reassembly: Reassembly,
+    /// Octets of the largest of the fragments that a message came in: what is as large gets through.
+    pub(crate) gets_through: Option<usize>,
+    /// What both sides can do beyond RFC 7296.
+    pub(crate) extensions: Extensions,
     pub(crate) nat: NatStatus,
     /// When the peer last showed that it lives.
     pub(crate) last_inbound: Instant,
@@ -68,6 +76,13 @@ pub(crate) struct Core {
     pub(crate) hurdles: Hurdles,
     /// Operations for which the time has not come.
     pub(crate) later: Vec<(Instant, Task)>,
+}
+
+/// What both sides have said they can do.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Extensions {
+    /// Fragments (RFC 7383).
+    pub(crate) fragmentation: bool,
 }
 
 /// One operation of ours: one exchange.
@@ -115,6 +130,9 @@ impl Core {
             half_open_since: now,
             window: Window::default(),
             sealer: Sealer::new(),
+            reassembly: Reassembly::default(),
+            gets_through: None,
+            extensions: Extensions::default(),
             nat: NatStatus::default(),
             last_inbound: now,
             last_outbound: now,
@@ -172,35 +190,57 @@ impl Core {
     pub(crate) fn send_init(&mut self, cx: &mut Context<'_>, response: bool, payloads: Vec<Payload>) -> Result<Vec<u8>, Failure> {
         let message = Message { header: self.header(ExchangeType::IKE_SA_INIT, response, 0), payloads };
         let octets = message.emit().map_err(|error| Failure::Local(alloc::format!("{error}")))?;
-        self.trace(cx, (self.local, self.remote), (&message.header, &message.payloads), None, &octets);
+        let datagrams = alloc::vec![octets.clone()];
+        self.trace(cx, (self.local, self.remote), (&message.header, &message.payloads), None, &datagrams);
         if response {
             self.window.accepted();
-            self.window.answered(octets.clone());
+            self.window.answered(datagrams.clone());
         } else {
-            self.window.sent(cx.now, &self.connection.retransmission, message.header.exchange, octets.clone());
+            self.window.sent(cx.now, &self.connection.retransmission, message.header.exchange, datagrams.clone());
         }
-        self.transmit(cx, (self.local, self.remote), octets.clone());
+        self.transmit(cx, (self.local, self.remote), datagrams);
         Ok(octets)
     }
 
     /// Sends a protected request; the window must be free.
     pub(crate) fn request(&mut self, cx: &mut Context<'_>, sk: &Sk, exchange: ExchangeType, payloads: &[Payload]) -> Result<(), Failure> {
         let header = self.header(exchange, false, self.window.request_id());
-        let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
-        self.trace(cx, (self.local, self.remote), (&header, payloads), Some(sk.suite.sk), &octets);
-        self.window.sent(cx.now, &self.connection.retransmission, exchange, octets.clone());
-        self.transmit(cx, (self.local, self.remote), octets);
+        let datagrams = self.seal(cx, sk, &header, payloads)?;
+        self.trace(cx, (self.local, self.remote), (&header, payloads), Some(sk.suite.sk), &datagrams);
+        self.window.sent(cx.now, &self.connection.retransmission, exchange, datagrams.clone());
+        self.transmit(cx, (self.local, self.remote), datagrams);
         Ok(())
     }
 
     /// Answers the request accepted last.
     pub(crate) fn respond(&mut self, cx: &mut Context<'_>, sk: &Sk, to: &Header, payloads: &[Payload]) -> Result<(), Failure> {
         let header = self.header(to.exchange, true, to.message_id);
-        let octets = self.sealer.seal(sk.suite.sk, sk.keys.sender(self.role), cx.random, &header, payloads)?;
-        self.trace(cx, self.reply_to, (&header, payloads), Some(sk.suite.sk), &octets);
-        self.window.answered(octets.clone());
-        self.transmit(cx, self.reply_to, octets);
+        let datagrams = self.seal(cx, sk, &header, payloads)?;
+        self.trace(cx, self.reply_to, (&header, payloads), Some(sk.suite.sk), &datagrams);
+        self.window.answered(datagrams.clone());
+        self.transmit(cx, self.reply_to, datagrams);
         Ok(())
+    }
+
+    /// A protected message as it travels.
+    fn seal(&mut self, cx: &mut Context<'_>, sk: &Sk, header: &Header, payloads: &[Payload]) -> Result<Datagrams, Failure> {
+        let seal = Seal { suite: sk.suite.sk, key: sk.keys.sender(self.role), most: self.most_octets() };
+        let datagrams = self.sealer.seal(&seal, cx.random, header, payloads)?;
+        if datagrams.len() > 1 {
+            cx.shared.count("messages_fragmented");
+        }
+        Ok(datagrams)
+    }
+
+    /// Octets of a message that need no fragments; `None` where there are none anyway.
+    fn most_octets(&self) -> Option<usize> {
+        const UDP: usize = 8;
+        const NON_ESP_MARKER: usize = 4;
+
+        let Fragmentation::Yes { datagram } = self.connection.fragmentation else { return None };
+        let ip = if self.remote.is_ipv4() { 20 } else { 40 };
+        let configured = usize::from(datagram).saturating_sub(ip + UDP + NON_ESP_MARKER);
+        self.extensions.fragmentation.then(|| self.gets_through.map_or(configured, |octets| octets.min(configured)))
     }
 
     /// The peer has not answered the outstanding request.
@@ -221,28 +261,29 @@ impl Core {
     }
 
     /// Sends the outstanding request again, as it was.
-    pub(crate) fn repeat_request(&mut self, cx: &mut Context<'_>, octets: Vec<u8>) {
+    pub(crate) fn repeat_request(&mut self, cx: &mut Context<'_>, datagrams: Datagrams) {
         cx.shared.count("requests_retransmitted");
         let addresses = (self.local, self.remote);
-        self.trace_repetition(cx, addresses, &octets);
-        self.transmit(cx, addresses, octets);
+        self.trace_repetition(cx, addresses, &datagrams);
+        self.transmit(cx, addresses, datagrams);
     }
 
     /// Sends the last response again, as it was, between `addresses`, ours first.
     pub(crate) fn repeat_response(&mut self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr)) {
-        let Some(octets) = self.window.cached() else { return };
-        let octets = octets.to_vec();
+        let Some(datagrams) = self.window.cached().map(<[_]>::to_vec) else { return };
         cx.shared.count("responses_retransmitted");
-        self.trace_repetition(cx, addresses, &octets);
-        self.transmit(cx, addresses, octets);
+        self.trace_repetition(cx, addresses, &datagrams);
+        self.transmit(cx, addresses, datagrams);
     }
 
     /// Sends a message between `addresses`, ours first.
-    fn transmit(&mut self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr), octets: Vec<u8>) {
+    fn transmit(&mut self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr), datagrams: Datagrams) {
         if addresses == (self.local, self.remote) {
             self.last_outbound = cx.now;
         }
-        cx.shared.transmit(addresses.0, addresses.1, octets);
+        for octets in datagrams {
+            cx.shared.transmit(addresses.0, addresses.1, octets);
+        }
     }
 
     /// An IKE_SA_INIT request came again: the same octets get the same answer (section 2.1); anything else is somebody else's.
@@ -289,6 +330,7 @@ impl Core {
         self.last_inbound = self.last_inbound + pause;
         self.half_open_since = self.half_open_since + pause;
         self.hurdles.shift(pause);
+        self.reassembly.shift(pause);
         self.later.iter_mut().for_each(|(at, _)| *at = *at + pause);
     }
 
@@ -357,35 +399,41 @@ impl Core {
         addresses: (SocketAddr, SocketAddr),
         message: (&Header, &[Payload]),
         sealed: Option<&dyn SkSuite>,
-        datagram: &[u8],
+        datagrams: &[Vec<u8>],
     ) {
-        let traced = Traced {
-            connection: Some(&self.connection.name),
-            outbound: true,
-            local: addresses.0,
-            remote: addresses.1,
-            header: message.0,
-            payloads: message.1,
-            sealed,
-            datagram,
-            retransmission: false,
-        };
-        trace::message(cx.shared, &traced);
+        for (index, datagram) in datagrams.iter().enumerate() {
+            // Of fragments the last one shows what is in all of them.
+            let payloads = if index + 1 == datagrams.len() { message.1 } else { &[] };
+            let traced = Traced {
+                connection: Some(&self.connection.name),
+                outbound: true,
+                local: addresses.0,
+                remote: addresses.1,
+                header: message.0,
+                payloads,
+                sealed,
+                datagram,
+                retransmission: false,
+            };
+            trace::message(cx.shared, &traced);
+        }
     }
 
-    fn trace_repetition(&self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr), octets: &[u8]) {
-        let Ok(message) = Message::parse(octets) else { return };
-        let traced = Traced {
-            connection: Some(&self.connection.name),
-            outbound: true,
-            local: addresses.0,
-            remote: addresses.1,
-            header: &message.header,
-            payloads: &message.payloads,
-            sealed: None,
-            datagram: octets,
-            retransmission: true,
-        };
-        trace::message(cx.shared, &traced);
+    fn trace_repetition(&self, cx: &mut Context<'_>, addresses: (SocketAddr, SocketAddr), datagrams: &[Vec<u8>]) {
+        for datagram in datagrams {
+            let Ok(message) = Message::parse(datagram) else { return };
+            let traced = Traced {
+                connection: Some(&self.connection.name),
+                outbound: true,
+                local: addresses.0,
+                remote: addresses.1,
+                header: &message.header,
+                payloads: &message.payloads,
+                sealed: None,
+                datagram,
+                retransmission: true,
+            };
+            trace::message(cx.shared, &traced);
+        }
     }
 }

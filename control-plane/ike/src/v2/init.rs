@@ -134,6 +134,7 @@ fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
     payloads.extend(hash_algorithms(core::iter::once(&core.connection)));
+    payloads.extend(core.connection.fragmentation.is_announced().then(fragmentation_supported));
     match core.send_init(cx, false, payloads) {
         Ok(request) => State::AwaitInit(AwaitInit { attempt, private, public, request, refused: None }),
         Err(failure) => {
@@ -216,6 +217,7 @@ fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: 
     let spis = HeaderSpis(core.initiator_spi.value(), responder_spi.value());
     core.nat = nat::detect(cx, spis, payloads, incoming.datagram.local, incoming.datagram.remote);
     core.peer_hashes = peer_hashes(payloads);
+    core.extensions.fragmentation = core.connection.fragmentation.is_announced() && supports_fragmentation(payloads);
     core.move_ports();
     let job = cx.shared.job(core.id, Job::Agree { private: state.private, peer_public: ke.data.clone() });
     State::Agreeing(Agreeing {
@@ -280,6 +282,7 @@ pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted,
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     core.nat = nat::detect(cx, spis, &incoming.message.payloads, core.local, core.remote);
     core.peer_hashes = peer_hashes(&incoming.message.payloads);
+    core.extensions.fragmentation = core.connection.fragmentation.is_announced() && supports_fragmentation(&incoming.message.payloads);
     core.init_request.clone_from(&incoming.datagram.payload);
     let lines = alloc::vec![format!("{} <- {}", core.local, core.remote), format!("proposal {}", admitted.chosen.suite.describe())];
     core.step(cx, &format!("connection {} matched", core.connection.name), lines);
@@ -321,6 +324,7 @@ pub(crate) fn on_responded(
     let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
     payloads.extend(auth::certificate_request(candidates.iter().map(|connection| &connection.remote_auth)));
     payloads.extend(hash_algorithms(candidates.iter()));
+    payloads.extend(core.extensions.fragmentation.then(fragmentation_supported));
     match core.send_init(cx, true, payloads) {
         Ok(response) => {
             let transcript = auth::Transcript { request: state.request, response, initiator_nonce: state.initiator_nonce, responder_nonce };
@@ -338,6 +342,15 @@ fn hash_algorithms<'a>(mut connections: impl Iterator<Item = &'a ConnectionRef>)
     };
     let notify = || Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, signature::hash_algorithms(HASHES)));
     connections.any(signs).then(notify)
+}
+
+/// RFC 7383 section 2.3: said by the initiator, and by a responder to whom it was said.
+fn fragmentation_supported() -> Payload {
+    Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()))
+}
+
+fn supports_fragmentation(payloads: &[Payload]) -> bool {
+    notification(payloads, |kind| kind == NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some()
 }
 
 /// What the peer says there.

@@ -21,6 +21,7 @@ pub(crate) mod cookie;
 pub(crate) mod create_child;
 pub(crate) mod established;
 pub(crate) mod find;
+mod fragments;
 mod hurdles;
 pub(crate) mod informational;
 pub(crate) mod init;
@@ -155,9 +156,10 @@ impl IkeSa {
         match self.core.window.due(cx.now, &timing) {
             Due::GiveUp => return init::give_up(self, cx),
             Due::Repeat(_) if init::is_refused(&self.state) => return init::give_up(self, cx),
-            Due::Repeat(octets) => self.core.repeat_request(cx, octets),
+            Due::Repeat(datagrams) => self.core.repeat_request(cx, datagrams),
             Due::Nothing => {}
         }
+        self.core.reassembly.expire(cx.now);
         self.core.queue_due(cx.now);
         if let State::Established(_) = self.state
             && self.core.probe_due().is_some_and(|at| at <= cx.now)
@@ -267,7 +269,8 @@ impl IkeSa {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let probe = if let State::Established(_) = self.state { self.core.probe_due() } else { None };
         let later = self.core.later.iter().map(|(at, _)| *at).min();
-        [self.core.window.deadline(), self.expires(), probe, self.keep_alive_due(), later].into_iter().flatten().min()
+        let reassembly = self.core.reassembly.deadline();
+        [self.core.window.deadline(), self.expires(), probe, self.keep_alive_due(), later, reassembly].into_iter().flatten().min()
     }
 
     /// When a NAT before this gateway must see a packet. Of an IKE SA that another has taken the place of, that one keeps it.

@@ -12,7 +12,8 @@ use crate::error::{Failure, Fault, Phase, Reaction};
 use crate::io::Datagram;
 use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
-use crate::v2::sk::{OpenError, SkVerified, open};
+use crate::v2::fragments::{self, Chunk, TooLong};
+use crate::v2::sk::{Opened, SkVerified, open};
 use crate::v2::{Core, State, auth, established, informational};
 use crate::window::Arrival;
 
@@ -50,18 +51,15 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
     let arrival = core.window.classify(&header);
     // With a window of one the peer cannot ask anything new before it is answered (section 2.3).
     let busy = matches!(&state, State::Established(state) if state.answering.is_some()) && arrival == Arrival::Request;
-    if busy || arrival == Arrival::Stale || rules::check_protected(&header, &incoming.message.payloads).is_err() {
+    let ignored = busy || arrival == Arrival::Stale || rules::check_protected(&header, &incoming.message.payloads).is_err();
+    if ignored || !core.wants_fragment(incoming, arrival) {
         cx.shared.count("messages_ignored");
         return state;
     }
     let (suite, key) = (sk.suite.sk, sk.keys.sender(core.role.other()));
-    let opened = match open(suite, key, &incoming.message, &incoming.datagram.payload) {
-        Ok(opened) => Ok(opened),
-        Err(OpenError::Unauthentic) => {
-            cx.shared.count("messages_unauthentic");
-            return state;
-        }
-        Err(OpenError::Malformed(verified, error)) => Err((verified, error)),
+    let Some(opened) = open(suite, key, &incoming.message, &incoming.datagram.payload) else {
+        cx.shared.count("messages_unauthentic");
+        return state;
     };
     let source = (incoming.datagram.local, incoming.datagram.remote);
     if arrival == Arrival::Repetition {
@@ -70,23 +68,31 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
         core.repeat_response(cx, source);
         return state;
     }
+    let opened = match core.put_together(cx, &state, incoming, opened) {
+        Ok(Some(opened)) => opened,
+        Ok(None) => {
+            trace_incoming(cx, core, incoming, suite, Some(&[]));
+            return state;
+        }
+        Err(TooLong) => return refuse(state, core, cx, &header, Fault::Syntax("more fragments than a message has".into())),
+    };
     // From here on the peer itself speaks.
     core.last_inbound = cx.now;
     if !header.flags.response {
         core.reply_to = source;
     }
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err((_, error)) => return refuse(state, core, cx, &header, Fault::Syntax(error.to_string())),
+    let payloads = match opened.payloads() {
+        Ok(payloads) => payloads,
+        Err(error) => return refuse(state, core, cx, &header, Fault::Syntax(error.to_string())),
     };
-    trace_incoming(cx, core, incoming, suite, Some(&opened.payloads));
+    trace_incoming(cx, core, incoming, suite, Some(&payloads));
     core.follow_peer(cx, &state, &incoming.datagram);
-    if let Some(kind) = unsupported_critical(&opened.payloads) {
+    if let Some(kind) = unsupported_critical(&payloads) {
         return refuse(state, core, cx, &header, Fault::Critical(kind));
     }
-    match rules::check(&header, &opened.payloads) {
+    match rules::check(&header, &payloads) {
         Ok(form) => {
-            let message = Protected { header, form, payloads: opened.payloads, verified: opened.verified };
+            let message = Protected { header, form, payloads, verified: opened.verified };
             deliver(state, core, cx, message)
         }
         Err(violation) => refuse(state, core, cx, &header, Fault::Syntax(violation.to_string())),
@@ -172,6 +178,39 @@ pub(crate) fn trace_clear(cx: &mut Context<'_>, connection: Option<&str>, incomi
 }
 
 impl Core {
+    /// Whether a message may be opened, where it is a fragment: both sides want fragments, and this one is missing. Of a request that is
+    /// answered only the first asks for the answer (RFC 7383 section 2.6.1).
+    fn wants_fragment(&self, incoming: &Incoming, arrival: Arrival) -> bool {
+        let Some(fragment) = incoming.message.fragment() else { return true };
+        let wanted = match arrival {
+            Arrival::Repetition => fragment.number.number() == 1,
+            _ => self.reassembly.admits(&incoming.header(), fragment.number),
+        };
+        self.extensions.fragmentation && wanted
+    }
+
+    /// The whole of what a message holds; `None` while fragments are missing.
+    fn put_together(
+        &mut self,
+        cx: &mut Context<'_>,
+        state: &State,
+        incoming: &Incoming,
+        opened: Opened,
+    ) -> Result<Option<Opened>, TooLong> {
+        let header = incoming.header();
+        let Some(fragment) = incoming.message.fragment() else {
+            self.reassembly.forget(&header);
+            return Ok(Some(opened));
+        };
+        let most = if state.is_half_open() { fragments::MOST_OCTETS_UNPROVEN } else { fragments::MOST_OCTETS };
+        let Opened { octets, verified, .. } = opened;
+        let chunk = Chunk { octets, datagram: incoming.datagram.payload.len() };
+        let Some(whole) = self.reassembly.keep(cx.now, &header, fragment, chunk, most)? else { return Ok(None) };
+        cx.shared.count("messages_reassembled");
+        self.gets_through = whole.largest.or(self.gets_through).map(|octets| octets.max(fragments::LEAST_OCTETS));
+        Ok(Some(Opened { first: whole.first, octets: whole.octets, verified }))
+    }
+
     /// The peer's address may change: when it moves to port 4500 for IKE_AUTH, and later when its NAT forgets it. Only the side that is
     /// not behind a NAT follows, and only authentic new messages (section 2.23).
     fn follow_peer(&mut self, cx: &mut Context<'_>, state: &State, datagram: &Datagram) {

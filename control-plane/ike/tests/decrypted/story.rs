@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ike::io::{Datagram, Dataplane, Input};
-use ike_wire::{Encrypted, ExchangeType, Flags, Header, PayloadType, Version};
+use ike_wire::{Encrypted, ExchangeType, Flags, Fragment, FragmentNumber, Header, PayloadType, Version};
 use ipsec_types::ChildSaId;
 use pair::Side::{A, B};
 use pair::clear::{self, Clear};
@@ -57,6 +57,7 @@ impl Story<'_> {
                 let payload = self.body(detail);
                 self.arrive(side, payload);
             }
+            11 => self.fragment(side, detail)?,
             _ => self.protected(side, detail)?,
         }
         Some(())
@@ -65,24 +66,42 @@ impl Story<'_> {
     /// A message of the other side, protected as it should be.
     fn protected(&mut self, side: Side, detail: u8) -> Option<()> {
         let [exchange, first, identifier] = self.take()?;
+        let header = self.header(side, detail, exchange, identifier)?;
         let body = self.body(detail);
-        // The SPIs of what was last said; what they mean to the receiver is its business.
-        let last = self.pair.sent.iter().rev().find_map(|sent| Header::peek(&sent.datagram.payload).ok())?;
-        let from_initiator = self.pair.sent.first().is_some_and(|sent| sent.from != side);
-        let header = Header {
-            initiator_spi: last.initiator_spi,
-            responder_spi: last.responder_spi,
-            version: Version::V2,
-            exchange: ExchangeType(34 + exchange % 5),
-            flags: Flags { initiator: from_initiator ^ (detail & 0x20 != 0), response: detail & 0x40 != 0, version: false },
-            message_id: u32::from(identifier & 0x1f),
-        };
         let mut message = Encrypted::frame(&header, PayloadType(first), body.len() + 1).ok()?;
         message.extend_from_slice(&body);
         // Pad Length.
         message.push(0);
         self.arrive(side, message);
         Some(())
+    }
+
+    /// A fragment of one.
+    fn fragment(&mut self, side: Side, detail: u8) -> Option<()> {
+        let [exchange, first, identifier, number, total] = self.take()?;
+        let header = self.header(side, detail, exchange, identifier)?;
+        let number = FragmentNumber::new(number.into(), total.into())?;
+        let body = self.body(detail);
+        let mut message = Fragment::frame(&header, PayloadType(first), number, body.len() + 1).ok()?;
+        message.extend_from_slice(&body);
+        // Pad Length.
+        message.push(0);
+        self.arrive(side, message);
+        Some(())
+    }
+
+    fn header(&self, side: Side, detail: u8, exchange: u8, identifier: u8) -> Option<Header> {
+        // The SPIs of what was last said; what they mean to the receiver is its business.
+        let last = self.pair.sent.iter().rev().find_map(|sent| Header::peek(&sent.datagram.payload).ok())?;
+        let from_initiator = self.pair.sent.first().is_some_and(|sent| sent.from != side);
+        Some(Header {
+            initiator_spi: last.initiator_spi,
+            responder_spi: last.responder_spi,
+            version: Version::V2,
+            exchange: ExchangeType(34 + exchange % 5),
+            flags: Flags { initiator: from_initiator ^ (detail & 0x20 != 0), response: detail & 0x40 != 0, version: false },
+            message_id: u32::from(identifier & 0x1f),
+        })
     }
 
     /// Between 0 and 255 octets of the story.

@@ -2,7 +2,7 @@
 //! every message has the same ICV, and every key exchange agrees on the same secret.
 
 use ike::provider::{CryptoError, IvKind, KeyExchange, PrivateKey, Provider, SkKey, SkSuite};
-use ike_wire::{Encrypted, Header, Payload, emit_payloads};
+use ike_wire::{Encrypted, Fragment, FragmentNumber, Header, Payload, PayloadType, emit_payloads};
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, Secret};
 
 /// The Encrypted payload in the clear, with this ICV, which may be empty.
@@ -25,6 +25,18 @@ impl Clear {
         let chain = emit_payloads(payloads).unwrap();
         let mut octets = Encrypted::frame(header, chain.first, chain.octets.len() + 1 + self.0.len()).unwrap();
         octets.extend_from_slice(&chain.octets);
+        // Pad Length.
+        octets.push(0);
+        octets.extend_from_slice(self.0);
+        octets
+    }
+
+    /// A fragment of a protected message whose first payload is `first`.
+    pub fn seal_fragment(self, header: &Header, first: PayloadType, (number, total): (u16, u16), chunk: &[u8]) -> Vec<u8> {
+        let number = FragmentNumber::new(number, total).unwrap();
+        let first = if number.number() == 1 { first } else { PayloadType::NONE };
+        let mut octets = Fragment::frame(header, first, number, chunk.len() + 1 + self.0.len()).unwrap();
+        octets.extend_from_slice(chunk);
         // Pad Length.
         octets.push(0);
         octets.extend_from_slice(self.0);

@@ -3,7 +3,7 @@ use alloc::vec;
 use super::*;
 use crate::{
     Auth, AuthMethod, Certificate, CertificateEncoding, CertificateRequest, ConfigurationAttribute, ConfigurationAttributeType,
-    ConfigurationType, Encrypted, ExchangeType, KeyExchange, Nonce, Unknown, Version,
+    ConfigurationType, Encrypted, ExchangeType, Fragment, FragmentNumber, KeyExchange, Nonce, Unknown, Version,
 };
 
 fn init_header(flags: Flags) -> Header {
@@ -87,6 +87,7 @@ fn every_payload_shows_every_field() {
         Payload::Eap(vec![2; 9]),
         Payload::Unknown(Unknown { payload_type: PayloadType(200), critical: true, body: vec![9] }),
         Payload::Encrypted(Encrypted { first: PayloadType::IDI, body: vec![0; 40] }),
+        Payload::Fragment(Fragment { first: PayloadType::IDI, number: FragmentNumber::new(1, 3).unwrap(), body: vec![0; 40] }),
     ];
     let mut shown = Vec::new();
     for (index, payload) in payloads.iter().enumerate() {

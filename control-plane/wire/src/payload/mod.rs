@@ -17,6 +17,7 @@ pub(crate) mod certificate;
 pub(crate) mod configuration;
 pub(crate) mod delete;
 pub(crate) mod encrypted;
+pub(crate) mod fragment;
 pub(crate) mod identification;
 pub(crate) mod key_exchange;
 pub(crate) mod nonce;
@@ -32,8 +33,8 @@ use crate::number::numbers;
 use crate::reader::Reader;
 use crate::writer::Writer;
 use crate::{
-    Auth, Certificate, CertificateRequest, Configuration, Delete, EmitError, Encrypted, Identification, KeyExchange, Nonce, Notify,
-    ParseError, Part, Sa, TrafficSelectors,
+    Auth, Certificate, CertificateRequest, Configuration, Delete, EmitError, Encrypted, Fragment, Identification, KeyExchange, Nonce,
+    Notify, ParseError, Part, Sa, TrafficSelectors,
 };
 
 numbers! {
@@ -95,6 +96,8 @@ pub enum Payload {
     Configuration(Configuration),
     /// EAP: one EAP packet (section 3.16).
     Eap(Vec<u8>),
+    /// SKF: a fragment of an Encrypted and Authenticated payload, still sealed (RFC 7383).
+    Fragment(Fragment),
     /// A payload of a type this crate does not read.
     Unknown(Unknown),
 }
@@ -125,7 +128,7 @@ impl PayloadType {
             Self::DELETE => "3.11",
             Self::VENDOR_ID => "3.12",
             Self::TSI | Self::TSR => "3.13",
-            Self::SK => "3.14",
+            Self::SK | Self::SKF => "3.14",
             Self::CP => "3.15",
             Self::EAP => "3.16",
             _ => "3.2",
@@ -156,6 +159,7 @@ impl Payload {
             Self::Encrypted(_) => PayloadType::SK,
             Self::Configuration(_) => PayloadType::CP,
             Self::Eap(_) => PayloadType::EAP,
+            Self::Fragment(_) => PayloadType::SKF,
             Self::Unknown(unknown) => unknown.payload_type,
         }
     }
@@ -208,6 +212,7 @@ impl Payload {
             Self::Delete(delete) => return delete.emit(writer),
             Self::TsInitiator(selectors) | Self::TsResponder(selectors) => return selectors.emit(self.payload_type(), writer),
             Self::Encrypted(encrypted) => writer.slice(&encrypted.body),
+            Self::Fragment(fragment) => fragment.emit(writer),
             Self::Configuration(configuration) => return configuration.emit(writer),
             Self::VendorId(octets) | Self::Eap(octets) => writer.slice(octets),
             Self::Unknown(unknown) => writer.slice(&unknown.body),

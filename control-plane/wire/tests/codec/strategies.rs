@@ -4,19 +4,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ike_wire::{
     Attribute, AttributeValue, Auth, AuthMethod, Certificate, CertificateEncoding, CertificateRequest, Configuration,
-    ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType, Delete, Encrypted, ExchangeType, Flags, Header, Identification,
-    KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa, Selector, TrafficSelectors, Transform,
-    TransformType, Unknown, Version,
+    ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType, Delete, Encrypted, ExchangeType, Flags, Fragment,
+    FragmentNumber, Header, Identification, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa,
+    Selector, TrafficSelectors, Transform, TransformType, Unknown, Version,
 };
 use ipsec_types::{AddressRange, PortRange, TrafficSelector};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 pub(crate) fn message() -> impl Strategy<Value = Message> {
-    let sealed = prop::option::of((any::<u8>(), octets(64)));
+    let sealed = (any::<u8>(), octets(64)).prop_map(|(first, body)| Payload::Encrypted(Encrypted { first: PayloadType(first), body }));
+    let sealed = prop::option::of(prop_oneof![sealed, fragment()]);
     (header(), inner_payloads(), sealed).prop_map(|(header, mut payloads, sealed)| {
-        payloads.extend(sealed.map(|(first, body)| Payload::Encrypted(Encrypted { first: PayloadType(first), body })));
+        payloads.extend(sealed);
         Message { header, payloads }
+    })
+}
+
+fn fragment() -> impl Strategy<Value = Payload> {
+    let numbers = (1..=u16::MAX).prop_flat_map(|total| (1..=total, Just(total)));
+    (any::<u8>(), numbers, octets(64)).prop_map(|(first, (number, total), body)| {
+        let number = FragmentNumber::new(number, total).expect("from 1 to the total");
+        Payload::Fragment(Fragment { first: PayloadType(first), number, body })
     })
 }
 

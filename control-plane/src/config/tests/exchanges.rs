@@ -1,0 +1,38 @@
+use ike::config::Fragmentation;
+
+use super::*;
+
+fn read(lines: &str) -> Fragmentation {
+    let text = GOOD.replace("dpd_delay = \"30s\"", lines);
+    load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections[0].fragmentation
+}
+
+#[test]
+fn fragmentation_is_strongswans_and_has_a_size() {
+    assert_eq!(read(""), Fragmentation::Yes { datagram: 1280 });
+    assert_eq!(read("fragmentation = \"yes\"\nfragment_size = 576"), Fragmentation::Yes { datagram: 576 });
+    assert_eq!(read("fragmentation = \"force\""), Fragmentation::Yes { datagram: 1280 });
+    assert_eq!(read("fragmentation = \"accept\""), Fragmentation::Accept);
+    assert_eq!(read("fragmentation = \"no\""), Fragmentation::No);
+}
+
+#[test]
+fn what_contradicts_itself_is_named_with_a_remedy() {
+    for (lines, expected) in [
+        (
+            "fragment_size = 255",
+            "culvert.toml:6:17: connections.site-b.fragment_size: 255 is out of range; write a number from 256 to 65535",
+        ),
+        (
+            "fragmentation = \"accept\"\nfragment_size = 576",
+            "culvert.toml:7:17: connections.site-b.fragment_size: no fragments are sent, as fragmentation says; leave it out, or write \
+             fragmentation = \"yes\"",
+        ),
+        (
+            "fragmentation = \"maybe\"",
+            "culvert.toml:6:17: connections.site-b.fragmentation: 'maybe' is not known here; write \"yes\" or \"accept\" or \"no\" or \"force\"",
+        ),
+    ] {
+        assert_eq!(faults("dpd_delay = \"30s\"", lines), [expected]);
+    }
+}
