@@ -2,7 +2,7 @@
 //!
 //! Everything comes from aws-lc-rs, but for what it does not have. AES-CBC, AES-CTR, AES-CCM, AES-XCBC and 3DES come from crates on `aes` and
 //! `des` (IKE pads by itself, RFC 7296 section 3.14, and aws-lc-rs has CBC with its own padding only), the arithmetic of MODP groups from
-//! `crypto-bigint`. Key material is zeroed when dropped and never printed.
+//! `crypto-bigint`, and with the feature `legacy` RSA signatures with SHA-1 from OpenSSL. Key material is zeroed when dropped and never printed.
 
 mod aead;
 mod ccm;
@@ -10,6 +10,8 @@ mod encrypt_then_mac;
 #[cfg(test)]
 mod hex;
 mod key_exchange;
+#[cfg(feature = "legacy")]
+mod legacy;
 mod mac;
 mod modp;
 mod random;

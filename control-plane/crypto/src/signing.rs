@@ -124,7 +124,10 @@ fn ecdsa(der: &[u8]) -> Option<Pair> {
 pub fn schemes(kind: KeyKind) -> &'static [SignatureScheme] {
     use SignatureScheme as S;
     match kind {
+        #[cfg(not(feature = "legacy"))]
         KeyKind::Rsa => &[S::RsaSha256, S::RsaSha384, S::RsaSha512, S::RsaPssSha256, S::RsaPssSha384, S::RsaPssSha512],
+        #[cfg(feature = "legacy")]
+        KeyKind::Rsa => &[S::RsaSha256, S::RsaSha384, S::RsaSha512, S::RsaPssSha256, S::RsaPssSha384, S::RsaPssSha512, S::RsaSha1],
         KeyKind::EcdsaP256 => &[S::EcdsaSha256],
         KeyKind::EcdsaP384 => &[S::EcdsaSha384],
         KeyKind::EcdsaP521 => &[S::EcdsaSha512],
@@ -148,6 +151,8 @@ impl SigningKey for PrivateKeyFile {
         let random = SystemRandom::new();
         let unavailable = |_| CryptoError::Unavailable;
         match &self.pair {
+            #[cfg(feature = "legacy")]
+            Pair::Rsa(pair) if scheme == SignatureScheme::RsaSha1 => crate::legacy::sign(pair, message),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(rsa(scheme)?, &random, message, &mut signature).map_err(unavailable)?;

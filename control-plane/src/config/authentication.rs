@@ -70,35 +70,58 @@ enum Way {
 
 const AUTH_EXAMPLE: &str = "\"psk\" or \"pubkey\"";
 
-/// swanctl's words: `psk`, `pubkey`, a kind of key, a scheme, or one of the two with a hash, such as `pubkey-sha384`.
+/// swanctl's words: `psk`, `pubkey`, a kind of key, a scheme, or one of the first two with hashes, such as `pubkey-sha384-sha512`.
 fn way(section: &mut Section<'_>) -> Option<Way> {
     let Some(auth) = section.text("auth", AUTH_EXAMPLE) else {
         let signs = ["certs", "key", "cacerts", "pubkeys"].into_iter().any(|key| section.has(key));
-        return Some(if signs { Way::PublicKey(SignatureScheme::ALL.to_vec()) } else { Way::Psk });
+        return Some(if signs { Way::PublicKey(schemes_of("pubkey")) } else { Way::Psk });
     };
     if auth.value == "psk" {
         return Some(Way::Psk);
     }
     let word = auth.value.strip_prefix("ike:").unwrap_or(auth.value);
-    let (kind, hash) = word.rsplit_once('-').map_or((word, None), |(kind, hash)| (kind, Some(hash)));
-    let of_kind = |scheme: &SignatureScheme| match kind {
-        "pubkey" => true,
-        "rsa" => scheme.suits(KeyKind::Rsa),
-        "ecdsa" => scheme.suits(KeyKind::EcdsaP256),
-        _ => false,
-    };
-    let of_hash = |scheme: &SignatureScheme| hash.is_none_or(|hash| HashAlgorithm::keyword(scheme.hash()) == hash);
-    let schemes: Vec<SignatureScheme> = match SignatureScheme::from_keyword(word) {
-        Some(scheme) => vec![scheme],
-        None => SignatureScheme::ALL.iter().copied().filter(|scheme| of_kind(scheme) && of_hash(scheme)).collect(),
-    };
+    let schemes = schemes_of(word);
     if schemes.is_empty() {
         let all: Vec<&str> = SignatureScheme::ALL.iter().map(|scheme| scheme.keyword()).collect();
         let problem = format!("authentication '{}' is not supported", auth.value);
         section.fault_at(&auth, problem, format!("write {AUTH_EXAMPLE}, or one of {}", all.join(", ")));
         return None;
     }
+    if schemes.contains(&SignatureScheme::RsaSha1) {
+        if !ike_crypto::schemes(KeyKind::Rsa).contains(&SignatureScheme::RsaSha1) {
+            section.fault_at(
+                &auth,
+                "RSA with SHA-1 is not in this build",
+                "build culvert-control with its feature legacy, or write \"rsa-sha256\"",
+            );
+            return None;
+        }
+        let problem = "RSA with SHA-1 should no longer be used: whoever finds collisions of SHA-1 may forge signatures";
+        section.warn_at(&auth, problem.to_owned(), "write \"rsa-sha256\" where the peer knows RFC 7427".to_owned());
+    }
     Some(Way::PublicKey(schemes))
+}
+
+/// The schemes of a word, none if it means nothing here. SHA-1 has to be written out.
+fn schemes_of(word: &str) -> Vec<SignatureScheme> {
+    if let Some(scheme) = SignatureScheme::from_keyword(word) {
+        return vec![scheme];
+    }
+    let mut parts = word.split('-');
+    let kind = parts.next().unwrap_or_default();
+    let hashes: Vec<Option<HashAlgorithm>> =
+        parts.map(|word| HashAlgorithm::ALL.iter().copied().find(|hash| hash.keyword() == word)).collect();
+    let of_kind = |scheme: SignatureScheme| match kind {
+        "pubkey" => true,
+        "rsa" => scheme.suits(KeyKind::Rsa),
+        "ecdsa" => scheme.suits(KeyKind::EcdsaP256),
+        _ => false,
+    };
+    let of_hash = |hash| if hashes.is_empty() { hash != HashAlgorithm::Sha1 } else { hashes.contains(&Some(hash)) };
+    if hashes.contains(&None) {
+        return Vec::new();
+    }
+    SignatureScheme::ALL.iter().copied().filter(|&scheme| of_kind(scheme) && of_hash(scheme.hash())).collect()
 }
 
 /// How we show who we are.

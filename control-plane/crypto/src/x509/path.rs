@@ -75,6 +75,11 @@ impl Refusal {
                 format!("AUTH by {}", proof.scheme),
                 "check that the peer signs with the key of the certificate it shows",
             ),
+            Self::Algorithm(SignatureScheme::RsaSha1) => (
+                format!("the signature of {who} by RSA with SHA-1 is not accepted: whoever finds collisions of SHA-1 may have forged it"),
+                "AUTH by rsa-sha1".into(),
+                "let the peer sign by RFC 7427 and SHA-256; for one that cannot, write remote.auth = \"rsa-sha1\"",
+            ),
             Self::Algorithm(scheme) => (
                 format!(
                     "the signature of {who} by {scheme} is not accepted: the algorithm does not suit the key, or one of the two is too weak"
@@ -210,7 +215,9 @@ const fn is_ecdsa(scheme: SignatureScheme) -> bool {
 fn of_scheme(scheme: SignatureScheme, encoding: SignatureEncoding) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
     use SignatureScheme as S;
     match (scheme, encoding) {
-        // Forgeable by whoever finds collisions.
+        #[cfg(feature = "legacy")]
+        (S::RsaSha1, _) => vec![&crate::legacy::RsaSha1],
+        #[cfg(not(feature = "legacy"))]
         (S::RsaSha1, _) => vec![],
         (S::RsaSha256, _) => vec![algorithms::RSA_PKCS1_2048_8192_SHA256],
         (S::RsaSha384, _) => vec![algorithms::RSA_PKCS1_2048_8192_SHA384],

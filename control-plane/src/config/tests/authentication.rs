@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use ike::config::{LocalAuth, RemoteAuth};
+use ike::provider::PeerProof;
 use ike_wire::CertificateEncoding;
-use ipsec_types::{KeyKind, SignatureScheme};
+use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use super::*;
@@ -115,4 +116,43 @@ fn a_connection_by_signatures_needs_no_shared_key() {
     let folder = folder(&SIGNED.replacen("secrets = \"secrets.toml\"\n", "", 1), "");
     pki(&folder);
     assert!(load_in(&folder).is_ok());
+}
+
+/// What a peer may sign by that has these words in `remote.auth`.
+fn accepted(auth: &str) -> (Vec<SignatureScheme>, Vec<Diagnostic>) {
+    let folder = folder(&SIGNED.replacen("remote = { auth = \"pubkey\"", &format!("remote = {{ {auth}"), 1), GOOD_SECRETS);
+    pki(&folder);
+    let loaded = load_in(&folder).unwrap();
+    let RemoteAuth::PublicKey(verifier) = &loaded.ike.connections[0].remote_auth else { panic!() };
+    let accepted = |scheme: &SignatureScheme| {
+        let proof = PeerProof {
+            identity: "gw-b.example".parse().unwrap(),
+            certificates: Vec::new(),
+            scheme: *scheme,
+            encoding: SignatureEncoding::Fixed,
+            message: Vec::new(),
+            signature: Vec::new(),
+        };
+        // What is no algorithm to be accepted is refused before it is noticed that no certificate is there.
+        verifier.verify(&proof).unwrap_err().summary.contains("shows no certificate")
+    };
+    (SignatureScheme::ALL.iter().copied().filter(accepted).collect(), loaded.warnings)
+}
+
+#[test]
+fn sha1_has_to_be_written_out_and_is_warned_of() {
+    use SignatureScheme as S;
+    for auth in ["certs = [\"peer.crt\"]", "auth = \"pubkey\"", "auth = \"rsa\""] {
+        let (schemes, warnings) = accepted(auth);
+        assert!(!schemes.contains(&SignatureScheme::RsaSha1) && warnings.is_empty(), "{auth}: {schemes:?} {warnings:?}");
+    }
+    let (schemes, _) = accepted("auth = \"rsa-sha256-sha512\"");
+    assert_eq!(schemes, [S::RsaSha256, S::RsaSha512, S::RsaPssSha256, S::RsaPssSha512]);
+    for (auth, expected) in [("rsa-sha1", &[S::RsaSha1][..]), ("pubkey-sha1", &[S::RsaSha1]), ("rsa/pss-sha256", &[S::RsaPssSha256])] {
+        let (schemes, warnings) = accepted(&format!("auth = \"{auth}\""));
+        assert_eq!((schemes.as_slice(), warnings.len()), (expected, usize::from(auth.contains("sha1"))), "{auth}");
+    }
+    let (schemes, warnings) = accepted("auth = \"rsa-sha256-sha1\"");
+    assert_eq!(schemes, [S::RsaSha256, S::RsaPssSha256, S::RsaSha1]);
+    assert!(warnings[0].field == "connections.site-b.remote.auth" && warnings[0].problem.contains("SHA-1"), "{warnings:?}");
 }

@@ -1,6 +1,7 @@
 //! Our AUTH payload.
 
 use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use ike_wire::payload::signature;
@@ -81,19 +82,68 @@ pub(super) fn by_shared_key(sk: &Sk, role: Role, psk: &Secret, transcript: &Tran
     sk.keys.shared_key_auth(role, psk, message, nonce, id)
 }
 
-/// The first of our schemes whose hash the peer takes (RFC 7427 section 4); for peers that do not say, the one of the methods before.
+/// The first of our schemes whose hash the peer takes (RFC 7427 section 4); for peers that do not say, and for SHA-1, which none asks for, the one of
+/// the methods before.
 fn choose(credential: &Credential, hashes: Option<&[HashAlgorithm]>) -> Result<(SignatureScheme, SignatureEncoding), Failure> {
     let kind: KeyKind = credential.key.kind();
+    let before = signature::scheme_before_rfc7427(kind).filter(|scheme| credential.schemes.contains(scheme));
     let Some(hashes) = hashes else {
-        let scheme = signature::scheme_before_rfc7427(kind);
-        let none = || Failure::Local(format!("the peer does not know RFC 7427, and without it there is no method for {kind}"));
-        return Ok((scheme.ok_or_else(none)?, SignatureEncoding::Fixed));
+        let without = match kind {
+            KeyKind::Rsa => "RSA signs with SHA-1, which has to be written out: local.auth = \"rsa-sha256-sha1\"".to_string(),
+            _ => format!("there is no method for {kind}"),
+        };
+        let none = || Failure::Local(format!("the peer does not know RFC 7427, and without it {without}"));
+        return Ok((before.ok_or_else(none)?, SignatureEncoding::Fixed));
     };
-    let scheme = credential.schemes.iter().find(|scheme| scheme.suits(kind) && hashes.contains(&scheme.hash()));
-    let scheme = scheme.ok_or_else(|| {
-        let theirs: Vec<&str> = hashes.iter().map(|hash| hash.keyword()).collect();
-        let ours: Vec<&str> = credential.schemes.iter().map(|scheme| scheme.keyword()).collect();
-        Failure::Local(format!("the peer takes signatures with {}, ours are {}", theirs.join(", "), ours.join(", ")))
-    })?;
-    Ok((*scheme, SignatureEncoding::Der))
+    let taken = |scheme: &&SignatureScheme| scheme.suits(kind) && hashes.contains(&scheme.hash());
+    if let Some(scheme) = credential.schemes.iter().find(taken) {
+        return Ok((*scheme, SignatureEncoding::Der));
+    }
+    if let Some(scheme) = before.filter(|scheme| scheme.hash() == HashAlgorithm::Sha1) {
+        return Ok((scheme, SignatureEncoding::Fixed));
+    }
+    let theirs: Vec<&str> = hashes.iter().map(|hash| hash.keyword()).collect();
+    let ours: Vec<&str> = credential.schemes.iter().map(|scheme| scheme.keyword()).collect();
+    Err(Failure::Local(format!("the peer takes signatures with {}, ours are {}", theirs.join(", "), ours.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+
+    use ipsec_types::{HashAlgorithm as H, SignatureEncoding as E, SignatureScheme as S};
+
+    use super::*;
+    use crate::provider::SigningKey;
+
+    #[derive(Debug)]
+    struct Key(KeyKind);
+
+    impl SigningKey for Key {
+        fn kind(&self) -> KeyKind {
+            self.0
+        }
+
+        fn sign(&self, _: SignatureScheme, _: SignatureEncoding, _: &[u8]) -> Result<Vec<u8>, CryptoError> {
+            Err(CryptoError::Unavailable)
+        }
+    }
+
+    fn chosen(kind: KeyKind, schemes: &[S], hashes: Option<&[H]>) -> Option<(S, E)> {
+        choose(&Credential { key: Arc::new(Key(kind)), certificates: Vec::new(), schemes: schemes.to_vec() }, hashes).ok()
+    }
+
+    #[test]
+    fn sha1_is_signed_only_where_it_is_written_out_and_nothing_better_is_taken() {
+        let (rsa, with_sha1) = ([S::RsaSha256, S::RsaPssSha512], [S::RsaSha256, S::RsaSha1]);
+        assert_eq!(chosen(KeyKind::Rsa, &rsa, None), None);
+        assert_eq!(chosen(KeyKind::Rsa, &with_sha1, None), Some((S::RsaSha1, E::Fixed)));
+        assert_eq!(chosen(KeyKind::Rsa, &with_sha1, Some(&[H::Sha256])), Some((S::RsaSha256, E::Der)));
+        assert_eq!(chosen(KeyKind::Rsa, &rsa, Some(&[H::Sha1])), None);
+        // AUTH method 1 has SHA-1 whatever the peer says of method 14.
+        assert_eq!(chosen(KeyKind::Rsa, &[S::RsaSha1], Some(&[H::Sha256])), Some((S::RsaSha1, E::Fixed)));
+        assert_eq!(chosen(KeyKind::EcdsaP256, &[S::EcdsaSha256], None), Some((S::EcdsaSha256, E::Fixed)));
+        assert_eq!(chosen(KeyKind::EcdsaP256, &[S::EcdsaSha256], Some(&[H::Sha512])), None);
+        assert_eq!(chosen(KeyKind::Ed25519, &[S::Ed25519], None), None);
+    }
 }
