@@ -50,9 +50,12 @@ impl SaFacts {
 
     /// Salt and IV (RFC 4106 section 4).
     #[inline]
-    pub(crate) const fn nonce(&self, iv: [u8; 8]) -> [u8; NONCE_LEN] {
-        let ([a, b, c, d], [e, f, g, h, i, j, k, l]) = (self.salt, iv);
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+    pub(crate) fn nonce(&self, iv: [u8; 8]) -> [u8; NONCE_LEN] {
+        // Octet by octet it would be carried in twelve registers.
+        let mut nonce = [0; NONCE_LEN];
+        nonce[..SALT_LEN].copy_from_slice(&self.salt);
+        nonce[SALT_LEN..].copy_from_slice(&iv);
+        nonce
     }
 }
 

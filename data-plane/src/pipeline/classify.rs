@@ -50,7 +50,7 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache,
             && let Some(ipsec) = esp(&cx.snapshot.ports, port, packet.bytes())
             && packet.trim_front(ethernet::HEADER_LEN).is_some()
         {
-            sorted.received.push(Received { index, packet: ipsec });
+            sorted.received.push(Received::new(index, ipsec));
             continue;
         }
         match classify(&cx.snapshot.ports, port, index, packet.bytes()) {
@@ -64,7 +64,7 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache,
             Class::Cleartext(transit) => cleartext(cx, from, burst, &transit, sorted),
             Class::Ipsec(ipsec) => {
                 if packet.trim_front(ethernet::HEADER_LEN).is_some() {
-                    sorted.received.push(Received { index, packet: ipsec });
+                    sorted.received.push(Received::new(index, ipsec));
                 }
             }
         }
@@ -123,7 +123,7 @@ pub(super) fn handed_off<B: Buffer>(cx: Context<'_>, burst: &mut Burst<B>, sorte
     for index in 0..burst.packets.len() {
         let Some(packet) = burst.get(index) else { continue };
         match IpsecPacket::parse(packet.bytes()) {
-            Ok(packet) => sorted.received.push(Received { index, packet }),
+            Ok(packet) => sorted.received.push(Received::new(index, packet)),
             Err(error) => cx.drop(burst, index, inbound::verdict(error)),
         }
     }

@@ -6,7 +6,6 @@ use packet::Buffer;
 use packet::ethernet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader, HEADER_LEN, MacAddress};
 use packet::ip;
 
-use super::flow_cache::Way;
 use super::outbound::Outgoing;
 use super::wait::Waiting;
 use super::{Burst, Context, Io, cut};
@@ -149,12 +148,6 @@ fn leave_in_pieces<B: Buffer>(
 pub(super) fn send<B: Buffer>(cx: Context<'_>, packet: B, hop: NextHop, mac: MacAddress, verdict: Verdict, io: &mut impl Io<B>) {
     let Some(header) = header_to(cx, hop, mac) else { return cx.stats().count(Verdict::NoRoute) };
     send_framed(cx, packet, &header, hop.port, verdict, io);
-}
-
-/// The same on a way that is known.
-#[inline]
-pub(super) fn send_on_way<B: Buffer>(cx: Context<'_>, packet: B, way: &Way, verdict: Verdict, io: &mut impl Io<B>) {
-    send_framed(cx, packet, &way.ethernet, way.port, verdict, io);
 }
 
 #[inline]

@@ -8,6 +8,7 @@
 mod acquire;
 mod classify;
 mod cut;
+mod deliver;
 mod egress;
 mod explain;
 mod flow_cache;
@@ -36,10 +37,11 @@ use crate::verdict::Verdict;
 use acquire::Acquires;
 pub use acquire::{AcquireLimits, Outlook};
 use cut::Oversized;
+use deliver::Deliveries;
 use egress::Leaving;
 pub use explain::{Explanation, Fate, Inquiry, Way};
 use flow_cache::{DeliveryCache, FlowCache};
-use inbound::{Deliveries, OpenJobs, Received};
+use inbound::{OpenJobs, Openings, Received};
 use outbound::{Outcomes, Outgoing, Queue, SealJobs, Sealings};
 pub use refuse::IcmpErrorLimits;
 use refuse::Refusals;
@@ -411,14 +413,14 @@ impl<B: Buffer> Pipeline<B> {
     fn open(&mut self, burst: &mut Burst<B>, received: &[Received], io: &mut impl Io<B>, arrival: Arrival) {
         let cx = Context { snapshot: &self.snapshot, end: &self.end, now_ms: self.now_ms, clamp_mss: self.clamp_mss };
         let (sas, mut windows) = self.sad.split();
-        let mut jobs = OpenJobs::new();
-        let opens = inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, arrival, io, &mut jobs);
+        let (mut jobs, mut openings) = (OpenJobs::new(), Openings::new());
+        inbound::stage(cx, sas, &windows, received, burst, &mut self.spi_misses, arrival, io, &mut jobs, &mut openings);
         self.stopwatch.lap(Stage::Prepare);
         let verified = esp_crypto::open_burst(&mut jobs);
         drop(jobs);
         self.stopwatch.lap(Stage::Cipher);
         let mut deliveries = Deliveries { refusals: &mut self.refusals, waiting: &mut self.waiting, ways: &mut self.deliveries };
-        inbound::post(cx, &opens, received, verified, &mut windows, burst, &mut deliveries, io);
+        deliver::stage(cx, &openings, verified, &mut windows, burst, &mut deliveries, io);
         self.stopwatch.lap(Stage::Post);
     }
 

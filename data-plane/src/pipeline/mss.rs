@@ -1,7 +1,6 @@
 //! The segment size that TCP connections through an SA announce, lowered in both directions to what fits it: so they need no ICMP to find it out, which
 //! many networks drop (RFC 6691, RFC 4459 section 3.2).
 
-use packet::Buffer;
 use packet::ip::Ip;
 use packet::ipv4::PROTOCOL_TCP;
 use packet::tcp;
@@ -15,9 +14,9 @@ const IP_HEADER_LENS: [usize; 2] = [20, 40];
 
 /// Looks at an inner packet of this SA whose upper layer is `protocol`.
 #[inline]
-pub(super) fn clamp<B: Buffer>(cx: Context<'_>, through: &SadEntry, protocol: u8, packet: &mut B) {
-    if protocol == PROTOCOL_TCP && cx.clamp_mss && may_be_syn(packet.bytes()) {
-        clamp_syn(cx, through, packet.bytes_mut());
+pub(super) fn clamp(cx: Context<'_>, through: &SadEntry, protocol: u8, packet: &mut [u8]) {
+    if protocol == PROTOCOL_TCP && cx.clamp_mss && may_be_syn(packet) {
+        clamp_syn(cx, through, packet);
     }
 }
 

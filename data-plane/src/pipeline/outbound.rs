@@ -425,7 +425,7 @@ fn protect<'a, B: Buffer>(
     buffer: &mut B,
 ) -> Result<SealPlan<'a>, Verdict> {
     forward(packet, buffer)?;
-    mss::clamp(cx, through, packet.flow.protocol, buffer);
+    mss::clamp(cx, through, packet.flow.protocol, buffer.bytes_mut());
     let number = number(cx, &through.sa)?;
     seal::prepare_padded(number, template, packet.parsed, tfc::pad_to(cx, through), buffer).map_err(verdict)
 }

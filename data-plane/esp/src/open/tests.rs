@@ -1,11 +1,13 @@
 extern crate std;
 
 use ipsec_types::SequenceNumbers::{Extended, Standard};
-use packet::VecBuffer;
-use packet::ipv4::Ipv4Header;
+use packet::ip::{self, Ip};
+use packet::ipv4::{Ipv4, Ipv4Header, PROTOCOL_ESP, PROTOCOL_UDP};
+use packet::{VecBuffer, ipv6, udp};
 use proptest::prelude::*;
 use std::vec::Vec;
 
+use super::trailer::strip_trailer;
 use super::*;
 use crate::fixtures::{INNER, UDP, forge, inbound, inner, open_one, outbound, seal_one, tunnel};
 use crate::{Ends, Template, Tunnel, seal};
