@@ -9,6 +9,7 @@ mod eal;
 mod error;
 mod flow;
 mod gateway;
+mod handshakes;
 #[cfg(test)]
 mod hot_path;
 #[cfg(target_arch = "x86_64")]
@@ -61,6 +62,7 @@ enum Command {
     /// DPDK's example gateway ipsec-secgw beside ours, in turns on one core.
     Secgw(secgw::Arguments),
     Flow(flow::Arguments),
+    Handshakes(handshakes::Arguments),
     Plot(plot::Arguments),
     /// Two workers against one, what the hand-off between them costs, and one tunnel over both.
     Cores(cores::Arguments),
@@ -92,6 +94,7 @@ fn main() -> ExitCode {
         Command::Kernels(arguments) => kernels::run(&arguments),
         Command::Pipeline(arguments) => pipeline::run(&arguments),
         Command::Secgw(arguments) => secgw::run(&arguments),
+        Command::Handshakes(arguments) => handshakes::run(&arguments),
         Command::Flow(arguments) => flow::run(&arguments),
         Command::Plot(arguments) => plot::run(&arguments),
         Command::Cores(arguments) => cores::run(&arguments),

@@ -190,14 +190,20 @@ pub(crate) fn frames(variant: Variant, direction: Direction, mix: Mix, inbound_s
 
 /// Builds culvert-data as this program was built, next to it. Answers its path and cargo's profile.
 pub(crate) fn build_gateway() -> Result<(PathBuf, String), Failure> {
+    let (folder, profile) = build(&["culvert-data"])?;
+    Ok((folder.join("culvert-data"), profile))
+}
+
+/// Builds packages of this tree as this program was built; gives back the folder they are in, and cargo's profile.
+pub(crate) fn build(packages: &[&str]) -> Result<(PathBuf, String), Failure> {
     let (target, profile) = own_build()?;
-    Ok((cargo_build(&target, &profile, &[])?, profile))
+    Ok((cargo_build(&target, &profile, packages, &[])?, profile))
 }
 
 /// Builds the one that takes the time of its stages, in a target folder of its own: the two would replace each other.
 fn build_gateway_with_stages() -> Result<PathBuf, Failure> {
     let (target, profile) = own_build()?;
-    cargo_build(&target.join("stage-cycles"), &profile, &["--features", "stage-cycles"])
+    Ok(cargo_build(&target.join("stage-cycles"), &profile, &["culvert-data"], &["--features", "stage-cycles"])?.join("culvert-data"))
 }
 
 /// The target folder that this program was built in, and cargo's profile.
@@ -209,14 +215,15 @@ fn own_build() -> Result<(PathBuf, String), Failure> {
     Ok((target, if name == "debug" { "dev".to_owned() } else { name }))
 }
 
-fn cargo_build(target: &Path, profile: &str, words: &[&str]) -> Result<PathBuf, Failure> {
+fn cargo_build(target: &Path, profile: &str, packages: &[&str], words: &[&str]) -> Result<PathBuf, Failure> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--package", "culvert-data", "--profile", profile]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--profile", profile]);
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     let status = cargo.args(words).arg("--target-dir").arg(target).stdin(Stdio::null()).status().context("cargo")?;
     if !status.success() {
-        return Err(Failure("culvert-data does not build; name a built one with --gateway".to_owned()));
+        return Err(Failure(format!("{} does not build; a built one can be named instead, see --help", packages.join(", "))));
     }
-    Ok(target.join(if profile == "dev" { "debug" } else { profile }).join("culvert-data"))
+    Ok(target.join(if profile == "dev" { "debug" } else { profile }))
 }
 
 /// A folder for one run, removed with this value.
