@@ -6,67 +6,75 @@ use core::arch::x86_64::*;
 
 use super::{Key, LANES};
 
-/// Round `N` of vectors that share a key; the last one differs (FIPS 197 section 5.1).
-#[inline]
-#[target_feature(enable = "avx512f,vaes")]
-pub(super) fn round<const N: usize, const LAST: bool, const VECTORS: usize>(key: &Key, states: &mut [__m512i; VECTORS]) {
-    macro_rules! of {
-        ($instruction:literal, $($state:ident),+) => {{
-            let _key: __m512i;
-            // SAFETY: reads a round key, and changes the vectors only.
-            unsafe {
-                asm!(
-                    "vbroadcasti32x4 {key}, xmmword ptr [{keys} + {at}]",
-                    $(concat!($instruction, " {", stringify!($state), "}, {", stringify!($state), "}, {key}"),)+
-                    keys = in(reg) key.round_keys(),
-                    at = const 16 * N,
-                    key = out(zmm_reg) _key,
-                    $($state = inout(zmm_reg) *$state,)+
-                    options(nostack, preserves_flags, readonly),
-                );
-            }
-        }};
-        ($($state:ident),+) => {
-            if LAST { of!("vaesenclast", $($state),+) } else { of!("vaesenc", $($state),+) }
-        };
+/// A round key, in one lane or in all.
+#[derive(Clone, Copy)]
+pub(super) struct RoundKey<const N: usize>(__m512i);
+
+impl<const N: usize> RoundKey<N> {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn of(key: &Key) -> Self {
+        let vector;
+        // SAFETY: reads a round key.
+        unsafe {
+            asm!(
+                "vbroadcasti32x4 {vector}, xmmword ptr [{keys} + {at}]",
+                keys = in(reg) key.round_keys(),
+                at = const 16 * N,
+                vector = out(zmm_reg) vector,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        Self(vector)
     }
-    match &mut states[..] {
-        [a] => of!(a),
-        [a, b] => of!(a, b),
-        [a, b, c] => of!(a, b, c),
-        [a, b, c, d] => of!(a, b, c, d),
-        [a, b, c, d, e] => of!(a, b, c, d, e),
-        _ => {}
+
+    /// A key for each lane.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn of_lanes(keys: [&Key; LANES]) -> Self {
+        let [a, b, c, d] = keys.map(Key::round_keys);
+        let vector;
+        // SAFETY: reads round keys.
+        unsafe {
+            asm!(
+                "vbroadcasti32x4 {vector}, xmmword ptr [{a} + {at}]",
+                "vinserti32x4 {vector}, {vector}, xmmword ptr [{b} + {at}], 1",
+                "vinserti32x4 {vector}, {vector}, xmmword ptr [{c} + {at}], 2",
+                "vinserti32x4 {vector}, {vector}, xmmword ptr [{d} + {at}], 3",
+                a = in(reg) a,
+                b = in(reg) b,
+                c = in(reg) c,
+                d = in(reg) d,
+                at = const 16 * N,
+                vector = out(zmm_reg) vector,
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+        Self(vector)
+    }
+
+    /// Round `N` of so many; the last one differs (FIPS 197 section 5.1).
+    #[inline]
+    #[target_feature(enable = "avx512f,vaes")]
+    pub(super) fn round<const ROUND_KEYS: usize, const VECTORS: usize>(self, states: &mut [__m512i; VECTORS]) {
+        for state in states {
+            // SAFETY: changes the vector.
+            unsafe {
+                if N + 1 == ROUND_KEYS {
+                    asm!("vaesenclast {s}, {s}, {k}", s = inout(zmm_reg) *state, k = in(zmm_reg) self.0, options(nomem, nostack, preserves_flags));
+                } else {
+                    asm!("vaesenc {s}, {s}, {k}", s = inout(zmm_reg) *state, k = in(zmm_reg) self.0, options(nomem, nostack, preserves_flags));
+                }
+            }
+        }
     }
 }
 
-/// Round `N` of a vector whose lanes have a key each.
+/// Round `N`, if there is one, of vectors that share a key.
 #[inline]
 #[target_feature(enable = "avx512f,vaes")]
-pub(super) fn round_of_lanes<const N: usize, const LAST: bool>(keys: [&Key; LANES], state: &mut __m512i) {
-    let [a, b, c, d] = keys.map(Key::round_keys);
-    macro_rules! of {
-        ($instruction:literal) => {{
-            let _key: __m512i;
-            // SAFETY: reads round keys, and changes the vector only.
-            unsafe {
-                asm!(
-                    "vbroadcasti32x4 {key}, xmmword ptr [{a} + {at}]",
-                    "vinserti32x4 {key}, {key}, xmmword ptr [{b} + {at}], 1",
-                    "vinserti32x4 {key}, {key}, xmmword ptr [{c} + {at}], 2",
-                    "vinserti32x4 {key}, {key}, xmmword ptr [{d} + {at}], 3",
-                    concat!($instruction, " {state}, {state}, {key}"),
-                    a = in(reg) a,
-                    b = in(reg) b,
-                    c = in(reg) c,
-                    d = in(reg) d,
-                    at = const 16 * N,
-                    key = out(zmm_reg) _key,
-                    state = inout(zmm_reg) *state,
-                    options(nostack, preserves_flags, readonly),
-                );
-            }
-        }};
+pub(super) fn round<const N: usize, const ROUND_KEYS: usize, const VECTORS: usize>(key: &Key, states: &mut [__m512i; VECTORS]) {
+    if N < ROUND_KEYS {
+        RoundKey::<N>::of(key).round::<ROUND_KEYS, VECTORS>(states);
     }
-    if LAST { of!("vaesenclast") } else { of!("vaesenc") }
 }

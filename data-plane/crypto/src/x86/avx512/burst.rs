@@ -1,6 +1,6 @@
 //! A burst, sorted by what lets packets go in lockstep: the size of the key, and the length in vectors.
 
-use core::mem::MaybeUninit;
+use core::arch::x86_64::_pdep_u64;
 
 use super::packet::{Job, Octets, Packet};
 use super::{Key, LANES, Token, VECTOR, lockstep, stream};
@@ -9,70 +9,50 @@ use crate::job::Front;
 use crate::x86::key_schedule::Size;
 use crate::{Aad, ICV_LEN, MAX_BURST, NONCE_LEN};
 
-/// Lists that a burst is sorted into: for each size of key four of length, in vectors.
-const LISTS: usize = 8;
-/// Those of AES-256 begin here.
-const AES_256: usize = 4;
-/// Packets beyond lockstep.
-const LONG: usize = 3;
-
-/// A burst, and where its packets stand in it, list by list. They are sorted without a branch, which the CPU would guess wrong, and stay where they are.
-struct Lists<'b, 'a> {
+/// Some packets of a burst.
+// Closures in functions with features would have them too, and what has none, as adapters of iterators, could not inline them.
+#[derive(Clone, Copy)]
+struct List<'b, 'a> {
     packets: &'b [Packet<'a>],
-    places: [[MaybeUninit<u8>; MAX_BURST]; LISTS],
-    /// How many packets each has, one octet each.
-    lens: u64,
-    /// Whether all have the same.
-    one_key: bool,
+    /// Which, one bit each, the first one lowest.
+    bits: u64,
 }
 
-impl<'b, 'a> Lists<'b, 'a> {
+impl<'b, 'a> List<'b, 'a> {
+    /// Takes the first one, and answers where it stands.
     #[inline]
-    const fn new(packets: &'b [Packet<'a>]) -> Self {
-        Self { packets, places: [[MaybeUninit::uninit(); MAX_BURST]; LISTS], lens: 0, one_key: true }
-    }
-
-    #[inline]
-    fn write(&mut self, list: usize, at: usize, place: u8) {
-        if let Some(place_there) = self.places.get_mut(list).and_then(|places| places.get_mut(at)) {
-            place_there.write(place);
-        }
-    }
-
-    /// Where the packets of a list stand.
-    #[inline]
-    fn places(&self, list: usize) -> &[u8] {
-        let places = self.places.get(list).and_then(|places| places.get(..octet(self.lens, list))).unwrap_or_default();
-        // SAFETY: so many are written.
-        unsafe { places.assume_init_ref() }
-    }
-
-    #[inline]
-    fn packet(&self, place: u8) -> Option<&'b Packet<'a>> {
-        self.packets.get(usize::from(place))
-    }
-
-    /// The places that an answer has a bit for, as bits.
-    #[inline]
-    #[target_feature(enable = "bmi2")]
-    fn in_burst(&self, places: &[u8], answer: u64) -> u64 {
-        if places.len() == self.packets.len() {
-            // The whole burst, in its order.
-            return answer;
-        }
-        places.iter().enumerate().fold(0, |bits, (n, place)| bits | (answer >> n & 1) << place)
+    fn take(&mut self) -> Option<(u32, &'b Packet<'a>)> {
+        let place = self.bits.trailing_zeros();
+        self.bits &= self.bits.wrapping_sub(1);
+        Some((place, self.packets.get(place as usize)?))
     }
 }
 
-#[inline]
-fn octet(of: u64, n: usize) -> usize {
-    usize::from((of >> (8 * n)).to_le_bytes()[0])
+/// Each by itself.
+struct Singly<'b, 'a>(List<'b, 'a>);
+
+impl<'b, 'a> Iterator for Singly<'b, 'a> {
+    type Item = (u64, &'b Key, &'b Octets);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (place, packet) = self.0.take()?;
+        Some((1 << place, packet.checked_key()?, &packet.octets))
+    }
 }
 
-/// Which list of its size of key takes such data.
-#[inline]
-fn class(len: usize) -> usize {
-    usize::from(len > VECTOR) + usize::from(len > 2 * VECTOR) + usize::from(len > lockstep::MAX_LEN)
+/// Four at a time, and with the last ones one that fills them up.
+struct InFours<'b, 'a>(List<'b, 'a>, &'b Packet<'a>);
+
+impl<'b, 'a> Iterator for InFours<'b, 'a> {
+    type Item = [&'b Packet<'a>; LANES];
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (_, first) = self.0.take()?;
+        let mut next = || self.0.take().map_or(self.1, |(_, packet)| packet);
+        Some([first, next(), next(), next()])
+    }
 }
 
 /// Seals or opens the jobs of this kernel, of the first [`MAX_BURST`].
@@ -81,95 +61,68 @@ pub(crate) fn crypt<'a, J: Job<'a>>(jobs: &mut [J]) -> Done {
     if Token::detect().is_none() {
         return Done::default();
     }
+    let count = jobs.len().min(MAX_BURST);
+    let packets = J::packets(jobs.get_mut(..count).unwrap_or_default());
     // SAFETY: the token says that the CPU has the features.
-    unsafe { crypt_packets::<J>(J::packets(jobs)) }
+    unsafe { crypt_packets::<J>(packets) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
 fn crypt_packets<'a, J: Job<'a>>(packets: &[Packet<'a>]) -> Done {
-    let mut done = Done::default();
-    let mut lists = Lists::new(packets);
-    // In registers.
-    let (mut lens, mut first_key, mut differ) = (0_u64, 0, 0);
-    for (n, packet) in (0_u8..).zip(packets) {
-        let Some(key) = packet.checked_key() else { continue };
-        done.jobs |= 1 << n;
-        let first = match key.size() {
-            Size::Aes128 => 0,
-            Size::Aes256 => AES_256,
-            Size::Aes192 => {
-                done.authentic |= u64::from(crypt_one::<J>(key, &packet.octets)) << n;
-                continue;
-            }
-        };
-        let address = core::ptr::from_ref(key).addr();
-        first_key = if lens == 0 { address } else { first_key };
-        differ |= first_key ^ address;
-        let list = first + class(packet.octets.len);
-        lists.write(list, octet(lens, list), n);
-        lens += 1 << (8 * list);
+    let (mut aes_128, mut aes_192, mut aes_256, mut above_one, mut above_two) = (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut differ, first_key) = (0, packets.first().map_or(0, Packet::key_address));
+    // Sorted without a branch, which the CPU would guess wrong: each bit is shifted in.
+    for packet in packets.iter().rev() {
+        let size = packet.key_size();
+        aes_128 = shift_in(aes_128, size == Some(Size::Aes128));
+        aes_192 = shift_in(aes_192, size == Some(Size::Aes192));
+        aes_256 = shift_in(aes_256, size == Some(Size::Aes256));
+        above_one = shift_in(above_one, packet.octets.len > VECTOR);
+        above_two = shift_in(above_two, packet.octets.len > lockstep::MAX_LEN);
+        differ |= packet.key_address() ^ first_key;
     }
-    lists.lens = lens;
-    lists.one_key = differ == 0;
-    if lens & u64::from(u32::MAX) != 0 {
-        done.authentic |= crypt_size::<J, 11>(&lists, 0);
-    }
-    if lens >> 32 != 0 {
-        done.authentic |= crypt_size::<J, 15>(&lists, AES_256);
-    }
-    done
-}
-
-/// The packets of these lists, which have this size of key; those that are authentic.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-fn crypt_size<'a, J: Job<'a>, const ROUND_KEYS: usize>(lists: &Lists<'_, 'a>, first: usize) -> u64 {
+    let (one_key, mut authentic) = (differ == 0, 0);
     // SAFETY: the packets are those of jobs, each taken once, of this size of key and with as many vectors.
     unsafe {
-        lockstep::<J, ROUND_KEYS, 1>(lists, first)
-            | lockstep::<J, ROUND_KEYS, 2>(lists, first + 1)
-            | lockstep::<J, ROUND_KEYS, 4>(lists, first + 2)
-            | long::<J, ROUND_KEYS>(lists, first + LONG)
+        if aes_128 != 0 {
+            authentic |= crypt_size::<J, 11>(by_length(packets, aes_128, above_one, above_two), one_key);
+        }
+        if aes_256 != 0 {
+            authentic |= crypt_size::<J, 15>(by_length(packets, aes_256, above_one, above_two), one_key);
+        }
+        if aes_192 != 0 {
+            // One after the other: hardly anybody has such keys.
+            authentic |= crypt_size::<J, 13>(by_length(packets, aes_192, u64::MAX, u64::MAX), one_key);
+        }
     }
+    Done { jobs: aes_128 | aes_192 | aes_256, authentic }
 }
 
-/// Long packets; those that are authentic.
+#[inline]
+fn shift_in(bits: u64, bit: bool) -> u64 {
+    (bits << 1) | u64::from(bit)
+}
+
+/// Those that one vector holds, that two hold, and the others.
+#[inline]
+fn by_length<'b, 'a>(packets: &'b [Packet<'a>], bits: u64, above_one: u64, above_two: u64) -> [List<'b, 'a>; 3] {
+    [bits & !above_one, bits & above_one & !above_two, bits & above_two].map(|bits| List { packets, bits })
+}
+
+/// The packets of a size of key, by length; those that are authentic.
 ///
 /// # Safety
-/// The packets are those of jobs of this kernel, each taken once, of the size of key that `ROUND_KEYS` says.
+/// As [`lockstep::crypt`] and [`stream::crypt`] have it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-unsafe fn long<'a, J: Job<'a>, const ROUND_KEYS: usize>(lists: &Lists<'_, 'a>, list: usize) -> u64 {
-    let mut authentic = 0;
-    for &place in lists.places(list) {
-        if let Some(packet) = lists.packet(place) {
-            // SAFETY: the caller says so.
-            authentic |= u64::from(unsafe { alone::<J, ROUND_KEYS>(packet.key(), &packet.octets) }) << place;
-        }
-    }
-    authentic
-}
-
-/// A packet that does not go in lockstep; whether it is authentic.
-///
-/// # Safety
-/// As [`stream::crypt`] has it.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-unsafe fn alone<'a, J: Job<'a>, const ROUND_KEYS: usize>(key: &Key, octets: &Octets) -> bool {
+unsafe fn crypt_size<'a, J: Job<'a>, const ROUND_KEYS: usize>(lists: [List<'_, 'a>; 3], one_key: bool) -> u64 {
+    let [one, two, mut long] = lists;
     // SAFETY: the caller says so.
-    unsafe { if J::SEAL { stream::crypt::<ROUND_KEYS, true>(key, octets) } else { stream::crypt::<ROUND_KEYS, false>(key, octets) } }
-}
-
-/// The same of any size of key.
-#[cold]
-fn crypt_one<'a, J: Job<'a>>(key: &Key, octets: &Octets) -> bool {
-    // SAFETY: the octets are those of a job of this size of key, and to have a key is to have the features.
     unsafe {
-        match key.size() {
-            Size::Aes128 => alone::<J, 11>(key, octets),
-            Size::Aes192 => alone::<J, 13>(key, octets),
-            Size::Aes256 => alone::<J, 15>(key, octets),
-        }
+        let mut authentic = lockstep::<J, ROUND_KEYS, 1>(one, one_key, &mut long.bits);
+        authentic |= lockstep::<J, ROUND_KEYS, 2>(two, one_key, &mut long.bits);
+        let long = Singly(long);
+        authentic | if J::SEAL { stream::crypt::<ROUND_KEYS, true>(long) } else { stream::crypt::<ROUND_KEYS, false>(long) }
     }
 }
 
@@ -179,33 +132,45 @@ fn crypt_one<'a, J: Job<'a>>(key: &Key, octets: &Octets) -> bool {
 /// As [`lockstep::crypt`] has it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-unsafe fn lockstep<'a, J: Job<'a>, const ROUND_KEYS: usize, const VECTORS: usize>(lists: &Lists<'_, 'a>, list: usize) -> u64 {
-    let places = lists.places(list);
-    let Some(first) = places.first().and_then(|place| lists.packet(*place)) else { return 0 };
-    let mut answer = 0;
-    // One is left over: it goes alone.
-    let (fours, left) = if places.len() % LANES == 1 { places.split_at(places.len() - 1) } else { (places, &[][..]) };
-    if let Some(packet) = left.first().and_then(|place| lists.packet(*place)) {
-        // SAFETY: the caller says so.
-        answer = u64::from(unsafe { alone::<J, ROUND_KEYS>(packet.key(), &packet.octets) }) << fours.len();
+unsafe fn lockstep<'a, J: Job<'a>, const ROUND_KEYS: usize, const VECTORS: usize>(
+    mut list: List<'_, 'a>,
+    one_key: bool,
+    alone: &mut u64,
+) -> u64 {
+    if list.bits.count_ones() as usize % LANES == 1 {
+        // One is left over: it goes alone.
+        *alone |= list.bits & list.bits.wrapping_neg();
+        list.take();
     }
-    // The last four are filled up.
+    let Some(first) = list.packets.get(list.bits.trailing_zeros() as usize) else { return 0 };
     let mut scratch = [0; ICV_LEN];
     let idle = Packet::idle(first, scratch.as_mut_ptr());
-    let fours = fours.chunks(LANES).map(|places| {
-        let packet = |n: usize| places.get(n).and_then(|place| lists.packet(*place)).unwrap_or(&idle);
-        [packet(0), packet(1), packet(2), packet(3)]
-    });
+    let fours = InFours(list, &idle);
     // SAFETY: the caller says so.
-    answer |= unsafe {
-        match (J::SEAL, lists.one_key) {
+    let answer = unsafe {
+        match (J::SEAL, one_key) {
             (true, true) => lockstep::crypt::<ROUND_KEYS, true, VECTORS, true>(fours),
             (true, false) => lockstep::crypt::<ROUND_KEYS, false, VECTORS, true>(fours),
             (false, true) => lockstep::crypt::<ROUND_KEYS, true, VECTORS, false>(fours),
             (false, false) => lockstep::crypt::<ROUND_KEYS, false, VECTORS, false>(fours),
         }
     };
-    if J::SEAL { 0 } else { lists.in_burst(places, answer) }
+    if J::SEAL { 0 } else { _pdep_u64(answer, list.bits) }
+}
+
+/// A burst of one, of any size of key; whether it is authentic.
+#[cold]
+fn crypt_one<const SEAL: bool>(key: &Key, octets: &Octets) -> bool {
+    let packet = core::iter::once((1, key, octets));
+    // SAFETY: the octets are those of a job of this size of key, and to have a key is to have the features.
+    let authentic = unsafe {
+        match key.size() {
+            Size::Aes128 => stream::crypt::<11, SEAL>(packet),
+            Size::Aes192 => stream::crypt::<13, SEAL>(packet),
+            Size::Aes256 => stream::crypt::<15, SEAL>(packet),
+        }
+    };
+    authentic != 0
 }
 
 impl Key {
@@ -214,13 +179,13 @@ impl Key {
         // A job's ICV has this length.
         let Some(icv) = icv.first_chunk_mut::<ICV_LEN>() else { return };
         let (front, len) = (Front::new(*nonce, *aad), data.len());
-        crypt_one::<crate::SealJob<'_>>(self, &Octets::new(front, data.as_mut_ptr(), len, icv.as_mut_ptr()));
+        crypt_one::<true>(self, &Octets::new(front, data.as_mut_ptr(), len, icv.as_mut_ptr()));
     }
 
     /// A burst of one.
     pub(crate) fn open(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, data: &mut [u8], icv: &[u8]) -> bool {
         let Some(icv) = icv.as_array::<ICV_LEN>() else { return false };
         let (front, len) = (Front::new(*nonce, *aad), data.len());
-        crypt_one::<crate::OpenJob<'_>>(self, &Octets::new(front, data.as_mut_ptr(), len, icv.as_ptr().cast_mut()))
+        crypt_one::<false>(self, &Octets::new(front, data.as_mut_ptr(), len, icv.as_ptr().cast_mut()))
     }
 }

@@ -12,7 +12,7 @@ use super::{BLOCK, Key, LANES, VECTOR, aes};
 use crate::x86::counters::counters_from;
 
 /// The longest data that so many vectors a packet hold.
-pub(super) const MAX_LEN: usize = 4 * VECTOR;
+pub(super) const MAX_LEN: usize = 2 * VECTOR;
 const _: () = assert!(MAX_LEN / BLOCK + 2 <= super::key::POWERS);
 
 /// Four packets with their keys.
@@ -77,25 +77,18 @@ impl<'a, const VECTORS: usize> Cipher<'a, VECTORS> {
             return;
         }
         let keys = self.packets.keys;
-        let [first_key, ..] = keys;
-        if N + 1 == ROUND_KEYS {
-            for (key, states) in keys.iter().zip(&mut self.states) {
-                aes::round::<N, true, VECTORS>(key, states);
+        let first = core::array::from_mut(&mut self.first);
+        if ONE_KEY {
+            let key = aes::RoundKey::<N>::of(keys[0]);
+            for states in &mut self.states {
+                key.round::<ROUND_KEYS, VECTORS>(states);
             }
-            if ONE_KEY {
-                aes::round::<N, true, 1>(first_key, core::array::from_mut(&mut self.first));
-            } else {
-                aes::round_of_lanes::<N, true>(keys, &mut self.first);
-            }
+            key.round::<ROUND_KEYS, 1>(first);
         } else {
             for (key, states) in keys.iter().zip(&mut self.states) {
-                aes::round::<N, false, VECTORS>(key, states);
+                aes::round::<N, ROUND_KEYS, VECTORS>(key, states);
             }
-            if ONE_KEY {
-                aes::round::<N, false, 1>(first_key, core::array::from_mut(&mut self.first));
-            } else {
-                aes::round_of_lanes::<N, false>(keys, &mut self.first);
-            }
+            aes::RoundKey::<N>::of_lanes(keys).round::<ROUND_KEYS, 1>(first);
         }
     }
 
@@ -226,11 +219,11 @@ const fn before(power: *const u8) -> *const u8 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
 pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const ONE_KEY: bool, const VECTORS: usize, const SEAL: bool>(
-    fours: impl Iterator<Item = [&'a Packet<'a>; LANES]>,
+    mut fours: impl Iterator<Item = [&'a Packet<'a>; LANES]>,
 ) -> u64 {
-    // SAFETY: the caller says so.
-    let mut fours = fours.map(|packets| unsafe { Four::new(packets) });
     let Some(first) = fours.next() else { return 0 };
+    // SAFETY: the caller says so.
+    let first = unsafe { Four::new(first) };
     let mut authentic = 0;
     let mut cipher = Cipher::<VECTORS>::new::<ONE_KEY>(first);
     macro_rules! rounds {
@@ -243,6 +236,8 @@ pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const ONE_KEY: bool, con
     let mut hash = unsafe { cipher.apply::<SEAL>() };
     let mut n = 0;
     for packets in fours {
+        // SAFETY: the caller says so.
+        let packets = unsafe { Four::new(packets) };
         let mut cipher = Cipher::<VECTORS>::new::<ONE_KEY>(packets);
         rounds!(cipher:
             1 { hash.aads_and_lengths::<ONE_KEY>() },

@@ -7,6 +7,7 @@ use core::mem::offset_of;
 use super::{BLOCK, Key, VECTOR};
 use crate::job::Front;
 use crate::key::{AeadKey, Algorithm};
+use crate::x86::key_schedule::Size;
 use crate::{OpenJob, SealJob, gcm};
 
 /// A job, whichever way it goes.
@@ -82,6 +83,18 @@ impl<'a> Packet<'a> {
             Algorithm::AesGcm(gcm::Key::Avx512(key)) => Some(key),
             _ => None,
         }
+    }
+
+    /// The size of the key, where it is one of this kernel.
+    #[inline]
+    pub(super) fn key_size(&self) -> Option<Size> {
+        self.checked_key().map(Key::size)
+    }
+
+    /// What tells keys apart.
+    #[inline]
+    pub(super) fn key_address(&self) -> usize {
+        core::ptr::from_ref(self.key).addr()
     }
 
     /// # Safety

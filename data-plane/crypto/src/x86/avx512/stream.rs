@@ -1,4 +1,4 @@
-//! Long packets, one at a time.
+//! Packets one at a time, of any length.
 //!
 //! A packet is read as a stream of blocks that begins 16 octets in front of its data:
 //!
@@ -9,7 +9,8 @@
 //! ```
 //!
 //! so that the block that masks the tag and the AAD travel in a lane that would be idle otherwise. Each lane of GHASH goes its own way, every fourth block
-//! times a power of H^4, until the last vectors bring the lanes together. Sealing hashes the chunk before while it encrypts one; opening the same.
+//! times a power of H^4, until the last chunk brings the lanes together. While a chunk is enciphered, the one before it goes through GHASH, and while the
+//! first of a packet is, the last of the packet before.
 
 use core::arch::x86_64::*;
 
@@ -17,325 +18,265 @@ use super::ghash::{Sums, sum_of_lanes};
 use super::packet::{Octets, aad_block, lengths_block, mask, reverse};
 use super::vector::broadcast;
 use super::{BLOCK, Key, LANES, VECTOR, aes};
+use crate::ICV_LEN;
 use crate::x86::counters::counters_from;
 
-/// Vectors encrypted at once.
+/// Vectors enciphered at once.
 const CHUNK: usize = 4;
-/// The longest data that go in one piece, with the block before them.
-const MAX_LEN_WHOLE: usize = (CHUNK + 1) * VECTOR - BLOCK;
 
 /// Vectors of ciphertext, octets reversed, on their way into GHASH.
 #[derive(Clone, Copy)]
-struct Hashed<'a, const VECTORS: usize> {
+struct Hashed<const VECTORS: usize> {
     blocks: [__m512i; VECTORS],
-    powers: Powers<'a>,
+    /// What goes before them.
+    ghash: __m512i,
 }
 
-/// What the vectors of a chunk are multiplied by.
-#[derive(Clone, Copy)]
-enum Powers<'a> {
-    /// H^16, H^12, H^8 and H^4, each in all lanes: another vector follows.
-    Chunk(&'a Key),
-    /// From this one on: nothing but the lengths follows.
-    Last(&'a Key, usize),
-}
-
-impl Powers<'_> {
-    /// # Safety
-    /// So many vectors are within the key.
+impl<const VECTORS: usize> Hashed<VECTORS> {
+    /// Vector `n`, if there is one, into the products, which have those before it.
     #[inline]
-    #[target_feature(enable = "avx512f,sse4.1")]
-    unsafe fn of(self, n: usize) -> __m512i {
-        match self {
-            // SAFETY: the caller says so.
-            Powers::Chunk(key) => unsafe { broadcast(key.powers_from((CHUNK - n) * LANES)) },
-            // SAFETY: the caller says so.
-            Powers::Last(key, power) => unsafe { _mm512_loadu_si512(key.powers_from(power).wrapping_add(n * VECTOR).cast()) },
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
+    fn multiply(&self, sums: Option<Sums>, n: usize, powers: __m512i) -> Option<Sums> {
+        let blocks = *self.blocks.get(n)?;
+        let blocks = if n == 0 { _mm512_xor_si512(blocks, self.ghash) } else { blocks };
+        let mut sums = match sums {
+            None => Sums::of(blocks, powers),
+            Some(sums) => sums.with(blocks, powers),
+        };
+        sums.pin();
+        Some(sums)
+    }
+
+    /// Lane by lane: a chunk follows.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
+    fn multiply_lanes(&self, key: &Key, sums: Option<Sums>, n: usize) -> Option<Sums> {
+        if n >= VECTORS {
+            return sums;
         }
+        // SAFETY: a chunk has fewer blocks than there are powers.
+        self.multiply(sums, n, unsafe { broadcast(key.powers_from((VECTORS - n) * LANES)) })
     }
 }
 
-struct Stream<'a, const ROUND_KEYS: usize> {
+/// Of a packet whose last chunk is enciphered.
+struct Last<'a> {
+    key: &'a Key,
+    hashed: Hashed<CHUNK>,
+    /// Blocks of the chunk.
+    blocks: usize,
+    lengths: __m128i,
+    mask_of_tag: __m128i,
+    icv: *mut u8,
+    /// Which one it is.
+    bit: u64,
+}
+
+impl<'a> Last<'a> {
+    /// Of no packet: nobody looks at the ICV.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn none(key: &'a Key, icv: &mut [u8; ICV_LEN]) -> Self {
+        let (vector, block) = (_mm512_setzero_si512(), _mm_setzero_si128());
+        let hashed = Hashed { blocks: [vector; CHUNK], ghash: vector };
+        Self { key, hashed, blocks: 1, lengths: block, mask_of_tag: block, icv: icv.as_mut_ptr(), bit: 0 }
+    }
+
+    /// One vector more, behind the last one the lengths.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
+    fn multiply(&self, sums: Option<Sums>, n: usize) -> Option<Sums> {
+        if n > CHUNK {
+            return sums;
+        }
+        if n == CHUNK {
+            // SAFETY: H is one of the powers.
+            let h = unsafe { _mm_loadu_si128(self.key.powers_from(1).cast()) };
+            let lengths = Sums::of(_mm512_zextsi128_si512(self.lengths), _mm512_zextsi128_si512(h));
+            return Some(sums?.and(lengths));
+        }
+        // SAFETY: up to four vectors from any power on are within the key.
+        let powers = unsafe { _mm512_loadu_si512(self.key.powers_from(self.blocks + 1).wrapping_add(n * VECTOR).cast()) };
+        self.hashed.multiply(sums, n, powers)
+    }
+
+    /// Seal writes the ICV, open answers its bit if it is right.
+    ///
+    /// # Safety
+    /// The ICV is that of a job.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
+    unsafe fn finish<const SEAL: bool>(&self, sums: Option<Sums>) -> u64 {
+        let Some(sums) = sums else { return 0 };
+        let ghash = reverse(_mm512_zextsi128_si512(sum_of_lanes(sums.reduce())));
+        let tag = _mm_xor_si128(_mm512_castsi512_si128(ghash), self.mask_of_tag);
+        if SEAL {
+            // SAFETY: an ICV is a block.
+            unsafe { _mm_storeu_si128(self.icv.cast(), tag) };
+            return 0;
+        }
+        // SAFETY: as above.
+        let icv = unsafe { _mm_loadu_si128(self.icv.cast_const().cast()) };
+        if _mm_cmpeq_epi64_mask(tag, icv) == 0b11 { self.bit } else { 0 }
+    }
+}
+
+/// The next `$vectors` vectors of keystream, and between the rounds, `$n` counting them, what is hashed meanwhile: AES and multiplication run side by side, as
+/// neither waits for the other. A macro, because the compiler does not inline so large a function, and would pass vectors through memory.
+macro_rules! keystream {
+    ($stream:ident, $vectors:tt, |$n:ident| $hash:expr) => {{
+        let mut states = [_mm512_setzero_si512(); $vectors];
+        for (v, state) in states.iter_mut().enumerate() {
+            // SAFETY: there are counters for the longest job.
+            *state = _mm512_xor_si512($stream.nonce, unsafe { _mm512_loadu_si512($stream.counters.wrapping_add(v * VECTOR).cast()) });
+        }
+        $stream.counters = $stream.counters.wrapping_add($vectors * VECTOR);
+        macro_rules! two_rounds {
+            ($first:literal) => {
+                aes::round::<$first, ROUND_KEYS, { $vectors }>($stream.key, &mut states);
+                // There is time for a vector.
+                let $n = $first / 2;
+                $hash;
+                aes::round::<{ $first + 1 }, ROUND_KEYS, { $vectors }>($stream.key, &mut states);
+            };
+        }
+        two_rounds!(1);
+        two_rounds!(3);
+        two_rounds!(5);
+        two_rounds!(7);
+        two_rounds!(9);
+        two_rounds!(11);
+        two_rounds!(13);
+        states
+    }};
+}
+
+/// A packet on its way through AES.
+struct Stream<'a> {
     key: &'a Key,
     /// The nonce under the first round key, in every lane.
     nonce: __m512i,
     counters: *const u8,
-    /// What is hashed so far, four lanes.
-    ghash: __m512i,
-}
-
-impl<const ROUND_KEYS: usize> Stream<'_, ROUND_KEYS> {
-    /// The next vectors of keystream, and meanwhile others into GHASH: AES and multiplication run side by side, as neither waits for the other.
-    ///
-    /// # Safety
-    /// The powers are within the key, and there are counters.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    unsafe fn keystream<const VECTORS: usize, const HASHED: usize>(&mut self, hashed: Hashed<'_, HASHED>) -> [__m512i; VECTORS] {
-        let mut states = [_mm512_setzero_si512(); VECTORS];
-        for (v, state) in states.iter_mut().enumerate() {
-            // SAFETY: the caller says so.
-            let counters = unsafe { _mm512_loadu_si512(self.counters.wrapping_add(v * VECTOR).cast()) };
-            *state = _mm512_xor_si512(self.nonce, counters);
-        }
-        self.counters = self.counters.wrapping_add(VECTORS * VECTOR);
-        let mut sums: Option<Sums> = None;
-        macro_rules! round {
-            ($n:literal) => {
-                if $n < ROUND_KEYS {
-                    if $n + 1 == ROUND_KEYS {
-                        aes::round::<$n, true, VECTORS>(self.key, &mut states);
-                    } else {
-                        aes::round::<$n, false, VECTORS>(self.key, &mut states);
-                    }
-                    // Every other round has time for a vector.
-                    if $n % 2 == 1 && $n / 2 < HASHED {
-                        // SAFETY: the caller says so.
-                        sums = Some(unsafe { self.multiply(sums, &hashed, $n / 2) });
-                    }
-                }
-            };
-        }
-        round!(1);
-        round!(2);
-        round!(3);
-        round!(4);
-        round!(5);
-        round!(6);
-        round!(7);
-        round!(8);
-        round!(9);
-        round!(10);
-        round!(11);
-        round!(12);
-        round!(13);
-        round!(14);
-        if let Some(sums) = sums {
-            self.ghash = sums.reduce();
-        }
-        states
-    }
-
-    /// One vector more; the first has what was hashed before it.
-    ///
-    /// # Safety
-    /// The powers are within the key.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    unsafe fn multiply<const HASHED: usize>(&self, sums: Option<Sums>, hashed: &Hashed<'_, HASHED>, n: usize) -> Sums {
-        // SAFETY: the caller says so.
-        let powers = unsafe { hashed.powers.of(n) };
-        let blocks = hashed.blocks.get(n).copied().unwrap_or(self.ghash);
-        match sums {
-            None => Sums::of(_mm512_xor_si512(blocks, self.ghash), powers),
-            Some(sums) => sums.with(blocks, powers),
-        }
-    }
-
-    /// The last vectors, and the lengths, into GHASH.
-    ///
-    /// # Safety
-    /// The powers are within the key.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    unsafe fn hash_last<const HASHED: usize>(&mut self, hashed: &Hashed<'_, HASHED>, lengths: Sums) {
-        // SAFETY: the caller says so.
-        let mut sums = unsafe { self.multiply(None, hashed, 0) };
-        for n in 1..HASHED {
-            // SAFETY: the caller says so.
-            sums = unsafe { self.multiply(Some(sums), hashed, n) };
-        }
-        self.ghash = sums.and(lengths).reduce();
-    }
-}
-
-/// Encrypts or decrypts vectors: the ciphertext, octets reversed.
-///
-/// # Safety
-/// The octets that the masks have can be read and written.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn apply<const VECTORS: usize, const SEAL: bool>(
-    keystream: [__m512i; VECTORS],
+    /// What comes next.
     at: *mut u8,
-    masks: [u64; VECTORS],
-) -> [__m512i; VECTORS] {
-    let mut vectors = keystream;
-    for (v, (vector, mask)) in vectors.iter_mut().zip(masks).enumerate() {
-        let place = at.wrapping_add(v * VECTOR).cast::<i8>();
-        // SAFETY: the caller says so of the octets that the mask has; no others are touched.
-        let input = unsafe { _mm512_maskz_loadu_epi8(mask, place) };
-        let output = _mm512_xor_si512(input, *vector);
-        // SAFETY: as above.
-        unsafe { _mm512_mask_storeu_epi8(place, mask, output) };
-        *vector = reverse(if SEAL { _mm512_maskz_mov_epi8(mask, output) } else { input });
-    }
-    vectors
 }
 
-/// Vectors of ciphertext, octets reversed.
-///
-/// # Safety
-/// The octets that the masks have can be read.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn ciphertext<const VECTORS: usize>(at: *const u8, masks: [u64; VECTORS]) -> [__m512i; VECTORS] {
-    let mut vectors = [_mm512_setzero_si512(); VECTORS];
-    for (v, (vector, mask)) in vectors.iter_mut().zip(masks).enumerate() {
-        // SAFETY: the caller says so of the octets that the mask has; no others are touched.
-        *vector = reverse(unsafe { _mm512_maskz_loadu_epi8(mask, at.wrapping_add(v * VECTOR).cast::<i8>()) });
+impl Stream<'_> {
+    /// Encrypts or decrypts vectors: the ciphertext, octets reversed.
+    ///
+    /// # Safety
+    /// The octets that the masks have can be read and written.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn apply<const VECTORS: usize, const SEAL: bool>(
+        &mut self,
+        keystream: [__m512i; VECTORS],
+        masks: [u64; VECTORS],
+    ) -> [__m512i; VECTORS] {
+        let mut vectors = keystream;
+        for (v, (vector, mask)) in vectors.iter_mut().zip(masks).enumerate() {
+            let place = self.at.wrapping_add(v * VECTOR).cast::<i8>();
+            // SAFETY: the caller says so of the octets that the mask has; no others are touched.
+            let input = unsafe { _mm512_maskz_loadu_epi8(mask, place) };
+            let output = _mm512_xor_si512(input, *vector);
+            // SAFETY: as above.
+            unsafe { _mm512_mask_storeu_epi8(place, mask, output) };
+            *vector = reverse(if SEAL { _mm512_maskz_mov_epi8(mask, output) } else { input });
+        }
+        self.at = self.at.wrapping_add(VECTORS * VECTOR);
+        vectors
     }
-    vectors
 }
 
-/// GCM with a 96-bit IV (NIST SP 800-38D section 7) in place: seal writes the ICV, open answers whether it is right.
+/// The octets behind the block before the data, which nobody touches.
+const DATA: u64 = u64::MAX << BLOCK;
+const ALL: u64 = u64::MAX;
+
+/// GCM with a 96-bit IV (NIST SP 800-38D section 7) in place: seal writes the ICVs, open answers which are right, in the bits that come with the packets.
 ///
 /// # Safety
-/// The packet is that of a job, and the key has the size that `ROUND_KEYS` says.
+/// The packets are those of jobs, and the keys have the size that `ROUND_KEYS` says.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-pub(super) unsafe fn crypt<const ROUND_KEYS: usize, const SEAL: bool>(key: &Key, packet: &Octets) -> bool {
-    // SAFETY: the packet has these blocks, and H is one of the powers.
-    let (aad, nonce, round_key, h) = unsafe {
-        (broadcast(packet.aad()), broadcast(packet.nonce()), broadcast(key.round_keys()), _mm_loadu_si128(key.powers_from(1).cast()))
-    };
-    let (nonce, ghash) = (_mm512_xor_si512(nonce, round_key), _mm512_setzero_si512());
-    let mut stream = Stream::<ROUND_KEYS> { key, nonce, counters: counters_from(1), ghash };
-    let lengths = lengths_block(aad, _mm512_set1_epi64((packet.len as u64).cast_signed()));
-    let lengths = Sums::of(_mm512_zextsi128_si512(_mm512_castsi512_si128(lengths)), _mm512_zextsi128_si512(h));
-    // SAFETY: the caller says so.
-    let mask_of_tag = unsafe {
-        match packet.len {
-            0..=48 => stream.crypt_whole::<1, SEAL>(packet, aad_block(aad), lengths),
-            49..=112 => stream.crypt_whole::<2, SEAL>(packet, aad_block(aad), lengths),
-            113..=MAX_LEN_WHOLE => stream.crypt_whole::<5, SEAL>(packet, aad_block(aad), lengths),
-            _ => stream.crypt_chunks::<SEAL>(packet, aad_block(aad), lengths),
-        }
-    };
-    let ghash = reverse(_mm512_zextsi128_si512(sum_of_lanes(stream.ghash)));
-    let tag = _mm512_castsi512_si128(_mm512_xor_si512(ghash, mask_of_tag));
-    if SEAL {
-        // SAFETY: an ICV is a block.
-        unsafe { _mm_storeu_si128(packet.icv.cast(), tag) };
-        return true;
-    }
-    // SAFETY: as above.
-    let icv = unsafe { _mm_loadu_si128(packet.icv.cast_const().cast()) };
-    _mm_cmpeq_epi64_mask(tag, icv) == 0b11
-}
-
-impl<const ROUND_KEYS: usize> Stream<'_, ROUND_KEYS> {
-    /// A packet of no more vectors, in one piece; what masks its tag.
-    ///
-    /// # Safety
-    /// The packet is that of a job, and not longer.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    unsafe fn crypt_whole<const VECTORS: usize, const SEAL: bool>(&mut self, packet: &Octets, aad: __m512i, lengths: Sums) -> __m512i {
+pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const SEAL: bool>(
+    packets: impl Iterator<Item = (u64, &'a Key, &'a Octets)>,
+) -> u64 {
+    let mut packets = packets.peekable();
+    let Some(&(_, key, _)) = packets.peek() else { return 0 };
+    let (mut authentic, mut nobodys) = (0, [0; ICV_LEN]);
+    let mut last = Last::none(key, &mut nobodys);
+    for (bit, key, packet) in packets {
+        // SAFETY: the packet has these blocks.
+        let (aad, nonce, round_key) = unsafe { (broadcast(packet.aad()), broadcast(packet.nonce()), broadcast(key.round_keys())) };
         let at = packet.data.wrapping_sub(BLOCK);
-        let mut masks = [0; VECTORS];
-        for (v, vector) in masks.iter_mut().enumerate() {
-            *vector = mask(BLOCK + packet.len, v) & if v == 0 { u64::MAX << BLOCK } else { u64::MAX };
-        }
-        let powers = Powers::Last(self.key, packet.len.div_ceil(BLOCK) + 2);
-        // SAFETY: the masks have the data, there are counters, and up to five vectors from any power on are within the key.
-        unsafe {
-            let keystream = self.keystream::<VECTORS, 0>(Hashed { blocks: [], powers });
-            let blocks = with_aad(apply::<VECTORS, SEAL>(keystream, at, masks), aad);
-            self.hash_last(&Hashed { blocks, powers }, lengths);
-            keystream.first().copied().unwrap_or(aad)
-        }
-    }
-
-    /// A longer packet, chunk by chunk; what masks its tag.
-    ///
-    /// # Safety
-    /// The packet is that of a job, and longer than [`MAX_LEN_WHOLE`].
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    unsafe fn crypt_chunks<const SEAL: bool>(&mut self, packet: &Octets, aad: __m512i, lengths: Sums) -> __m512i {
-        // The stream begins one block before the data, and nothing there is touched.
-        let (mut at, mut left) = (packet.data.wrapping_sub(BLOCK), BLOCK + packet.len);
-        let masks = [u64::MAX << BLOCK, u64::MAX, u64::MAX, u64::MAX];
-        let key = self.key;
-        let powers = Powers::Chunk(key);
-        let nothing = Hashed { blocks: [], powers };
-        // SAFETY, as far as the end of this function: a whole chunk is left of the data, but for the block that the first mask leaves out, until the last masks
-        // have what is left; there are counters for the longest job; and up to five vectors from any power on are within the key.
-        let mut blocks = [self.ghash; CHUNK];
-        let keystream = if SEAL {
-            // SAFETY: see above.
-            let keystream = unsafe { self.keystream::<CHUNK, 0>(nothing) };
-            // SAFETY: see above.
-            blocks = with_aad(unsafe { apply::<CHUNK, SEAL>(keystream, at, masks) }, aad);
-            keystream
-        } else {
-            // SAFETY: see above.
-            let blocks = with_aad(unsafe { ciphertext(at, masks) }, aad);
-            // SAFETY: see above.
-            let keystream = unsafe { self.keystream::<CHUNK, CHUNK>(Hashed { blocks, powers }) };
-            // SAFETY: see above.
-            unsafe { apply::<CHUNK, SEAL>(keystream, at, masks) };
-            keystream
-        };
-        let [mask_of_tag, ..] = keystream;
-        at = at.wrapping_add(CHUNK * VECTOR);
-        left -= CHUNK * VECTOR;
-        // Two vectors at least are last: all lanes of what is hashed meet a block of the first.
-        while left > (CHUNK + 1) * VECTOR {
-            if !SEAL {
-                // SAFETY: see above.
-                blocks = unsafe { ciphertext(at, [u64::MAX; CHUNK]) };
-            }
-            // SAFETY: see above.
-            let keystream = unsafe { self.keystream::<CHUNK, CHUNK>(Hashed { blocks, powers }) };
-            // SAFETY: see above.
-            blocks = unsafe { apply::<CHUNK, SEAL>(keystream, at, [u64::MAX; CHUNK]) };
-            at = at.wrapping_add(CHUNK * VECTOR);
-            left -= CHUNK * VECTOR;
-        }
-        let last = Powers::Last(key, left.div_ceil(BLOCK) + 1);
-        macro_rules! last {
-            ($vectors:literal) => {{
-                let mut masks = [0; $vectors];
-                for (v, vector) in masks.iter_mut().enumerate() {
-                    *vector = mask(left, v);
-                }
-                if SEAL {
-                    // SAFETY: see above.
-                    let keystream = unsafe { self.keystream::<$vectors, CHUNK>(Hashed { blocks, powers }) };
-                    // SAFETY: see above.
-                    let blocks = unsafe { apply::<$vectors, SEAL>(keystream, at, masks) };
-                    // SAFETY: see above.
-                    unsafe { self.hash_last(&Hashed { blocks, powers: last }, lengths) };
-                } else {
-                    // SAFETY: see above.
-                    let blocks = unsafe { ciphertext(at, masks) };
-                    // SAFETY: see above.
-                    unsafe { self.hash_last(&Hashed { blocks, powers: last }, lengths) };
-                    // SAFETY: see above.
-                    let keystream = unsafe { self.keystream::<$vectors, 0>(nothing) };
-                    // SAFETY: see above.
-                    unsafe { apply::<$vectors, SEAL>(keystream, at, masks) };
-                }
+        let mut stream = Stream { key, nonce: _mm512_xor_si512(nonce, round_key), counters: counters_from(1), at };
+        let zero = _mm512_setzero_si512();
+        let len = BLOCK + packet.len;
+        // The first chunk has what is too much for whole ones.
+        let vectors_before = len.div_ceil(VECTOR).saturating_sub(CHUNK);
+        let left = len - vectors_before * VECTOR;
+        let hashed;
+        let mask_of_tag;
+        macro_rules! first {
+            ($vectors:tt, $masks:expr) => {{
+                let mut sums = None;
+                let keystream = keystream!(stream, $vectors, |n| sums = last.multiply(sums, n));
+                // SAFETY: the ICV is that of a job.
+                authentic |= unsafe { last.finish::<SEAL>(sums) };
+                mask_of_tag = _mm512_castsi512_si128(keystream[0]);
+                // SAFETY: the masks have data.
+                let mut blocks = unsafe { stream.apply::<{ $vectors }, SEAL>(keystream, $masks) };
+                // No ciphertext is in the first lane.
+                blocks[0] = _mm512_mask_mov_epi64(blocks[0], 0b11, aad_block(aad));
+                Hashed { blocks, ghash: zero }
             }};
         }
-        match left.div_ceil(VECTOR) {
-            0..=2 => last!(2),
-            3 => last!(3),
-            4 => last!(4),
-            _ => last!(5),
+        macro_rules! next {
+            ($hashed:ident, $mask:expr) => {{
+                let mut sums = None;
+                let keystream = keystream!(stream, CHUNK, |n| sums = $hashed.multiply_lanes(key, sums, n));
+                let ghash = if let Some(sums) = sums { sums.reduce() } else { zero };
+                // SAFETY: the masks have data.
+                Hashed { blocks: unsafe { stream.apply::<CHUNK, SEAL>(keystream, [ALL, ALL, ALL, $mask]) }, ghash }
+            }};
         }
-        mask_of_tag
+        if vectors_before == 0 {
+            hashed = first!(CHUNK, [mask(left, 0) & DATA, mask(left, 1), mask(left, 2), mask(left, 3)]);
+        } else {
+            let tail = mask(left, 3);
+            let mut chunks = (vectors_before - 1) / CHUNK;
+            let of_second = if chunks == 0 { tail } else { ALL };
+            let mut chunk = match vectors_before % CHUNK {
+                1 => {
+                    let first = first!(1, [DATA]);
+                    next!(first, of_second)
+                }
+                2 => {
+                    let first = first!(2, [DATA, ALL]);
+                    next!(first, of_second)
+                }
+                3 => {
+                    let first = first!(3, [DATA, ALL, ALL]);
+                    next!(first, of_second)
+                }
+                _ => {
+                    let first = first!(CHUNK, [DATA, ALL, ALL, ALL]);
+                    next!(first, of_second)
+                }
+            };
+            while chunks > 1 {
+                chunk = next!(chunk, ALL);
+                chunks -= 1;
+            }
+            hashed = if chunks == 1 { next!(chunk, tail) } else { chunk };
+        }
+        let lengths = _mm512_castsi512_si128(lengths_block(aad, _mm512_set1_epi64((packet.len as u64).cast_signed())));
+        last = Last { key, hashed, blocks: left.div_ceil(BLOCK), lengths, mask_of_tag, icv: packet.icv, bit };
     }
-}
-
-/// The AAD in the first lane, which no ciphertext is in.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn with_aad<const VECTORS: usize>(mut blocks: [__m512i; VECTORS], aad: __m512i) -> [__m512i; VECTORS] {
-    if let Some(first) = blocks.first_mut() {
-        *first = _mm512_mask_mov_epi64(*first, 0b11, aad);
+    let mut sums = None;
+    for n in 0..=CHUNK {
+        sums = last.multiply(sums, n);
     }
-    blocks
+    // SAFETY: the ICV is that of a job.
+    authentic | unsafe { last.finish::<SEAL>(sums) }
 }
