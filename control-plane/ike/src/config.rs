@@ -81,6 +81,22 @@ pub struct Connection {
     pub force_encapsulation: bool,
     /// Messages that do not fit a datagram.
     pub fragmentation: Fragmentation,
+    /// IKE SAs without a first Child SA.
+    pub childless: Childless,
+}
+
+/// Whether IKE SAs come up without a Child SA, which CREATE_CHILD_SA brings then (RFC 6023).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Childless {
+    /// As the peer likes; an initiator does not begin so.
+    #[default]
+    Allow,
+    /// As the peer likes; an initiator begins so, if the peer can.
+    Prefer,
+    /// In no other way.
+    Force,
+    /// No.
+    Never,
 }
 
 /// What becomes of messages that do not fit a datagram (RFC 7383).

@@ -371,6 +371,17 @@ pub(crate) fn no_connection(datagram: &Datagram) -> Box<Detail> {
     .bounded()
 }
 
+/// The peer has to begin without a Child SA, and cannot.
+pub(crate) fn not_childless(connection: &ConnectionRef) -> Failure {
+    let detail = Detail {
+        summary: "the peer does not know IKE SAs without a Child SA (RFC 6023), or does not allow them".into(),
+        ours: format!("connection {} has childless = \"force\"", connection.name),
+        remedy: "allow childless IKE SAs for this connection at the peer, or write childless = \"prefer\"".into(),
+        ..Detail::default()
+    };
+    Failure::Incompatible(NotifyType::CHILDLESS_IKEV2_SUPPORTED, detail.bounded())
+}
+
 /// What an initiator asked for.
 #[derive(Clone, Copy)]
 pub(crate) enum Asked<'a> {

@@ -160,6 +160,7 @@ mod tests {
             pools: Vec::new(),
             virtual_addresses: Vec::new(),
             fragmentation: crate::config::Fragmentation::default(),
+            childless: crate::config::Childless::default(),
         };
         let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });
         ConnectionRef::all(&config).next().unwrap()

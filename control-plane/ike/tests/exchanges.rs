@@ -50,7 +50,7 @@ fn the_traces_show_each_message_on_both_sides() {
     pair.run(SECOND);
     let messages = [
         ("IKE_SA_INIT request 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP)"),
-        ("IKE_SA_INIT response 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP)"),
+        ("IKE_SA_INIT response 0", "SA KE No N(NATD_S_IP) N(NATD_D_IP) N(FRAG_SUP) N(CHDLESS_SUP)"),
         ("IKE_AUTH request 1", "IDi IDr N(INIT_CONTACT) AUTH SA TSi TSr"),
         ("IKE_AUTH response 1", "IDr AUTH N(INIT_CONTACT) SA TSi TSr"),
     ];

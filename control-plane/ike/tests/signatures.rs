@@ -100,7 +100,7 @@ fn both_sign_in_four_messages() {
     let said = names(&pair, A);
     let expected = [
         "IKE_SA_INIT request 0: SA KE No N(NATD_S_IP) N(NATD_D_IP) N(HASH_ALG) N(FRAG_SUP)",
-        "IKE_SA_INIT response 0: SA KE No N(NATD_S_IP) N(NATD_D_IP) CERTREQ N(HASH_ALG) N(FRAG_SUP)",
+        "IKE_SA_INIT response 0: SA KE No N(NATD_S_IP) N(NATD_D_IP) CERTREQ N(HASH_ALG) N(FRAG_SUP) N(CHDLESS_SUP)",
         "IKE_AUTH request 1: SK IDi CERT CERTREQ IDr N(INIT_CONTACT) AUTH SA TSi TSr",
         "IKE_AUTH response 1: SK IDr CERT AUTH N(INIT_CONTACT) SA TSi TSr",
     ];

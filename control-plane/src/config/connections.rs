@@ -49,6 +49,7 @@ pub(super) fn read(
     let encap = section.boolean("encap").filter(|found| found.value);
     let retransmission = exchanges::retransmission(&mut section);
     let fragmentation = exchanges::fragmentation(&mut section);
+    let childless = exchanges::childless(&mut section);
     let lifetime = lifetimes::ike(&mut section);
 
     let (mut children, mut places, mut shunts) = (Vec::new(), Vec::new(), Vec::new());
@@ -103,6 +104,7 @@ pub(super) fn read(
         lifetime,
         force_encapsulation: encap.is_some(),
         fragmentation,
+        childless,
     };
     (Some((connection, place)), shunts)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ike::config::{Fragmentation, Retransmission};
+use ike::config::{Childless, Fragmentation, Retransmission};
 
 use super::section::Section;
 
@@ -40,6 +40,13 @@ pub(super) fn fragmentation(section: &mut Section<'_>) -> Fragmentation {
         Wish::Accept => Fragmentation::Accept,
         Wish::Yes => Fragmentation::Yes { datagram: size.and_then(|found| u16::try_from(found.value).ok()).unwrap_or(default) },
     }
+}
+
+/// `childless`.
+pub(super) fn childless(section: &mut Section<'_>) -> Childless {
+    const WORDS: &[(&str, Childless)] =
+        &[("allow", Childless::Allow), ("prefer", Childless::Prefer), ("force", Childless::Force), ("never", Childless::Never)];
+    section.choice("childless", WORDS).map_or_else(Childless::default, |found| found.value)
 }
 
 #[derive(Debug, Clone, Copy)]

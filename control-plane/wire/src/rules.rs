@@ -20,6 +20,8 @@ pub enum Form {
     OtherGroup,
     /// A refusal, in whole or, in IKE_AUTH, of the Child SA alone.
     Error,
+    /// IKE_AUTH without a Child SA (RFC 6023).
+    Childless,
     /// The first pair of IKE_AUTH messages with EAP (section 2.16).
     EapFirst,
     /// One of those between.
@@ -157,6 +159,9 @@ const AUTH_REQUEST: &[Rule] = &[
     any(P::VENDOR_ID),
 ];
 
+const AUTH_REQUEST_CHILDLESS: &[Rule] =
+    &[one(P::IDI), any(P::CERT), any(P::CERTREQ), maybe(P::IDR), one(P::AUTH), maybe(P::CP), any(P::NOTIFY), any(P::VENDOR_ID)];
+
 const AUTH_REQUEST_EAP_FIRST: &[Rule] =
     &[one(P::IDI), any(P::CERTREQ), maybe(P::IDR), maybe(P::CP), one(P::SA), one(P::TSI), one(P::TSR), any(P::NOTIFY), any(P::VENDOR_ID)];
 
@@ -164,7 +169,8 @@ const EAP: &[Rule] = &[one(P::EAP), any(P::NOTIFY), any(P::VENDOR_ID)];
 const AUTH_REQUEST_EAP_LAST: &[Rule] = &[one(P::AUTH), any(P::NOTIFY), any(P::VENDOR_ID)];
 
 const IKE_AUTH_REQUEST: &[Row] = &[
-    (Form::Normal, &[Has(P::IDI), Has(P::AUTH)], AUTH_REQUEST),
+    (Form::Normal, &[Has(P::IDI), Has(P::AUTH), Has(P::SA)], AUTH_REQUEST),
+    (Form::Childless, &[Has(P::IDI), Has(P::AUTH)], AUTH_REQUEST_CHILDLESS),
     (Form::EapFirst, &[Has(P::IDI)], AUTH_REQUEST_EAP_FIRST),
     (Form::Eap, &[Has(P::EAP)], EAP),
     (Form::EapLast, &[Has(P::AUTH)], AUTH_REQUEST_EAP_LAST),
@@ -173,6 +179,8 @@ const IKE_AUTH_REQUEST: &[Row] = &[
 
 const AUTH_RESPONSE: &[Rule] =
     &[one(P::IDR), any(P::CERT), one(P::AUTH), maybe(P::CP), one(P::SA), one(P::TSI), one(P::TSR), any(P::NOTIFY), any(P::VENDOR_ID)];
+
+const AUTH_RESPONSE_CHILDLESS: &[Rule] = &[one(P::IDR), any(P::CERT), one(P::AUTH), maybe(P::CP), any(P::NOTIFY), any(P::VENDOR_ID)];
 
 /// AUTH is absent where both sides agreed on EAP alone (RFC 5998).
 const AUTH_RESPONSE_EAP_FIRST: &[Rule] = &[one(P::IDR), any(P::CERT), maybe(P::AUTH), one(P::EAP), any(P::NOTIFY), any(P::VENDOR_ID)];
@@ -189,6 +197,7 @@ const IKE_AUTH_RESPONSE: &[Row] = &[
     (Form::Normal, &[Has(P::SA), Has(P::IDR)], AUTH_RESPONSE),
     (Form::EapLast, &[Has(P::SA)], AUTH_RESPONSE_EAP_LAST),
     (Form::Error, &[SaysError], AUTH_RESPONSE_ERROR),
+    (Form::Childless, &[Has(P::IDR), Has(P::AUTH)], AUTH_RESPONSE_CHILDLESS),
     (Form::Normal, &[], AUTH_RESPONSE),
 ];
 

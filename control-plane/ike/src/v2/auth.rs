@@ -24,7 +24,7 @@ use alloc::vec::Vec;
 use ike_wire::{CertificateEncoding, CertificateRequest, Identification, Notify, NotifyType, Payload};
 use ipsec_types::Identity;
 
-use crate::config::{RemoteAuth, Unique};
+use crate::config::{Childless, RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
@@ -167,6 +167,12 @@ pub(crate) fn certificate_request<'a>(ways: impl Iterator<Item = &'a RemoteAuth>
     authorities.dedup();
     let request = CertificateRequest { encoding: CertificateEncoding::X509_SIGNATURE, authority: authorities.concat() };
     (!authorities.is_empty()).then_some(Payload::CertReq(request))
+}
+
+/// Whether an initiator leaves the Child SA to CREATE_CHILD_SA (RFC 6023): "The initiator MUST NOT send the modified IKE_AUTH request if the
+/// notification was not present."
+pub(crate) fn begins_childless(core: &Core) -> bool {
+    core.extensions.childless && matches!(core.connection.childless, Childless::Prefer | Childless::Force)
 }
 
 /// Who we are.

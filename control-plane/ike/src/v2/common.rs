@@ -83,6 +83,8 @@ pub(crate) struct Core {
 pub(crate) struct Extensions {
     /// Fragments (RFC 7383).
     pub(crate) fragmentation: bool,
+    /// An IKE_AUTH exchange without a Child SA (RFC 6023): said by the responder.
+    pub(crate) childless: bool,
 }
 
 /// One operation of ours: one exchange.

@@ -30,7 +30,7 @@ use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault};
 use crate::io::Event;
 use crate::negotiate::{self, ChildSuite, Chosen, KeyExchange, SelectorsNarrowed};
-use crate::v2::auth::PeerAuthenticated;
+use crate::v2::auth::{self, PeerAuthenticated};
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
@@ -290,7 +290,8 @@ impl Established {
     /// CREATE_CHILD_SA has failed for good. An IKE SA without any Child SA makes way for a new one: its IKE_AUTH asks for no key exchange
     /// of the Child SA's own and may succeed where this cannot.
     pub(crate) fn cannot_create(&mut self, core: &mut Core, cx: &mut Context<'_>, index: usize, failure: &Failure) {
-        if self.children.iter().any(Child::is_live) {
+        // Where IKE_AUTH brings no Child SA, a new IKE SA can do no more than this one.
+        if self.children.iter().any(Child::is_live) || auth::begins_childless(core) {
             core.wanted_child_failed(cx, index, failure);
         } else {
             self.make_way(core, cx);

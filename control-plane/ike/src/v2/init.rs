@@ -7,10 +7,10 @@ use core::net::SocketAddr;
 
 use ike_wire::payload::signature;
 use ike_wire::rules::{self, Form};
-use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Sa};
+use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Protocol, Sa};
 use ipsec_types::{HashAlgorithm, IkeSpi, KeyExchangeMethod, Secret};
 
-use crate::config::{LocalAuth, RemoteAuth};
+use crate::config::{Childless, LocalAuth, RemoteAuth};
 use crate::context::{Context, LeasedSpi};
 use crate::diagnosis::{self, Asked};
 use crate::error::{Failure, Fault};
@@ -134,7 +134,7 @@ fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
     payloads.extend(hash_algorithms(core::iter::once(&core.connection)));
-    payloads.extend(core.connection.fragmentation.is_announced().then(fragmentation_supported));
+    payloads.extend(core.connection.fragmentation.is_announced().then(|| saying(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
     match core.send_init(cx, false, payloads) {
         Ok(request) => State::AwaitInit(AwaitInit { attempt, private, public, request, refused: None }),
         Err(failure) => {
@@ -211,13 +211,18 @@ fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: 
         let difference = diagnosis::not_offered(&core.connection.proposals, sa);
         return State::AwaitInit(AwaitInit { refused: Some(Failure::PeerMisbehaved(difference)), ..state });
     };
+    if core.connection.childless == Childless::Force && !says(payloads, NotifyType::CHILDLESS_IKEV2_SUPPORTED) {
+        return State::AwaitInit(AwaitInit { refused: Some(diagnosis::not_childless(&core.connection)), ..state });
+    }
     core.window.completed();
     core.responder_spi = Some(responder_spi);
     core.last_inbound = cx.now;
     let spis = HeaderSpis(core.initiator_spi.value(), responder_spi.value());
     core.nat = nat::detect(cx, spis, payloads, incoming.datagram.local, incoming.datagram.remote);
     core.peer_hashes = peer_hashes(payloads);
-    core.extensions.fragmentation = core.connection.fragmentation.is_announced() && supports_fragmentation(payloads);
+    core.extensions.fragmentation =
+        core.connection.fragmentation.is_announced() && says(payloads, NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
+    core.extensions.childless = says(payloads, NotifyType::CHILDLESS_IKEV2_SUPPORTED);
     core.move_ports();
     let job = cx.shared.job(core.id, Job::Agree { private: state.private, peer_public: ke.data.clone() });
     State::Agreeing(Agreeing {
@@ -282,7 +287,8 @@ pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted,
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     core.nat = nat::detect(cx, spis, &incoming.message.payloads, core.local, core.remote);
     core.peer_hashes = peer_hashes(&incoming.message.payloads);
-    core.extensions.fragmentation = core.connection.fragmentation.is_announced() && supports_fragmentation(&incoming.message.payloads);
+    core.extensions.fragmentation =
+        core.connection.fragmentation.is_announced() && says(&incoming.message.payloads, NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
     core.init_request.clone_from(&incoming.datagram.payload);
     let lines = alloc::vec![format!("{} <- {}", core.local, core.remote), format!("proposal {}", admitted.chosen.suite.describe())];
     core.step(cx, &format!("connection {} matched", core.connection.name), lines);
@@ -324,7 +330,9 @@ pub(crate) fn on_responded(
     let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
     payloads.extend(auth::certificate_request(candidates.iter().map(|connection| &connection.remote_auth)));
     payloads.extend(hash_algorithms(candidates.iter()));
-    payloads.extend(core.extensions.fragmentation.then(fragmentation_supported));
+    payloads.extend(core.extensions.fragmentation.then(|| saying(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
+    core.extensions.childless = candidates.iter().any(|connection| connection.childless != Childless::Never);
+    payloads.extend(core.extensions.childless.then(childless_supported));
     match core.send_init(cx, true, payloads) {
         Ok(response) => {
             let transcript = auth::Transcript { request: state.request, response, initiator_nonce: state.initiator_nonce, responder_nonce };
@@ -344,13 +352,19 @@ fn hash_algorithms<'a>(mut connections: impl Iterator<Item = &'a ConnectionRef>)
     connections.any(signs).then(notify)
 }
 
-/// RFC 7383 section 2.3: said by the initiator, and by a responder to whom it was said.
-fn fragmentation_supported() -> Payload {
-    Payload::Notify(Notify::new(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, Vec::new()))
+/// A notification that is all there is to say.
+pub(crate) fn saying(kind: NotifyType) -> Payload {
+    Payload::Notify(Notify::new(kind, Vec::new()))
 }
 
-fn supports_fragmentation(payloads: &[Payload]) -> bool {
-    notification(payloads, |kind| kind == NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some()
+/// Whether it was said.
+pub(crate) fn says(payloads: &[Payload], said: NotifyType) -> bool {
+    notification(payloads, |kind| kind == said).is_some()
+}
+
+/// RFC 6023 section 4: of a responder, and about an IKE SA.
+fn childless_supported() -> Payload {
+    Payload::Notify(Notify { protocol: Protocol::IKE, ..Notify::new(NotifyType::CHILDLESS_IKEV2_SUPPORTED, Vec::new()) })
 }
 
 /// What the peer says there.

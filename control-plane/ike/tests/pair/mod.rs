@@ -224,6 +224,7 @@ pub fn config(side: Side) -> Config {
         pools: vec![],
         virtual_addresses: vec![],
         fragmentation: ike::config::Fragmentation::default(),
+        childless: ike::config::Childless::default(),
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
     Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100, key_log: false }

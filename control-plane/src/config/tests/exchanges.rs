@@ -1,19 +1,29 @@
-use ike::config::Fragmentation;
+use ike::config::{Childless, Connection, Fragmentation};
 
 use super::*;
 
-fn read(lines: &str) -> Fragmentation {
+fn connection(lines: &str) -> Connection {
     let text = GOOD.replace("dpd_delay = \"30s\"", lines);
-    load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections[0].fragmentation
+    load_in(&folder(&text, GOOD_SECRETS)).unwrap().ike.connections.remove(0)
 }
 
 #[test]
 fn fragmentation_is_strongswans_and_has_a_size() {
+    let read = |lines| connection(lines).fragmentation;
     assert_eq!(read(""), Fragmentation::Yes { datagram: 1280 });
     assert_eq!(read("fragmentation = \"yes\"\nfragment_size = 576"), Fragmentation::Yes { datagram: 576 });
     assert_eq!(read("fragmentation = \"force\""), Fragmentation::Yes { datagram: 1280 });
     assert_eq!(read("fragmentation = \"accept\""), Fragmentation::Accept);
     assert_eq!(read("fragmentation = \"no\""), Fragmentation::No);
+}
+
+#[test]
+fn childless_has_strongswans_words() {
+    let words = [("allow", Childless::Allow), ("prefer", Childless::Prefer), ("force", Childless::Force), ("never", Childless::Never)];
+    for (word, expected) in words {
+        assert_eq!(connection(&format!("childless = \"{word}\"")).childless, expected);
+    }
+    assert_eq!(connection("").childless, Childless::Allow);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use ipsec_types::Secret;
 
 use super::proof::{self, Proof};
 use super::verification::{self, PeerAuthenticated, Verification};
-use super::{Authenticating, Step, Transcript, certificate_request, initial_contact, own_id, supersede};
+use super::{Authenticating, Step, Transcript, begins_childless, certificate_request, initial_contact, own_id, supersede};
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
@@ -18,7 +18,7 @@ use crate::v2::configuration;
 use crate::v2::create_child::ends;
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
-use crate::v2::{Core, Established, Protected, Sk, State, informational};
+use crate::v2::{Core, Established, Protected, Sk, State, Task, informational};
 
 /// Waits for the response.
 pub(crate) struct AwaitResponse {
@@ -52,7 +52,8 @@ pub(super) fn on_signed(
     }
 }
 
-/// `HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, [N(USE_TRANSPORT_MODE),] SAi2, TSi, TSr}  -->`
+/// `HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, [N(USE_TRANSPORT_MODE),] SAi2, TSi, TSr}  -->`, or without a Child SA only what stands
+/// before that.
 fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, mut proof: Vec<Payload>) -> State {
     if !cx.shared.holds(state.child.spi) {
         // The data plane was attached anew since the SPI was taken.
@@ -77,10 +78,12 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
     payloads.extend(initial_contact(core, cx, core.connection.remote_identity.as_ref()));
     payloads.extend(auth);
     payloads.extend(configuration::request(core, cx));
-    payloads.extend(ends::mode_notification(configured));
-    payloads.push(Payload::Sa(negotiate::offer_child(&configured.proposals, state.child.spi.spi, KeyExchange::Ignored)));
-    payloads.push(Payload::TsInitiator(local.into_iter().collect()));
-    payloads.push(Payload::TsResponder(remote.into_iter().collect()));
+    if !begins_childless(core) {
+        payloads.extend(ends::mode_notification(configured));
+        payloads.push(Payload::Sa(negotiate::offer_child(&configured.proposals, state.child.spi.spi, KeyExchange::Ignored)));
+        payloads.push(Payload::TsInitiator(local.into_iter().collect()));
+        payloads.push(Payload::TsResponder(remote.into_iter().collect()));
+    }
     match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, &payloads) {
         Ok(()) => State::AwaitAuthResponse(state),
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
@@ -146,7 +149,10 @@ pub(super) fn on_verified(
     let _accepted = supersede(core, cx, &authenticated, &message.payloads);
     configuration::take_reply(core, cx, &message.payloads);
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
-    if let Err(failure) = established.take_answer(core, cx, &wanted, &message.payloads, nonces) {
+    if begins_childless(core) {
+        cx.shared.return_spi(wanted.spi);
+        core.tasks.push_front(Task::CreateChild(wanted.index));
+    } else if let Err(failure) = established.take_answer(core, cx, &wanted, &message.payloads, nonces) {
         core.wanted_child_failed(cx, wanted.index, &failure);
     }
     State::Established(established)

@@ -10,6 +10,7 @@ use super::proof::{self, Proof};
 use super::verification::{self, PeerAuthenticated, Verification};
 use super::{Authenticating, Step, Transcript, initial_contact, own_id, supersede};
 use crate::child::{Child, Replaces};
+use crate::config::Childless;
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::{Failure, Fault, Phase, Reaction};
@@ -45,7 +46,7 @@ pub(crate) struct Installing {
 /// Who is it, is it true, and what does it want?
 pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     // Without an SPI the Child SA cannot be answered. The peer will ask again, and by then there will be some.
-    if !cx.shared.can_install() {
+    if message.form != Form::Childless && !cx.shared.can_install() {
         cx.shared.lease_spis();
         cx.shared.count("messages_ignored");
         return State::AwaitAuthRequest(state);
@@ -62,7 +63,7 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
 }
 
 fn verify(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Fault> {
-    if message.form != Form::Normal {
+    if !matches!(message.form, Form::Normal | Form::Childless) {
         return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, "the peer", "EAP")));
     }
     let payloads = &message.payloads;
@@ -78,6 +79,10 @@ fn verify(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: 
         candidates.iter().filter(fits).find(|connection| connection.remote_auth.takes(auth)).or_else(|| candidates.iter().find(fits));
     let unknown = || Fault::Authentication(diagnosis::unknown_peer(&candidates, &remote, local.as_ref()));
     core.connection = found.cloned().ok_or_else(unknown)?;
+    // RFC 6023 section 3: one that is configured not to do this says what one that cannot does.
+    if message.form == Form::Childless && core.connection.childless == Childless::Never {
+        return Err(Fault::Syntax("IKE_AUTH without a Child SA, which this connection does not allow (childless = \"never\")".into()));
+    }
     verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)
 }
 
@@ -155,6 +160,13 @@ fn choose_child(
     let mut proof = alloc::vec![Payload::IdResponder(own_id(core))];
     proof.extend(auth);
     proof.extend(initial_contact(core, cx, Some(authenticated.identity())));
+    if message.form == Form::Childless {
+        return establish_without_child(core, cx, state.sk, authenticated, message, proof, succeeds);
+    }
+    if core.connection.childless == Childless::Force {
+        let fault = Fault::NoMoreSas("a Child SA in IKE_AUTH, which this connection does not take (childless = \"force\")".into());
+        return establish_childless(core, cx, state.sk, authenticated, message, proof, fault);
+    }
     let nonces = [&state.transcript.initiator_nonce[..], &state.transcript.responder_nonce];
     let configured = configuration::answer(core, cx, authenticated.identity(), &message.payloads, succeeds);
     let choice = configured.and_then(|reply| {
@@ -177,6 +189,28 @@ fn choose_child(
             answer: reply.into_iter().chain(sa).chain(selectors).collect(),
         }),
         Err(fault) => establish_childless(core, cx, state.sk, authenticated, message, proof, fault),
+    }
+}
+
+/// RFC 6023: none was asked for. `<--  HDR, SK {IDr, [CERT,] AUTH, [CP(CFG_REPLY)]}`
+fn establish_without_child(
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    sk: Sk,
+    authenticated: PeerAuthenticated,
+    message: &Protected,
+    mut proof: Vec<Payload>,
+    succeeds: bool,
+) -> State {
+    match configuration::answer(core, cx, authenticated.identity(), &message.payloads, succeeds) {
+        Ok(reply) => proof.extend(reply),
+        Err(fault) => return establish_childless(core, cx, sk, authenticated, message, proof, fault),
+    }
+    let sent = core.respond(cx, &sk, &message.header, &proof);
+    let established = Established::new(core, cx, sk, message.verified, authenticated);
+    match sent {
+        Ok(()) => State::Established(established),
+        Err(failure) => State::Established(established).close(core, cx, Some(failure)),
     }
 }
 
