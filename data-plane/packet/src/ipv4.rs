@@ -237,13 +237,16 @@ fn is_right_with_options(header: Option<&[u8]>) -> bool {
 #[inline]
 pub fn decrement_ttl(bytes: &mut [u8]) -> Result<(), HopLimitExceeded> {
     let header = bytes.first_chunk_mut::<HEADER_LEN>().ok_or(HopLimitExceeded)?;
-    if header[8] <= 1 {
+    // TTL, protocol and checksum in one word, the TTL lowest.
+    let [.., ttl, protocol, high, low, _, _, _, _, _, _, _, _] = *header;
+    let word = u32::from_le_bytes([ttl, protocol, high, low]);
+    if word & 0xff <= 1 {
         return Err(HopLimitExceeded);
     }
-    // Whatever the protocol beside it, the word becomes less by this: one store for all.
-    const ONE: u16 = 0x0100;
-    let updated = checksum::update(u16::from_be_bytes([header[10], header[11]]), ONE, 0).to_be_bytes();
-    [header[8], header[9], header[10], header[11]] = [header[8] - 1, header[9], updated[0], updated[1]];
+    // The checksum grows by as much as the TTL shrinks, whatever the order of octets (RFC 1071 section 2 B); the carry comes back, and there is but one zero.
+    let raised = (word >> 16) + 1;
+    let raised = raised + u32::from(raised >= u16::MAX.into());
+    header[8..12].copy_from_slice(&((raised << 16) | ((word & 0xffff) - 1)).to_le_bytes());
     Ok(())
 }
 
@@ -350,7 +353,8 @@ impl Ipv4Header {
 
 /// Writes a header that differs from others in a few fields: `base` is one of [`Ipv4Header::to_octets`] for no payload, with traffic class, identification
 /// and DF zero. The checksum is carried on from there.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
 pub fn complete(
     base: &[u8; HEADER_LEN],
     payload_len: u16,
@@ -488,6 +492,19 @@ mod tests {
         assert_eq!(ports_of(1, [0, 0], &[8, 3]), Some((0x0803, 0x0803)));
         assert_eq!(ports_of(1, [0, 0], &[8]), None);
         assert_eq!(ports_of(50, [0, 0], &payload), None);
+    }
+
+    #[test]
+    fn the_checksum_follows_the_ttl() {
+        for checksum in 0..=u16::MAX {
+            let mut header = [0x45; HEADER_LEN];
+            header[10..12].copy_from_slice(&checksum.to_be_bytes());
+            let mut expected = header;
+            expected[8] -= 1;
+            expected[10..12].copy_from_slice(&checksum::update(checksum, 0x4545, 0x4445).to_be_bytes());
+            assert_eq!(decrement_ttl(&mut header), Ok(()));
+            assert_eq!(header, expected, "{checksum:#x}");
+        }
     }
 
     #[test]

@@ -278,7 +278,8 @@ impl Ipv6Header {
 
 /// Writes a header that differs from others in length and traffic class: `base` is one of [`Ipv6Header::to_octets`] for no payload, with traffic class
 /// zero.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
 pub fn complete(base: &[u8; HEADER_LEN], payload_len: u16, traffic_class: u8, to: &mut [u8; HEADER_LEN]) {
     let [a, b, c, d, e, f, g, h, ..] = *base;
     let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]) | u64::from(traffic_class) << 52 | u64::from(payload_len) << 16;

@@ -16,7 +16,7 @@ pub struct Plain {
     pub parsed: Parsed,
     /// Source and destination.
     pub addresses: Addresses,
-    /// Source and destination port, as they stand in the packet.
+    /// Source and destination port, as they stand in the packet, the first octet lowest.
     pub ports: u32,
     /// TCP or UDP.
     pub protocol: u8,
@@ -26,7 +26,7 @@ pub struct Plain {
     pub is_syn: bool,
 }
 
-/// Source and destination address, in words as they stand in the packet.
+/// Source and destination address, in words as they stand in the packet, the first octet lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addresses {
     /// Of IPv4.
@@ -41,11 +41,12 @@ impl Plain {
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
     pub fn read(frame: &[u8], destination: MacAddress) -> Option<Self> {
         let (link, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-        let (to, rest) = link.split_first_chunk()?;
-        if *to != destination.0 {
+        let [a, b, c, d, e, f] = destination.0;
+        let [to] = words(link);
+        if to << 16 != u64::from_le_bytes([0, 0, a, b, c, d, e, f]) {
             return None;
         }
-        match be16(rest, 6)? {
+        match be16(link, 12)? {
             ETHERTYPE_IPV4 => read_v4(packet),
             ETHERTYPE_IPV6 => read_v6(packet),
             _ => None,
@@ -55,26 +56,25 @@ impl Plain {
 
 #[inline(always)]
 fn read_v4(packet: &[u8]) -> Option<Plain> {
-    /// More fragments, and the offset.
-    const FRAGMENT: u16 = 0x3fff;
-    let head = packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?;
-    let (header, ports) = (head.first_chunk()?, head.last_chunk()?);
-    let [a, b, c, d, e, f, g, h, ..] = *head;
-    let first = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    let total_len = usize::from(u16::from_be_bytes([c, d]));
-    let [.., protocol, _, _, s, t, u, v, w, x, y, z, _, _, _, _] = *head;
-    if a != ipv4::VERSION_4_NO_OPTIONS || first & u64::from(FRAGMENT) != 0 || !is_ported(protocol) {
+    /// Version and header length, more fragments, and the offset.
+    const VERSION_AND_FRAGMENT: u64 = u64::from_le_bytes([0xff, 0, 0, 0, 0, 0, 0x3f, 0xff]);
+    // In words only: of octets that are read one by one the compiler reads each by itself.
+    let [first, second, third] = words(packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?);
+    let [_, traffic_class, high, low, _, _, flags, _] = first.to_le_bytes();
+    let [hop_limit, protocol, ..] = second.to_le_bytes();
+    let total_len = usize::from(u16::from_be_bytes([high, low]));
+    if first & VERSION_AND_FRAGMENT != ipv4::VERSION_4_NO_OPTIONS.into() || !is_ported(protocol) {
         return None;
     }
-    if total_len < head.len() || total_len > packet.len() || !checksum::is_right(header) {
+    if total_len < ipv4::HEADER_LEN + PORTS_LEN || total_len > packet.len() || !checksum::is_right_in_words(first, second, third & LOW) {
         return None;
     }
     Some(Plain {
-        parsed: Parsed::new(total_len, b, false, g & 0x40 != 0),
-        addresses: Addresses::V4(u64::from_ne_bytes([s, t, u, v, w, x, y, z])),
-        ports: u32::from_ne_bytes(*ports),
+        parsed: Parsed::new(total_len, traffic_class, false, flags & 0x40 != 0),
+        addresses: Addresses::V4(second >> 32 | third << 32),
+        ports: high_half(third),
         protocol,
-        hop_limit: header[8],
+        hop_limit,
         is_syn: is_syn(protocol, packet, ipv4::HEADER_LEN),
     })
 }
@@ -83,23 +83,38 @@ fn read_v4(packet: &[u8]) -> Option<Plain> {
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn read_v6(packet: &[u8]) -> Option<Plain> {
     let head = packet.first_chunk::<{ ipv6::HEADER_LEN + PORTS_LEN }>()?;
-    let [a, b, _, _, c, d, protocol, hop_limit, addresses @ .., _, _, _, _] = head;
-    let class = u16::from_be_bytes([*a, *b]);
-    let total_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([*c, *d]));
-    if class >> 12 != 6 || !is_ported(*protocol) || total_len < head.len() || total_len > packet.len() {
+    let [first, addresses @ ..] = words::<_, 5>(head);
+    let [version, class, _, _, high, low, protocol, hop_limit] = first.to_le_bytes();
+    let class = u16::from_be_bytes([version, class]);
+    let total_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([high, low]));
+    if class >> 12 != 6 || !is_ported(protocol) || total_len < head.len() || total_len > packet.len() {
         return None;
     }
-    let (words, []) = addresses.as_chunks::<8>() else { return None };
-    let [s, t, u, v] = *words.first_chunk()?;
     Some(Plain {
         #[expect(clippy::cast_possible_truncation, reason = "the version is cut off")]
         parsed: Parsed::new(total_len, (class >> 4) as u8, true, true),
-        addresses: Addresses::V6([s, t, u, v].map(u64::from_ne_bytes)),
-        ports: u32::from_ne_bytes(*head.last_chunk()?),
-        protocol: *protocol,
-        hop_limit: *hop_limit,
-        is_syn: is_syn(*protocol, packet, ipv6::HEADER_LEN),
+        addresses: Addresses::V6(addresses),
+        ports: u32::from_le_bytes(*head.last_chunk()?),
+        protocol,
+        hop_limit,
+        is_syn: is_syn(protocol, packet, ipv6::HEADER_LEN),
     })
+}
+
+/// The low half of a word, which is what comes first.
+const LOW: u64 = u32::MAX as u64;
+
+#[inline]
+const fn high_half(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// The first octets in words.
+#[inline(always)]
+fn words<const OCTETS: usize, const WORDS: usize>(octets: &[u8; OCTETS]) -> [u64; WORDS] {
+    const { assert!(WORDS * 8 <= OCTETS) };
+    let (words, _) = octets.as_chunks::<8>();
+    core::array::from_fn(|n| words.get(n).map_or(0, |word| u64::from_le_bytes(*word)))
 }
 
 #[inline]
@@ -163,14 +178,14 @@ mod tests {
         if ip.header_len() != header_len || ip.is_fragment() || !matches!(ip.protocol(), PROTOCOL_TCP | PROTOCOL_UDP) {
             return None;
         }
-        let words = |at: usize| u64::from_ne_bytes(packet[at..at + 8].try_into().unwrap());
+        let words = |at: usize| u64::from_le_bytes(packet[at..at + 8].try_into().unwrap());
         Some(Plain {
             parsed: Parsed::from(&ip),
             addresses: match ip {
                 Ip::V4(_) => Addresses::V4(words(12)),
                 Ip::V6(_) => Addresses::V6([8, 16, 24, 32].map(words)),
             },
-            ports: u32::from_ne_bytes(*ip.upper().first_chunk()?),
+            ports: u32::from_le_bytes(*ip.upper().first_chunk()?),
             protocol: ip.protocol(),
             hop_limit: ip.hop_limit(),
             is_syn: ip.protocol() == PROTOCOL_TCP && tcp::is_syn(&packet[header_len..]),

@@ -18,7 +18,7 @@ use packet::plain::{Addresses, Plain};
 use crate::command::PortId;
 use crate::table::SaSlot;
 
-/// The fields of a packet that the tables ask for, in words as they stand in the packet.
+/// The fields of a packet that the tables ask for, in words as they stand in the packet, the first octet lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FlowKey {
     V4([u64; 2]),
@@ -43,7 +43,7 @@ impl FlowKey {
             return None;
         }
         let ([a, b], [c, d]) = (flow.source_port?.to_be_bytes(), flow.destination_port?.to_be_bytes());
-        let rest = rest(u32::from_ne_bytes([a, b, c, d]), flow.protocol, dscp);
+        let rest = rest(u32::from_le_bytes([a, b, c, d]), flow.protocol, dscp);
         match (flow.source, flow.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::V4([pair(source.octets(), destination.octets()), rest])),
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
@@ -63,13 +63,13 @@ fn rest(ports: u32, protocol: u8, dscp: Dscp) -> u64 {
 
 #[inline]
 const fn pair([a, b, c, d]: [u8; 4], [e, f, g, h]: [u8; 4]) -> u64 {
-    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 #[inline]
 const fn words(octets: [u8; 16]) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
-    [u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])]
+    [u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes([i, j, k, l, m, n, o, p])]
 }
 
 /// How packets leave that were sealed in an SA.
@@ -210,7 +210,7 @@ impl From<IpAddr> for Destination {
     #[expect(clippy::inline_always, reason = "of whichever version the address is, half of it is left")]
     fn from(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(address) => Self { words: [u32::from_ne_bytes(address.octets()).into(), 0], is_v6: false },
+            IpAddr::V4(address) => Self { words: [u32::from_le_bytes(address.octets()).into(), 0], is_v6: false },
             IpAddr::V6(address) => Self { words: words(address.octets()), is_v6: true },
         }
     }
