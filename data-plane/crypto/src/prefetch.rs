@@ -15,12 +15,15 @@ pub fn prefetch<T>(value: &T) {
 }
 
 impl AeadKey {
-    /// Has the caches fetch what most packets need of the key: what it is a key of, and of an expanded one round keys and lower powers, which stand last.
+    /// Has the caches fetch what a packet with so many octets of data needs of the key.
     #[inline]
-    pub fn prefetch(&self) {
-        const LAST: usize = 448;
+    pub fn prefetch(&self, len: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(octets) = crate::x86::avx512::octets_for(len) {
+            return lines(self, octets);
+        }
+        // Of others the key is behind a pointer.
         lines(self, 0..LINE);
-        lines(self, size_of::<Self>().saturating_sub(LAST).max(LINE)..size_of::<Self>());
     }
 }
 
@@ -28,7 +31,7 @@ impl AeadKey {
 #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "a hint, and no more"))]
 fn lines<T>(value: &T, octets: Range<usize>) {
     #[cfg(target_arch = "x86_64")]
-    for at in octets.step_by(LINE) {
+    for at in (octets.start / LINE * LINE..octets.end).step_by(LINE) {
         crate::x86::prefetch_line(core::ptr::from_ref(value).cast::<u8>().wrapping_add(at));
     }
 }

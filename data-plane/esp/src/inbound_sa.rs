@@ -38,10 +38,10 @@ impl InboundSa {
         self.facts.layout()
     }
 
-    /// Has the caches fetch what opening needs.
+    /// Has the caches fetch what opening a packet needs, one that is not long.
     #[inline]
     pub fn prefetch(&self) {
-        self.key.prefetch();
+        self.key.prefetch(160);
         esp_crypto::prefetch(&self.facts);
     }
 

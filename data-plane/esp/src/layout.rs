@@ -1,6 +1,6 @@
 //! What an SA puts around a packet.
 
-use ipsec_types::{CipherMode, Mode, Protection};
+use ipsec_types::{CipherMode, EncryptionAlgorithm, Mode, Protection};
 use packet::ah;
 
 use crate::TRAILER_LEN;
@@ -32,6 +32,9 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Of an AEAD with its whole ICV in tunnel mode: what nearly all SAs have.
+    pub(crate) const USUAL: Self = Self::new(Protection::Esp { encryption: EncryptionAlgorithm::AesGcm128, integrity: None });
+
     /// Of the algorithms, in tunnel mode; an integrity algorithm beside an AEAD says nothing.
     #[expect(clippy::cast_possible_truncation, reason = "no algorithm has a length beyond 64")]
     pub const fn new(protection: Protection) -> Self {
@@ -107,7 +110,7 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+    use ipsec_types::IntegrityAlgorithm;
 
     use super::*;
 

@@ -46,10 +46,10 @@ impl OutboundSa {
         self.facts.layout()
     }
 
-    /// Has the caches fetch what sealing needs.
+    /// Has the caches fetch what sealing needs for so many octets.
     #[inline]
-    pub fn prefetch(&self) {
-        self.key.prefetch();
+    pub fn prefetch(&self, len: usize) {
+        self.key.prefetch(len);
         esp_crypto::prefetch(&self.next);
     }
 

@@ -23,8 +23,8 @@ use packet::{Buffer, ipv6, udp};
 
 use crate::facts::{SaFacts, low};
 use crate::layout::{MAX_ALIGNMENT, Protocol};
-use crate::template::{EspTunnel, Inner, Template};
-use crate::{OutboundSa, SequenceNumber, TRAILER_LEN, ah};
+use crate::template::{EspTunnel, Inner, Shape, Template, Way};
+use crate::{Layout, OutboundSa, SequenceNumber, TRAILER_LEN, ah};
 
 /// Why a packet could not be sealed. Its number is lost, the packet must be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -191,7 +191,7 @@ fn esp<'sa, B: Buffer>(
     buffer: &mut B,
 ) -> Result<SealPlan<'sa>, SealError> {
     let (_, data) = match template.layout().mode() {
-        Mode::Tunnel => lay_out_in_tunnel(number.value(), template, payload, pad_to, &[], buffer)?,
+        Mode::Tunnel => lay_out_in_tunnel(number.value(), template, template.shape(), payload, pad_to, &[], buffer)?,
         Mode::Transport => lay_out_behind_header(number.value(), template, payload, buffer)?,
     };
     SealPlan::new(&number, template, data)
@@ -212,29 +212,65 @@ pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
     link: &[u8; LINK],
     buffer: &'a mut B,
 ) -> Result<SealJob<'a>, SealError> {
-    let (sa, value, template) = (number.sa(), number.value(), template.template());
-    let (frame, data) = lay_out_in_tunnel(value, template, &Payload::whole(inner), pad_to, link, buffer)?;
-    job(sa, template.facts(), value, frame, data).ok_or(SealError::NoTailroom)
+    // Each of these is compiled by itself.
+    let way = template.usual_way();
+    let template = template.template();
+    match way {
+        Some(Way::V4) => frame(number, template, Shape::usual(Way::V4), inner, pad_to, link, buffer),
+        Some(Way::V4Udp) => frame(number, template, Shape::usual(Way::V4Udp), inner, pad_to, link, buffer),
+        Some(Way::V6) => frame(number, template, Shape::usual(Way::V6), inner, pad_to, link, buffer),
+        Some(Way::V6Udp) => frame(number, template, Shape::usual(Way::V6Udp), inner, pad_to, link, buffer),
+        None => other_frame(number, template, inner, pad_to, link, buffer),
+    }
 }
 
-/// Writes all that is in clear in tunnel mode; the whole packet, and where in it the data of the job are, without IV.
+#[inline(never)]
+fn other_frame<'a, const LINK: usize, B: Buffer>(
+    number: SequenceNumber<'a>,
+    template: &Template,
+    inner: Parsed,
+    pad_to: usize,
+    link: &[u8; LINK],
+    buffer: &'a mut B,
+) -> Result<SealJob<'a>, SealError> {
+    frame(number, template, template.shape(), inner, pad_to, link, buffer)
+}
+
+/// [`prepare_frame`] for a template of this shape.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn frame<'a, const LINK: usize, B: Buffer>(
+    number: SequenceNumber<'a>,
+    template: &Template,
+    shape: Shape,
+    inner: Parsed,
+    pad_to: usize,
+    link: &[u8; LINK],
+    buffer: &'a mut B,
+) -> Result<SealJob<'a>, SealError> {
+    let value = number.value();
+    let (frame, data) = lay_out_in_tunnel(value, template, shape, &Payload::whole(inner), pad_to, link, buffer)?;
+    job(number.sa(), template.facts(), shape.layout, value, frame, data).ok_or(SealError::NoTailroom)
+}
+
+/// Writes all that is in clear in tunnel mode by a template of this shape; the whole packet, and where in it the data of the job are, without IV.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 fn lay_out_in_tunnel<'a, const LINK: usize, B: Buffer>(
     number: u64,
     template: &Template,
+    shape: Shape,
     inner: &Payload,
     pad_to: usize,
     link: &[u8; LINK],
     buffer: &'a mut B,
 ) -> Result<(&'a mut [u8], Range<usize>), SealError> {
-    let layout = template.layout();
-    let (front_len, icv_len) = (template.front_len(), layout.icv_len());
+    let layout = shape.layout;
+    let (front_len, icv_len) = (shape.front_len(), layout.icv_len());
     let hidden = if pad_to > inner.len { hiding(LINK, inner.len, pad_to, buffer) } else { 0 };
     let padding = layout.padding_len(inner.len + hidden);
     let data_len = inner.len + hidden + padding + TRAILER_LEN;
-    let behind_ip = front_len - template.outer_len() + data_len + icv_len;
-    let payload_len = template.payload_len(0, behind_ip).ok_or(SealError::TooLong)?;
+    let payload_len = shape.payload_len(front_len - shape.outer_len() + data_len + icv_len).ok_or(SealError::TooLong)?;
     let before = (buffer.len(), buffer.headroom());
     let packet = buffer.enclose(front_len, LINK + inner.len, hidden + padding + TRAILER_LEN + icv_len);
     let packet = packet.ok_or_else(|| no_room(before, LINK + inner.len, front_len))?;
@@ -242,8 +278,8 @@ fn lay_out_in_tunnel<'a, const LINK: usize, B: Buffer>(
     write_trailer(back.get_mut(inner.len..).ok_or(SealError::NoTailroom)?, hidden, padding, inner.next_header);
     let (at_link, front) = front.split_first_chunk_mut().ok_or(SealError::NoHeadroom)?;
     *at_link = *link;
-    let front = template.write_outer(front, number, inner.outer, payload_len);
-    front.and_then(|front| template.write_esp(front, number, payload_len)).ok_or(SealError::TooLong)?;
+    let front = template.write_outer(shape.way, front, number, inner.outer, payload_len);
+    front.and_then(|front| template.write_esp(shape.way, front, number, payload_len)).ok_or(SealError::TooLong)?;
     let data_at = LINK + front_len;
     Ok((packet, data_at..data_at + data_len))
 }
@@ -266,7 +302,7 @@ fn lay_out_behind_header<'a, B: Buffer>(
     let back = packet.get_mut(front_len + payload.end()..).ok_or(SealError::NoTailroom)?;
     write_trailer(back, 0, padding, payload.next_header);
     let front = open_gap(packet, payload.at, front_len, if template.is_in_udp() { PROTOCOL_UDP } else { PROTOCOL_ESP });
-    front.and_then(|front| template.write_esp(front, number, payload_len)).ok_or(SealError::TooLong)?;
+    front.and_then(|front| template.write_esp(template.shape().way, front, number, payload_len)).ok_or(SealError::TooLong)?;
     let data_at = payload.at + front_len;
     Ok((packet, data_at..data_at + data_len))
 }
@@ -325,9 +361,9 @@ fn authenticate<'sa, B: Buffer>(
     let before = (buffer.len(), buffer.headroom());
     let packet = buffer.enclose(front_len, payload.end(), 0).ok_or_else(|| no_room(before, payload.end(), front_len))?;
     let behind_ip = match template.layout().mode() {
-        Mode::Tunnel => {
-            packet.get_mut(..front_len).and_then(|front| template.write_outer(front, number.value(), payload.outer, payload_len))
-        }
+        Mode::Tunnel => packet
+            .get_mut(..front_len)
+            .and_then(|front| template.write_outer(template.shape().way, front, number.value(), payload.outer, payload_len)),
         Mode::Transport => open_gap(packet, payload.at, front_len, PROTOCOL_AH),
     };
     let (fixed, icv) = behind_ip.and_then(|rest| rest.split_at_mut_checked(ah.len())).ok_or(SealError::TooLong)?;
@@ -360,15 +396,21 @@ impl<'sa> SealPlan<'sa> {
     where
         'sa: 'a,
     {
-        job(self.sa, &self.facts, self.number, buffer.bytes_mut(), self.data_at as usize..self.data_end as usize)
+        job(self.sa, &self.facts, self.facts.layout(), self.number, buffer.bytes_mut(), self.data_at as usize..self.data_end as usize)
     }
 }
 
 /// The job of a packet that was laid out with its data there.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn job<'a>(sa: &'a OutboundSa, facts: &SaFacts, number: u64, packet: &'a mut [u8], data: Range<usize>) -> Option<SealJob<'a>> {
-    let layout = facts.layout();
+fn job<'a>(
+    sa: &'a OutboundSa,
+    facts: &SaFacts,
+    layout: Layout,
+    number: u64,
+    packet: &'a mut [u8],
+    data: Range<usize>,
+) -> Option<SealJob<'a>> {
     let start = data.start.checked_sub(layout.iv_in_data())?;
     let (data, icv) = packet.get_mut(start..)?.split_at_mut_checked(data.end.checked_sub(start)?)?;
     let nonce = facts.nonce(number.to_be_bytes());

@@ -39,7 +39,7 @@ pub struct Template {
 
 /// What the outer header is, and what follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     V4,
     V4Udp,
     V6,
@@ -48,14 +48,76 @@ enum Way {
 
 const _: () = assert!(size_of::<Template>() == 64);
 
+impl Way {
+    #[inline]
+    const fn is_in_udp(self) -> bool {
+        matches!(self, Self::V4Udp | Self::V6Udp)
+    }
+
+    #[inline]
+    const fn is_v6(self) -> bool {
+        matches!(self, Self::V6 | Self::V6Udp)
+    }
+
+    /// Octets of the outer header.
+    #[inline]
+    const fn outer_len(self) -> usize {
+        if self.is_v6() { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN }
+    }
+}
+
+/// What the lengths of an ESP packet in tunnel mode depend on, beside that of the inner one. Where it is known while compiling, little is left to compute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) way: Way,
+    pub(crate) layout: Layout,
+}
+
+impl Shape {
+    #[inline]
+    pub(crate) const fn usual(way: Way) -> Self {
+        Self { way, layout: Layout::USUAL }
+    }
+
+    /// Octets of the outer header.
+    #[inline]
+    pub(crate) const fn outer_len(self) -> usize {
+        self.way.outer_len()
+    }
+
+    /// Octets of all headers.
+    #[inline]
+    pub(crate) const fn front_len(self) -> usize {
+        let udp_len = if self.way.is_in_udp() { udp::HEADER_LEN } else { 0 };
+        self.outer_len() + udp_len + packet::esp::HEADER_LEN + self.layout.iv_len()
+    }
+
+    /// Octets behind the outer header as its length field or that of UDP tells them; `None` where the packet would be too long.
+    #[inline]
+    pub(crate) fn payload_len(self, len: usize) -> Option<u16> {
+        // IPv6 does not count its header.
+        let header_len = if self.way.is_v6() { 0 } else { ipv4::HEADER_LEN };
+        if header_len + len > usize::from(u16::MAX) { None } else { u16::try_from(len).ok() }
+    }
+}
+
 /// The template of an SA that protects by ESP in tunnel mode, as nearly all do.
 #[derive(Debug, Clone, Copy)]
-pub struct EspTunnel<'a>(&'a Template);
+pub struct EspTunnel<'a> {
+    template: &'a Template,
+    is_usual: bool,
+}
 
 impl<'a> EspTunnel<'a> {
     #[inline]
     pub(crate) const fn template(self) -> &'a Template {
-        self.0
+        self.template
+    }
+
+    /// Its way, where the layout is the usual one.
+    #[inline]
+    pub(crate) const fn usual_way(self) -> Option<Way> {
+        if self.is_usual { Some(self.template.way) } else { None }
     }
 }
 
@@ -100,11 +162,16 @@ impl Template {
 
     /// For whole frames ([`crate::seal::prepare_frame`]), where it is ESP in tunnel mode.
     #[inline]
-    pub const fn esp_tunnel(&self) -> Option<EspTunnel<'_>> {
+    pub fn esp_tunnel(&self) -> Option<EspTunnel<'_>> {
         match (self.layout().protocol(), self.layout().mode()) {
-            (Protocol::Esp, Mode::Tunnel) => Some(EspTunnel(self)),
+            (Protocol::Esp, Mode::Tunnel) => Some(EspTunnel { template: self, is_usual: self.layout() == Layout::USUAL }),
             _ => None,
         }
+    }
+
+    #[inline]
+    pub(crate) const fn shape(&self) -> Shape {
+        Shape { way: self.way, layout: self.layout() }
     }
 
     #[inline]
@@ -120,7 +187,7 @@ impl Template {
 
     #[inline]
     pub(crate) const fn is_in_udp(&self) -> bool {
-        matches!(self.way, Way::V4Udp | Way::V6Udp)
+        self.way.is_in_udp()
     }
 
     /// The outer header as far as all packets have it in common.
@@ -137,16 +204,15 @@ impl Template {
 
     #[inline]
     pub(crate) const fn is_v6(&self) -> bool {
-        matches!(self.way, Way::V6 | Way::V6Udp)
+        self.way.is_v6()
     }
 
     /// Octets of the outer header; none in transport mode.
     #[inline]
     pub(crate) const fn outer_len(&self) -> usize {
-        match (self.layout().mode(), self.is_v6()) {
-            (Mode::Transport, _) => 0,
-            (Mode::Tunnel, false) => ipv4::HEADER_LEN,
-            (Mode::Tunnel, true) => ipv6::HEADER_LEN,
+        match self.layout().mode() {
+            Mode::Transport => 0,
+            Mode::Tunnel => self.way.outer_len(),
         }
     }
 
@@ -204,13 +270,20 @@ impl Template {
         u16::try_from(len).ok()
     }
 
-    /// Writes the outer header of tunnel mode, which has `payload_len` octets behind it; what is behind it. Options and extension headers are not copied
+    /// Writes the outer header of tunnel mode, which is this template's way and has `payload_len` octets behind it; what is behind it. Options and extension headers are not copied
     /// from the inner packet, nor is the flow label (RFC 4301 section 5.1.2).
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
-    pub(crate) fn write_outer<'a>(&self, front: &'a mut [u8], number: u64, inner: Inner, payload_len: u16) -> Option<&'a mut [u8]> {
+    pub(crate) fn write_outer<'a>(
+        &self,
+        way: Way,
+        front: &'a mut [u8],
+        number: u64,
+        inner: Inner,
+        payload_len: u16,
+    ) -> Option<&'a mut [u8]> {
         let traffic_class = inner.traffic_class & self.class_mask;
-        if self.is_v6() {
+        if way.is_v6() {
             let (header, rest) = front.split_first_chunk_mut()?;
             ipv6::complete(&self.ip, payload_len, traffic_class, header);
             return Some(rest);
@@ -228,12 +301,12 @@ impl Template {
         Some(rest)
     }
 
-    /// Writes UDP header, SPI, sequence number and IV. `payload_len` counts all behind the IP header.
+    /// Likewise writes UDP header, SPI, sequence number and IV. `payload_len` counts all behind the IP header.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a few words on the way of every packet")]
-    pub(crate) fn write_esp(&self, front: &mut [u8], number: u64, payload_len: u16) -> Option<()> {
+    pub(crate) fn write_esp(&self, way: Way, front: &mut [u8], number: u64, payload_len: u16) -> Option<()> {
         let mut rest = front;
-        if self.is_in_udp() {
+        if way.is_in_udp() {
             let (header, behind) = rest.split_first_chunk_mut::<{ udp::HEADER_LEN }>()?;
             let ports = u64::from(self.ports.source) << 48 | u64::from(self.ports.destination) << 32;
             *header = (ports | u64::from(payload_len) << 16).to_be_bytes();
@@ -345,8 +418,8 @@ mod tests {
             let inner = Inner { traffic_class, dont_fragment: df };
             let written = template.payload_len(0, len).map(|payload_len| {
                 let mut front = vec![0xee; template.front_len()];
-                let rest = template.write_outer(&mut front, number, inner, payload_len).unwrap();
-                template.write_esp(rest, number, payload_len).unwrap();
+                let rest = template.write_outer(template.way, &mut front, number, inner, payload_len).unwrap();
+                template.write_esp(template.way, rest, number, payload_len).unwrap();
                 front
             });
             prop_assert_eq!(written, plain(&tunnel, spi, sa.layout().iv_len(), number, inner, len));

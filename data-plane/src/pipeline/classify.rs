@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use arrayvec::ArrayVec;
 use packet::Buffer;
 use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
 use packet::ip::Ip;
@@ -10,12 +11,12 @@ use packet::ipv6::{ExtensionError, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS
 use packet::plain::Plain;
 use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
 
-use super::flow_cache::{FlowCache, FlowKey};
+use super::flow_cache::{FlowCache, FlowKey, Place};
 use super::inbound::{self, Received};
 use super::outbound::{Known, Outgoing, Source};
-use super::{Burst, Context, Sorted, egress};
+use super::{BURST, Burst, Context, Sorted, egress};
 use crate::command::{Origin, PortId, PuntClass};
-use crate::table::{PortInfo, PortRole, Ports, SpdEntry};
+use crate::table::{PortInfo, PortRole, Ports, SaSlot, SpdEntry};
 use crate::verdict::Verdict;
 use esp::open::IpsecPacket;
 use ipsec_types::PolicyAction;
@@ -38,50 +39,85 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache,
     let Some(port) = cx.snapshot.ports.port(from) else {
         return (0..burst.packets.len()).for_each(|index| cx.drop(burst, index, Verdict::NoPolicySet));
     };
+    match port.role {
+        PortRole::Protected => from_protected(cx, from, port, flows, burst, sorted),
+        PortRole::Unprotected => from_unprotected(cx, from, port, burst, sorted),
+    }
+}
+
+/// All frames are read before the flow of the first is looked up: meanwhile the caches fetch what is known of all of them.
+#[inline]
+fn from_protected<B: Buffer>(cx: Context<'_>, from: PortId, port: &PortInfo, flows: &FlowCache, burst: &mut Burst<B>, sorted: &mut Sorted) {
+    let read = |packet: &Option<B>| packet.as_ref().and_then(|packet| Candidate::read(port, flows, packet.bytes()));
+    let candidates: ArrayVec<Option<Candidate>, BURST> = burst.packets.iter().map(read).collect();
+    for (index, candidate) in (0..).zip(&candidates) {
+        match candidate.as_ref().and_then(|candidate| candidate.known(flows)) {
+            Some((slot, known)) => sorted.outgoing.push_known(index, slot, known),
+            None => sort(cx, from, port, burst, index.into(), sorted),
+        }
+    }
+}
+
+#[inline]
+fn from_unprotected<B: Buffer>(cx: Context<'_>, from: PortId, port: &PortInfo, burst: &mut Burst<B>, sorted: &mut Sorted) {
     for index in 0..burst.packets.len() {
         let Some(packet) = burst.get_mut(index) else { continue };
-        if port.role == PortRole::Protected
-            && let Some(known) = known(port, flows, index, packet.bytes())
-        {
-            sorted.outgoing.push_known(known);
-            continue;
-        }
-        if port.role == PortRole::Unprotected
-            && let Some(ipsec) = esp(&cx.snapshot.ports, port, packet.bytes())
+        if let Some(ipsec) = esp(&cx.snapshot.ports, port, packet.bytes())
             && packet.trim_front(ethernet::HEADER_LEN).is_some()
         {
             sorted.received.push(Received::new(index, ipsec));
             continue;
         }
-        match classify(&cx.snapshot.ports, port, index, packet.bytes()) {
-            Class::Drop(verdict) => cx.drop(burst, index, verdict),
-            Class::Punt(class) => punt(cx, burst, index, class, Origin::Port(from)),
-            Class::Outgoing(outgoing) => {
-                if packet.trim_front(ethernet::HEADER_LEN).is_some() {
-                    sorted.outgoing.push(outgoing);
-                }
+        sort(cx, from, port, burst, index, sorted);
+    }
+}
+
+/// Sorts a frame that has something special.
+#[inline(never)]
+fn sort<B: Buffer>(cx: Context<'_>, from: PortId, port: &PortInfo, burst: &mut Burst<B>, index: usize, sorted: &mut Sorted) {
+    let Some(packet) = burst.get_mut(index) else { return };
+    match classify(&cx.snapshot.ports, port, index, packet.bytes()) {
+        Class::Drop(verdict) => cx.drop(burst, index, verdict),
+        Class::Punt(class) => punt(cx, burst, index, class, Origin::Port(from)),
+        Class::Outgoing(outgoing) => {
+            if packet.trim_front(ethernet::HEADER_LEN).is_some() {
+                sorted.outgoing.push(outgoing);
             }
-            Class::Cleartext(transit) => cleartext(cx, from, burst, &transit, sorted),
-            Class::Ipsec(ipsec) => {
-                if packet.trim_front(ethernet::HEADER_LEN).is_some() {
-                    sorted.received.push(Received::new(index, ipsec));
-                }
+        }
+        Class::Cleartext(transit) => cleartext(cx, from, burst, &transit, sorted),
+        Class::Ipsec(ipsec) => {
+            if packet.trim_front(ethernet::HEADER_LEN).is_some() {
+                sorted.received.push(Received::new(index, ipsec));
             }
         }
     }
 }
 
-/// The way of a packet from the protected side, where it is of a flow that is known and has nothing special: to be forwarded, as the others were. Its
-/// Ethernet header stays, to be written over.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn known(port: &PortInfo, flows: &FlowCache, index: usize, frame: &[u8]) -> Option<Known> {
-    let plain = Plain::read(frame, port.mac)?;
-    let (slot, way) = flows.find(&FlowKey::of_plain(&plain))?;
-    if plain.hop_limit <= 1 || plain.parsed.total_len() > way.longest as usize {
-        return None;
+/// A packet from the protected side that has nothing special. Where its flow is known, it is forwarded as the others were; its Ethernet header stays, to be
+/// written over.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    key: FlowKey,
+    place: Place,
+    packet: Known,
+}
+
+impl Candidate {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn read(port: &PortInfo, flows: &FlowCache, frame: &[u8]) -> Option<Self> {
+        let plain = Plain::read(frame, port.mac).filter(|plain| plain.hop_limit > 1)?;
+        let key = FlowKey::of_plain(&plain);
+        Some(Self { key, place: flows.place(&key), packet: Known { is_syn: plain.is_syn, parsed: plain.parsed } })
     }
-    Some(Known { index: u8::try_from(index).ok()?, is_syn: plain.is_syn, slot, parsed: plain.parsed })
+
+    /// The SA it crosses in, if that is known, and it crosses whole.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    fn known(&self, flows: &FlowCache) -> Option<(SaSlot, Known)> {
+        let (slot, way) = flows.find(self.place, &self.key)?;
+        (self.packet.parsed.total_len() <= way.longest as usize).then_some((slot, self.packet))
+    }
 }
 
 /// ESP for the gateway without anything special, plain or in UDP, as most of what comes from the unprotected side is: [`classify`] says the same of it, with

@@ -104,6 +104,10 @@ pub(super) struct FlowCache {
     secrets: [u64; 6],
 }
 
+/// The bucket of a flow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place(usize);
+
 /// What is known of flows, in a power of two of buckets.
 #[derive(Debug)]
 struct Flows<const WORDS: usize, const WAYS: usize>(Box<[Bucket<WORDS, WAYS>]>);
@@ -143,13 +147,23 @@ impl FlowCache {
         self.ways.fill(Way::NONE);
     }
 
+    /// Where a flow is kept if it is; the caches are told to fetch that.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it is given costs more to be copied than to be made")]
+    pub(super) fn place(&self, key: &FlowKey) -> Place {
+        match key {
+            FlowKey::V4(key) => self.v4.place(hash4(&self.secrets, key)),
+            FlowKey::V6(key) => self.v6.place(hash6(&self.secrets, key)),
+        }
+    }
+
     /// The SA that packets of a flow leave in, where their way out is known too.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    pub(super) fn find(&self, key: &FlowKey) -> Option<(SaSlot, &Way)> {
+    pub(super) fn find(&self, place: Place, key: &FlowKey) -> Option<(SaSlot, &Way)> {
         let slot = match key {
-            FlowKey::V4(key) => self.v4.find(hash4(&self.secrets, key), key, self.epoch),
-            FlowKey::V6(key) => self.v6.find(hash6(&self.secrets, key), key, self.epoch),
+            FlowKey::V4(key) => self.v4.find(place, key, self.epoch),
+            FlowKey::V6(key) => self.v6.find(place, key, self.epoch),
         }?;
         Some((slot, self.way(slot)?))
     }
@@ -279,8 +293,17 @@ impl<const WORDS: usize, const WAYS: usize> Flows<WORDS, WAYS> {
     }
 
     #[inline]
-    fn find(&self, hash: u64, key: &[u64; WORDS], epoch: u32) -> Option<SaSlot> {
-        let bucket = self.0.get(self.index(hash))?;
+    fn place(&self, hash: u64) -> Place {
+        let index = self.index(hash);
+        if let Some(bucket) = self.0.get(index) {
+            esp_crypto::prefetch(bucket);
+        }
+        Place(index)
+    }
+
+    #[inline]
+    fn find(&self, Place(index): Place, key: &[u64; WORDS], epoch: u32) -> Option<SaSlot> {
+        let bucket = self.0.get(index)?;
         // All ways are compared: which one it is, no CPU guesses.
         let pick = |found, (way, kept)| if is_same(kept, key) { way } else { found };
         let way = bucket.keys.iter().enumerate().fold(WAYS, pick);

@@ -118,6 +118,12 @@ impl<B> Burst<B> {
         self.packets.get_mut(index)?.as_mut()
     }
 
+    /// So many places that stand side by side.
+    #[inline]
+    fn places(&mut self, first: u8, count: u8) -> Option<&mut [Option<B>]> {
+        self.packets.get_mut(usize::from(first)..usize::from(first) + usize::from(count))
+    }
+
     #[inline]
     fn take(&mut self, index: usize) -> Option<B> {
         self.packets.get_mut(index)?.take()
@@ -405,7 +411,7 @@ impl<B: Buffer> Pipeline<B> {
         esp_crypto::seal_burst(&mut jobs);
         drop(jobs);
         self.stopwatch.lap(Stage::Cipher);
-        outbound::post(cx, sas, &sealings, &self.flows, burst, &mut self.waiting, io);
+        outbound::post(cx, sas, outgoing, &sealings, &self.flows, burst, &mut self.waiting, io);
         self.stopwatch.lap(Stage::Post);
     }
 

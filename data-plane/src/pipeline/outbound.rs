@@ -1,11 +1,8 @@
 //! From the protected side: the SPD decides, an SA takes a number, the packet is laid out for the cipher (RFC 4301 section 5.1).
 
-use std::iter::Enumerate;
-use std::slice::IterMut;
-
 use arrayvec::ArrayVec;
 use esp::seal::{self, SealError, SealPlan};
-use esp::{EspTunnel, SequenceNumber, SequenceRange, Template, Tunnel};
+use esp::{SequenceNumber, Template, Tunnel};
 use esp_crypto::SealJob;
 use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
 use packet::Buffer;
@@ -58,11 +55,8 @@ impl Outgoing {
 /// A packet of a flow that is known: the tables need not be asked. Its Ethernet header is still in front.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
-    pub(super) index: u8,
     /// Whether it opens a TCP connection.
     pub(super) is_syn: bool,
-    /// The SA it crosses in, whole.
-    pub(super) slot: SaSlot,
     /// What an outer header is made after.
     pub(super) parsed: Parsed,
 }
@@ -70,73 +64,90 @@ pub(super) struct Known {
 /// What is to be routed of a burst, in its order.
 #[derive(Debug)]
 pub(super) struct Queue {
-    order: ArrayVec<Queued, BURST>,
+    runs: ArrayVec<Run, BURST>,
+    known: ArrayVec<Known, BURST>,
     asking: ArrayVec<Outgoing, BURST>,
 }
 
+/// Packets that stand side by side in the burst and cross in one SA.
 #[derive(Debug, Clone, Copy)]
-enum Queued {
-    Known(Known),
-    /// The next of those that ask the tables.
-    Asking,
+struct Run {
+    /// The SA, of packets that are known; one that asks the tables is a run of its own.
+    slot: Option<SaSlot>,
+    /// Where the first stands.
+    first: u8,
+    packets: u8,
+    /// Octets of them all, where they are known.
+    octets: u32,
 }
 
 impl Queue {
     pub(super) const fn new() -> Self {
-        Self { order: ArrayVec::new_const(), asking: ArrayVec::new_const() }
+        Self { runs: ArrayVec::new_const(), known: ArrayVec::new_const(), asking: ArrayVec::new_const() }
     }
 
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.runs.is_empty()
     }
 
+    /// Whether all packets of a burst ask the tables.
     pub(super) fn is_full(&self) -> bool {
-        self.order.is_full()
+        self.asking.is_full()
     }
 
     pub(super) fn clear(&mut self) {
-        self.order.clear();
+        self.runs.clear();
+        self.known.clear();
         self.asking.clear();
     }
 
     /// Adds a packet that asks the tables. It stands behind those in the burst that were added before.
     #[inline]
     pub(super) fn push(&mut self, packet: Outgoing) {
-        self.order.push(Queued::Asking);
+        let Ok(first) = u8::try_from(packet.index) else { return };
+        self.runs.push(Run { slot: None, first, packets: 1, octets: 0 });
         self.asking.push(packet);
     }
 
-    /// Adds a packet whose way is known, likewise.
-    #[inline]
-    pub(super) fn push_known(&mut self, packet: Known) {
-        self.order.push(Queued::Known(packet));
+    /// Adds a packet whose way is known, likewise: in an SA, whole.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a few words of each packet")]
+    pub(super) fn push_known(&mut self, first: u8, slot: SaSlot, packet: Known) {
+        let octets = u32::try_from(packet.parsed.total_len()).unwrap_or(u32::MAX);
+        match self.runs.last_mut() {
+            Some(run) if run.slot == Some(slot) && run.first + run.packets == first => {
+                run.packets += 1;
+                run.octets += octets;
+            }
+            _ => self.runs.push(Run { slot: Some(slot), first, packets: 1, octets }),
+        }
+        self.known.push(packet);
     }
 }
 
-/// A packet that was laid out for the cipher.
+/// A packet that has asked the tables and was laid out for the cipher.
 #[derive(Debug, Clone, Copy)]
-struct Sealing {
-    slot: SaSlot,
-    inner_len: u32,
+struct Asked {
     index: u8,
-    /// Where its way out stands; none where the packet is a whole frame already, for the port of its SA's way.
-    exit: Option<u8>,
-    /// Why the cipher does not have it.
-    failed: Option<Verdict>,
+    slot: SaSlot,
+    octets: u32,
+    hop: NextHop,
+    /// Octets of the pieces to cut the ESP packet into.
+    cut: Option<usize>,
 }
 
-/// The packets of a burst that go through the cipher, in its order.
+/// What is to be known of a burst after the cipher.
 #[derive(Debug)]
 pub(super) struct Sealings {
-    packets: ArrayVec<Sealing, BURST>,
-    /// Next hops, and octets of the pieces to cut the ESP packet into.
-    exits: ArrayVec<(NextHop, Option<usize>), BURST>,
+    asked: ArrayVec<Asked, BURST>,
+    /// Packets that the cipher does not have, and why.
+    failed: ArrayVec<(u8, Verdict), BURST>,
 }
 
 impl Sealings {
     pub(super) const fn new() -> Self {
-        Self { packets: ArrayVec::new_const(), exits: ArrayVec::new_const() }
+        Self { asked: ArrayVec::new_const(), failed: ArrayVec::new_const() }
     }
 }
 
@@ -180,16 +191,6 @@ pub(super) struct Outcomes<'s, B> {
     pub(super) learn: bool,
 }
 
-/// Packets of one SA that follow each other: what they are made with, and their numbers.
-struct Run<'a> {
-    slot: SaSlot,
-    through: &'a SadEntry,
-    template: EspTunnel<'a>,
-    /// The Ethernet header of what leaves.
-    ethernet: [u8; HEADER_LEN],
-    numbers: Option<SequenceRange<'a>>,
-}
-
 #[inline]
 pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
     cx: Context<'a>,
@@ -201,37 +202,23 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
     sealings: &mut Sealings,
 ) {
     prefetch(cx, sas, queue, outcomes.flows);
-    let mut packets = burst.packets.iter_mut().enumerate();
-    let mut asking = queue.asking.iter();
-    let mut run: Option<Run<'a>> = None;
-    let mut rest = queue.order.as_slice();
-    while let [queued, behind @ ..] = rest {
-        match queued {
-            Queued::Known(known) => {
-                let Some(place) = seek(&mut packets, known.index) else { return };
-                if run.as_ref().is_none_or(|run| run.slot != known.slot) {
-                    run = begin(cx, sas, outcomes.flows, known.slot, rest);
-                }
-                let Some(buffer) = place.as_mut() else { continue };
-                let failed = match run.as_mut().ok_or(Verdict::NoRoute).and_then(|run| seal_known(cx, run, known, buffer)) {
-                    Ok(job) => {
-                        jobs.push(job);
-                        None
-                    }
-                    Err(verdict) => Some(verdict),
-                };
-                let Known { index, slot, parsed, .. } = *known;
-                let inner_len = u32::try_from(parsed.total_len()).unwrap_or(u32::MAX);
-                sealings.packets.push(Sealing { slot, inner_len, index, exit: None, failed });
+    let (mut known, mut asking) = (queue.known.as_slice(), queue.asking.iter());
+    let (mut at, mut places) = (0, burst.packets.as_mut_slice());
+    for run in &queue.runs {
+        let (first, packets) = (usize::from(run.first), usize::from(run.packets));
+        let (Some(_), Some(here)) = (places.split_off_mut(..first - at), places.split_off_mut(..packets)) else { return };
+        at = first + packets;
+        match (run.slot, here) {
+            (Some(slot), here) => {
+                let Some(known) = known.split_off(..packets) else { return };
+                seal_run(cx, sas, outcomes.flows, slot, run, known, here, jobs, &mut sealings.failed);
             }
-            Queued::Asking => {
-                run = None;
+            (None, [place]) => {
                 let Some(packet) = asking.next() else { return };
-                let Some(place) = seek(&mut packets, u8::try_from(packet.index).unwrap_or(u8::MAX)) else { return };
                 ask(cx, sas, packet, place, outcomes, jobs, sealings);
             }
+            (None, _) => {}
         }
-        rest = behind;
     }
 }
 
@@ -239,67 +226,64 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
 /// SA it is there already, or asked for by the first packet.
 #[inline]
 fn prefetch(cx: Context<'_>, sas: Sas<'_>, queue: &Queue, flows: &FlowCache) {
-    let mut slots: ArrayVec<SaSlot, BURST> = ArrayVec::new();
-    for queued in &queue.order {
-        if let Queued::Known(known) = queued
-            && slots.last() != Some(&known.slot)
-        {
-            slots.push(known.slot);
-        }
-    }
-    if let [_] = slots.as_slice() {
+    if let [_] = queue.runs.as_slice() {
         return;
     }
-    for slot in &slots {
-        sas.prefetch(*slot);
-        flows.prefetch(*slot);
+    for slot in queue.runs.iter().filter_map(|run| run.slot) {
+        sas.prefetch(slot);
+        flows.prefetch(slot);
     }
-    for slot in &slots {
-        let Some(entry) = sas.at(*slot) else { continue };
-        entry.sa.outbound.prefetch();
+    for run in &queue.runs {
+        let Some(entry) = run.slot.and_then(|slot| sas.at(slot)) else { continue };
+        entry.sa.outbound.prefetch(run.octets as usize);
         entry.sa.state.prefetch_outbound();
         cx.stats().prefetch_policy(entry.policy);
     }
 }
 
-/// The packet at an index of the burst, which is behind those that were sought before.
+/// Lays out packets of one SA, each with the Ethernet header it leaves behind: they are counted, and get as many numbers.
 #[inline]
-fn seek<'b, B>(packets: &mut Enumerate<IterMut<'b, Option<B>>>, index: u8) -> Option<&'b mut Option<B>> {
-    packets.find(|(at, _)| *at == usize::from(index)).map(|(_, place)| place)
-}
-
-/// The run of packets that starts `queue`: they are counted, and get as many numbers.
-#[inline]
-fn begin<'a>(cx: Context<'_>, sas: Sas<'a>, flows: &FlowCache, slot: SaSlot, queue: &[Queued]) -> Option<Run<'a>> {
-    let through = sas.sending(slot)?;
-    let (template, way) = (through.template.esp_tunnel()?, flows.way(slot)?);
-    let (mut packets, mut octets) = (0, 0);
-    for queued in queue {
-        match queued {
-            Queued::Known(known) if known.slot == slot => {
-                packets += 1;
-                octets += known.parsed.total_len() as u64;
-            }
-            _ => break,
+fn seal_run<'a: 'b, 'b, B: Buffer>(
+    cx: Context<'_>,
+    sas: Sas<'a>,
+    flows: &FlowCache,
+    slot: SaSlot,
+    run: &Run,
+    known: &[Known],
+    places: &'b mut [Option<B>],
+    jobs: &mut SealJobs<'b>,
+    failed: &mut ArrayVec<(u8, Verdict), BURST>,
+) {
+    let through = sas.sending(slot).and_then(|through| Some((through, through.template.esp_tunnel()?)));
+    let (Some((through, template)), Some(way)) = (through, flows.way(slot)) else {
+        return failed.extend((run.first..run.first + run.packets).map(|index| (index, Verdict::NoRoute)));
+    };
+    cx.stats().count_policy(through.policy, run.packets.into(), run.octets.into());
+    let mut numbers = through.sa.outbound.take(run.packets.into()).ok();
+    let pad_to = tfc::pad_to(cx, through);
+    for ((known, place), index) in known.iter().zip(places).zip(run.first..) {
+        let Some(buffer) = place else { continue };
+        let job = hop(cx, through, known, buffer).and_then(|()| {
+            let number = numbers.as_mut().and_then(Iterator::next).ok_or_else(|| none_left(cx, &through.sa))?;
+            seal::prepare_frame(number, template, known.parsed, pad_to, &way.ethernet, buffer).map_err(verdict)
+        });
+        match job {
+            Ok(job) => jobs.push(job),
+            Err(verdict) => failed.push((index, verdict)),
         }
     }
-    cx.stats().count_policy(through.policy, packets, octets);
-    let numbers = through.sa.outbound.take(packets).ok();
-    Some(Run { slot, through, template, ethernet: way.ethernet, numbers })
 }
 
-/// Lays out a packet of a flow that is known, with the Ethernet header it leaves behind.
+/// What a router does to a packet, and what the gateway does for TCP.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn seal_known<'a: 'b, 'b, B: Buffer>(cx: Context<'_>, run: &mut Run<'a>, known: &Known, buffer: &'b mut B) -> Result<SealJob<'b>, Verdict> {
-    let (through, template) = (run.through, run.template);
+#[expect(clippy::inline_always, reason = "a few words of each packet")]
+fn hop<B: Buffer>(cx: Context<'_>, through: &SadEntry, known: &Known, buffer: &mut B) -> Result<(), Verdict> {
     let inner = buffer.bytes_mut().get_mut(HEADER_LEN..).ok_or(Verdict::MalformedFrame)?;
     known.parsed.decrement_hop_limit(inner).map_err(|_| Verdict::TtlExceeded)?;
     if known.is_syn && cx.clamp_mss {
         mss::clamp_syn(cx, through, inner);
     }
-    let number = run.numbers.as_mut().and_then(Iterator::next).ok_or_else(|| none_left(cx, &through.sa))?;
-    seal::prepare_frame(number, template, known.parsed, tfc::pad_to(cx, through), &run.ethernet, buffer).map_err(verdict)
+    Ok(())
 }
 
 /// The tables say what becomes of a packet.
@@ -316,14 +300,15 @@ fn ask<'a: 'b, 'b, B: Buffer>(
     let Some(buffer) = place.as_mut() else { return };
     match decide(cx, sas, packet, buffer, outcomes) {
         Ok(Step::Seal { through, plan, hop, cut }) => {
-            let job = place.as_mut().and_then(|buffer| plan.job(buffer));
-            let exit = u8::try_from(sealings.exits.len()).ok();
-            sealings.exits.push((hop, cut));
-            let (slot, inner_len) = (through.slot(), u32::try_from(packet.len).unwrap_or(u32::MAX));
-            let index = u8::try_from(packet.index).unwrap_or(u8::MAX);
-            let failed = if job.is_some() { None } else { Some(Verdict::NoRoom) };
-            sealings.packets.push(Sealing { slot, inner_len, index, exit, failed });
-            jobs.extend(job);
+            let (index, slot) = (u8::try_from(packet.index).unwrap_or(u8::MAX), through.slot());
+            let octets = u32::try_from(packet.len).unwrap_or(u32::MAX);
+            match place.as_mut().and_then(|buffer| plan.job(buffer)) {
+                Some(job) => {
+                    jobs.push(job);
+                    sealings.asked.push(Asked { index, slot, octets, hop, cut });
+                }
+                None => sealings.failed.push((index, Verdict::NoRoom)),
+            }
         }
         Ok(Step::Leave(packet)) => outcomes.leaving.push(packet),
         Ok(Step::Cut(mtu)) => outcomes.oversized.push(Oversized { packet: *packet, mtu }),
@@ -487,84 +472,68 @@ fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> 
     }
 }
 
-/// After the cipher: sealed packets leave, those of an SA that follow each other together.
+/// After the cipher: sealed packets leave, those of an SA that stand side by side together.
 #[inline]
 pub(super) fn post<B: Buffer>(
     cx: Context<'_>,
     sas: Sas<'_>,
+    queue: &Queue,
     sealings: &Sealings,
     flows: &FlowCache,
     burst: &mut Burst<B>,
     waiting: &mut Waiting<B>,
     io: &mut impl Io<B>,
 ) {
-    for run in sealings.packets.chunk_by(|one, next| one.slot == next.slot && one.exit.is_none() == next.exit.is_none()) {
-        let Some((slot, exit)) = run.first().map(|first| (first.slot, first.exit)) else { continue };
-        let Some(through) = sas.at(slot) else { return };
-        let (packets, octets) = match (exit, flows.way(slot)) {
-            (Some(_), _) => depart(cx, &through.template, run, &sealings.exits, burst, waiting, io),
-            (None, Some(way)) => send(cx, &through.template, run, way.port, burst, io),
-            (None, None) => {
-                run.iter().for_each(|sealing| cx.drop(burst, sealing.index.into(), Verdict::NoRoute));
-                continue;
+    for (index, verdict) in &sealings.failed {
+        cx.drop(burst, usize::from(*index), *verdict);
+    }
+    let (mut known, mut asked) = (queue.known.as_slice(), sealings.asked.iter().peekable());
+    for run in &queue.runs {
+        match run.slot {
+            Some(slot) => {
+                let (Some(known), Some(places)) = (known.split_off(..usize::from(run.packets)), burst.places(run.first, run.packets))
+                else {
+                    return;
+                };
+                if let (Some(through), Some(way)) = (sas.at(slot), flows.way(slot)) {
+                    send(cx, through, known, places, way.port, io);
+                }
             }
-        };
-        if packets > 0 {
-            count(cx, &through.sa, packets, octets);
+            None => {
+                if let Some(asked) = asked.next_if(|asked| asked.index == run.first) {
+                    depart(cx, sas, asked, burst, waiting, io);
+                }
+            }
         }
     }
 }
 
-/// Sends those that are whole frames; how many, and octets of their inner packets.
+/// Sends those that are whole frames.
 #[inline]
-fn send<B: Buffer>(
-    cx: Context<'_>,
-    template: &Template,
-    run: &[Sealing],
-    port: PortId,
-    burst: &mut Burst<B>,
-    io: &mut impl Io<B>,
-) -> (u64, u64) {
+fn send<B: Buffer>(cx: Context<'_>, through: &SadEntry, known: &[Known], places: &mut [Option<B>], port: PortId, io: &mut impl Io<B>) {
     let (mut packets, mut octets) = (0, 0);
-    let frames = run.iter().filter_map(|sealing| {
-        let mut frame = burst.take(sealing.index.into())?;
-        let unfinished = || seal::finish_frame::<HEADER_LEN, B>(template, &mut frame).is_none().then_some(Verdict::NoRoom);
-        if let Some(verdict) = sealing.failed.or_else(unfinished) {
-            cx.stats().count(verdict);
+    let frames = known.iter().zip(places).filter_map(|(known, place)| {
+        let mut frame = place.take()?;
+        if seal::finish_frame::<HEADER_LEN, B>(&through.template, &mut frame).is_none() {
+            cx.stats().count(Verdict::NoRoom);
             return None;
         }
         packets += 1;
-        octets += u64::from(sealing.inner_len);
+        octets += known.parsed.total_len() as u64;
         Some(frame)
     });
     io.transmit_all(cx.stats(), port, frames, Verdict::Sealed);
-    (packets, octets)
+    if packets > 0 {
+        count(cx, &through.sa, packets, octets);
+    }
 }
 
-/// The same for those whose way out was asked for.
-fn depart<B: Buffer>(
-    cx: Context<'_>,
-    template: &Template,
-    run: &[Sealing],
-    exits: &[(NextHop, Option<usize>)],
-    burst: &mut Burst<B>,
-    waiting: &mut Waiting<B>,
-    io: &mut impl Io<B>,
-) -> (u64, u64) {
-    let (mut packets, mut octets) = (0, 0);
-    for sealing in run {
-        let Some(mut packet) = burst.take(sealing.index.into()) else { continue };
-        let unfinished = || seal::finish(template, &mut packet).is_none().then_some(Verdict::NoRoom);
-        if let Some(verdict) = sealing.failed.or_else(unfinished) {
-            cx.stats().count(verdict);
-            continue;
-        }
-        packets += 1;
-        octets += u64::from(sealing.inner_len);
-        match sealing.exit.and_then(|exit| exits.get(usize::from(exit))) {
-            Some((hop, cut)) => egress::depart(cx, packet, *hop, *cut, Verdict::Sealed, waiting, io),
-            None => cx.stats().count(Verdict::NoRoute),
-        }
+/// The same for one whose way out was asked for.
+fn depart<B: Buffer>(cx: Context<'_>, sas: Sas<'_>, asked: &Asked, burst: &mut Burst<B>, waiting: &mut Waiting<B>, io: &mut impl Io<B>) {
+    let (Some(through), Some(mut packet)) = (sas.at(asked.slot), burst.take(asked.index.into())) else { return };
+    if seal::finish(&through.template, &mut packet).is_none() {
+        return cx.stats().count(Verdict::NoRoom);
     }
-    (packets, octets)
+    egress::depart(cx, packet, asked.hop, asked.cut, Verdict::Sealed, waiting, io);
+    count(cx, &through.sa, 1, asked.octets.into());
 }

@@ -13,7 +13,7 @@ mod stream;
 mod vector;
 
 pub(crate) use burst::crypt;
-pub(crate) use key::Key;
+pub(crate) use key::{Key, octets_for};
 
 cpufeatures::new!(features, "avx512f", "avx512bw", "avx512dq", "avx512vl", "vaes", "vpclmulqdq", "aes", "pclmulqdq", "sse4.1", "bmi2");
 

@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 use core::fmt;
+use core::ops::Range;
 
 use zeroize::Zeroize;
 
@@ -21,6 +22,15 @@ pub(crate) struct Key {
     _room: [u8; BLOCK - 1],
     round_keys: [[u8; BLOCK]; ROUND_KEYS],
     _token: Token,
+}
+
+/// Where in a key of AES-GCM stands what data of this length need: powers of H for each block, for AAD and lengths, and round keys. `None` where the CPU runs
+/// another kernel.
+#[inline]
+pub(crate) fn octets_for(len: usize) -> Option<Range<usize>> {
+    Token::detect()?;
+    let powers = (len.div_ceil(BLOCK) + 2).min(POWERS);
+    Some((POWERS - powers) * BLOCK..size_of::<Key>())
 }
 
 impl Drop for Key {
