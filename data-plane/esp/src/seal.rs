@@ -198,12 +198,13 @@ fn esp<'sa, B: Buffer>(
 }
 
 /// [`prepare_padded`] and [`SealPlan::job`] in one for a whole frame, which is less work: for who can hold on to the buffer until the cipher is done. The
-/// packet stands behind the `LINK` octets of a link header, in whose place `link` stands then, in front of the outer header.
+/// packet stands behind the `LINK` octets of a link header, in whose place `link` stands then, in front of the outer header. `hand_over` is given the job,
+/// rather than the caller: so it is made where it stays, as copying it would have to wait for what was just written.
 ///
 /// # Errors
 /// [`SealError`].
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+#[expect(clippy::inline_always, reason = "what it makes costs more to be copied than to be made")]
 pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
     number: SequenceNumber<'a>,
     template: EspTunnel<'_>,
@@ -211,34 +212,23 @@ pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
     pad_to: usize,
     link: &[u8; LINK],
     buffer: &'a mut B,
-) -> Result<SealJob<'a>, SealError> {
+    hand_over: impl FnOnce(SealJob<'a>),
+) -> Result<(), SealError> {
     // Each of these is compiled by itself.
     let way = template.usual_way();
     let template = template.template();
     match way {
-        Some(Way::V4) => frame(number, template, Shape::usual(Way::V4), inner, pad_to, link, buffer),
-        Some(Way::V4Udp) => frame(number, template, Shape::usual(Way::V4Udp), inner, pad_to, link, buffer),
-        Some(Way::V6) => frame(number, template, Shape::usual(Way::V6), inner, pad_to, link, buffer),
-        Some(Way::V6Udp) => frame(number, template, Shape::usual(Way::V6Udp), inner, pad_to, link, buffer),
-        None => other_frame(number, template, inner, pad_to, link, buffer),
+        Some(Way::V4) => frame(number, template, Shape::usual(Way::V4), inner, pad_to, link, buffer, hand_over),
+        Some(Way::V4Udp) => frame(number, template, Shape::usual(Way::V4Udp), inner, pad_to, link, buffer, hand_over),
+        Some(Way::V6) => frame(number, template, Shape::usual(Way::V6), inner, pad_to, link, buffer, hand_over),
+        Some(Way::V6Udp) => frame(number, template, Shape::usual(Way::V6Udp), inner, pad_to, link, buffer, hand_over),
+        None => frame(number, template, template.shape(), inner, pad_to, link, buffer, hand_over),
     }
-}
-
-#[inline(never)]
-fn other_frame<'a, const LINK: usize, B: Buffer>(
-    number: SequenceNumber<'a>,
-    template: &Template,
-    inner: Parsed,
-    pad_to: usize,
-    link: &[u8; LINK],
-    buffer: &'a mut B,
-) -> Result<SealJob<'a>, SealError> {
-    frame(number, template, template.shape(), inner, pad_to, link, buffer)
 }
 
 /// [`prepare_frame`] for a template of this shape.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+#[expect(clippy::inline_always, clippy::too_many_arguments, reason = "what it makes costs more to be copied than to be made")]
 fn frame<'a, const LINK: usize, B: Buffer>(
     number: SequenceNumber<'a>,
     template: &Template,
@@ -247,10 +237,11 @@ fn frame<'a, const LINK: usize, B: Buffer>(
     pad_to: usize,
     link: &[u8; LINK],
     buffer: &'a mut B,
-) -> Result<SealJob<'a>, SealError> {
+    hand_over: impl FnOnce(SealJob<'a>),
+) -> Result<(), SealError> {
     let value = number.value();
     let (frame, data) = lay_out_in_tunnel(value, template, shape, &Payload::whole(inner), pad_to, link, buffer)?;
-    job(number.sa(), template.facts(), shape.layout, value, frame, data).ok_or(SealError::NoTailroom)
+    job(number.sa(), template.facts(), shape.layout, value, frame, data).map(hand_over).ok_or(SealError::NoTailroom)
 }
 
 /// Writes all that is in clear in tunnel mode by a template of this shape; the whole packet, and where in it the data of the job are, without IV.

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 use esp::seal::{self, SealError, SealPlan};
-use esp::{SequenceNumber, Template, Tunnel};
+use esp::{EspTunnel, SequenceNumber, Template, Tunnel};
 use esp_crypto::SealJob;
 use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
 use packet::Buffer;
@@ -211,7 +211,10 @@ pub(super) fn stage<'a: 'b, 'b, B: Buffer>(
         match (run.slot, here) {
             (Some(slot), here) => {
                 let Some(known) = known.split_off(..packets) else { return };
-                seal_run(cx, sas, outcomes.flows, slot, run, known, here, jobs, &mut sealings.failed);
+                match path(sas, outcomes.flows, slot) {
+                    Some(path) => seal_run(cx, &path, run, known, here, jobs, &mut sealings.failed),
+                    None => sealings.failed.extend((run.first..run.first + run.packets).map(|index| (index, Verdict::NoRoute))),
+                }
             }
             (None, [place]) => {
                 let Some(packet) = asking.next() else { return };
@@ -241,35 +244,42 @@ fn prefetch(cx: Context<'_>, sas: Sas<'_>, queue: &Queue, flows: &FlowCache) {
     }
 }
 
+/// What the packets of a run are made with.
+struct Path<'a, 'f> {
+    through: &'a SadEntry,
+    template: EspTunnel<'a>,
+    way: &'f Way,
+}
+
+#[inline]
+fn path<'a, 'f>(sas: Sas<'a>, flows: &'f FlowCache, slot: SaSlot) -> Option<Path<'a, 'f>> {
+    let through = sas.sending(slot)?;
+    Some(Path { through, template: through.template.esp_tunnel()?, way: flows.way(slot)? })
+}
+
 /// Lays out packets of one SA, each with the Ethernet header it leaves behind: they are counted, and get as many numbers.
 #[inline]
 fn seal_run<'a: 'b, 'b, B: Buffer>(
     cx: Context<'_>,
-    sas: Sas<'a>,
-    flows: &FlowCache,
-    slot: SaSlot,
+    path: &Path<'a, '_>,
     run: &Run,
     known: &[Known],
     places: &'b mut [Option<B>],
     jobs: &mut SealJobs<'b>,
     failed: &mut ArrayVec<(u8, Verdict), BURST>,
 ) {
-    let through = sas.sending(slot).and_then(|through| Some((through, through.template.esp_tunnel()?)));
-    let (Some((through, template)), Some(way)) = (through, flows.way(slot)) else {
-        return failed.extend((run.first..run.first + run.packets).map(|index| (index, Verdict::NoRoute)));
-    };
+    let Path { through, template, way } = *path;
     cx.stats().count_policy(through.policy, run.packets.into(), run.octets.into());
     let mut numbers = through.sa.outbound.take(run.packets.into()).ok();
     let pad_to = tfc::pad_to(cx, through);
     for ((known, place), index) in known.iter().zip(places).zip(run.first..) {
         let Some(buffer) = place else { continue };
-        let job = hop(cx, through, known, buffer).and_then(|()| {
+        let prepared = hop(cx, through, known, buffer).and_then(|()| {
             let number = numbers.as_mut().and_then(Iterator::next).ok_or_else(|| none_left(cx, &through.sa))?;
-            seal::prepare_frame(number, template, known.parsed, pad_to, &way.ethernet, buffer).map_err(verdict)
+            seal::prepare_frame(number, template, known.parsed, pad_to, &way.ethernet, buffer, |job| jobs.push(job)).map_err(verdict)
         });
-        match job {
-            Ok(job) => jobs.push(job),
-            Err(verdict) => failed.push((index, verdict)),
+        if let Err(verdict) = prepared {
+            failed.push((index, verdict));
         }
     }
 }
@@ -474,6 +484,7 @@ fn forward<B: Buffer>(packet: &Outgoing, buffer: &mut B) -> Result<(), Verdict> 
 
 /// After the cipher: sealed packets leave, those of an SA that stand side by side together.
 #[inline]
+#[expect(clippy::too_many_arguments, reason = "what was found before the cipher, and where packets go after it")]
 pub(super) fn post<B: Buffer>(
     cx: Context<'_>,
     sas: Sas<'_>,
