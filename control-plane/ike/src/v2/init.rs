@@ -59,8 +59,9 @@ pub(crate) struct Generating {
 pub(crate) struct AwaitInit {
     pub(crate) attempt: Attempt,
     private: Box<dyn PrivateKey>,
-    public: Vec<u8>,
     request: Vec<u8>,
+    /// What the request says behind the cookie.
+    payloads: Vec<Payload>,
     /// An unprotected refusal: believed only if nothing better comes until the next retransmission (section 2.21.1).
     refused: Option<Failure>,
 }
@@ -119,24 +120,33 @@ pub(crate) fn on_generated(
     result: Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError>,
 ) -> State {
     match result {
-        Ok((private, public)) => send_request(state.attempt, core, cx, private, public),
+        Ok((private, public)) => {
+            let payloads = ask(&state.attempt, core, cx, public);
+            send_request(state.attempt, core, cx, private, payloads)
+        }
         Err(error) => State::Generating(state).close(core, cx, Some(error.into())),
     }
 }
 
-fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private: Box<dyn PrivateKey>, public: Vec<u8>) -> State {
+/// Everything but the cookie.
+fn ask(attempt: &Attempt, core: &Core, cx: &mut Context<'_>, public: Vec<u8>) -> Vec<Payload> {
     let provider = cx.shared.provider;
-    let mut payloads = Vec::new();
-    payloads.extend(attempt.cookie.as_ref().map(|cookie| Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone()))));
-    payloads.push(Payload::Sa(negotiate::offer_ike(&core.connection.proposals, None, &provider)));
-    payloads.push(Payload::KeyExchange(KeyExchange::new(attempt.method, public.clone())));
+    let mut payloads = alloc::vec![
+        Payload::Sa(negotiate::offer_ike(&core.connection.proposals, None, &provider)),
+        Payload::KeyExchange(KeyExchange::new(attempt.method, public)),
+    ];
     payloads.extend(Nonce::new(attempt.nonce.clone()).map(Payload::Nonce));
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
     payloads.extend(hash_algorithms(core::iter::once(&core.connection)));
     payloads.extend(core.connection.fragmentation.is_announced().then(|| saying(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
-    match core.send_init(cx, false, payloads) {
-        Ok(request) => State::AwaitInit(AwaitInit { attempt, private, public, request, refused: None }),
+    payloads
+}
+
+fn send_request(attempt: Attempt, core: &mut Core, cx: &mut Context<'_>, private: Box<dyn PrivateKey>, payloads: Vec<Payload>) -> State {
+    let cookie = attempt.cookie.as_ref().map(|cookie| Payload::Notify(Notify::new(NotifyType::COOKIE, cookie.clone())));
+    match core.send_init(cx, false, cookie.into_iter().chain(payloads.iter().cloned()).collect()) {
+        Ok(request) => State::AwaitInit(AwaitInit { attempt, private, request, payloads, refused: None }),
         Err(failure) => {
             cx.shared.return_spi(attempt.child.spi);
             core.release(cx, &failure);
@@ -168,7 +178,7 @@ pub(crate) fn on_response(state: AwaitInit, core: &mut Core, cx: &mut Context<'_
     }
 }
 
-/// Section 2.6: the same request again, with the cookie in front.
+/// Section 2.6: the same request again, with the cookie in front "and all other payloads unchanged".
 fn on_cookie(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
     let cookie = notification(&incoming.message.payloads, |kind| kind == NotifyType::COOKIE).map(|notify| notify.data.clone());
     // Section 2.6: 1 to 64 octets.
@@ -178,7 +188,7 @@ fn on_cookie(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incomi
     }
     state.attempt.detours += 1;
     state.attempt.cookie = Some(cookie);
-    send_request(state.attempt, core, cx, state.private, state.public)
+    send_request(state.attempt, core, cx, state.private, state.payloads)
 }
 
 /// Section 1.2: the responder names the method it wants; it must be one we offered. The cookie is kept (section 2.6.1).

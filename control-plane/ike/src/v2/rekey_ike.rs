@@ -230,7 +230,10 @@ fn on_other_group(state: &mut Established, core: &mut Core, cx: &mut Context<'_>
         rekeying.detours < MOST_DETOURS && *method != rekeying.method && negotiate::methods(&offered).any(|offered| offered == *method)
     };
     match find::other_method(payloads).filter(usable) {
-        Some(method) => prepare(state, core, cx, Rekeying { method, detours: rekeying.detours + 1, ..rekeying }),
+        Some(method) => {
+            let (nonce, detours) = (init::nonce(cx), rekeying.detours + 1);
+            prepare(state, core, cx, Rekeying { method, nonce, detours, ..rekeying });
+        }
         None => {
             let failure = diagnosis::refused(&core.connection, NotifyType::INVALID_KE_PAYLOAD, Asked::IkeSa);
             failed(state, core, cx, rekeying, failure);

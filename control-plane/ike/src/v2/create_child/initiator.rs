@@ -258,7 +258,11 @@ fn on_other_group(
             && negotiate::methods(&offered).any(|offered| offered == *method)
     };
     match find::other_method(&message.payloads).filter(usable) {
-        Some(method) => prepare(state, core, cx, Creating { method: Some(method), detours: creating.detours + 1, ..creating }),
+        Some(method) => {
+            // It is another exchange, with a nonce of its own: "Nonce values MUST NOT be reused" (section 3.9).
+            let (nonce, detours) = (init::nonce(cx), creating.detours + 1);
+            prepare(state, core, cx, Creating { method: Some(method), nonce, detours, ..creating })
+        }
         None => {
             let asked = core.connection.child(creating.wanted.index).map_or(Asked::Nothing, Asked::Child);
             let failure = diagnosis::refused(&core.connection, NotifyType::INVALID_KE_PAYLOAD, asked);
