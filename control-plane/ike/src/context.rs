@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) ended: Vec<(PolicyId, End)>,
     /// Policies whose packets may begin a negotiation though the start action of their children is none.
     pub(crate) trapped: BTreeSet<PolicyId>,
+    /// IKE SAs by our SPI, as messages name it.
+    pub(crate) by_spi: BTreeMap<IkeSpi, IkeSaId>,
     /// Whose Child SA is it?
     pub(crate) children: BTreeMap<ChildSaId, IkeSaId>,
     /// Whose job is it?
@@ -149,6 +151,7 @@ impl Shared {
             peers: Peers::default(),
             ended: Vec::new(),
             trapped: BTreeSet::new(),
+            by_spi: BTreeMap::new(),
             children: BTreeMap::new(),
             jobs: BTreeMap::new(),
             stats: BTreeMap::new(),
@@ -380,13 +383,13 @@ impl Context<'_> {
         octets
     }
 
-    /// An SPI for our side of an IKE SA.
+    /// An SPI for our side of an IKE SA, which no other has.
     pub(crate) fn ike_spi(&mut self) -> IkeSpi {
         loop {
             let mut octets = [0; 8];
             self.random.fill(&mut octets);
-            // Zero means "not yet chosen"; one draw in 2^64.
-            if let Some(spi) = IkeSpi::new(u64::from_be_bytes(octets)) {
+            // Zero means "not yet chosen"; one draw in 2^64, and hardly more meet an SPI that is in use.
+            if let Some(spi) = IkeSpi::new(u64::from_be_bytes(octets)).filter(|spi| !self.shared.by_spi.contains_key(spi)) {
                 return spi;
             }
         }

@@ -7,7 +7,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use ike_wire::ExchangeType;
-use ipsec_types::{IkeSpi, Instant, PolicyId};
+use ipsec_types::{Instant, PolicyId};
 
 use crate::config::Connection;
 use crate::context::{Context, Shared};
@@ -30,8 +30,6 @@ mod succession;
 pub struct Endpoint {
     shared: Shared,
     sas: BTreeMap<IkeSaId, IkeSa>,
-    /// By our SPI, as messages name it.
-    by_spi: BTreeMap<IkeSpi, IkeSaId>,
     /// Responders by what an IKE_SA_INIT request brings: a repetition must find the first one's answer (RFC 7296 section 2.1).
     by_init: BTreeMap<InitKey, IkeSaId>,
     /// Those of peers that have not proved who they are, the refused included for as long as they are remembered.
@@ -55,7 +53,6 @@ impl Endpoint {
         Self {
             shared: Shared::new(provider),
             sas: BTreeMap::new(),
-            by_spi: BTreeMap::new(),
             by_init: BTreeMap::new(),
             half_open: 0,
             half_open_of: BTreeMap::new(),
@@ -180,7 +177,7 @@ impl Endpoint {
         self.count_half_open(&sa, true);
         if sa.state.is_closed() {
             if let Some(spi) = sa.core.own_spi() {
-                self.by_spi.remove(&spi);
+                self.shared.by_spi.remove(&spi);
             }
             if let Some(key) = &sa.core.init_key {
                 self.by_init.remove(key);

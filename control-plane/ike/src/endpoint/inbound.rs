@@ -38,7 +38,7 @@ impl Endpoint {
         }
         // The Initiator flag says whose SPI is whose: of the two, ours is the key.
         let ours = if header.flags.initiator { header.responder() } else { header.initiator() };
-        match ours.and_then(|spi| self.by_spi.get(&spi).copied()) {
+        match ours.and_then(|spi| self.shared.by_spi.get(&spi).copied()) {
             Some(id) => self.with(now, random, id, |sa, cx| sa.on_datagram(cx, incoming)),
             // Section 2.21.4: an answer would be unprotected, and is not owed.
             None => self.shared.count("messages_without_ike_sa"),
@@ -49,7 +49,7 @@ impl Endpoint {
     fn on_malformed(&mut self, now: Instant, random: &mut dyn Random, datagram: &Datagram, error: ParseError) {
         self.shared.count("messages_malformed");
         let (ParseError::MajorVersion(version), Ok(header)) = (error, Header::peek(&datagram.payload)) else { return };
-        let known = [header.initiator(), header.responder()].into_iter().flatten().any(|spi| self.by_spi.contains_key(&spi));
+        let known = [header.initiator(), header.responder()].into_iter().flatten().any(|spi| self.shared.by_spi.contains_key(&spi));
         if version > Version::V2.major && !header.flags.response && !known {
             let mut cx = Context { now, random, shared: &mut self.shared };
             let notify = Notify::new(NotifyType::INVALID_MAJOR_VERSION, Vec::new());
@@ -107,7 +107,7 @@ impl Endpoint {
         core.init_key = Some(key.clone());
         core.cookie = cookie;
         let state = init::respond(&mut core, &mut cx, admitted, incoming);
-        self.by_spi.insert(responder_spi, id);
+        self.shared.by_spi.insert(responder_spi, id);
         self.by_init.insert(key, id);
         self.half_open += 1;
         let sa = IkeSa { core, state };

@@ -69,7 +69,7 @@ impl Endpoint {
         core.wanted.push(policy);
         match init::start(&core, &mut cx, WantedChild { index, spi }) {
             Ok(state) => {
-                self.by_spi.insert(initiator_spi, id);
+                self.shared.by_spi.insert(initiator_spi, id);
                 self.put(IkeSa { core, state });
             }
             Err((failure, child)) => {

@@ -10,7 +10,7 @@ impl Endpoint {
             match succession {
                 Succession::Born(sa) => {
                     let id = sa.core.id;
-                    self.by_spi.extend(sa.core.own_spi().map(|spi| (spi, id)));
+                    self.shared.by_spi.extend(sa.core.own_spi().map(|spi| (spi, id)));
                     self.put(*sa);
                     self.with(now, random, id, IkeSa::go_on);
                 }
