@@ -172,12 +172,12 @@ fn differences<T: Configured>(own: &T, offered: &Proposal, compared: &[Transform
         .collect()
 }
 
-/// The transforms of a type, with what leaving the type out means.
+/// The transforms of a type, with what leaving the type out means; ESN must not be left out (RFC 7296 section 3.3.3).
 fn of_type(all: &[Transform], kind: TransformType) -> Vec<Transform> {
     let transforms: Vec<Transform> = all.iter().filter(|transform| transform.kind == kind).cloned().collect();
     match kind {
         _ if !transforms.is_empty() => transforms,
-        TransformType::ESN => alloc::vec![Transform::from(SequenceNumbers::Standard)],
+        TransformType::ESN => Vec::new(),
         other => alloc::vec![Transform::new(other, Transform::NONE, None)],
     }
 }
@@ -190,7 +190,7 @@ pub(crate) fn describe(proposal: &Proposal) -> String {
 
 fn names(transforms: &[Transform], separator: &str) -> String {
     let names: Vec<String> = transforms.iter().map(name).collect();
-    names.join(separator)
+    if names.is_empty() { "nothing".into() } else { names.join(separator) }
 }
 
 fn name(transform: &Transform) -> String {

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use ike_wire::{Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
+use ike_wire::{Proposal, Protocol, Sa, Selector, TrafficSelectors, Transform, TransformType};
 use ipsec_types::{
     ChildProposal, EncryptionAlgorithm, IkeProposal, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Protection, SequenceNumbers, Spi,
     TrafficSelector,
@@ -57,6 +57,15 @@ impl SelectorsNarrowed {
         local.retain(has_partner);
         remote.retain(has_partner);
         (ipv4 || ipv6).then_some(Self { local, remote })
+    }
+
+    /// Whether both sides have all of what the peer named first.
+    pub(crate) fn include_first(&self, theirs: (&TrafficSelectors, &TrafficSelectors)) -> bool {
+        let include = |selectors: &[TrafficSelector], theirs: &TrafficSelectors| match theirs.selectors.first() {
+            Some(Selector::Range(first)) => selectors.iter().any(|selector| selector.intersect(first) == Some(*first)),
+            _ => false,
+        };
+        include(&self.local, theirs.0) && include(&self.remote, theirs.1)
     }
 
     pub(crate) fn local(&self) -> &[TrafficSelector] {
@@ -220,16 +229,14 @@ fn match_child(own: &ChildProposal, offered: &Proposal, key_exchange: KeyExchang
         }
         ChildProposal::Ah(ah) => Protection::Ah { integrity: match_integrity(ah.integrity(), offered)? },
     };
-    // The type is mandatory (section 3.3.3), yet a peer that leaves it out can only mean the numbers every implementation has.
-    let offered_esn = |wanted: SequenceNumbers| {
-        offered.of_type(TransformType::ESN).any(|transform| transform.sequence_numbers() == Some(wanted))
-            || (wanted == SequenceNumbers::Standard && !has(offered, TransformType::ESN))
-    };
+    // The type is mandatory (section 3.3.3): a proposal without it is unacceptable (section 3.3.6).
+    let offered_esn =
+        |wanted: SequenceNumbers| offered.of_type(TransformType::ESN).any(|transform| transform.sequence_numbers() == Some(wanted));
     let sequence_numbers = own.sequence_numbers().iter().copied().find(|wanted| offered_esn(*wanted))?;
     let suite = ChildSuite { protection, method, sequence_numbers };
     let algorithms = protection.encryption().map(Transform::from).into_iter().chain(protection.integrity().map(Transform::from));
     let transforms = algorithms.chain(method.map(Transform::from));
-    let transforms = transforms.chain(has(offered, TransformType::ESN).then(|| Transform::from(sequence_numbers))).collect();
+    let transforms = transforms.chain([Transform::from(sequence_numbers)]).collect();
     Some(Chosen { suite, answer: Proposal { number: offered.number, protocol: offered.protocol, spi: Vec::new(), transforms } })
 }
 
@@ -338,7 +345,7 @@ fn intersect(ours: &[TrafficSelector], theirs: &TrafficSelectors) -> Vec<Traffic
 mod tests {
     use alloc::vec;
 
-    use ike_wire::{Attribute, AttributeValue, Selector};
+    use ike_wire::{Attribute, AttributeValue};
     use ipsec_types::{AhProposal, EspProposal};
     use proptest::prelude::*;
 
@@ -485,8 +492,36 @@ mod tests {
         offered.proposals[0].transforms[0].attributes.push(Attribute { kind: 99, value: AttributeValue::Short(1) });
         assert_eq!(chosen("aes128gcm16", &offered), None, "a transform with an unknown attribute");
         let mut offered = offer(&["aes128gcm16"]);
+        let good = offered.proposals[0].transforms[0].clone();
+        offered.proposals[0].transforms[0].attributes.push(Attribute { kind: 99, value: AttributeValue::Short(1) });
+        offered.proposals[0].transforms.push(good);
+        assert!(chosen("aes128gcm16", &offered).is_some(), "others of the same type are processed as usual");
+        let mut offered = offer(&["aes128gcm16", "aes128gcm16"]);
+        offered.proposals[0].transforms.push(Transform { kind: TransformType(99), id: 1, attributes: vec![] });
+        assert!(chosen("aes128gcm16", &offered).is_some(), "other proposals are processed as usual");
+        let mut offered = offer(&["aes128gcm16"]);
         offered.proposals[0].protocol = Protocol::AH;
         assert_eq!(chosen("aes128gcm16", &offered), None);
+    }
+
+    /// "A proposal that is missing a mandatory Transform Type" is unacceptable (section 3.3.6): for ESP these are ENCR and ESN, for AH INTEG and ESN,
+    /// for IKE ENCR, PRF, INTEG but with combined-mode ciphers, and D-H (section 3.3.3).
+    #[test]
+    fn a_mandatory_type_must_not_be_missing() {
+        for (ours, kinds) in [
+            (esp("aes128-sha256"), &[TransformType::ENCR, TransformType::INTEG, TransformType::ESN][..]),
+            (esp("aes128gcm16"), &[TransformType::ENCR, TransformType::ESN]),
+            (ah("sha256"), &[TransformType::INTEG, TransformType::ESN]),
+        ] {
+            let ours = [ours];
+            let complete = offer_child(&ours, spi(), KeyExchange::Ignored);
+            assert!(choose_child(&ours, &complete, KeyExchange::Ignored).is_some());
+            for kind in kinds {
+                let mut offered = complete.clone();
+                offered.proposals[0].transforms.retain(|transform| transform.kind != *kind);
+                assert!(choose_child(&ours, &offered, KeyExchange::Ignored).is_none(), "{} without {kind}", ours[0]);
+            }
+        }
     }
 
     #[test]

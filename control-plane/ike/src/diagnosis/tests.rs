@@ -45,16 +45,16 @@ fn what_has_no_name_here_is_shown_by_its_number() {
 }
 
 #[test]
-fn a_type_left_out_is_none_and_numbers_are_standard() {
+fn a_type_left_out_is_none_but_numbers_are_to_be_named() {
     let esp = |text: &str| -> ChildProposal { text.parse::<EspProposal>().unwrap().into() };
     let theirs = |text: &str| {
         let transforms = esp(text).transforms().into_iter().filter(|transform| transform.kind != TransformType::ESN).collect();
         Sa { proposals: vec![Proposal { number: 1, protocol: Protocol::ESP, spi: vec![], transforms }] }
     };
     let detail = proposals(&[esp("aes128gcm16-esn")], &theirs("aes128gcm16-x25519"), CHILD_TYPES);
-    assert_eq!(detail.would_match, "they differ in KE (ours none, theirs x25519); ESN (ours esn, theirs noesn)");
+    assert_eq!(detail.would_match, "they differ in KE (ours none, theirs x25519); ESN (ours esn, theirs nothing)");
     let first = proposals(&[esp("aes128gcm16-esn")], &theirs("aes128gcm16-x25519"), FIRST_CHILD_TYPES);
-    assert_eq!(first.would_match, "they differ in ESN (ours esn, theirs noesn)");
+    assert_eq!(first.would_match, "they differ in ESN (ours esn, theirs nothing)");
 }
 
 /// Another protocol is further away than other algorithms, however many.

@@ -117,7 +117,8 @@ fn is_idle_sibling(core: &Core, existing: &[Child], first: usize, other: usize) 
     })
 }
 
-/// The first child that meets the offer, of those whose index is `eligible`: one in the mode that is asked for before one that declines it.
+/// The first child that meets the offer, of those whose index is `eligible`: one with all that the peer names first before others, then one in
+/// the mode that is asked for before one that declines it.
 fn pick(
     core: &Core,
     parts: &Parts<'_>,
@@ -130,11 +131,20 @@ fn pick(
     // The initiator's side is remote here.
     let sent = (parts.responder, parts.initiator);
     let seen = ends::as_seen_here(core, sent);
+    let mut meeting: Vec<_> = in_order
+        .filter_map(|(index, child)| {
+            let theirs = if (child.mode, asked) == (Mode::Transport, Mode::Transport) { (&seen.0, &seen.1) } else { sent };
+            let (local, remote) = ends::selectors(core, child);
+            let selectors = negotiate::narrow((&local, &remote), theirs)?;
+            let misses_first = !selectors.include_first(theirs);
+            Some((misses_first, index, child, selectors))
+        })
+        .collect();
+    // Section 2.9: "If the responder's policy allows it to accept the first selector of TSi and TSr, then the responder MUST narrow the
+    // Traffic Selectors to a subset that includes the initiator's first choices."
+    meeting.sort_by_key(|(misses_first, ..)| *misses_first);
     let mut fault = None;
-    for (index, child) in in_order {
-        let theirs = if (child.mode, asked) == (Mode::Transport, Mode::Transport) { (&seen.0, &seen.1) } else { sent };
-        let (local, remote) = ends::selectors(core, child);
-        let Some(selectors) = negotiate::narrow((&local, &remote), theirs) else { continue };
+    for (_, index, child, selectors) in meeting {
         // A child in tunnel mode declines transport mode by not answering the notification; one in transport mode has nothing else to offer.
         if (child.mode, asked) == (Mode::Transport, Mode::Tunnel) {
             fault = Some(Fault::Proposals(diagnosis::tunnel_mode(child, "a Child SA in tunnel mode")));
