@@ -95,7 +95,8 @@ pub(crate) struct Replaces {
 pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAuthenticated, agreed: Agreed) -> Result<Child, Failure> {
     let configured = core.connection.child(agreed.child).ok_or_else(|| Failure::Local("no such child".to_string()))?;
     let id = cx.shared.next_child(core.id).ok_or_else(|| Failure::Local("no data plane is attached".to_string()))?;
-    let encapsulation = core.encapsulates().then(|| UdpEncapsulation { local_port: core.local.port(), remote_port: core.remote.port() });
+    let [from, to] = core.esp_ends();
+    let encapsulation = core.encapsulates().then(|| UdpEncapsulation { local_port: from.port(), remote_port: to.port() });
     let activation = activation(&agreed);
     let lifetime = lifetime(cx, &configured.lifetime)?;
     let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);

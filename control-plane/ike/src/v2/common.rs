@@ -176,6 +176,12 @@ impl Core {
         self.nat.supported && (self.nat.local || self.nat.remote || self.connection.force_encapsulation)
     }
 
+    /// Between which ends ESP travels, ours first. "UDP encapsulation MUST NOT be done on port 500" (section 2.23), though a peer may speak
+    /// IKE there.
+    pub(crate) fn esp_ends(&self) -> [SocketAddr; 2] {
+        [self.local, self.remote].map(nat::moved)
+    }
+
     pub(crate) fn header(&self, exchange: ExchangeType, response: bool, message_id: u32) -> Header {
         let flags = Flags { initiator: self.role == Role::Initiator, response, version: false };
         Header {

@@ -167,8 +167,9 @@ impl Established {
 
     /// Our outer address or the peer's has changed.
     pub(crate) fn retarget(&self, core: &Core, cx: &mut Context<'_>) {
+        let [local, remote] = core.esp_ends();
         for child in &self.children {
-            cx.shared.output(Output::Retarget { child: child.id, local: core.local, remote: core.remote });
+            cx.shared.output(Output::Retarget { child: child.id, local, remote });
         }
     }
 }
