@@ -6,7 +6,11 @@ mod strategies;
 use std::fs;
 
 use exercise::exercise;
-use ike_wire::{Chain, Encrypted, Message, PayloadType, emit_payloads, parse_payloads};
+use ike_wire::{
+    Auth, AuthMethod, Chain, Configuration, ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType, Encrypted,
+    Identification, KeyExchange, Message, Payload, PayloadType, Proposal, Protocol, Sa, Transform, TransformType, emit_payloads,
+    parse_payloads,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -105,4 +109,52 @@ fn the_corpus_is_read_or_refused() {
     let files: Vec<_> = corpus.map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
     assert!(!files.is_empty());
     files.iter().for_each(|octets| exercise(octets));
+}
+
+/// Where fields are reserved: "MUST be sent as zero; MUST be ignored on receipt" (RFC 7296 section 2.5). Offsets from the generic header on, from
+/// the drawings of section 3; with the bits of the octet that are.
+#[test]
+fn reserved_fields_are_sent_as_zero_and_ignored() {
+    let configuration = Configuration {
+        kind: ConfigurationType::REQUEST,
+        attributes: vec![ConfigurationAttribute::empty(ConfigurationAttributeType::IP4_ADDRESS)],
+    };
+    let identification = Identification::from(&"10.0.0.1".parse().unwrap());
+    let cases: [(Payload, &[(usize, u8)]); 8] = [
+        // The proposal begins at 4, its only transform at 12.
+        (
+            Payload::Sa(Sa::offer([Proposal {
+                number: 1,
+                protocol: Protocol::IKE,
+                spi: vec![],
+                transforms: vec![Transform::new(TransformType::ENCR, 20, Some(128))],
+            }])),
+            &[(5, 0xff), (13, 0xff), (17, 0xff)],
+        ),
+        (Payload::KeyExchange(KeyExchange { method_id: 31, data: vec![1; 32] }), &[(6, 0xff), (7, 0xff)]),
+        (Payload::IdInitiator(identification.clone()), &[(5, 0xff), (6, 0xff), (7, 0xff)]),
+        (Payload::IdResponder(identification), &[(5, 0xff), (6, 0xff), (7, 0xff)]),
+        (Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: vec![1; 32] }), &[(5, 0xff), (6, 0xff), (7, 0xff)]),
+        (Payload::TsInitiator(["10.0.0.0/8".parse().unwrap()].into_iter().collect()), &[(5, 0xff), (6, 0xff), (7, 0xff)]),
+        // The first attribute begins at 8 with the reserved bit.
+        (Payload::Configuration(configuration), &[(5, 0xff), (6, 0xff), (7, 0xff), (8, 0x80)]),
+        (Payload::VendorId(vec![1]), &[]),
+    ];
+    for (payload, reserved) in cases {
+        let Chain { first, octets } = emit_payloads(std::slice::from_ref(&payload)).unwrap();
+        // The critical bit and RESERVED of the generic header.
+        for (at, bits) in [(1, 0x80), (1, 0x7f)].iter().chain(reserved) {
+            assert_eq!(octets[*at] & bits, 0, "{payload:?}, octet {at}");
+            let mut spoilt = octets.clone();
+            spoilt[*at] |= bits;
+            let read = parse_payloads(first, &spoilt).unwrap().remove(0);
+            match (&read, &payload) {
+                // Kept, as AUTH covers it, but without meaning.
+                (Payload::IdInitiator(read) | Payload::IdResponder(read), Payload::IdInitiator(sent) | Payload::IdResponder(sent)) => {
+                    assert_eq!(read.identity(), sent.identity());
+                }
+                _ => assert_eq!(read, payload, "octet {at}"),
+            }
+        }
+    }
 }
