@@ -10,8 +10,9 @@ use std::time::Duration;
 use ike::error::Failure;
 use ike::io::{Datagram, Input};
 use ike_wire::{
-    Encrypted, ExchangeType, Flags, Header, KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa,
-    TrafficSelectors, Transform, TransformType, Unknown, Version, emit_payloads, parse_payloads,
+    Configuration, ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType, Encrypted, ExchangeType, Flags, Header,
+    KeyExchange, Message, Nonce, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa, TrafficSelectors, Transform,
+    TransformType, Unknown, Version, emit_payloads, parse_payloads,
 };
 use ipsec_types::{IkeSpi, KeyExchangeMethod, Spi};
 use pair::Side::{A, B};
@@ -84,6 +85,28 @@ fn what_is_not_known_and_not_critical_is_passed_over() {
     let refusal = Notify::new(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![200]);
     assert_eq!(ask(&mut pair, ExchangeType::INFORMATIONAL, 6, &[critical]), [Payload::Notify(refusal)]);
     assert_eq!(pair.established(A), 1);
+}
+
+/// "Unrecognized or unsupported attributes MUST be ignored" (section 3.15.1), as is 5, which was INTERNAL_ADDRESS_EXPIRY (section 1.7); our version
+/// is not told (section 2.20), and what somebody wants to set is not set.
+#[test]
+fn of_what_is_asked_outside_of_ike_auth_the_version_alone_is_answered() {
+    let mut pair = connected();
+    let attribute = |kind, value: &[u8]| ConfigurationAttribute { kind: ConfigurationAttributeType(kind), value: value.to_vec() };
+    let others = [attribute(5, &[0, 0, 14, 16]), attribute(30_000, b"?"), attribute(14, &[]), attribute(1, &[])];
+    let version = attribute(ConfigurationAttributeType::APPLICATION_VERSION.0, &[]);
+    let cp = |kind, attributes: Vec<ConfigurationAttribute>| Payload::Configuration(Configuration { kind, attributes });
+    let with_version = [&others[..], std::slice::from_ref(&version)].concat();
+    let reply = cp(ConfigurationType::REPLY, vec![version]);
+    for (message_id, (asked, answered)) in (0..).zip([
+        (cp(ConfigurationType::REQUEST, with_version.clone()), vec![reply]),
+        (cp(ConfigurationType::REQUEST, others.to_vec()), vec![]),
+        (cp(ConfigurationType::SET, with_version.clone()), vec![]),
+        (cp(ConfigurationType(99), with_version), vec![]),
+    ]) {
+        assert_eq!(ask(&mut pair, ExchangeType::INFORMATIONAL, message_id, &[asked]), answered);
+    }
+    assert_eq!((pair.established(A), pair.assert_mirrored()), (1, 1));
 }
 
 /// The critical bit of what is known means nothing (section 2.5).

@@ -143,6 +143,15 @@ pub(crate) fn answer(
     Ok(Some(Payload::Configuration(Configuration { kind: ConfigurationType::REPLY, attributes })))
 }
 
+/// An answer to what is asked in INFORMATIONAL (section 2.20): our version is nobody's business, which an empty string says. Addresses are for IKE_AUTH,
+/// and what is to be set (CFG_SET) may be ignored.
+pub(crate) fn inform(payloads: &[Payload]) -> Option<Payload> {
+    let request = find::configuration(payloads).filter(|request| request.kind == ConfigurationType::REQUEST)?;
+    request.of(Type::APPLICATION_VERSION).next()?;
+    let attributes = alloc::vec![ConfigurationAttribute::empty(Type::APPLICATION_VERSION)];
+    Some(Payload::Configuration(Configuration { kind: ConfigurationType::REPLY, attributes }))
+}
+
 fn tell(core: &Core, cx: &mut Context<'_>, title: &str) {
     let VirtualAddresses { local, remote, dns, networks } = core.assigned.status();
     let line = |what: &str, items: Vec<String>| (!items.is_empty()).then(|| format!("{what} {}", items.join(" ")));

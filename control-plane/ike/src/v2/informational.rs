@@ -11,6 +11,7 @@ use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
 use crate::io::{Output, RequestId};
+use crate::v2::configuration;
 use crate::v2::find::notification;
 use crate::v2::keys::Role;
 use crate::v2::{Active, Core, Established, Protected, Sk, State, rekey_child, rekey_ike};
@@ -50,7 +51,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
         core.end = Some(End::ByPeer);
         return gone(State::Established(state), core, cx, failure);
     }
-    let mut answer = Vec::new();
+    let mut answer: Vec<Payload> = configuration::inform(payloads).into_iter().collect();
     for payload in payloads {
         let Payload::Delete(Delete::ChildSas { protocol, spis }) = payload else { continue };
         let spis: Vec<u32> = spis.iter().filter_map(|spi| delete_by_peer(&mut state, core, cx, (*protocol, *spi))).collect();
