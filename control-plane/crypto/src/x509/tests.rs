@@ -109,6 +109,22 @@ fn a_certificate_in_between_may_come_with_it_in_any_order() {
     assert!(alone.summary.contains("no authority that is trusted here"), "{alone:?}");
 }
 
+/// "Up to four X.509 certificates" (RFC 7296 section 3.6): the gateway's own and three in between.
+#[test]
+fn four_certificates_make_a_path() {
+    let mut between: Vec<Vec<u8>> = vec![];
+    let mut issuer = None;
+    for name in ["first", "second", "third"] {
+        let (params, key) = (authority_params(name, |_| {}), p256());
+        between.push(params.signed_by(&key, issuer.as_ref().unwrap_or(&ROOT.issuer)).unwrap().der().to_vec());
+        issuer = Some(Issuer::new(params, key));
+    }
+    let (certificate, key) = gateway(&issuer.unwrap(), |_| {});
+    let [first, second, third] = &between[..] else { panic!() };
+    assert_eq!(trust().verify(&proof("gw.example", &key, &[&certificate, third, second, first])), Ok(()));
+    assert!(trust().verify(&proof("gw.example", &key, &[&certificate, third, first])).is_err(), "one is missing");
+}
+
 #[test]
 fn each_kind_of_key_is_checked_in_each_scheme_and_encoding() {
     let rsa = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
