@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ike::config::{Config, Pool, StartAction};
 use ike::error::Failure;
-use ike::io::Event;
+use ike::io::{Event, Record};
 use ike_wire::NotifyType;
 use pair::Side::{A, B};
 use pair::{Pair, Side, config};
@@ -83,7 +83,12 @@ fn an_address_is_asked_for_given_and_what_the_child_sa_is_for() {
         assert_eq!(assigned, 1, "{side:?}");
     }
     let shown = pair.traced(A);
-    assert_eq!(shown.iter().filter(|(_, title, payloads)| title.contains("IKE_AUTH") && payloads.contains("CP")).count(), 2, "{shown:?}");
+    let with_cp: Vec<&str> = shown.iter().filter(|(.., payloads)| payloads.contains("CP")).map(|(_, title, _)| title.as_str()).collect();
+    assert_eq!(with_cp, ["IKE_AUTH request 1", "IKE_AUTH response 1"]);
+    for (_, _, payloads) in shown.iter().filter(|(.., payloads)| payloads.contains("CP")) {
+        let position = |name: &str| payloads.split(' ').position(|payload| payload.split('(').next() == Some(name)).unwrap();
+        assert!(position("CP") < position("SA"), "in all cases before the SA payload: {payloads}");
+    }
 }
 
 #[test]
@@ -155,4 +160,34 @@ fn a_peer_without_pools_answers_without_addresses() {
     assert_eq!(pair.ike_sas(A)[0].virtual_addresses.local, none);
     assert_eq!(pair.installed(A), 0);
     assert!(pair.failures(A)[0].to_string().contains("gave no address"), "{:?}", pair.failures(A));
+}
+
+/// "CP(CFG_REQUEST) MUST contain at least an INTERNAL_ADDRESS attribute" (section 2.19); what section 3.15.1 restricts is not there at all.
+#[test]
+fn a_request_asks_for_an_address_and_for_what_goes_with_it() {
+    let mut pair = pair("10.3.0.0/24");
+    connect(&mut pair);
+    let shown = pair.gateway(A).traces.iter().find_map(|trace| match &trace.record {
+        Record::Message { outbound: true, payloads, .. } => payloads.iter().find(|payload| payload.name.starts_with("CP")).cloned(),
+        _ => None,
+    });
+    let attributes: Vec<String> = shown.unwrap().fields.iter().map(|field| format!("{}: {}", field.name, field.value)).collect();
+    assert!(attributes.iter().any(|attribute| attribute.contains("INTERNAL_IP4_ADDRESS")), "{attributes:?}");
+    for never in ["INTERNAL_IP4_NETMASK", "SUPPORTED_ATTRIBUTES", "CFG_SET"] {
+        assert!(!attributes.iter().any(|attribute| attribute.contains(never)), "{attributes:?}");
+    }
+}
+
+/// "The responder MUST NOT send a CFG_REPLY without having first received a CP(CFG_REQUEST)" (section 2.19).
+#[test]
+fn who_asks_for_none_and_needs_none_is_given_none() {
+    let mut a = changed(A, "10.3.0.0/24");
+    a.connections[0].virtual_addresses = vec![];
+    a.connections[0].children[0].local_dynamic = false;
+    let mut b = changed(B, "10.3.0.0/24");
+    b.connections[0].children[0].remote_dynamic = false;
+    let mut pair = Pair::new(3, a, b);
+    connect(&mut pair);
+    assert_eq!(pair.assert_mirrored(), 1);
+    assert!(pair.traced(B).iter().all(|(.., payloads)| !payloads.contains("CP")), "{:?}", pair.traced(B));
 }

@@ -151,6 +151,31 @@ fn no_two_ike_sas_have_the_same_spi() {
     assert_ne!(spis[0], spis[1]);
 }
 
+/// "An IKE endpoint MUST NOT exceed the peer's stated window size for transmitted IKE requests" (section 2.3), which is one where nothing is stated,
+/// however much is to be done.
+#[test]
+fn under_each_ike_sa_each_side_has_one_request_out() {
+    let mut pair = Pair::connected(6, |side, config| config.connections[0].children.push(second_child(side, "voice")));
+    for side in [A, B] {
+        pair.initiate_child(side, "voice");
+        for target in [net(), lab(), net()] {
+            pair.rekey(side, target);
+        }
+    }
+    pair.run(60 * SECOND);
+    let mut out = BTreeMap::new();
+    for sent in &pair.sent {
+        let header = Header::peek(&sent.datagram.payload).unwrap();
+        if header.flags.response {
+            assert_eq!(out.remove(&(header.initiator_spi, sent.from.other())), Some(header.message_id));
+        } else {
+            let before = out.insert((header.initiator_spi, sent.from), header.message_id);
+            assert_eq!(before, None, "{:?}", pair.titles_from(0));
+        }
+    }
+    assert!(out.is_empty() && pair.sent.len() > 16);
+}
+
 /// Generic headers as they are in the octets: neither the critical bit nor one that is reserved.
 #[test]
 fn no_payload_is_critical() {

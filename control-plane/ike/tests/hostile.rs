@@ -157,8 +157,18 @@ fn flipped_bits_while_the_ike_sa_comes_up_never_install_anything() {
 fn unprotected_notifications_do_not_end_an_ike_sa() {
     let mut pair = connected();
     let established = Header::peek(&pair.sent[3].datagram.payload).unwrap();
+    let already = pair.sent.len();
     for side in [A, B] {
         let before = picture(&mut pair, side);
+        // Section 1.5: INVALID_SPI outside of any IKE SA.
+        let header = Header { initiator_spi: 0, responder_spi: 0, exchange: ExchangeType::INFORMATIONAL, message_id: 0, ..established };
+        for header in [header, Header { initiator_spi: 7, ..header }, Header { responder_spi: 7, ..header }] {
+            for initiator in [true, false] {
+                let header = Header { flags: Flags { initiator, response: false, version: false }, ..header };
+                let payloads = vec![Payload::Notify(Notify::new(NotifyType::INVALID_SPI, vec![0xa0, 0, 0, 1]))];
+                pair.input(side, from_outside(side, Message { header, payloads }.emit().unwrap()));
+            }
+        }
         for kind in [4, 5, 7, 9, 11, 14, 17, 24, 43, 16390] {
             for exchange in [34, 35, 36, 37] {
                 for (response, message_id) in [(false, 0), (false, 1), (false, 2), (true, 0), (true, 1), (true, 2)] {
@@ -172,6 +182,7 @@ fn unprotected_notifications_do_not_end_an_ike_sa() {
         }
         assert_eq!(picture(&mut pair, side), before);
     }
+    assert_eq!(pair.titles_from(already), [""; 0], "and nothing of it is answered");
 }
 
 #[test]

@@ -155,6 +155,9 @@ mod tests {
     fn a_secret_is_text_hexadecimal_or_base64() {
         let octets = |text: &str| decode(text).map(|secret| secret.expose().to_vec());
         assert_eq!(octets("hunter2").as_deref(), Ok(&b"hunter2"[..]));
+        // RFC 7296 section 2.15: at least 64 octets, and no terminator is added.
+        let long = "x".repeat(1000);
+        assert_eq!(octets(&long).as_deref(), Ok(long.as_bytes()));
         assert_eq!(octets("0x00Ff").as_deref(), Ok(&[0, 255][..]));
         // RFC 4648 section 10.
         for (text, plain) in
