@@ -217,11 +217,13 @@ fn notifications_and_deletions_name_their_sa() {
     let mut about = BTreeSet::new();
     for payload in read(&pair).into_iter().flat_map(|(_, _, payloads)| payloads) {
         if let Payload::Notify(Notify { protocol, spi, kind, .. }) = payload {
-            assert_eq!(
-                (protocol, spi.len()),
-                if kind == NotifyType::REKEY_SA { (Protocol::ESP, 4) } else { (Protocol::NONE, 0) },
-                "{kind}"
-            );
+            let expected = match kind {
+                NotifyType::REKEY_SA => (Protocol::ESP, 4),
+                // RFC 6023 section 4 wants it otherwise.
+                NotifyType::CHILDLESS_IKEV2_SUPPORTED => (Protocol::IKE, 0),
+                _ => (Protocol::NONE, 0),
+            };
+            assert_eq!((protocol, spi.len()), expected, "{kind}");
             about.insert(kind.0);
         }
     }
