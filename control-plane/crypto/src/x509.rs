@@ -39,6 +39,9 @@ pub enum AuthorityError {
     /// Its basic constraints do not say that it is one of an authority.
     #[error("this is no certificate of an authority: its basic constraints do not say CA")]
     NoAuthority,
+    /// A key of RSA of so few bits: nothing it signs is believed.
+    #[error("its key is RSA of {0} bits, and too weak")]
+    WeakKey(usize),
 }
 
 impl Trust {
@@ -57,6 +60,9 @@ impl Trust {
         if !identity::is_authority(&certificate) {
             return Err(AuthorityError::NoAuthority);
         }
+        if let Some(bits) = identity::weak_key(&certificate) {
+            return Err(AuthorityError::WeakKey(bits));
+        }
         // Section 3.7 of RFC 7296 hashes the whole SubjectPublicKeyInfo.
         let key = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| AuthorityError::Malformed)?;
         let der = CertificateDer::from(der);
@@ -66,7 +72,7 @@ impl Trust {
         Ok(())
     }
 
-    /// Trusts a certificate of a peer, whoever has signed it.
+    /// Trusts a certificate of a peer in its time, whoever has signed it.
     pub fn trust_certificate(&mut self, der: Vec<u8>) {
         self.pinned.push(CertificateDer::from(der));
     }
@@ -91,21 +97,34 @@ impl Trust {
             of(CertificateEncoding::X509_SIGNATURE).map(|found| CertificateDer::from(found.data.as_slice())).collect();
         let Some((own, intermediates)) = shown.split_first() else { return self.by_pinned(proof) };
         let entity = EndEntityCert::try_from(own).map_err(|error| Refusal::Path(Box::new(error)))?;
-        if !self.pinned.contains(own) {
-            let now = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).map_err(|_| Refusal::Clock)?;
-            path::check(&entity, &self.authorities, intermediates, UnixTime::since_unix_epoch(now))?;
+        let now = self.now()?;
+        let is_pinned = self.pinned.contains(own);
+        if !is_pinned {
+            path::check(&entity, &self.authorities, intermediates, now)?;
         }
         let certificate = Certificate::from_der(own).map_err(|_| Refusal::Malformed)?;
+        if is_pinned {
+            identity::in_time(&certificate, now)?;
+        }
         identity::check(&certificate, &proof.identity)?;
         path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof)
     }
 
+    fn now(&self) -> Result<UnixTime, Refusal> {
+        (self.clock)().duration_since(SystemTime::UNIX_EPOCH).map(UnixTime::since_unix_epoch).map_err(|_| Refusal::Clock)
+    }
+
     /// Without a certificate the peer has one that we know (RFC 7296 section 3.6 makes CERT optional).
     fn by_pinned(&self, proof: &PeerProof) -> Result<(), Refusal> {
+        let now = self.now()?;
         let mut found = Refusal::NothingShown;
         for der in &self.pinned {
             let (Ok(entity), Ok(certificate)) = (EndEntityCert::try_from(der), Certificate::from_der(der)) else { continue };
             if identity::check(&certificate, &proof.identity).is_err() {
+                continue;
+            }
+            if let Err(refusal) = identity::in_time(&certificate, now) {
+                found = refusal;
                 continue;
             }
             match path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof) {

@@ -3,8 +3,11 @@
 use std::net::IpAddr;
 
 use ipsec_types::{DistinguishedName, Identity};
+use rustls_pki_types::UnixTime;
+use webpki::Error;
 use x509_cert::Certificate;
-use x509_cert::der::Encode;
+use x509_cert::der::asn1::{ObjectIdentifier, UintRef};
+use x509_cert::der::{Decode, Encode, Header, SliceReader};
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectAltName, SubjectKeyIdentifier};
 
@@ -16,7 +19,42 @@ pub(super) fn is_authority(certificate: &Certificate) -> bool {
     matches!(constraints, Ok(Some((_, constraints))) if constraints.ca)
 }
 
-/// Checks that the certificate is that of the identity, and that its key may sign.
+/// The length of a key of RSA that is too short for anything to be believed that it signs.
+pub(super) fn weak_key(certificate: &Certificate) -> Option<usize> {
+    /// RFC 8247 section 3.1.
+    const LEAST: usize = 2048;
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    if key.algorithm.oid != RSA {
+        return None;
+    }
+    // RSAPublicKey (RFC 8017 appendix A.1.1): the modulus, then the exponent.
+    let mut reader = SliceReader::new(key.subject_public_key.raw_bytes()).ok()?;
+    Header::decode(&mut reader).ok()?;
+    let modulus = UintRef::decode(&mut reader).ok()?;
+    let first = modulus.as_bytes().first()?;
+    let bits = 8 * modulus.as_bytes().len() - first.leading_zeros() as usize;
+    (bits < LEAST).then_some(bits)
+}
+
+/// rsaEncryption.
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// Checks the validity of a certificate whose path nobody looks at (RFC 5280 section 4.1.2.5).
+pub(super) fn in_time(certificate: &Certificate, time: UnixTime) -> Result<(), Refusal> {
+    let validity = certificate.tbs_certificate().validity();
+    let [not_before, not_after] =
+        [validity.not_before, validity.not_after].map(|bound| UnixTime::since_unix_epoch(bound.to_unix_duration()));
+    let refuse = |error| Err(Refusal::Pinned(Box::new(error)));
+    if time < not_before {
+        return refuse(Error::CertNotValidYet { time, not_before });
+    }
+    if time > not_after {
+        return refuse(Error::CertExpired { time, not_after });
+    }
+    Ok(())
+}
+
+/// Checks that the certificate is that of the identity, and that its key may sign and is not too weak.
 pub(super) fn check(certificate: &Certificate, identity: &Identity) -> Result<(), Refusal> {
     // RFC 4945 section 5.1.3.2: one of the two, if the extension is there.
     match certificate.tbs_certificate().get_extension::<KeyUsage>() {
@@ -24,6 +62,9 @@ pub(super) fn check(certificate: &Certificate, identity: &Identity) -> Result<()
         Ok(Some((_, usage))) if usage.digital_signature() || usage.non_repudiation() => {}
         Ok(Some(_)) => return Err(Refusal::KeyUsage),
         Err(_) => return Err(Refusal::Malformed),
+    }
+    if let Some(bits) = weak_key(certificate) {
+        return Err(Refusal::WeakKey(bits));
     }
     let names = names(certificate)?;
     if names.iter().any(|name| name.same(identity)) {

@@ -8,6 +8,10 @@ use webpki::{
     EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
     aws_lc_rs as algorithms,
 };
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+
+use super::identity;
 
 /// Why a peer is not believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +24,10 @@ pub enum Refusal {
     UnknownRawKey,
     /// What `webpki` says of the certificate and its path.
     Path(Box<Error>),
+    /// A certificate that is configured is not in its time.
+    Pinned(Box<Error>),
+    /// A certificate, the peer's or one on its path, is for a key of RSA of so few bits.
+    WeakKey(usize),
     /// The certificate cannot be read.
     Malformed,
     /// The key usage has neither digital signature nor non-repudiation.
@@ -57,6 +65,16 @@ impl Refusal {
                 let (problem, remedy) = of_path(error);
                 (format!("the certificate of {who} is not valid: {problem}"), shown(proof), remedy)
             }
+            Self::Pinned(error) => {
+                let (problem, _) = of_path(error);
+                let remedy = "let the peer have a new certificate, and name that in remote.certs; compare the clocks of both machines";
+                (format!("the certificate of {who} that is configured here is not valid: {problem}"), shown(proof), remedy)
+            }
+            Self::WeakKey(bits) => (
+                format!("the certificate of {who}, or one on its path, is for a key that is too weak: RSA of {bits} bits"),
+                shown(proof),
+                "have it issued for a new key: RSA of 2048 bits or more, ECDSA or Ed25519",
+            ),
             Self::Malformed => {
                 (format!("the certificate of {who} cannot be read"), shown(proof), "have a certificate issued that keeps RFC 5280")
             }
@@ -183,7 +201,16 @@ pub(super) fn check(
     now: UnixTime,
 ) -> Result<(), Refusal> {
     let path = entity.verify_for_usage(OF_CERTIFICATES, authorities, intermediates, now, ForIke, None, None);
-    path.map(drop).map_err(|error| Refusal::Path(Box::new(error)))
+    path.map(drop).map_err(|error| refusal(error, intermediates))
+}
+
+/// A signature by a key that is too weak is not looked at, and so seems wrong.
+fn refusal(error: Error, intermediates: &[CertificateDer<'_>]) -> Refusal {
+    let weak = || intermediates.iter().find_map(|der| identity::weak_key(&Certificate::from_der(der).ok()?));
+    match error {
+        Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => weak().map_or(Refusal::Path(Box::new(error)), Refusal::WeakKey),
+        error => Refusal::Path(Box::new(error)),
+    }
 }
 
 /// Checks the signature of AUTH with the key that `verify` has.

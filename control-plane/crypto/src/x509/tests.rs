@@ -155,6 +155,12 @@ fn each_kind_of_key_is_checked_in_each_scheme_and_encoding() {
     }
 }
 
+fn unknown_critical_extension(params: &mut CertificateParams) {
+    let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+    extension.set_criticality(true);
+    params.custom_extensions = vec![extension];
+}
+
 #[test]
 fn each_bad_certificate_is_refused_for_its_own_reason() {
     let expired = |params: &mut CertificateParams| params.not_after = date_time_ymd(2026, 2, 1);
@@ -167,12 +173,7 @@ fn each_bad_certificate_is_refused_for_its_own_reason() {
     assert!(refused(encipherment).contains("key usage has neither"));
     let an_authority = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     assert!(refused(an_authority).contains("it is one of an authority"));
-    let critical = |params: &mut CertificateParams| {
-        let mut extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
-        extension.set_criticality(true);
-        params.custom_extensions = vec![extension];
-    };
-    assert!(refused(critical).contains("critical extension"));
+    assert!(refused(unknown_critical_extension).contains("critical extension"));
     let another = |params: &mut CertificateParams| params.subject_alt_names = vec![SanType::DnsName("other.example".try_into().unwrap())];
     let (certificate, key) = gateway(&ROOT.issuer, another);
     let detail = trust().verify(&proof("gw.example", &key, &[&certificate])).unwrap_err();
@@ -271,3 +272,5 @@ fn authorities_are_asked_for_by_the_hash_of_their_key() {
     let key = Certificate::from_der(&ROOT.der).unwrap().tbs_certificate().subject_public_key_info().to_der().unwrap();
     assert_eq!(trust().authorities(), [crate::sha1::sha1(&[&key])]);
 }
+
+mod corpus;
