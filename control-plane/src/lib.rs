@@ -5,6 +5,7 @@
 
 pub mod config;
 mod driver;
+mod fetch;
 mod key_log;
 mod northbound;
 mod offload;

@@ -1,25 +1,40 @@
 //! Slow work away from the protocol loop.
 
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use ike::error::Detail;
 use ike::io::{Input, Job, JobId, JobResult};
-use ike::provider::Provider;
-use tokio::task::JoinSet;
+use ike::provider::{PeerProof, PeerVerifier, Provider};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+
+use crate::fetch::Fetcher;
 
 /// Runs jobs on the runtime's blocking threads.
 #[derive(Debug)]
 pub(crate) struct Offload {
     provider: Provider,
+    /// For what others have to be asked; without one nobody is.
+    fetcher: Option<Fetcher>,
     running: JoinSet<(JobId, JobResult)>,
 }
 
 impl Offload {
     pub(crate) fn new(provider: Provider) -> Self {
-        Self { provider, running: JoinSet::new() }
+        let fetcher = Fetcher::start().inspect_err(|error| tracing::error!("nobody can be asked about certificates: {error}")).ok();
+        Self { provider, fetcher, running: JoinSet::new() }
     }
 
     /// Begins a job. How many there are at once is bounded by the core's half-open IKE SAs, and by the runtime's threads.
     pub(crate) fn start(&mut self, id: JobId, job: Job) {
         let provider = self.provider;
-        self.running.spawn_blocking(move || (id, job.run(&provider)));
+        match (job, &self.fetcher) {
+            (Job::Verify { verifier, proof }, Some(fetcher)) => {
+                let fetcher = fetcher.clone();
+                self.running.spawn(async move { (id, JobResult::Verified(verify(fetcher, verifier, proof).await)) });
+            }
+            (job, _) => drop(self.running.spawn_blocking(move || (id, job.run(&provider)))),
+        }
     }
 
     /// The next job that ends; waits for ever while there is none.
@@ -35,8 +50,42 @@ impl Offload {
     }
 }
 
+/// Each place that is to be asked about one certificate takes a round at most.
+const MOST_ROUNDS: usize = 4;
+
+/// Asks whom the verifier wants to have asked, then lets it say. Nobody waits for it on a thread: a silent server delays this peer alone.
+async fn verify(fetcher: Fetcher, verifier: Arc<dyn PeerVerifier>, proof: PeerProof) -> Result<(), Box<Detail>> {
+    let proof = Arc::new(proof);
+    for _ in 0..MOST_ROUNDS {
+        let (by, of) = (verifier.clone(), proof.clone());
+        let open = blocking(move || by.inquiries(&of)).await;
+        if open.is_empty() {
+            break;
+        }
+        let mut asked = JoinSet::new();
+        for inquiry in open {
+            let fetcher = fetcher.clone();
+            asked.spawn(async move { (fetcher.fetch(inquiry.clone()).await, inquiry) });
+        }
+        let answers = asked.join_all().await;
+        let by = verifier.clone();
+        blocking(move || answers.iter().for_each(|(answer, inquiry)| by.learn(inquiry, answer.as_deref()))).await;
+    }
+    blocking(move || verifier.verify(&proof)).await
+}
+
+/// Computes for some milliseconds. A panic is this job's own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    spawn_blocking(work).await.unwrap_or_else(|error: JoinError| resume_unwind(error.into_panic()))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use ike::provider::Inquiry;
     use ike_crypto::provider;
     use ipsec_types::KeyExchangeMethod;
 
@@ -48,5 +97,85 @@ mod tests {
         offload.start(JobId(7), Job::Generate { method: KeyExchangeMethod::X25519 });
         let Input::JobDone { id, result: JobResult::Generated(Ok((_, public))) } = offload.finished().await else { panic!() };
         assert_eq!((id, public.len()), (JobId(7), 32));
+    }
+
+    /// Believes everybody of whom a server has said something, whatever it was.
+    #[derive(Debug)]
+    struct Asking {
+        server: String,
+        answer: Mutex<Option<Option<Vec<u8>>>>,
+    }
+
+    impl PeerVerifier for Asking {
+        fn authorities(&self) -> &[[u8; 20]] {
+            &[]
+        }
+
+        fn inquiries(&self, _: &PeerProof) -> Vec<Inquiry> {
+            let asked = self.answer.lock().unwrap().is_some();
+            if asked { Vec::new() } else { vec![Inquiry { url: self.server.clone(), question: Some(vec![1]) }] }
+        }
+
+        fn learn(&self, _: &Inquiry, answer: Option<&[u8]>) {
+            *self.answer.lock().unwrap() = Some(answer.map(<[u8]>::to_vec));
+        }
+
+        fn verify(&self, _: &PeerProof) -> Result<(), Box<Detail>> {
+            match &*self.answer.lock().unwrap() {
+                Some(Some(_)) => Ok(()),
+                _ => Err(Box::default()),
+            }
+        }
+    }
+
+    fn verification(server: &TcpListener) -> Job {
+        let proof = PeerProof {
+            identity: "gw.example".parse().unwrap(),
+            certificates: Vec::new(),
+            scheme: ipsec_types::SignatureScheme::Ed25519,
+            encoding: ipsec_types::SignatureEncoding::Der,
+            message: Vec::new(),
+            signature: Vec::new(),
+        };
+        let verifier = Asking { server: format!("http://{}/", server.local_addr().unwrap()), answer: Mutex::default() };
+        Job::Verify { verifier: Arc::new(verifier), proof }
+    }
+
+    /// A server that takes connections and says nothing is asked about many peers; the daemon has a single thread for jobs.
+    #[test]
+    fn a_silent_server_delays_nobody_but_those_it_is_asked_about() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut offload = Offload::new(provider());
+            (0..100).for_each(|id| offload.start(JobId(id), verification(&silent)));
+            // One of them has got so far that it asks.
+            let (asked, is_asked) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || asked.send((silent.accept(), silent)));
+            let _silent = is_asked.await.unwrap();
+            for id in 100..103 {
+                offload.start(JobId(id), Job::Generate { method: KeyExchangeMethod::X25519 });
+                let Input::JobDone { id: done, result: JobResult::Generated(Ok(_)) } = offload.finished().await else { panic!() };
+                assert_eq!(done, JobId(id));
+            }
+            // In the end it counts as no answer.
+            for _ in 0..100 {
+                let Input::JobDone { result: JobResult::Verified(verdict), .. } = offload.finished().await else { panic!() };
+                assert!(verdict.is_err());
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_comes_before_the_verdict() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut offload = Offload::new(provider());
+        offload.start(JobId(1), verification(&server));
+        std::thread::spawn(move || {
+            let (mut stream, _) = server.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        });
+        let Input::JobDone { id: JobId(1), result: JobResult::Verified(Ok(())) } = offload.finished().await else { panic!() };
     }
 }

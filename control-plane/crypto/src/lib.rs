@@ -26,7 +26,10 @@ use encrypt_then_mac::EncryptThenMac;
 
 pub use random::SystemRandom;
 pub use signing::{KeyFileError, PrivateKeyFile, schemes};
-pub use x509::{AuthorityError, Refusal, Trust, certificates, certifies, public_key, raw_public_key, subject};
+pub use x509::{
+    AuthorityError, Crl, OCSP_REQUEST, Places, Refusal, RevocationPolicy, Revocations, Trust, certificates, certifies, public_key,
+    raw_public_key, subject,
+};
 
 /// Everything this crate can do, in order of preference.
 #[must_use]

@@ -2,12 +2,15 @@
 
 mod identity;
 mod path;
+mod revocation;
+mod signed;
 
 use std::fmt;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use ike::error::Detail;
-use ike::provider::{CertificateEncoding, PeerProof, PeerVerifier};
+use ike::provider::{CertificateEncoding, Inquiry, PeerProof, PeerVerifier};
 use ipsec_types::{Identity, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
@@ -16,10 +19,14 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 pub use path::Refusal;
+pub use revocation::{Crl, Places, Policy as RevocationPolicy, REQUEST_TYPE as OCSP_REQUEST, Revocations};
+
+use revocation::{Issuer, Link};
 
 /// What a connection trusts.
 pub struct Trust {
     authorities: Vec<TrustAnchor<'static>>,
+    issuers: Vec<Issuer>,
     hashes: Vec<[u8; 20]>,
     /// Certificates of peers that are trusted by themselves, DER.
     pinned: Vec<CertificateDer<'static>>,
@@ -28,6 +35,7 @@ pub struct Trust {
     clock: fn() -> SystemTime,
     /// What a peer may sign by.
     schemes: Vec<SignatureScheme>,
+    revocation: (RevocationPolicy, Arc<Revocations>),
 }
 
 /// Why a certificate cannot be one of an authority.
@@ -47,8 +55,22 @@ pub enum AuthorityError {
 impl Trust {
     /// Nobody is trusted yet. `clock` tells the time for which certificates have to be valid; `schemes` are those by which a peer may sign.
     #[must_use]
-    pub const fn new(clock: fn() -> SystemTime, schemes: Vec<SignatureScheme>) -> Self {
-        Self { authorities: Vec::new(), hashes: Vec::new(), pinned: Vec::new(), raw_keys: Vec::new(), clock, schemes }
+    pub fn new(clock: fn() -> SystemTime, schemes: Vec<SignatureScheme>) -> Self {
+        Self {
+            authorities: Vec::new(),
+            issuers: Vec::new(),
+            hashes: Vec::new(),
+            pinned: Vec::new(),
+            raw_keys: Vec::new(),
+            clock,
+            schemes,
+            revocation: (RevocationPolicy::Off, Arc::default()),
+        }
+    }
+
+    /// Wants to know of certificates that authorities have signed whether they have been revoked. Without this nobody is asked.
+    pub fn check_revocation(&mut self, policy: RevocationPolicy, known: Arc<Revocations>) {
+        self.revocation = (policy, known);
     }
 
     /// Trusts what an authority has signed.
@@ -69,6 +91,7 @@ impl Trust {
         let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|_| AuthorityError::Malformed)?;
         self.hashes.push(crate::sha1::sha1(&[&key]));
         self.authorities.push(anchor.to_owned());
+        self.issuers.extend(Issuer::new(&der));
         Ok(())
     }
 
@@ -83,6 +106,13 @@ impl Trust {
     }
 
     fn check(&self, proof: &PeerProof) -> Result<(), Refusal> {
+        let links = self.believe(proof)?;
+        let (policy, known) = &self.revocation;
+        known.check(&links, *policy, Duration::from_secs(self.now()?.as_secs()))
+    }
+
+    /// Checks everything but revocation. Returns the certificates of which it is to be known, with their issuers.
+    fn believe(&self, proof: &PeerProof) -> Result<Vec<Link>, Refusal> {
         if !self.schemes.contains(&proof.scheme) {
             return Err(Refusal::Algorithm(proof.scheme));
         }
@@ -91,23 +121,28 @@ impl Trust {
             return Err(Refusal::HashAndUrl);
         }
         if let Some(raw) = of(CertificateEncoding::RAW_PUBLIC_KEY).next() {
-            return self.by_raw_key(&raw.data, proof);
+            return self.by_raw_key(&raw.data, proof).map(|()| Vec::new());
         }
         let shown: Vec<CertificateDer<'_>> =
             of(CertificateEncoding::X509_SIGNATURE).map(|found| CertificateDer::from(found.data.as_slice())).collect();
-        let Some((own, intermediates)) = shown.split_first() else { return self.by_pinned(proof) };
+        let Some((own, intermediates)) = shown.split_first() else { return self.by_pinned(proof).map(|()| Vec::new()) };
         let entity = EndEntityCert::try_from(own).map_err(|error| Refusal::Path(Box::new(error)))?;
         let now = self.now()?;
         let is_pinned = self.pinned.contains(own);
+        let mut links = Vec::new();
         if !is_pinned {
-            path::check(&entity, &self.authorities, intermediates, now)?;
+            let path = path::check(&entity, &self.authorities, intermediates, now)?;
+            if self.revocation.0 != RevocationPolicy::Off {
+                links = revocation::links(&path, &self.issuers).ok_or(Refusal::Malformed)?;
+            }
         }
         let certificate = Certificate::from_der(own).map_err(|_| Refusal::Malformed)?;
         if is_pinned {
             identity::in_time(&certificate, now)?;
         }
         identity::check(&certificate, &proof.identity)?;
-        path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof)
+        path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof)?;
+        Ok(links)
     }
 
     fn now(&self) -> Result<UnixTime, Refusal> {
@@ -199,6 +234,21 @@ pub fn certifies(der: &[u8], identity: &Identity) -> Result<(), Vec<String>> {
 impl PeerVerifier for Trust {
     fn authorities(&self) -> &[[u8; 20]] {
         &self.hashes
+    }
+
+    fn inquiries(&self, proof: &PeerProof) -> Vec<Inquiry> {
+        let (policy, known) = &self.revocation;
+        if *policy == RevocationPolicy::Off {
+            return Vec::new();
+        }
+        let (Ok(links), Ok(now)) = (self.believe(proof), self.now()) else { return Vec::new() };
+        known.open(&links, Duration::from_secs(now.as_secs()))
+    }
+
+    fn learn(&self, inquiry: &Inquiry, answer: Option<&[u8]>) {
+        if let Ok(now) = self.now() {
+            self.revocation.1.learn(inquiry, answer, Duration::from_secs(now.as_secs()));
+        }
     }
 
     fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>> {

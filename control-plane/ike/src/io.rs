@@ -294,7 +294,7 @@ pub enum Job {
         /// What is signed.
         message: Vec<u8>,
     },
-    /// Check who the peer is. May wait for others.
+    /// Check who the peer is, after the verifier's inquiries.
     Verify {
         /// By whom.
         verifier: Arc<dyn PeerVerifier>,
@@ -318,7 +318,7 @@ pub enum JobResult {
 }
 
 impl Job {
-    /// Does the work. Blocks for some milliseconds; [`Job::Verify`] as long as whom it asks lets it wait.
+    /// Does the work. Blocks for some milliseconds, a key in a token longer.
     pub fn run(self, provider: &Provider) -> JobResult {
         let generate =
             |method| provider.key_exchange(method).ok_or(CryptoError::Unavailable).and_then(crate::provider::KeyExchange::generate);

@@ -1,6 +1,7 @@
 //! What the core asks of cryptography: plain slices of trait objects, filled by `ike-crypto` in products and by fakes in tests.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -139,16 +140,33 @@ pub trait SigningKey: fmt::Debug + Send + Sync {
 }
 
 /// Says whether a peer is who it claims to be, by a certificate or a public key that is known: whom a connection trusts, for what, and what has
-/// been revoked. It works as a job, and may wait for whoever knows about revocations; nothing else waits meanwhile.
+/// been revoked. It works as a job. Whom it wants to have asked about revocations before, the driver asks; nothing else waits meanwhile.
 pub trait PeerVerifier: fmt::Debug + Send + Sync {
     /// SHA-1 hashes of the public keys of the authorities that are trusted, for Certificate Request payloads (RFC 7296 section 3.7).
     fn authorities(&self) -> &[[u8; 20]];
 
-    /// Checks that the key which made the signature is that of the identity.
+    /// Who has to be asked before [`verify`](Self::verify) can say more: nobody, unless everything else about the proof is right.
+    fn inquiries(&self, _proof: &PeerProof) -> Vec<Inquiry> {
+        Vec::new()
+    }
+
+    /// What an inquiry has brought; `None` for nothing.
+    fn learn(&self, _inquiry: &Inquiry, _answer: Option<&[u8]>) {}
+
+    /// Checks that the key which made the signature is that of the identity, by what is known now.
     ///
     /// # Errors
     /// Why it is not, for people: both sides, and what to do.
     fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>>;
+}
+
+/// Something to be fetched by HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Inquiry {
+    /// Where.
+    pub url: String,
+    /// What is posted there, a question of OCSP; without one a list of revocations is got.
+    pub question: Option<Vec<u8>>,
 }
 
 /// What a peer shows.

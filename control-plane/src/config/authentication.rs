@@ -1,17 +1,16 @@
-//! `local` and `remote` of a connection, and `[authorities.NAME]`: how each side shows who it is, and whom we believe (the PAD of RFC 4301 section
-//! 4.4.3).
+//! `local` and `remote` of a connection: how each side shows who it is (the PAD of RFC 4301 section 4.4.3).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use ike::config::{Credential, LocalAuth, RemoteAuth};
 use ike::provider::SigningKey;
-use ike_crypto::{PrivateKeyFile, Trust};
+use ike_crypto::PrivateKeyFile;
 use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
 
+use super::authorities::{self, Authorities};
 use super::secrets;
 use super::section::{Found, Section};
 
@@ -25,7 +24,7 @@ impl Files<'_> {
     }
 
     /// Every certificate of a PEM file, or the one of a DER file.
-    fn certificates(self, section: &Section<'_>, name: &Found<&str>) -> Option<Vec<Vec<u8>>> {
+    pub(super) fn certificates(self, section: &Section<'_>, name: &Found<&str>) -> Option<Vec<Vec<u8>>> {
         let octets = self.read(section, name)?;
         let found = ike_crypto::certificates(&octets);
         if found.is_none() {
@@ -38,7 +37,7 @@ impl Files<'_> {
         found
     }
 
-    fn read(self, section: &Section<'_>, name: &Found<&str>) -> Option<Vec<u8>> {
+    pub(super) fn read(self, section: &Section<'_>, name: &Found<&str>) -> Option<Vec<u8>> {
         let path = self.path(name.value);
         fs::read(&path)
             .inspect_err(|error| {
@@ -195,83 +194,17 @@ fn credential(
 }
 
 /// Whom we believe, and how.
-pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities: &[Vec<u8>]) -> Remote {
+pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities: &Authorities) -> Remote {
     let Some(mut section) = connection.section("remote") else { return Remote::default() };
     let way = way(&mut section);
     let any = section.text_is("id", "%any");
     let identity = identity(&mut section).filter(|_| !any).map(|found| found.value);
     let auth = match way {
-        Some(Way::PublicKey(schemes)) => RemoteAuth::PublicKey(Arc::new(trust(&mut section, files, authorities, schemes))),
+        Some(Way::PublicKey(schemes)) => RemoteAuth::PublicKey(Arc::new(authorities::trust(&mut section, files, authorities, schemes))),
         Some(Way::Psk) | None => RemoteAuth::Psk,
     };
     section.finish();
     Remote { identity, auth }
-}
-
-fn trust(section: &mut Section<'_>, files: Files<'_>, authorities: &[Vec<u8>], schemes: Vec<SignatureScheme>) -> Trust {
-    let mut trust = Trust::new(SystemTime::now, schemes);
-    let before = section.faults();
-    let mut known = 0;
-    for name in section.list_with("certs", "\"peer.crt\"", |_, text| Some(text)).unwrap_or_default() {
-        for der in files.certificates(section, &name).unwrap_or_default() {
-            trust.trust_certificate(der);
-            known += 1;
-        }
-    }
-    for name in section.list_with("pubkeys", "\"peer.pub\"", |_, text| Some(text)).unwrap_or_default() {
-        let Some(octets) = files.read(section, &name) else { continue };
-        match ike_crypto::raw_public_key(&octets) {
-            Some(key) => {
-                trust.trust_key(key);
-                known += 1;
-            }
-            None => section.fault_at(&name, format!("there is no public key in '{}'", name.value), "name a PEM file with PUBLIC KEY"),
-        }
-    }
-    let own = section.list_with("cacerts", "\"ca.crt\"", |_, text| Some(text));
-    let everybody = own.is_none() && known == 0;
-    for name in own.unwrap_or_default() {
-        for der in files.certificates(section, &name).unwrap_or_default() {
-            known += 1;
-            if let Err(error) = trust.trust_authority(der) {
-                section.fault_at(
-                    &name,
-                    format!("'{}': {error}", name.value),
-                    "name certificates of authorities; those of peers belong into certs",
-                );
-            }
-        }
-    }
-    // As swanctl: whoever an authority has signed, unless the connection says whom.
-    for der in authorities.iter().filter(|_| everybody) {
-        known += 1;
-        // It was checked where it was read.
-        let _known = trust.trust_authority(der.clone());
-    }
-    if known == 0 && section.faults() == before {
-        section.missing("cacerts", "write cacerts = [\"ca.crt\"], certs or pubkeys here, or [authorities.NAME] with cacert");
-    }
-    trust
-}
-
-/// The certificates of `[authorities.NAME]`.
-pub(super) fn authorities(root: &mut Section<'_>, files: Files<'_>) -> Vec<Vec<u8>> {
-    let mut all = Vec::new();
-    for (_, mut section) in root.sections("authorities") {
-        match section.text("cacert", "\"ca.crt\"") {
-            Some(name) => {
-                for der in files.certificates(&section, &name).unwrap_or_default() {
-                    match Trust::new(SystemTime::now, Vec::new()).trust_authority(der.clone()) {
-                        Ok(()) => all.push(der),
-                        Err(error) => section.fault_at(&name, format!("'{}': {error}", name.value), "name the certificate of an authority"),
-                    }
-                }
-            }
-            None => section.missing("cacert", "write cacert = \"ca.crt\""),
-        }
-        section.finish();
-    }
-    all
 }
 
 fn identity(section: &mut Section<'_>) -> Option<Found<Identity>> {

@@ -9,6 +9,7 @@ use ike::config::{Child, Connection, DpdAction, LocalAuth, Pool, Psk, RemoteAuth
 use ipsec_types::{ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction};
 
 use super::authentication::{self, Files, Local, Remote};
+use super::authorities::Authorities;
 use super::diagnostic::Report;
 use super::section::{Found, Place, Section};
 use super::selectors::{self, Dynamic, Ends, Selected};
@@ -24,7 +25,7 @@ pub(super) fn read(
     mut section: Section<'_>,
     spd: &mut Spd,
     files: Files<'_>,
-    authorities: &[Vec<u8>],
+    authorities: &Authorities,
     all_pools: &[Arc<Pool>],
 ) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];

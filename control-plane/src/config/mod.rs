@@ -23,6 +23,7 @@
 //! Every fault is reported, not only the first, with file, line, column, field and remedy: [`Diagnostic`].
 
 mod authentication;
+mod authorities;
 mod connections;
 mod diagnostic;
 mod exchanges;
@@ -108,7 +109,7 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let Control { socket: control_socket, thresholds: [cookie_threshold, block_threshold], key_log } = control(&mut root, files);
     let data_socket = dataplane(&mut root);
 
-    let authorities = authentication::authorities(&mut root, files);
+    let authorities = authorities::read(&mut root, files);
     let pools = pools::read(&mut root);
     let mut spd = Spd::default();
     let (mut connections, mut policies) = (Vec::new(), Vec::new());

@@ -5,7 +5,7 @@ use ike::provider::PeerProof;
 use ipsec_types::{SignatureEncoding, SignatureScheme};
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::{
-    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext,
+    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext, VerifiedPath,
     aws_lc_rs as algorithms,
 };
 use x509_cert::Certificate;
@@ -26,6 +26,10 @@ pub enum Refusal {
     Path(Box<Error>),
     /// A certificate that is configured is not in its time.
     Pinned(Box<Error>),
+    /// The certificate of this subject, the peer's or one on its path, has been revoked.
+    Revoked(String),
+    /// It is not known whether the certificate of this subject has been revoked, and the policy wants to know.
+    NotKnown(String),
     /// A certificate, the peer's or one on its path, is for a key of RSA of so few bits.
     WeakKey(usize),
     /// The certificate cannot be read.
@@ -70,6 +74,17 @@ impl Refusal {
                 let remedy = "let the peer have a new certificate, and name that in remote.certs; compare the clocks of both machines";
                 (format!("the certificate of {who} that is configured here is not valid: {problem}"), shown(proof), remedy)
             }
+            Self::Revoked(subject) => (
+                format!("the certificate of {who}, or one on its path, has been revoked"),
+                format!("the certificate of {subject}"),
+                "let the peer have a certificate for a new key",
+            ),
+            Self::NotKnown(subject) => (
+                format!("it is not known whether the certificate of {who}, or one on its path, has been revoked"),
+                format!("the certificate of {subject}"),
+                "look why whom it names for this (OCSP, lists of revocations) has no valid answer; name a list of its authority's in crls; or write \
+                 revocation = \"relaxed\"",
+            ),
             Self::WeakKey(bits) => (
                 format!("the certificate of {who}, or one on its path, is for a key that is too weak: RSA of {bits} bits"),
                 shown(proof),
@@ -149,9 +164,6 @@ fn of_path(error: &Error) -> (String, &'static str) {
             "have it issued with SHA-256 or better, and RSA of 2048 bits or more, ECDSA or Ed25519",
         ),
         Error::InvalidSignatureForPublicKey => ("its signature is not that of the authority it names", "have it issued anew"),
-        Error::CertRevoked => ("it has been revoked", "have a new one issued for a new key"),
-        Error::UnknownRevocationStatus => ("whether it has been revoked is not known", "name a list of revocations of its issuer (crls)"),
-        Error::CrlExpired { .. } => ("the list of revocations has expired", "fetch a new one from the authority"),
         other => return (other.to_string(), "have a certificate issued that keeps RFC 5280"),
     };
     (fixed.0.to_owned(), fixed.1)
@@ -191,24 +203,26 @@ impl ExtendedKeyUsageValidator for ForIke {
 }
 
 /// Algorithms by which certificates may be signed: SHA-256 or better, RSA of 2048 bits or more.
-const OF_CERTIFICATES: &[&dyn SignatureVerificationAlgorithm] = webpki::ALL_VERIFICATION_ALGS;
+pub(super) const OF_CERTIFICATES: &[&dyn SignatureVerificationAlgorithm] = webpki::ALL_VERIFICATION_ALGS;
 
 /// Checks the path from a certificate to one of the authorities.
-pub(super) fn check(
-    entity: &EndEntityCert<'_>,
-    authorities: &[TrustAnchor<'_>],
-    intermediates: &[CertificateDer<'_>],
+pub(super) fn check<'p>(
+    entity: &'p EndEntityCert<'p>,
+    authorities: &'p [TrustAnchor<'p>],
+    intermediates: &'p [CertificateDer<'p>],
     now: UnixTime,
-) -> Result<(), Refusal> {
+) -> Result<VerifiedPath<'p>, Refusal> {
     let path = entity.verify_for_usage(OF_CERTIFICATES, authorities, intermediates, now, ForIke, None, None);
-    path.map(drop).map_err(|error| refusal(error, intermediates))
+    path.map_err(|error| refusal(error, intermediates))
 }
 
 /// A signature by a key that is too weak is not looked at, and so seems wrong.
 fn refusal(error: Error, intermediates: &[CertificateDer<'_>]) -> Refusal {
     let weak = || intermediates.iter().find_map(|der| identity::weak_key(&Certificate::from_der(der).ok()?));
     match error {
-        Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => weak().map_or(Refusal::Path(Box::new(error)), Refusal::WeakKey),
+        Error::InvalidSignatureForPublicKey | Error::UnknownIssuer => {
+            weak().map_or_else(|| Refusal::Path(Box::new(error)), Refusal::WeakKey)
+        }
         error => Refusal::Path(Box::new(error)),
     }
 }

@@ -13,7 +13,7 @@ use rcgen::{
 use super::*;
 use crate::{PrivateKeyFile, schemes};
 
-fn clock() -> SystemTime {
+pub(super) fn clock() -> SystemTime {
     // The middle of 2026.
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_782_000_000)
 }
@@ -23,11 +23,11 @@ fn p256() -> KeyPair {
 }
 
 /// An authority, with the parameters that `change` makes other than usual.
-fn authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issuer<'static, KeyPair> {
+pub(super) fn authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issuer<'static, KeyPair> {
     Issuer::new(authority_params(name, change), p256())
 }
 
-fn authority_params(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+pub(super) fn authority_params(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
     let mut params = CertificateParams::new([]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,7 +37,7 @@ fn authority_params(name: &str, change: impl FnOnce(&mut CertificateParams)) -> 
 }
 
 /// A gateway's certificate of gw.example with its key.
-fn gateway(issuer: &Issuer<'_, KeyPair>, change: impl FnOnce(&mut CertificateParams)) -> (Vec<u8>, PrivateKeyFile) {
+pub(super) fn gateway(issuer: &Issuer<'_, KeyPair>, change: impl FnOnce(&mut CertificateParams)) -> (Vec<u8>, PrivateKeyFile) {
     gateway_with(&p256(), issuer, change)
 }
 
@@ -50,12 +50,12 @@ fn gateway_with(key: &KeyPair, issuer: &Issuer<'_, KeyPair>, change: impl FnOnce
     (certificate.der().to_vec(), PrivateKeyFile::from_pem(key.serialize_pem().as_bytes()).unwrap())
 }
 
-struct Root {
-    issuer: Issuer<'static, KeyPair>,
-    der: Vec<u8>,
+pub(super) struct Root {
+    pub(super) issuer: Issuer<'static, KeyPair>,
+    pub(super) der: Vec<u8>,
 }
 
-static ROOT: LazyLock<Root> = LazyLock::new(|| {
+pub(super) static ROOT: LazyLock<Root> = LazyLock::new(|| {
     let (params, key) = (authority_params("root", |_| {}), p256());
     let der = params.self_signed(&key).unwrap().der().to_vec();
     Root { issuer: Issuer::new(params, key), der }
@@ -68,7 +68,7 @@ fn trust() -> Trust {
 }
 
 /// What the owner of a key shows as `identity`.
-fn proof(identity: &str, key: &PrivateKeyFile, certificates: &[&[u8]]) -> PeerProof {
+pub(super) fn proof(identity: &str, key: &PrivateKeyFile, certificates: &[&[u8]]) -> PeerProof {
     let scheme = schemes(key.kind())[0];
     let message = b"InitiatorSignedOctets".to_vec();
     let encoding = SignatureEncoding::Der;

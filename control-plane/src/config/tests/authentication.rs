@@ -6,7 +6,10 @@ use ike::config::{LocalAuth, RemoteAuth};
 use ike::provider::PeerProof;
 use ike_wire::CertificateEncoding;
 use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair, SerialNumber,
+    date_time_ymd,
+};
 
 use super::*;
 
@@ -35,6 +38,15 @@ pub(super) fn pki(folder: &TempDir) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     fs::write(path("ca.crt"), params.self_signed(&ca_key).unwrap().pem()).unwrap();
     let issuer = Issuer::new(params, ca_key);
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2023, 1, 1),
+        next_update: date_time_ymd(2023, 2, 1),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    fs::write(path("ca.crl"), list.signed_by(&issuer).unwrap().pem().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["gw-a.example".to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, "gateway A");
@@ -155,4 +167,30 @@ fn sha1_has_to_be_written_out_and_is_warned_of() {
     let (schemes, warnings) = accepted("auth = \"rsa-sha256-sha1\"");
     assert_eq!(schemes, [S::RsaSha256, S::RsaPssSha256, S::RsaSha1]);
     assert!(warnings[0].field == "connections.site-b.remote.auth" && warnings[0].problem.contains("SHA-1"), "{warnings:?}");
+}
+
+#[test]
+fn revocation_is_read_from_authorities_and_connections() {
+    let with = |remote: &str, authority: &str| {
+        let by = format!("remote = {{ auth = \"pubkey\", {remote}");
+        let text = SIGNED.replacen("remote = { auth = \"pubkey\", cacerts = [\"ca.crt\"], ", &by, 1);
+        let folder = folder(&format!("{text}[authorities.ours]\ncacert = \"ca.crt\"\n{authority}"), GOOD_SECRETS);
+        pki(&folder);
+        load_in(&folder)
+    };
+    for policy in ["strict", "ifuri", "relaxed", "off"] {
+        let all = "crls = [\"ca.crl\"]\ncrl_uris = [\"http://a.example/ca.crl\"]\nocsp_uris = [\"http://a.example/\"]";
+        let loaded = with(&format!("revocation = \"{policy}\", "), all).unwrap();
+        // rcgen's list is of 2023.
+        assert!(loaded.warnings.len() == 1 && loaded.warnings[0].problem.contains("has expired"), "{:?}", loaded.warnings);
+    }
+    for (remote, authority, expected) in [
+        ("revocation = \"lax\", ", "", "connections.site-b.remote.revocation: 'lax' is not known here"),
+        ("", "crls = [\"ca.crt\"]", "authorities.ours.crls[0]: 'ca.crt' is no list of revocations"),
+        ("", "crl_uris = [\"https://a.example/\"]", "authorities.ours.crl_uris[0]: 'https://a.example/' is no address of http://"),
+        ("", "ocsp_uris = [\"ldap://a.example/\"]", "authorities.ours.ocsp_uris[0]"),
+    ] {
+        let faults = with(remote, authority).unwrap_err();
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:#?}");
+    }
 }
