@@ -102,12 +102,13 @@ pub(super) struct Cell<N> {
 impl<N: Number> Cell<N> {
     #[inline]
     pub(super) fn contains(&self, point: &Point<N>) -> bool {
+        let ([a, b, c, d], [first_a, first_b, first_c, first_d], [extent_a, extent_b, extent_c, extent_d]) =
+            (point, &self.first, &self.extent);
         // No early exit: four comparisons cost less than a branch that goes either way.
-        let mut inside = true;
-        for ((value, first), extent) in point.iter().zip(&self.first).zip(&self.extent) {
-            inside &= value.minus(*first) <= *extent;
-        }
-        inside
+        (a.minus(*first_a) <= *extent_a)
+            & (b.minus(*first_b) <= *extent_b)
+            & (c.minus(*first_c) <= *extent_c)
+            & (d.minus(*first_d) <= *extent_d)
     }
 
     pub(super) fn first(&self, dimension: usize) -> N {

@@ -2,20 +2,24 @@
 //!
 //! A node cuts one dimension at up to 15 places. A box lies in the part that holds it, or in two if a cut goes through it; boxes across more parts lie in
 //! a tree of their own beside them, which cuts other dimensions. So no box has many copies, a change touches few nodes, and a packet follows one way
-//! down, plus one for each node on it that has wide boxes of a lower order than what was found already. Leaves hold a few boxes, the lowest order first.
+//! down, plus one for each node on it that has wide boxes of a lower order than what was found already. The last cut on a way lies in a leaf, beside the
+//! boxes of all its parts: so that few cache lines have to come one after the other from memory.
 //!
 //! The tree is persistent: a copy costs nothing, a change copies the nodes on its way that others share.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
 use super::cell::{Cell, DIMENSIONS, Number, Point};
 
-/// Boxes that a leaf takes before it is cut.
-const FULL_LEAF: usize = 8;
-/// Boxes of a leaf after a cut, about.
-const LEAF: usize = 2;
+/// Boxes that are not cut.
+const FEW: usize = 8;
+/// Boxes of a part after a cut, about.
+const PART: usize = 2;
+/// Boxes of a leaf, copies included.
+const FULL_LEAF: usize = 48;
 /// Parts of a cut.
 const PARTS: usize = 16;
 /// Parts that may hold one box.
@@ -28,17 +32,36 @@ pub(super) struct Tree<N>(Node<N>);
 #[derive(Debug, Clone)]
 enum Node<N> {
     Empty,
-    /// The lowest order first.
-    Leaf(Arc<[Cell<N>]>),
+    Leaf(Arc<Leaf<N>>),
     Cut(Arc<Cut<N>>),
 }
 
+/// Where one dimension is cut.
 #[derive(Debug, Clone)]
-struct Cut<N> {
+#[repr(C)]
+struct Cuts<N> {
     /// Where each part but the first begins, rising; `N::MAX` behind the last one. One more than there can be: whole vectors are compared.
     starts: [N; PARTS],
     dimension: u8,
     last_part: u8,
+}
+
+/// Boxes of a few parts: those across several parts lie in each.
+#[derive(Debug)]
+#[repr(C, align(64))]
+struct Leaf<N> {
+    cuts: Cuts<N>,
+    /// Where each part but the last ends among the cells.
+    ends: [u8; PARTS],
+    /// Part by part, the lowest order first.
+    cells: Box<[Cell<N>]>,
+}
+
+// What every packet looks at is in the first cache lines, in this order.
+#[derive(Debug, Clone)]
+#[repr(C, align(64))]
+struct Cut<N> {
+    cuts: Cuts<N>,
     /// At most the lowest order among `across`.
     across_order: u64,
     across: Node<N>,
@@ -77,16 +100,14 @@ impl<N: Number> Tree<N> {
 }
 
 impl<N: Number> Node<N> {
-    fn of(mut cells: Vec<Cell<N>>) -> Self {
+    fn of(cells: Vec<Cell<N>>) -> Self {
         if cells.is_empty() {
             return Self::Empty;
         }
-        match Choice::best(&cells) {
-            Some(choice) => Self::Cut(Arc::new(choice.apply(cells))),
-            None => {
-                cells.sort_unstable_by_key(Cell::key);
-                Self::Leaf(cells.into())
-            }
+        let Some(choice) = Choice::best(&cells) else { return Self::Leaf(Arc::new(Leaf::uncut(cells))) };
+        match Leaf::of(&choice, &cells) {
+            Some(leaf) => Self::Leaf(Arc::new(leaf)),
+            None => Self::Cut(Arc::new(choice.apply(cells))),
         }
     }
 
@@ -96,7 +117,7 @@ impl<N: Number> Node<N> {
         loop {
             match node {
                 Self::Empty => return found,
-                Self::Leaf(cells) => return search(cells, point, found, accept),
+                Self::Leaf(leaf) => return search(leaf.part(point), point, found, accept),
                 Self::Cut(cut) => {
                     let part = cut.part(point);
                     if matches!(cut.across, Self::Empty) {
@@ -121,13 +142,13 @@ impl<N: Number> Node<N> {
 
     fn insert(&mut self, cell: &Cell<N>) {
         match self {
-            Self::Empty => *self = Self::Leaf([cell.clone()].into()),
-            Self::Leaf(cells) => {
-                let place = cells.partition_point(|other| other.key() < cell.key());
-                let (before, behind) = cells.split_at(place);
-                let cells: Vec<_> = before.iter().chain([cell]).chain(behind).cloned().collect();
-                // One that could not be cut is tried again when it has grown by as much.
-                *self = if cells.len() % FULL_LEAF == 1 { Self::of(cells) } else { Self::Leaf(cells.into()) };
+            Self::Empty => *self = Self::of(vec![cell.clone()]),
+            Self::Leaf(_) => {
+                let mut cells = self.cells();
+                cells.push(cell.clone());
+                // One that could not be cut is tried again when it has grown.
+                let hopeless = cells.len() > FULL_LEAF && cells.len() % FULL_LEAF != 1;
+                *self = if hopeless { Self::Leaf(Arc::new(Leaf::uncut(cells))) } else { Self::of(cells) };
             }
             Self::Cut(cut) => {
                 let cut = Arc::make_mut(cut);
@@ -146,9 +167,10 @@ impl<N: Number> Node<N> {
     fn remove(&mut self, cell: &Cell<N>) {
         match self {
             Self::Empty => {}
-            Self::Leaf(cells) => {
-                let cells: Vec<_> = cells.iter().filter(|other| other.key() != cell.key()).cloned().collect();
-                *self = if cells.is_empty() { Self::Empty } else { Self::Leaf(cells.into()) };
+            Self::Leaf(_) => {
+                let mut cells = self.cells();
+                cells.retain(|other| other.key() != cell.key());
+                *self = Self::of(cells);
             }
             Self::Cut(cut) => {
                 let cut = Arc::make_mut(cut);
@@ -167,18 +189,23 @@ impl<N: Number> Node<N> {
         let cut = Arc::make_mut(cut);
         cut.changes = cut.changes.saturating_add(1);
         if cut.changes > cut.chosen_for {
-            let mut cells = Vec::new();
-            self.collect(&mut cells);
-            cells.sort_unstable_by_key(Cell::key);
-            cells.dedup_by_key(|cell| cell.key());
-            *self = Self::of(cells);
+            *self = Self::of(self.cells());
         }
+    }
+
+    /// All boxes, the lowest order first, each once.
+    fn cells(&self) -> Vec<Cell<N>> {
+        let mut cells = Vec::new();
+        self.collect(&mut cells);
+        cells.sort_unstable_by_key(Cell::key);
+        cells.dedup_by_key(|cell| cell.key());
+        cells
     }
 
     fn collect(&self, into: &mut Vec<Cell<N>>) {
         match self {
             Self::Empty => {}
-            Self::Leaf(cells) => into.extend(cells.iter().cloned()),
+            Self::Leaf(leaf) => into.extend(leaf.cells.iter().cloned()),
             Self::Cut(cut) => cut.parts.iter().chain([&cut.across]).for_each(|node| node.collect(into)),
         }
     }
@@ -197,11 +224,18 @@ fn search<'a, N: Number>(
     first.or(found)
 }
 
-impl<N: Number> Cut<N> {
+impl<N: Number> Cuts<N> {
+    fn new(choice: &Choice<N>) -> Self {
+        let mut starts = [N::MAX; PARTS];
+        starts.iter_mut().zip(&choice.starts).for_each(|(to, from)| *to = *from);
+        let (dimension, last_part) = (u8::try_from(choice.dimension).unwrap_or(0), u8::try_from(choice.starts.len()).unwrap_or(0));
+        Self { starts, dimension, last_part }
+    }
+
+    /// The part of a packet.
     #[inline]
-    fn part(&self, point: &Point<N>) -> &Node<N> {
-        let value = point.get(usize::from(self.dimension)).copied().unwrap_or(N::MAX);
-        self.parts.get(self.index(value)).unwrap_or(&Node::Empty)
+    fn part(&self, point: &Point<N>) -> usize {
+        self.index(point.get(usize::from(self.dimension)).copied().unwrap_or(N::MAX))
     }
 
     /// The part of a value. All starts are counted, without a branch.
@@ -211,11 +245,67 @@ impl<N: Number> Cut<N> {
         begun.min(u32::from(self.last_part)) as usize
     }
 
+    /// The parts of a box.
+    fn parts(&self, cell: &Cell<N>) -> RangeInclusive<usize> {
+        let dimension = usize::from(self.dimension);
+        self.index(cell.first(dimension))..=self.index(cell.last(dimension))
+    }
+}
+
+impl<N: Number> Leaf<N> {
+    /// Boxes that nothing tells apart, or few.
+    fn uncut(mut cells: Vec<Cell<N>>) -> Self {
+        cells.sort_unstable_by_key(Cell::key);
+        let cuts = Cuts { starts: [N::MAX; PARTS], dimension: 0, last_part: 0 };
+        Self { cuts, ends: [0; PARTS], cells: cells.into() }
+    }
+
+    /// The boxes of each part beside each other, where they are few enough.
+    fn of(choice: &Choice<N>, cells: &[Cell<N>]) -> Option<Self> {
+        if cells.len() > FULL_LEAF {
+            return None;
+        }
+        let cuts = Cuts::new(choice);
+        let mut parts: [Vec<&Cell<N>>; PARTS] = Default::default();
+        for cell in cells {
+            parts.get_mut(cuts.parts(cell))?.iter_mut().for_each(|part| part.push(cell));
+        }
+        if parts.iter().any(|part| part.len() > FEW) || parts.iter().map(Vec::len).sum::<usize>() > FULL_LEAF {
+            return None;
+        }
+        let (mut ends, mut together) = ([0; PARTS], Vec::new());
+        for (part, end) in parts.iter_mut().zip(&mut ends) {
+            part.sort_unstable_by_key(|cell| cell.key());
+            together.extend(part.iter().copied().cloned());
+            *end = u8::try_from(together.len()).ok()?;
+        }
+        Some(Self { cuts, ends, cells: together.into() })
+    }
+
+    #[inline]
+    fn part(&self, point: &Point<N>) -> &[Cell<N>] {
+        if self.cuts.last_part == 0 {
+            return &self.cells;
+        }
+        let part = self.cuts.part(point);
+        let begin = part.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        // The last part may be longer than can be written there: many boxes that nothing tells apart.
+        let last = part == usize::from(self.cuts.last_part);
+        let end = if last { self.cells.len() } else { self.ends.get(part).copied().unwrap_or(0).into() };
+        self.cells.get(usize::from(begin)..end).unwrap_or_default()
+    }
+}
+
+impl<N: Number> Cut<N> {
+    #[inline]
+    fn part(&self, point: &Point<N>) -> &Node<N> {
+        self.parts.get(self.cuts.part(point)).unwrap_or(&Node::Empty)
+    }
+
     /// The parts that hold a box; `None` where they are too many.
     fn copies(&mut self, cell: &Cell<N>) -> Option<&mut [Node<N>]> {
-        let dimension = usize::from(self.dimension);
-        let (first, last) = (self.index(cell.first(dimension)), self.index(cell.last(dimension)));
-        if last - first < MAX_COPIES { self.parts.get_mut(first..=last) } else { None }
+        let parts = self.cuts.parts(cell);
+        if parts.end() - parts.start() < MAX_COPIES { self.parts.get_mut(parts) } else { None }
     }
 }
 
@@ -230,7 +320,7 @@ struct Choice<N> {
 impl<N: Number> Choice<N> {
     /// The best of all dimensions; `None` where boxes are few, or no cut makes them fewer.
     fn best(cells: &[Cell<N>]) -> Option<Self> {
-        if cells.len() <= FULL_LEAF {
+        if cells.len() <= FEW {
             return None;
         }
         let choices = (0..DIMENSIONS).filter_map(|dimension| Self::of(dimension, cells));
@@ -241,7 +331,7 @@ impl<N: Number> Choice<N> {
     fn of(dimension: usize, cells: &[Cell<N>]) -> Option<Self> {
         let mut firsts: Vec<N> = cells.iter().map(|cell| cell.first(dimension)).collect();
         firsts.sort_unstable();
-        let parts = (cells.len() / LEAF).clamp(2, PARTS);
+        let parts = (cells.len() / PART).clamp(2, PARTS);
         let mut starts = ArrayVec::new();
         for part in 1..parts {
             let start = *firsts.get(part * firsts.len() / parts)?;
@@ -268,12 +358,8 @@ impl<N: Number> Choice<N> {
     }
 
     fn apply(self, cells: Vec<Cell<N>>) -> Cut<N> {
-        let mut starts = [N::MAX; PARTS];
-        starts.iter_mut().zip(&self.starts).for_each(|(to, from)| *to = *from);
         let mut cut = Cut {
-            starts,
-            dimension: u8::try_from(self.dimension).unwrap_or(0),
-            last_part: u8::try_from(self.starts.len()).unwrap_or(0),
+            cuts: Cuts::new(&self),
             across_order: u64::MAX,
             across: Node::Empty,
             parts: [const { Node::Empty }; PARTS],
@@ -282,12 +368,13 @@ impl<N: Number> Choice<N> {
         };
         let (mut parts, mut across): ([Vec<Cell<N>>; PARTS], Vec<Cell<N>>) = Default::default();
         for cell in cells {
-            let (first, last) = (cut.index(cell.first(self.dimension)), cut.index(cell.last(self.dimension)));
-            if last - first < MAX_COPIES {
-                parts.iter_mut().take(last + 1).skip(first).for_each(|part| part.push(cell.clone()));
-            } else {
-                cut.across_order = cut.across_order.min(cell.order);
-                across.push(cell);
+            let copies = cut.cuts.parts(&cell);
+            match parts.get_mut(copies) {
+                Some(parts) if parts.len() <= MAX_COPIES => parts.iter_mut().for_each(|part| part.push(cell.clone())),
+                _ => {
+                    cut.across_order = cut.across_order.min(cell.order);
+                    across.push(cell);
+                }
             }
         }
         cut.across = Node::of(across);
