@@ -137,7 +137,7 @@ fn rates(pool: &Pool, tunnels: &[u32], plan: Plan, report: &mut Report) -> Resul
 
 /// A gateway with its tunnels, and the memory they took.
 fn filled(pool: &Pool, tunnels: u32) -> Result<((Server, Worker), Footprint), Failure> {
-    let (mut server, mut worker) = gateway::start(pool, tunnels)?;
+    let (mut server, mut worker) = gateway::start(pool, tunnels, 0)?;
     let empty = resident()?;
     let start = Instant::now();
     server.set_policies(&mut worker, tunnels)?;

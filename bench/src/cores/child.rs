@@ -84,12 +84,7 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// Sum over the workers of their rates, in millions of packets a second of CPU time.
-    pub(crate) fn mpps(&self) -> f64 {
-        self.workers.iter().map(|sample| sample.mpps()).sum()
-    }
-
-    /// The same per second of wall time.
+    /// Millions of packets a second of wall time, of all workers together.
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
     pub(crate) fn wall_mpps(&self) -> f64 {
         self.workers.iter().map(|sample| sample.packets).sum::<u64>() as f64 * 1e3 / self.wall_ns.max(1) as f64

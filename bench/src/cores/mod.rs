@@ -136,8 +136,30 @@ fn ns(sample: &Sample) -> f64 {
 
 /// What one round saw of an arrangement, and of one worker before and after it: once on either core, as cores differ.
 struct Round {
-    one: Vec<Pass>,
+    one: [Vec<Pass>; 2],
     two: Vec<Pass>,
+}
+
+impl Round {
+    /// Of one worker, the mean over both cores.
+    fn one(&self) -> f64 {
+        self.one.iter().map(|passes| best(passes, 0)).sum::<f64>() / 2.0
+    }
+
+    /// The sum over both workers.
+    fn two(&self) -> f64 {
+        best(&self.two, 0) + best(&self.two, 1)
+    }
+
+    fn wall_ratio(&self) -> f64 {
+        let one = self.one.iter().flatten().map(Pass::wall_mpps);
+        Spread::of(self.two.iter().map(Pass::wall_mpps)).median / Spread::of(one).median
+    }
+}
+
+/// A worker's rate in its best pass: what disturbs only slows down, and it would be chance whether one worker or two suffer from it.
+fn best(passes: &[Pass], worker: usize) -> f64 {
+    passes.iter().filter_map(|pass| pass.workers.get(worker)).map(|sample| sample.mpps()).fold(0.0, f64::max)
 }
 
 impl Case {
@@ -153,20 +175,19 @@ impl Case {
             scheduling,
             warm_up_ms: 60,
             pass_ms: 60,
-            passes: if arguments.output.quick { 1 } else { 3 },
+            passes: if arguments.output.quick { 1 } else { 5 },
         };
         let (first, second) = (round % 2, (round + 1) % 2);
-        let mut one = child(Receiving::One, first).measure()?;
+        let before = child(Receiving::One, first).measure()?;
         let two = child(self.receiving, first).measure()?;
-        one.extend(child(Receiving::One, second).measure()?);
-        Ok(Round { one, two })
+        let behind = child(Receiving::One, second).measure()?;
+        Ok(Round { one: [before, behind], two })
     }
 }
 
 impl Row {
     fn new(case: &Case, rounds: &[Round]) -> Self {
         let spread = |of: &dyn Fn(&Round) -> f64| Spread::of(rounds.iter().map(of));
-        let mean = |passes: &[Pass], of: fn(&Pass) -> f64| median(passes.iter().map(of));
         let sum = |of: fn(&Pass) -> f64| rounds.iter().flat_map(|round| &round.two).map(of).sum::<f64>();
         let moved = sum(packets);
         Self {
@@ -175,20 +196,15 @@ impl Row {
             tunnels: case.tunnels,
             size: if case.size == 0 { "IMIX".to_owned() } else { case.size.to_string() },
             receiving: case.receiving,
-            one_mpps: spread(&|round| mean(&round.one, Pass::mpps)),
-            two_mpps: spread(&|round| mean(&round.two, Pass::mpps)),
-            ratio: spread(&|round| mean(&round.two, Pass::mpps) / mean(&round.one, Pass::mpps)),
-            wall_ratio: spread(&|round| mean(&round.two, Pass::wall_mpps) / mean(&round.one, Pass::wall_mpps)),
+            one_mpps: spread(&Round::one),
+            two_mpps: spread(&Round::two),
+            ratio: spread(&|round| round.two() / round.one()),
+            wall_ratio: spread(&Round::wall_ratio),
             on_core: sum(cpu_ns) / (2.0 * sum(wall_ns)),
             handed_off_percent: 100.0 * sum(handed_off) / moved.max(1.0),
             overflow_percent: 100.0 * sum(overflow) / moved.max(1.0),
         }
     }
-}
-
-/// The mean of one worker's rates on either core would hide an outlier; the median of all passes does not.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    Spread::of(values).median
 }
 
 macro_rules! as_f64 {

@@ -101,10 +101,9 @@ impl Io<Mbuf> for Outlet {
     }
 }
 
-/// A gateway without policies, with room for so many tunnels.
-pub(crate) fn start(pool: &Pool, tunnels: u32) -> Result<(Server, Worker), Failure> {
-    // Some more, for those that come while others rest.
-    let slots = tunnels + 16_384;
+/// A gateway without policies, with room for so many tunnels and some more.
+pub(crate) fn start(pool: &Pool, tunnels: u32, spare: u32) -> Result<(Server, Worker), Failure> {
+    let slots = tunnels + spare;
     let size = usize::try_from(slots).context("tunnels")?;
     let (handle, end) = command::channel(WorkerId(0), QueueSizes::default(), size);
     let port = |name: &str, role, direction, address: Ipv4Addr, prefix_len| ServedPort {
@@ -143,8 +142,9 @@ pub(crate) fn start(pool: &Pool, tunnels: u32) -> Result<(Server, Worker), Failu
 }
 
 impl Server {
-    pub(crate) fn poll(&mut self) {
-        self.core.poll(self.clock.now_ms());
+    /// Whether there was anything to do.
+    pub(crate) fn poll(&mut self) -> bool {
+        self.core.poll(self.clock.now_ms())
     }
 
     pub(crate) fn submit(&mut self, operations: Vec<Kind>) -> Pending {

@@ -152,9 +152,10 @@ impl fmt::Display for Report {
         if let Some(turns) = &self.turns {
             writeln!(
                 f,
-                "\n{} tunnels, {:.0} policies and SAs a second replaced: {} turns with commands, median {:.1} us, 99 % {:.1} us, longest {:.1} us; longest poll of the server {:.1} ms",
+                "\n{} tunnels, {:.0} policies with their SAs and {:.0} more SAs a second replaced: {} turns with commands, median {:.1} us, 99 % {:.1} us, longest {:.1} us; longest poll of the server {:.1} ms",
                 turns.tunnels,
-                turns.changes_per_second,
+                turns.policies_per_second,
+                turns.rekeys_per_second,
                 turns.turns,
                 turns.median_us,
                 turns.p99_us,

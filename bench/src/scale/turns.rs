@@ -22,8 +22,9 @@ use crate::traffic::Mix;
 #[derive(Debug, Serialize)]
 pub(crate) struct Turns {
     pub(crate) tunnels: u32,
-    /// Policies and SAs that came, and as many that went, per second.
-    pub(crate) changes_per_second: f64,
+    /// Policies that came per second, each with an SA, and as many that went; and SAs that took the place of others.
+    pub(crate) policies_per_second: f64,
+    pub(crate) rekeys_per_second: f64,
     /// Turns with commands, and their times on the CPU in microseconds, the reading of the clock included.
     pub(crate) turns: usize,
     pub(crate) median_us: f64,
@@ -33,14 +34,18 @@ pub(crate) struct Turns {
     pub(crate) server_longest_ms: f64,
 }
 
-/// Each second this many of either go, and as many come.
+/// Policies and their SAs that change in a round, and SAs in a batch.
 const CHANGES: u32 = 1000;
-/// The controller sets policies this often, with all their changes since the last time.
-const ROUNDS: u32 = 10;
+/// Batches of rekeys in a round.
+const REKEYS: u32 = 4;
+/// Policies in a message, about as many as the controller sends.
+const PART: usize = 1500;
+/// Slots of the SAD for what comes while those of former SAs rest.
+const SPARE: u32 = 400_000;
 
 pub(crate) fn measure(pool: &Pool, tunnels: u32, quick: bool) -> Result<Turns, Failure> {
     eprintln!("turns of a worker, {tunnels} tunnels");
-    let (mut server, mut worker) = gateway::start(pool, tunnels)?;
+    let (mut server, mut worker) = gateway::start(pool, tunnels, SPARE)?;
     server.set_policies(&mut worker, tunnels)?;
     server.install(&mut worker, tunnels)?;
     let time = Duration::from_secs(if quick { 1 } else { 5 });
@@ -51,7 +56,7 @@ pub(crate) fn measure(pool: &Pool, tunnels: u32, quick: bool) -> Result<Turns, F
         let controller = scope.spawn(|| {
             // Not on the worker's core.
             core_affinity::set_for_current(core_affinity::CoreId { id: 0 });
-            let outcome = control(&mut server, tunnels, time);
+            let outcome = Controller::new(&mut server, tunnels).run(time);
             ended.store(true, Ordering::Relaxed);
             outcome
         });
@@ -72,7 +77,8 @@ pub(crate) fn measure(pool: &Pool, tunnels: u32, quick: bool) -> Result<Turns, F
     let at = |hundredth: usize| times.get((times.len() * hundredth / 100).min(times.len().saturating_sub(1))).copied().unwrap_or(0.0);
     Ok(Turns {
         tunnels,
-        changes_per_second: controlled.changes_per_second,
+        policies_per_second: controlled.policies_per_second,
+        rekeys_per_second: controlled.rekeys_per_second,
         turns: times.len(),
         median_us: at(50),
         p99_us: at(99),
@@ -83,62 +89,120 @@ pub(crate) fn measure(pool: &Pool, tunnels: u32, quick: bool) -> Result<Turns, F
 
 /// What the controller's thread saw.
 struct Controlled {
-    changes_per_second: f64,
+    policies_per_second: f64,
+    rekeys_per_second: f64,
     longest_ms: f64,
 }
 
-/// Replaces the oldest tunnels by new ones, of other identifiers, at an even rate.
-fn control(server: &mut Server, tunnels: u32, time: Duration) -> Result<Controlled, Failure> {
-    let (start, mut changes, mut longest) = (Instant::now(), 0u32, Duration::ZERO);
-    let in_round = (CHANGES / ROUNDS).min(tunnels);
-    let mut alive: VecDeque<u32> = (0..tunnels).collect();
-    let mut next = tunnels;
-    while start.elapsed() < time {
-        let round = Instant::now();
-        // Their SAs go with their policies, and new ones are installed one by one below.
-        alive.drain(..usize::try_from(in_round).context("changes")?);
-        let new = next..next + in_round;
-        alive.extend(new.clone());
-        let policies = alive.iter().map(|tunnel| renamed(*tunnel, tunnels)).collect();
-        program(server, vec![Kind::SetPolicies(v1::SetPolicies { policies, more: false })], &mut longest)?;
-        let answers = program(server, vec![Kind::LeaseSpis(v1::LeaseSpis { count: in_round })], &mut longest)?;
-        let Some(Answer::Spis(lease)) = answers.first() else { return Err(Failure(format!("LeaseSpis: {answers:?}"))) };
-        for (tunnel, spi) in new.zip(&lease.spis) {
-            let Kind::Install(mut install) = gateway::install(tunnel, *spi) else { continue };
-            let policy = renamed(tunnel, tunnels);
-            (install.policy, install.local_selectors, install.remote_selectors) = (policy.id, policy.local, policy.remote);
-            program(server, vec![Kind::Install(install)], &mut longest)?;
+/// Changes policies and SAs as fast as the server takes it.
+struct Controller<'a> {
+    server: &'a mut Server,
+    tunnels: u32,
+    /// Tunnels there are with their SAs, the oldest first.
+    alive: VecDeque<(u32, u64)>,
+    next_tunnel: u32,
+    next_sa: u64,
+    longest: Duration,
+}
+
+impl<'a> Controller<'a> {
+    fn new(server: &'a mut Server, tunnels: u32) -> Self {
+        let alive = (0..tunnels).map(|tunnel| (tunnel, u64::from(tunnel) + 1)).collect();
+        Self { server, tunnels, alive, next_tunnel: tunnels, next_sa: u64::from(tunnels) + 1, longest: Duration::ZERO }
+    }
+
+    fn run(mut self, time: Duration) -> Result<Controlled, Failure> {
+        let (start, mut policies, mut rekeys) = (Instant::now(), 0, 0);
+        while start.elapsed() < time {
+            policies += self.replace()?;
+            for _ in 0..REKEYS {
+                rekeys += self.rekey()?;
+            }
         }
-        next += in_round;
-        changes += in_round;
-        while round.elapsed() < Duration::from_secs(1) / ROUNDS {
-            poll(server, &mut longest);
-            thread::sleep(Duration::from_micros(500));
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(Controlled {
+            policies_per_second: f64::from(policies) / seconds,
+            rekeys_per_second: f64::from(rekeys) / seconds,
+            longest_ms: self.longest.as_secs_f64() * 1e3,
+        })
+    }
+
+    /// The oldest tunnels go, with their policies and SAs, and new ones come, of other identifiers.
+    fn replace(&mut self) -> Result<u32, Failure> {
+        let count = CHANGES.min(self.tunnels);
+        let new = self.next_tunnel..self.next_tunnel + count;
+        self.next_tunnel = new.end;
+        self.alive.drain(..usize::try_from(count).context("changes")?);
+        let mut policies =
+            self.alive.iter().map(|(tunnel, _)| *tunnel).chain(new.clone()).map(|tunnel| renamed(tunnel, self.tunnels)).peekable();
+        let mut parts = Vec::new();
+        while policies.peek().is_some() {
+            let part = policies.by_ref().take(PART).collect();
+            parts.push(v1::SetPolicies { policies: part, more: policies.peek().is_some() });
+        }
+        for part in parts {
+            self.program(vec![Kind::SetPolicies(part)])?;
+        }
+        let (spis, mut installs) = (self.lease(count)?, Vec::new());
+        for (tunnel, spi) in new.zip(spis) {
+            let sa = self.take_sa();
+            installs.push(Kind::Install(v1::Install { child_sa: sa, ..self.install(tunnel, spi)? }));
+            self.alive.push_back((tunnel, sa));
+        }
+        self.program(installs)?;
+        Ok(count)
+    }
+
+    /// The SAs of the oldest tunnels have successors, which carry packets at once.
+    fn rekey(&mut self) -> Result<u32, Failure> {
+        let count = CHANGES.min(self.tunnels);
+        let (spis, mut operations) = (self.lease(count)?, Vec::new());
+        for spi in spis {
+            let Some((tunnel, former)) = self.alive.pop_front() else { break };
+            let sa = self.take_sa();
+            operations.push(Kind::Install(v1::Install { child_sa: sa, predecessor: former, ..self.install(tunnel, spi)? }));
+            operations.push(Kind::Retire(v1::Retire { child_sa: former, linger_ms: 0 }));
+            self.alive.push_back((tunnel, sa));
+        }
+        self.program(operations)?;
+        Ok(count)
+    }
+
+    fn take_sa(&mut self) -> u64 {
+        self.next_sa += 1;
+        self.next_sa
+    }
+
+    fn install(&self, tunnel: u32, spi: u32) -> Result<v1::Install, Failure> {
+        let Kind::Install(install) = gateway::install(tunnel % self.tunnels, spi) else { return Err(Failure("no Install".to_owned())) };
+        Ok(v1::Install { policy: tunnel + 1, ..install })
+    }
+
+    fn lease(&mut self, count: u32) -> Result<Vec<u32>, Failure> {
+        match self.program(vec![Kind::LeaseSpis(v1::LeaseSpis { count })])?.pop() {
+            Some(Answer::Spis(lease)) if lease.spis.len() == usize::try_from(count).context("SPIs")? => Ok(lease.spis),
+            other => Err(Failure(format!("LeaseSpis: {other:?}"))),
         }
     }
-    Ok(Controlled { changes_per_second: f64::from(changes) / start.elapsed().as_secs_f64(), longest_ms: longest.as_secs_f64() * 1e3 })
+
+    fn program(&mut self, operations: Vec<Kind>) -> Result<Vec<Answer>, Failure> {
+        let mut pending = self.server.submit(operations);
+        loop {
+            let start = Instant::now();
+            let busy = self.server.poll();
+            self.longest = self.longest.max(start.elapsed());
+            if let Some(answers) = pending.poll()? {
+                return Ok(answers);
+            }
+            // As the server's loop does.
+            if busy { thread::yield_now() } else { thread::sleep(Duration::from_micros(500)) }
+        }
+    }
 }
 
 /// A policy of its own identifier for addresses that are used again.
 fn renamed(tunnel: u32, tunnels: u32) -> v1::Policy {
     v1::Policy { id: tunnel + 1, ..gateway::policy(tunnel % tunnels) }
-}
-
-fn poll(server: &mut Server, longest: &mut Duration) {
-    let start = Instant::now();
-    server.poll();
-    *longest = (*longest).max(start.elapsed());
-}
-
-fn program(server: &mut Server, operations: Vec<Kind>, longest: &mut Duration) -> Result<Vec<Answer>, Failure> {
-    let mut pending = server.submit(operations);
-    loop {
-        poll(server, longest);
-        if let Some(answers) = pending.poll()? {
-            return Ok(answers);
-        }
-        thread::yield_now();
-    }
 }
 
 /// Microseconds that this thread has spent on a CPU: what others do there is not the worker's time.
