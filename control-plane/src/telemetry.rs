@@ -33,6 +33,8 @@ const LAG: usize = 1024;
 const MOST_CLEAR: u32 = 20;
 /// Failed negotiations that are logged, for each connection in each second.
 const MOST_FAILURES: u32 = 10;
+/// EAP packets that are logged, for each connection in each second: whoever may begin can have any number of them.
+const MOST_ROUNDS: u32 = 50;
 /// Characters of a failure's line that are shown: some quote what the peer has sent.
 const LONGEST_FAILURE: usize = 500;
 
@@ -44,6 +46,7 @@ pub(crate) struct Journal {
     events: broadcast::Sender<WatchEvent>,
     clear: Throttle,
     failures: Throttle,
+    rounds: Throttle,
     /// By connection.
     last_failures: HashMap<String, LastFailure>,
 }
@@ -64,6 +67,7 @@ impl Journal {
             events: broadcast::channel(LAG).0,
             clear: Throttle::new(MOST_CLEAR),
             failures: Throttle::new(MOST_FAILURES),
+            rounds: Throttle::new(MOST_ROUNDS),
             last_failures: HashMap::new(),
         }
     }
@@ -121,6 +125,11 @@ impl Journal {
                 Some(held) => tracing::warn!("negotiation-failed: {held} more, too many a second to be shown"),
                 None => return,
             }
+        }
+        if let Event::EapRound { connection, .. } = event
+            && self.rounds.pass(connection, Clock::now()).is_none()
+        {
+            return;
         }
         if let Some(event) = watch_event(event, status) {
             self.announce(event);
@@ -207,6 +216,9 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
             let why = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", shortened(&failure.headline())));
             let text = format!("IKE SA {} of {connection}{why}", id.0);
             WatchEvent { failure: failure.as_ref().map(explain), ..happening("ike-sa-deleted", connection, "", text) }
+        }
+        Event::EapRound { connection, remote, round, packet } => {
+            happening("eap-round", connection, "", format!("{connection} with {remote}: EAP packet {round}, {packet}"))
         }
         Event::IkeSaRekeyed { old, new } => {
             let sa = status(*new);

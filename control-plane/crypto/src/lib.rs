@@ -6,6 +6,7 @@
 
 mod aead;
 mod ccm;
+pub mod eap;
 mod encrypt_then_mac;
 #[cfg(test)]
 mod hex;

@@ -13,7 +13,7 @@ use ipsec_types::{
 };
 
 use crate::io::InstalledChildSa;
-use crate::provider::{PeerVerifier, SigningKey};
+use crate::provider::{EapMethod, PeerVerifier, SigningKey};
 
 /// Everything.
 #[derive(Debug, Default)]
@@ -148,6 +148,8 @@ pub enum LocalAuth {
     Psk,
     /// By a signature.
     PublicKey(Credential),
+    /// By EAP, as an initiator; as a responder only where the peer wants nothing but EAP (RFC 5998).
+    Eap(Arc<dyn EapMethod>),
 }
 
 /// A private key, and what tells the peer of the public one.
@@ -169,6 +171,8 @@ pub enum RemoteAuth {
     Psk,
     /// By a signature, which is checked so.
     PublicKey(Arc<dyn PeerVerifier>),
+    /// By EAP, as an initiator; as a responder by nothing else than the initiator's EAP (RFC 5998).
+    Eap(Arc<dyn EapMethod>),
 }
 
 /// How many IKE SAs there may be between one pair of identities (RFC 7296 section 2.4).
@@ -292,29 +296,32 @@ pub enum StartAction {
 
 impl LocalAuth {
     /// As the configuration writes it.
-    pub const fn keyword(&self) -> &'static str {
+    pub fn keyword(&self) -> &'static str {
         match self {
             Self::Psk => "psk",
             Self::PublicKey(_) => "pubkey",
+            Self::Eap(method) => method.keyword(),
         }
     }
 }
 
 impl RemoteAuth {
     /// As the configuration writes it.
-    pub const fn keyword(&self) -> &'static str {
+    pub fn keyword(&self) -> &'static str {
         match self {
             Self::Psk => "psk",
             Self::PublicKey(_) => "pubkey",
+            Self::Eap(method) => method.keyword(),
         }
     }
 
-    /// Whether an AUTH payload is of this kind.
-    pub(crate) fn takes(&self, auth: &Auth) -> bool {
-        let is_signature = !matches!(auth.signature(), Err(SignatureError::Method(_)));
+    /// Whether an AUTH payload is of this kind, or for EAP that there is none.
+    pub(crate) fn takes(&self, auth: Option<&Auth>) -> bool {
+        let is_signature = |auth: &Auth| !matches!(auth.signature(), Err(SignatureError::Method(_)));
         match self {
-            Self::Psk => !is_signature,
-            Self::PublicKey(_) => is_signature,
+            Self::Psk => auth.is_some_and(|auth| !is_signature(auth)),
+            Self::PublicKey(_) => auth.is_some_and(is_signature),
+            Self::Eap(_) => auth.is_none(),
         }
     }
 }

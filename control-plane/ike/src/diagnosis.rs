@@ -25,7 +25,8 @@ use crate::v2::nat::NatStatus;
 
 use self::authentication::own_key;
 pub(crate) use self::authentication::{
-    bad_identity, bad_signature, cannot_prove, no_key, not_unique, other_peer, unknown_peer, wrong_key, wrong_method,
+    bad_identity, bad_signature, cannot_prove, eap_alone, eap_refused, endless_eap, no_key, not_unique, other_eap_key, other_peer,
+    unknown_peer, wrong_key, wrong_method,
 };
 
 /// What a refusal does not say.

@@ -17,7 +17,7 @@ use ipsec_types::{
 
 use crate::config::Config;
 use crate::error::{Detail, Failure};
-use crate::provider::{CryptoError, PeerProof, PeerVerifier, PrivateKey, Provider, SigningKey};
+use crate::provider::{CryptoError, EapConversation, EapStep, PeerProof, PeerVerifier, PrivateKey, Provider, SigningKey};
 
 /// An IKE message between two addresses, without UDP header and without the non-ESP marker of port 4500 (RFC 3948 section 2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -301,6 +301,13 @@ pub enum Job {
         /// What the peer shows.
         proof: PeerProof,
     },
+    /// Go on with an EAP conversation. May wait for others.
+    Eap {
+        /// Which.
+        conversation: Box<dyn EapConversation>,
+        /// What the other side has said.
+        packet: Option<Vec<u8>>,
+    },
 }
 
 /// What came of a job.
@@ -315,10 +322,12 @@ pub enum JobResult {
     Signed(Result<Vec<u8>, CryptoError>),
     /// Of [`Job::Verify`]: why the peer is not who it says.
     Verified(Result<(), Box<Detail>>),
+    /// Of [`Job::Eap`]: the conversation, and what comes next.
+    Eap(Box<dyn EapConversation>, EapStep),
 }
 
 impl Job {
-    /// Does the work. Blocks for some milliseconds, a key in a token longer.
+    /// Does the work. Blocks for some milliseconds, a key in a token longer, and [`Job::Eap`] as long as whom it asks lets it wait.
     pub fn run(self, provider: &Provider) -> JobResult {
         let generate =
             |method| provider.key_exchange(method).ok_or(CryptoError::Unavailable).and_then(crate::provider::KeyExchange::generate);
@@ -330,6 +339,10 @@ impl Job {
             ),
             Self::Sign { key, scheme, encoding, message } => JobResult::Signed(key.sign(scheme, encoding, &message)),
             Self::Verify { verifier, proof } => JobResult::Verified(verifier.verify(&proof)),
+            Self::Eap { mut conversation, packet } => {
+                let step = conversation.step(packet.as_deref());
+                JobResult::Eap(conversation, step)
+            }
         }
     }
 }
@@ -342,6 +355,7 @@ impl fmt::Debug for Job {
             Self::GenerateAndAgree { .. } => "GenerateAndAgree",
             Self::Sign { .. } => "Sign",
             Self::Verify { .. } => "Verify",
+            Self::Eap { .. } => "Eap",
         })
     }
 }
@@ -353,12 +367,14 @@ impl fmt::Debug for JobResult {
             | Self::Agreed(Ok(_))
             | Self::GeneratedAndAgreed(Ok(_))
             | Self::Signed(Ok(_))
-            | Self::Verified(Ok(())) => "done",
+            | Self::Verified(Ok(()))
+            | Self::Eap(_, EapStep::Say(_) | EapStep::Succeeded { .. }) => "done",
             Self::Generated(Err(_))
             | Self::Agreed(Err(_))
             | Self::GeneratedAndAgreed(Err(_))
             | Self::Signed(Err(_))
-            | Self::Verified(Err(_)) => "failed",
+            | Self::Verified(Err(_))
+            | Self::Eap(_, EapStep::Failed { .. }) => "failed",
         })
     }
 }
@@ -397,6 +413,17 @@ pub enum Event {
         ike_sa: IkeSaId,
         /// Which.
         child: ChildSaId,
+    },
+    /// An EAP packet goes out (RFC 7296 section 2.16).
+    EapRound {
+        /// Its connection.
+        connection: String,
+        /// The peer.
+        remote: SocketAddr,
+        /// Which one of the conversation, from 1.
+        round: u32,
+        /// What it is, without what is in it.
+        packet: String,
     },
     /// An IKE SA has taken the place of another, with its Child SAs; the other is deleted next.
     IkeSaRekeyed {

@@ -1,10 +1,13 @@
 //! What the core asks of cryptography: plain slices of trait objects, filled by `ike-crypto` in products and by fakes in tests.
 
+mod eap;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use eap::{EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
 pub use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{
     EncryptionAlgorithm, Identity, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PrfAlgorithm, Secret, SignatureEncoding, SignatureScheme,

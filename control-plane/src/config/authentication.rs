@@ -7,12 +7,13 @@ use std::sync::Arc;
 use ike::config::{Credential, LocalAuth, RemoteAuth};
 use ike::provider::SigningKey;
 use ike_crypto::PrivateKeyFile;
+use ike_crypto::eap::PasswordMethod;
 use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
 
 use super::authorities::{self, Authorities};
-use super::secrets;
 use super::section::{Found, Section};
+use super::{eap, secrets};
 
 /// Files that a configuration names are beside it.
 #[derive(Debug, Clone, Copy)]
@@ -61,10 +62,11 @@ pub(super) struct Remote {
     pub(super) auth: RemoteAuth,
 }
 
-/// How a side authenticates: by a shared key, or by signatures with these schemes.
+/// How a side authenticates: by a shared key, by signatures with these schemes, or by EAP.
 enum Way {
     Psk,
     PublicKey(Vec<SignatureScheme>),
+    Eap(PasswordMethod),
 }
 
 const AUTH_EXAMPLE: &str = "\"psk\" or \"pubkey\"";
@@ -78,12 +80,15 @@ fn way(section: &mut Section<'_>) -> Option<Way> {
     if auth.value == "psk" {
         return Some(Way::Psk);
     }
+    if let Some(method) = eap::method(auth.value) {
+        return Some(Way::Eap(method));
+    }
     let word = auth.value.strip_prefix("ike:").unwrap_or(auth.value);
     let schemes = schemes_of(word);
     if schemes.is_empty() {
         let all: Vec<&str> = SignatureScheme::ALL.iter().map(|scheme| scheme.keyword()).collect();
         let problem = format!("authentication '{}' is not supported", auth.value);
-        section.fault_at(&auth, problem, format!("write {AUTH_EXAMPLE}, or one of {}", all.join(", ")));
+        section.fault_at(&auth, problem, format!("write {AUTH_EXAMPLE}, or one of {}, {}", all.join(", "), eap::methods()));
         return None;
     }
     if schemes.contains(&SignatureScheme::RsaSha1) {
@@ -124,19 +129,19 @@ fn schemes_of(word: &str) -> Vec<SignatureScheme> {
 }
 
 /// How we show who we are.
-pub(super) fn local(connection: &mut Section<'_>, files: Files<'_>) -> Local {
+pub(super) fn local(connection: &mut Section<'_>, files: Files<'_>, users: eap::Known<'_>) -> Local {
     let Some(mut section) = connection.section("local") else { return Local::default() };
     let way = way(&mut section);
     let identity = identity(&mut section);
-    let auth = match way {
-        Some(Way::PublicKey(schemes)) => credential(&mut section, files, &schemes, identity.as_ref()),
-        Some(Way::Psk) | None => None,
+    let (found, auth) = match way {
+        Some(Way::PublicKey(schemes)) => match credential(&mut section, files, &schemes, identity.as_ref()) {
+            Some((credential, subject)) => (subject, LocalAuth::PublicKey(credential)),
+            None => (None, LocalAuth::Psk),
+        },
+        Some(Way::Eap(method)) => (None, eap::client(&mut section, method, identity.as_ref().map(|found| &found.value), users)),
+        Some(Way::Psk) | None => (None, LocalAuth::Psk),
     };
     section.finish();
-    let (found, auth) = match auth {
-        Some((credential, subject)) => (subject, LocalAuth::PublicKey(credential)),
-        None => (None, LocalAuth::Psk),
-    };
     Local { identity: identity.map(|found| found.value).or(found), auth }
 }
 
@@ -194,13 +199,14 @@ fn credential(
 }
 
 /// Whom we believe, and how.
-pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities: &Authorities) -> Remote {
+pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities: &Authorities, users: eap::Known<'_>) -> Remote {
     let Some(mut section) = connection.section("remote") else { return Remote::default() };
     let way = way(&mut section);
     let any = section.text_is("id", "%any");
     let identity = identity(&mut section).filter(|_| !any).map(|found| found.value);
     let auth = match way {
         Some(Way::PublicKey(schemes)) => RemoteAuth::PublicKey(Arc::new(authorities::trust(&mut section, files, authorities, schemes))),
+        Some(Way::Eap(method)) => eap::server(&mut section, method, identity.as_ref(), users),
         Some(Way::Psk) | None => RemoteAuth::Psk,
     };
     section.finish();

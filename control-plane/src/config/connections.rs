@@ -14,7 +14,7 @@ use super::diagnostic::Report;
 use super::section::{Found, Place, Section};
 use super::selectors::{self, Dynamic, Ends, Selected};
 use super::spd::Spd;
-use super::{exchanges, handling, lifetimes, pools, proposals};
+use super::{eap, exchanges, handling, lifetimes, pools, proposals};
 
 /// strongSwan's, and what RFC 3948 section 4 recommends.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -27,6 +27,7 @@ pub(super) fn read(
     files: Files<'_>,
     authorities: &Authorities,
     all_pools: &[Arc<Pool>],
+    users: eap::Known<'_>,
 ) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
     let place = Found { value: (), span: section.span(), path: section.path("local") };
@@ -78,12 +79,19 @@ pub(super) fn read(
     }
     let needs_peer = shunts.is_empty() || !children.is_empty();
 
-    let Local { identity, auth: local_auth } = authentication::local(&mut section, files);
+    let before = section.faults();
+    let Local { identity, auth: local_auth } = authentication::local(&mut section, files, users);
     let local_identity = identity.or_else(|| local_addrs.first().copied().map(address_identity));
     if local_identity.is_none() && !local_faulty && needs_peer {
         section.fault("local.id", "this gateway has no identity", "write local.id = \"gw.example.org\", or local_addrs");
     }
-    let Remote { identity: remote_identity, auth: remote_auth } = authentication::remote(&mut section, files, authorities);
+    let Remote { identity: remote_identity, auth: remote_auth } = authentication::remote(&mut section, files, authorities, users);
+    let begins = |child: &Child| {
+        (child.start_action, child.close_action, child.dpd_action) != (StartAction::None, StartAction::None, DpdAction::Clear)
+    };
+    if section.faults() == before {
+        eap::check(&section, &local_auth, &remote_auth, children.iter().any(begins));
+    }
     section.finish();
     let Some(local_identity) = local_identity.filter(|_| needs_peer) else { return (None, shunts) };
     let connection = Connection {

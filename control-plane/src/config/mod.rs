@@ -26,6 +26,7 @@ mod authentication;
 mod authorities;
 mod connections;
 mod diagnostic;
+mod eap;
 mod exchanges;
 mod handling;
 mod lifetimes;
@@ -42,8 +43,9 @@ mod tests;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ike::config::{Config, Psk};
+use ike::config::Config;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -52,6 +54,7 @@ pub use diagnostic::Diagnostic;
 use crate::key_log;
 use authentication::Files;
 use diagnostic::Report;
+use secrets::Secrets;
 use section::Section;
 use spd::Spd;
 
@@ -109,12 +112,16 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let Control { socket: control_socket, thresholds: [cookie_threshold, block_threshold], key_log } = control(&mut root, files);
     let data_socket = dataplane(&mut root);
 
+    let secrets_path = secrets_file.map(|found| file.with_file_name(found.value));
+    let (Secrets { psks, users }, faults) = secrets_path.as_deref().map_or_else(Default::default, secrets::load);
+    let users = Arc::new(users);
+    let known = faults.is_empty().then_some(&users);
     let authorities = authorities::read(&mut root, files);
     let pools = pools::read(&mut root);
     let mut spd = Spd::default();
     let (mut connections, mut policies) = (Vec::new(), Vec::new());
     for (name, section) in root.sections("connections") {
-        let (connection, shunts) = connections::read(name, section, &mut spd, files, &authorities, &pools);
+        let (connection, shunts) = connections::read(name, section, &mut spd, files, &authorities, &pools, known);
         connections.extend(connection);
         policies.extend(shunts);
     }
@@ -123,8 +130,6 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     }
     root.finish();
 
-    let secrets_path = secrets_file.map(|found| file.with_file_name(found.value));
-    let (psks, faults) = secrets_path.as_deref().map_or_else(<(Vec<Psk>, Vec<Diagnostic>)>::default, secrets::load);
     if faults.is_empty() {
         for (connection, place) in &connections {
             connections::check_key(connection, place, &psks, secrets_path.as_deref(), report);

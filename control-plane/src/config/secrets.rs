@@ -1,4 +1,4 @@
-//! The secrets file: `[ike.NAME]` with `secret` and `ids`, as in swanctl.conf. Only its owner may read it.
+//! The secrets file: `[ike.NAME]` with `secret` and `ids`, `[eap.NAME]` with `secret` and `id`, as in swanctl.conf. Only its owner may read it.
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use ike::config::Psk;
+use ike_crypto::eap::Users;
 use ipsec_types::{Identity, Secret};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
@@ -17,17 +18,24 @@ use super::diagnostic::{Diagnostic, Report};
 use super::section::Section;
 use super::{parse, unreadable};
 
-/// The pre-shared keys, and what is wrong with the file. The text is zeroed before this returns.
-pub(super) fn load(file: &Path) -> (Vec<Psk>, Vec<Diagnostic>) {
+/// What is in it.
+#[derive(Debug, Default)]
+pub(super) struct Secrets {
+    pub(super) psks: Vec<Psk>,
+    pub(super) users: Users,
+}
+
+/// The secrets, and what is wrong with the file. The text is zeroed before this returns.
+pub(super) fn load(file: &Path) -> (Secrets, Vec<Diagnostic>) {
     let text = match read_private(file) {
         Ok(text) => text,
-        Err(fault) => return (Vec::new(), vec![*fault]),
+        Err(fault) => return (Secrets::default(), vec![*fault]),
     };
     let report = Report::new(file, &text);
     let mut table = parse(&text, &report);
-    let psks = read(&table, &report);
+    let secrets = read(&table, &report);
     wipe(&mut table);
-    (psks, report.into_faults())
+    (secrets, report.into_faults())
 }
 
 /// The text of a file that nobody but root or this process's user owns, reads or writes. The check is of the open file, so that nothing can
@@ -58,23 +66,39 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, Box<Diagnos
     Ok(text)
 }
 
-fn read<'d>(table: &'d DeTable<'d>, report: &'d Report<'d>) -> Vec<Psk> {
+fn read<'d>(table: &'d DeTable<'d>, report: &'d Report<'d>) -> Secrets {
     let mut root = Section::root(table, report);
-    let mut psks = Vec::new();
+    let mut secrets = Secrets::default();
     for (_, mut section) in root.sections("ike") {
         let ids = section.list::<Identity>("ids", "\"gw.example.org\"").unwrap_or_default();
         let owners = ids.into_iter().map(|found| found.value).collect();
-        match section.text("secret", SECRET_EXAMPLE) {
-            Some(found) => match decode(found.value) {
-                Ok(secret) => psks.push(Psk { owners, secret }),
-                Err(problem) => section.fault_at(&found, problem, format!("write for example {SECRET_EXAMPLE}")),
-            },
-            None => section.missing("secret", format!("write secret = {SECRET_EXAMPLE}")),
+        secrets.psks.extend(secret(&mut section).map(|secret| Psk { owners, secret }));
+        section.finish();
+    }
+    for (_, mut section) in root.sections("eap") {
+        let name = section.text("id", "\"alice\"");
+        if name.is_none() {
+            section.missing("id", "write id = \"alice\", the name of the EAP user");
+        }
+        let found = name.zip(secret(&mut section));
+        if let Some((name, secret)) = found {
+            if secrets.users.password(name.value).is_some() {
+                section.fault_at(&name, format!("'{}' has a secret already", name.value), "leave one of the two out");
+            }
+            secrets.users.add(name.value.to_owned(), secret);
         }
         section.finish();
     }
     root.finish();
-    psks
+    secrets
+}
+
+fn secret(section: &mut Section<'_>) -> Option<Secret> {
+    let Some(found) = section.text("secret", SECRET_EXAMPLE) else {
+        section.missing("secret", format!("write secret = {SECRET_EXAMPLE}"));
+        return None;
+    };
+    decode(found.value).map_err(|problem| section.fault_at(&found, problem, format!("write for example {SECRET_EXAMPLE}"))).ok()
 }
 
 const SECRET_EXAMPLE: &str = "\"some long text\", \"0x...\" for hexadecimal or \"0s...\" for Base64";

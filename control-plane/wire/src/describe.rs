@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 use crate::{
-    Attribute, AttributeValue, Configuration, Delete, Flags, Header, Identification, Notify, NotifyType, Payload, PayloadType, Proposal,
-    Protocol, Sa, Selector, Transform, TransformType,
+    Attribute, AttributeValue, Configuration, Delete, EapPacket, Flags, Header, Identification, Notify, NotifyType, Payload, PayloadType,
+    Proposal, Protocol, Sa, Selector, Transform, TransformType,
 };
 
 /// One field of a message.
@@ -116,7 +116,7 @@ impl Fields {
                 self.octets("Encrypted, with IV and checksum", &fragment.body);
             }
             Payload::Configuration(configuration) => self.configuration(configuration),
-            Payload::Eap(octets) => self.octets("EAP Message", octets),
+            Payload::Eap(octets) => self.eap(octets),
             Payload::Unknown(unknown) => self.add(1, "Body", Hex(&unknown.body)),
         }
     }
@@ -129,6 +129,17 @@ impl Fields {
             if !attribute.value.is_empty() {
                 self.add(2, "Value", attribute);
             }
+        }
+    }
+
+    fn eap(&mut self, octets: &[u8]) {
+        let Ok(packet) = EapPacket::parse(octets) else { return self.octets("EAP Message", octets) };
+        self.add(1, "Code", numbered(packet.code, packet.code.0));
+        self.add(1, "Identifier", packet.identifier);
+        self.add(1, "Length", octets.len());
+        if let Some((kind, data)) = packet.content {
+            self.add(1, "Type", numbered(kind, kind.0));
+            self.octets("Type-Data", data);
         }
     }
 

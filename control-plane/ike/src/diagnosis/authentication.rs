@@ -86,6 +86,7 @@ pub(crate) fn wrong_method(connection: &ConnectionRef, who: &str, method: &str) 
     let expected = match connection.remote_auth {
         RemoteAuth::Psk => "a shared key",
         RemoteAuth::PublicKey(_) => "a signature",
+        RemoteAuth::Eap(_) => "EAP",
     };
     Detail {
         summary: format!("{who} wants to authenticate by {method}, not by {expected}"),
@@ -93,6 +94,52 @@ pub(crate) fn wrong_method(connection: &ConnectionRef, who: &str, method: &str) 
         theirs: method.into(),
         would_match: expected.into(),
         remedy: format!("set local.auth = {keyword} at the peer, or another remote.auth here"),
+    }
+    .bounded()
+}
+
+/// The AUTH after EAP was made with another key than ours, or about other messages.
+pub(crate) fn other_eap_key(who: &Identity) -> Box<Detail> {
+    Detail {
+        summary: format!("{who} does not hold the key that EAP has made"),
+        theirs: "its AUTH was made with another key, or covers other messages than those seen here".into(),
+        remedy: "somebody may stand between the two: look who answers as the EAP server".into(),
+        ..Detail::default()
+    }
+    .bounded()
+}
+
+/// The peer's EAP server has said no.
+pub(crate) fn eap_refused(connection: &ConnectionRef) -> Box<Detail> {
+    let keyword = connection.local_auth.keyword();
+    Detail {
+        summary: "the peer's EAP server refuses us".into(),
+        ours: format!("connection {}: local.auth = {keyword}, id = {}", connection.name, connection.local_identity),
+        theirs: "EAP Failure".into(),
+        remedy: "compare local.eap_id and its secret with the user's at the server".into(),
+        ..Detail::default()
+    }
+    .bounded()
+}
+
+/// An EAP conversation that comes to no end.
+pub(crate) fn endless_eap(rounds: u32, octets: usize) -> Box<Detail> {
+    Detail {
+        summary: format!("EAP has come to no end after {rounds} packets and {octets} octets"),
+        remedy: "look at the EAP server's log; certificates for EAP-TLS may be too large".into(),
+        ..Detail::default()
+    }
+    .bounded()
+}
+
+/// Nothing but EAP was asked for, and only one side can do with that.
+pub(crate) fn eap_alone(connection: &ConnectionRef) -> Box<Detail> {
+    Detail {
+        summary: "this gateway would show who it is by EAP alone, and the peer has not said that it takes that".into(),
+        ours: format!("connection {}: local.auth = {}", connection.name, connection.local_auth.keyword()),
+        theirs: "no EAP_ONLY_AUTHENTICATION (RFC 5998)".into(),
+        remedy: "let the peer's configuration take the same EAP method of this gateway, or set local.auth = \"pubkey\" here".into(),
+        ..Detail::default()
     }
     .bounded()
 }

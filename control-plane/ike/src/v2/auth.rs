@@ -14,6 +14,7 @@
 //! Established                                        Established
 //! ```
 
+pub(crate) mod eap;
 pub(crate) mod initiator;
 mod proof;
 pub(crate) mod responder;
@@ -24,7 +25,7 @@ use alloc::vec::Vec;
 use ike_wire::{CertificateEncoding, CertificateRequest, Identification, Notify, NotifyType, Payload};
 use ipsec_types::Identity;
 
-use crate::config::{Childless, RemoteAuth, Unique};
+use crate::config::{Childless, LocalAuth, RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
@@ -35,6 +36,7 @@ use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
 use crate::v2::{Core, Protected, Sk, State};
 
+pub(crate) use self::eap::Conversing;
 pub(crate) use self::initiator::AwaitResponse;
 pub(crate) use self::responder::{AwaitRequest, Installing};
 pub(crate) use self::verification::PeerAuthenticated;
@@ -73,6 +75,8 @@ enum Step {
     Response { child: WantedChild, message: Protected, pending: verification::Pending },
     /// An initiator has signed, and said this.
     Initiator { message: Protected, pending: verification::Pending },
+    /// A responder's signature, for an initiator that asks for EAP: the first EAP packet, then the response.
+    Opening { message: Protected, pending: proof::Pending },
     /// A responder's signature: the Child SA, then the response.
     Answer { message: Protected, authenticated: PeerAuthenticated, pending: proof::Pending },
 }
@@ -82,7 +86,7 @@ impl Authenticating {
     pub(crate) const fn role(&self) -> Role {
         match self.step {
             Step::Request { .. } | Step::Response { .. } => Role::Initiator,
-            Step::Initiator { .. } | Step::Answer { .. } => Role::Responder,
+            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } => Role::Responder,
         }
     }
 
@@ -90,7 +94,7 @@ impl Authenticating {
     pub(crate) const fn wanted(&self) -> Option<&WantedChild> {
         match &self.step {
             Step::Request { child, .. } | Step::Response { child, .. } => Some(child),
-            Step::Initiator { .. } | Step::Answer { .. } => None,
+            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } => None,
         }
     }
 
@@ -98,7 +102,7 @@ impl Authenticating {
     pub(crate) const fn wanted_mut(&mut self) -> Option<&mut WantedChild> {
         match &mut self.step {
             Step::Request { child, .. } | Step::Response { child, .. } => Some(child),
-            Step::Initiator { .. } | Step::Answer { .. } => None,
+            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } => None,
         }
     }
 }
@@ -119,6 +123,9 @@ pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_
         }
         (Step::Initiator { message, pending }, JobResult::Verified(result)) => {
             responder::on_verified(AwaitRequest { sk, transcript }, core, cx, message, pending.done(result))
+        }
+        (Step::Opening { message, pending }, JobResult::Signed(result)) => {
+            eap::responder::on_signed(AwaitRequest { sk, transcript }, core, cx, message, (pending, result))
         }
         (Step::Answer { message, authenticated, pending }, JobResult::Signed(result)) => {
             responder::on_signed(AwaitRequest { sk, transcript }, core, cx, &message, authenticated, (pending, result))
@@ -170,9 +177,10 @@ pub(crate) fn certificate_request<'a>(ways: impl Iterator<Item = &'a RemoteAuth>
 }
 
 /// Whether an initiator leaves the Child SA to CREATE_CHILD_SA (RFC 6023): "The initiator MUST NOT send the modified IKE_AUTH request if the
-/// notification was not present."
+/// notification was not present." After EAP the first Child SA comes in IKE_AUTH all the same.
 pub(crate) fn begins_childless(core: &Core) -> bool {
-    core.extensions.childless && matches!(core.connection.childless, Childless::Prefer | Childless::Force)
+    let wanted = matches!(core.connection.childless, Childless::Prefer | Childless::Force);
+    core.extensions.childless && wanted && !matches!(core.connection.local_auth, LocalAuth::Eap(_))
 }
 
 /// Who we are.

@@ -1,5 +1,7 @@
 //! Finding payloads in a message whose form was checked (RFC 7296 section 3).
 
+use alloc::vec::Vec;
+
 use ike_wire::{Auth, Configuration, Identification, KeyExchange, Nonce, Notify, NotifyType, Payload, Sa, TrafficSelectors};
 use ipsec_types::KeyExchangeMethod;
 
@@ -27,6 +29,8 @@ first_of_each! {
     auth: Auth, Auth;
     /// CP.
     configuration: Configuration, Configuration;
+    /// EAP.
+    eap: Eap, Vec<u8>;
     /// TSi.
     ts_initiator: TsInitiator, TrafficSelectors;
     /// TSr.

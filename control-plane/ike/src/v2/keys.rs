@@ -127,6 +127,11 @@ impl IkeKeys {
         self.prf.compute(padded.expose(), &[message, nonce, maced_id.expose()])
     }
 
+    /// AUTH of the side `role` after EAP (section 2.16): with the MSK as the shared key, or without one with SK_pi or SK_pr.
+    pub(crate) fn eap_auth(&self, role: Role, msk: Option<&Secret>, message: &[u8], nonce: &[u8], id: &Identification) -> Secret {
+        self.shared_key_auth(role, msk.unwrap_or_else(|| self.sk_p(role)), message, nonce, id)
+    }
+
     /// What a signature of `role` covers: InitiatorSignedOctets or ResponderSignedOctets (section 2.15).
     pub(crate) fn signed_octets(&self, role: Role, message: &[u8], nonce: &[u8], id: &Identification) -> Vec<u8> {
         [message, nonce, self.maced_id(role, id).expose()].concat()
@@ -134,11 +139,14 @@ impl IkeKeys {
 
     /// MACedIDForI or MACedIDForR: prf(SK_p, RestOfIDPayload).
     fn maced_id(&self, role: Role, id: &Identification) -> Secret {
-        let sk_p = match role {
+        self.prf.compute(self.sk_p(role).expose(), &[&id.octets()])
+    }
+
+    const fn sk_p(&self, role: Role) -> &Secret {
+        match role {
             Role::Initiator => &self.sk_pi,
             Role::Responder => &self.sk_pr,
-        };
-        self.prf.compute(sk_p.expose(), &[&id.octets()])
+        }
     }
 
     /// KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr), cut for both directions (section 2.17): first those of what the initiator of the

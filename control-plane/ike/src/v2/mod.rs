@@ -73,6 +73,8 @@ pub(crate) enum State {
     Agreeing(init::Agreeing),
     /// A signature of IKE_AUTH is being made or checked.
     Authenticating(auth::Authenticating),
+    /// EAP is under way.
+    Conversing(auth::Conversing),
     /// Initiator; waits for the IKE_AUTH response.
     AwaitAuthResponse(auth::AwaitResponse),
     /// Responder; key pair and shared secret are being computed.
@@ -107,7 +109,7 @@ impl IkeSa {
         }
         let state = match self.state {
             State::AwaitInit(state) => init::on_response(state, core, cx, &incoming),
-            State::AwaitAuthRequest(_) | State::Authenticating(_) | State::Installing(_) | State::Responding(_)
+            State::AwaitAuthRequest(_) | State::Authenticating(_) | State::Conversing(_) | State::Installing(_) | State::Responding(_)
                 if core.role == Role::Responder && incoming.is_init_request() =>
             {
                 core.repeat_init(cx, &incoming);
@@ -128,6 +130,7 @@ impl IkeSa {
                 init::on_responded(state, core, cx, result)
             }
             (State::Authenticating(state), result) => auth::on_job(state, core, cx, id, result),
+            (State::Conversing(state), result) => auth::eap::on_job(state, core, cx, id, result),
             (State::Established(state), result) => established::on_job(state, core, cx, id, result),
             (state, _) => state,
         };
@@ -252,6 +255,11 @@ impl IkeSa {
                     child.index = moved(child.index);
                 }
             }
+            State::Conversing(state) => {
+                if let Some(child) = state.wanted_mut() {
+                    child.index = moved(child.index);
+                }
+            }
             State::AwaitAuthResponse(state) => state.child.index = moved(state.child.index),
             State::Established(state) => {
                 if let Some(Active::CreateChild(creating)) = &mut state.active {
@@ -332,6 +340,7 @@ impl State {
     pub(crate) fn sk(&self) -> Option<&Sk> {
         match self {
             Self::Authenticating(state) => Some(&state.sk),
+            Self::Conversing(state) => Some(state.sk()),
             Self::AwaitAuthResponse(state) => Some(&state.sk),
             Self::AwaitAuthRequest(state) => Some(&state.sk),
             Self::Installing(state) => Some(&state.sk),
@@ -346,6 +355,7 @@ impl State {
     pub(crate) const fn is_half_open(&self) -> bool {
         match self {
             Self::Authenticating(state) => matches!(state.role(), Role::Responder),
+            Self::Conversing(state) => matches!(state.role(), Role::Responder),
             _ => matches!(self, Self::Responding(_) | Self::AwaitAuthRequest(_) | Self::Installing(_)),
         }
     }
@@ -365,6 +375,7 @@ impl State {
         match self {
             Self::Established(established) => established.heir.is_none() && !established.makes_way,
             Self::Authenticating(state) => matches!(state.role(), Role::Initiator),
+            Self::Conversing(state) => matches!(state.role(), Role::Initiator),
             state => matches!(state, Self::Generating(_) | Self::AwaitInit(_) | Self::Agreeing(_) | Self::AwaitAuthResponse(_)),
         }
     }
@@ -429,6 +440,13 @@ impl State {
                 }
                 failed(core, cx);
                 Some(state.sk)
+            }
+            Self::Conversing(state) => {
+                if let Some(child) = state.wanted() {
+                    cx.shared.return_spi(child.spi);
+                }
+                failed(core, cx);
+                Some(state.into_sk())
             }
             Self::AwaitAuthResponse(state) => {
                 cx.shared.return_spi(state.child.spi);

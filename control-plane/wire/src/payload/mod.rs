@@ -16,6 +16,7 @@ pub(crate) mod auth;
 pub(crate) mod certificate;
 pub(crate) mod configuration;
 pub(crate) mod delete;
+pub(crate) mod eap;
 pub(crate) mod encrypted;
 pub(crate) mod fragment;
 pub(crate) mod identification;

@@ -2,12 +2,14 @@
 
 use alloc::vec::Vec;
 
+use ike_wire::rules::Form;
 use ike_wire::{ExchangeType, Identification, Notify, NotifyType, Payload};
 use ipsec_types::Secret;
 
 use super::proof::{self, Proof};
 use super::verification::{self, PeerAuthenticated, Verification};
-use super::{Authenticating, Step, Transcript, begins_childless, certificate_request, initial_contact, own_id, supersede};
+use super::{Authenticating, Step, Transcript, begins_childless, certificate_request, eap, initial_contact, own_id, supersede};
+use crate::config::{LocalAuth, RemoteAuth};
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::Failure;
@@ -27,8 +29,11 @@ pub(crate) struct AwaitResponse {
     pub(super) transcript: Transcript,
 }
 
-/// Begins: AUTH comes first.
+/// Begins: AUTH comes first, or is left out to ask for EAP (section 2.16).
 pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transcript: Transcript, child: WantedChild) -> State {
+    if let LocalAuth::Eap(_) = core.connection.local_auth {
+        return send_request(AwaitResponse { sk, child, transcript }, core, cx, Vec::new());
+    }
     match proof::begin(core, cx, &sk, &transcript, initiator_psk) {
         Ok(Proof::Made(proof)) => send_request(AwaitResponse { sk, child, transcript }, core, cx, proof),
         Ok(Proof::Signing(job, pending)) => {
@@ -76,6 +81,7 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
     payloads.extend(certificate_request(core::iter::once(&core.connection.remote_auth)));
     payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
     payloads.extend(initial_contact(core, cx, core.connection.remote_identity.as_ref()));
+    payloads.extend(eap_alone(&core.connection).then(|| Payload::Notify(Notify::new(NotifyType::EAP_ONLY_AUTHENTICATION, Vec::new()))));
     payloads.extend(auth);
     payloads.extend(configuration::request(core, cx));
     if !begins_childless(core) {
@@ -90,6 +96,11 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
     }
 }
 
+/// Whether EAP shows who the responder is, too (RFC 5998).
+fn eap_alone(connection: &ConnectionRef) -> bool {
+    matches!((&connection.local_auth, &connection.remote_auth), (LocalAuth::Eap(method), RemoteAuth::Eap(_)) if method.is_mutual())
+}
+
 /// The initiator's key must be chosen before the peer has said who it is.
 fn initiator_psk(connection: &ConnectionRef) -> Result<&Secret, Failure> {
     let Some(remote) = connection.expected_peer() else {
@@ -101,6 +112,12 @@ fn initiator_psk(connection: &ConnectionRef) -> Result<&Secret, Failure> {
 /// The responder has answered.
 pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     core.window.completed();
+    if message.form == Form::EapFirst && find::auth(&message.payloads).is_none() && eap_alone(&core.connection) {
+        return match identify(core, &message) {
+            Ok(_) => eap::initiator::start(state, core, cx, &message, true),
+            Err(failure) => on_verified(state, core, cx, &message, Err(failure)),
+        };
+    }
     match verify(&state, core, cx, &message) {
         Ok(Verification::Done(authenticated)) => on_verified(state, core, cx, &message, Ok(authenticated)),
         Ok(Verification::Checking(job, pending)) => {
@@ -118,11 +135,23 @@ fn verify(state: &AwaitResponse, core: &Core, cx: &mut Context<'_>, message: &Pr
         let refused = notification(payloads, NotifyType::is_error).map(|notify| diagnosis::refused(&core.connection, notify.kind, asked));
         return Err(refused.unwrap_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr and AUTH".into())));
     };
-    let identity = id.identity().map_err(|error| Failure::Unauthenticated(diagnosis::bad_identity(&error)))?;
-    if !core.connection.admits(&identity, None) {
-        return Err(Failure::Unauthenticated(diagnosis::other_peer(&core.connection, &identity)));
+    let eap = matches!(core.connection.local_auth, LocalAuth::Eap(_));
+    if eap != (message.form == Form::EapFirst) && (eap || message.form != Form::Error) {
+        let what = if eap { "an IKE_AUTH response without EAP, which was asked for" } else { "EAP that nobody has asked for" };
+        return Err(Failure::PeerMisbehaved(what.into()));
     }
+    identify(core, message)?;
     Ok(verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)?)
+}
+
+/// Who the responder says it is has to be whom we have called.
+fn identify(core: &Core, message: &Protected) -> Result<(), Failure> {
+    let id = find::id_responder(&message.payloads).ok_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr".into()))?;
+    let identity = id.identity().map_err(|error| Failure::Unauthenticated(diagnosis::bad_identity(&error)))?;
+    if core.connection.admits(&identity, None) {
+        return Ok(());
+    }
+    Err(Failure::Unauthenticated(diagnosis::other_peer(&core.connection, &identity)))
 }
 
 /// It is known whether the responder is who it says.
@@ -143,6 +172,20 @@ pub(super) fn on_verified(
             return informational::delete_because(State::AwaitAuthResponse(state), core, cx, failure, notify);
         }
     };
+    if message.form == Form::EapFirst {
+        return eap::initiator::start(state, core, cx, message, false);
+    }
+    establish(state, core, cx, message, authenticated)
+}
+
+/// Both know each other.
+pub(super) fn establish(
+    state: AwaitResponse,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    message: &Protected,
+    authenticated: PeerAuthenticated,
+) -> State {
     let AwaitResponse { sk, child: wanted, transcript } = state;
     let nonces = [&transcript.initiator_nonce[..], &transcript.responder_nonce];
     // An initiator refuses nothing here: it began because it wants the IKE SA.

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::io::{Job, JobId};
 use crate::policy::ConnectionRef;
-use crate::provider::CryptoError;
+use crate::provider::{CryptoError, EapOutcome};
 use crate::v2::keys::Role;
 use crate::v2::{Core, Sk};
 
@@ -56,6 +56,9 @@ pub(super) fn begin(
             let job = cx.shared.job(core.id, Job::Sign { key: credential.key.clone(), scheme, encoding, message });
             Ok(Proof::Signing(job, Pending { scheme, encoding }))
         }
+        LocalAuth::Eap(method) => {
+            Err(Failure::Local(format!("local.auth = {} is for an initiator, or for a peer that wants nothing but EAP", method.keyword())))
+        }
     }
 }
 
@@ -70,7 +73,7 @@ impl Pending {
         let auth = auth.ok_or_else(|| Failure::Local(format!("no AUTH method is for {}", self.scheme)))?;
         let certificates = match &core.connection.local_auth {
             LocalAuth::PublicKey(credential) => credential.certificates.as_slice(),
-            LocalAuth::Psk => &[],
+            LocalAuth::Psk | LocalAuth::Eap(_) => &[],
         };
         Ok(certificates.iter().cloned().map(Payload::Cert).chain([Payload::Auth(auth)]).collect())
     }
@@ -80,6 +83,12 @@ impl Pending {
 pub(super) fn by_shared_key(sk: &Sk, role: Role, psk: &Secret, transcript: &Transcript, id: &Identification) -> Secret {
     let (message, nonce) = transcript.of(role);
     sk.keys.shared_key_auth(role, psk, message, nonce, id)
+}
+
+/// AUTH after EAP as `role` computes it.
+pub(super) fn by_eap(sk: &Sk, role: Role, outcome: &EapOutcome, transcript: &Transcript, id: &Identification) -> Secret {
+    let (message, nonce) = transcript.of(role);
+    sk.keys.eap_auth(role, outcome.msk.as_ref(), message, nonce, id)
 }
 
 /// The first of our schemes whose hash the peer takes (RFC 7427 section 4); for peers that do not say, and for SHA-1, which none asks for, the one of

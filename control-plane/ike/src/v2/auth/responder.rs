@@ -1,6 +1,6 @@
 //! The responder's side of IKE_AUTH.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
@@ -8,7 +8,7 @@ use ike_wire::{Header, Identification, Payload};
 
 use super::proof::{self, Proof};
 use super::verification::{self, PeerAuthenticated, Verification};
-use super::{Authenticating, Step, Transcript, initial_contact, own_id, supersede};
+use super::{Authenticating, Step, Transcript, eap, initial_contact, own_id, supersede};
 use crate::child::{Child, Replaces};
 use crate::config::Childless;
 use crate::context::Context;
@@ -37,7 +37,7 @@ pub(crate) struct Installing {
     verified: SkVerified,
     /// The request's.
     header: Header,
-    /// IDr, certificates and AUTH, which go out in any case.
+    /// IDr, certificates and AUTH, or after EAP AUTH alone, which go out in any case.
     proof: Vec<Payload>,
     /// `[CP(CFG_REPLY),] [N(USE_TRANSPORT_MODE),] SAr2, TSi, TSr`, which go out if the Child SA is in place.
     answer: Vec<Payload>,
@@ -52,6 +52,12 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
         return State::AwaitAuthRequest(state);
     }
     core.window.accepted();
+    if message.form == Form::EapFirst {
+        return match identify(&state, core, &message) {
+            Ok(()) => eap::responder::start(state, core, cx, message),
+            Err(fault) => reject(state, core, cx, &message, &fault),
+        };
+    }
     match verify(&state, core, cx, &message) {
         Ok(Verification::Done(authenticated)) => on_verified(state, core, cx, message, Ok(authenticated)),
         Ok(Verification::Checking(job, pending)) => {
@@ -63,12 +69,18 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
 }
 
 fn verify(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Fault> {
-    if !matches!(message.form, Form::Normal | Form::Childless) {
-        return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, "the peer", "EAP")));
-    }
     let payloads = &message.payloads;
     let missing = || Fault::Syntax("IDi or AUTH is missing".into());
     let (id, auth) = find::id_initiator(payloads).zip(find::auth(payloads)).ok_or_else(missing)?;
+    identify(state, core, message)?;
+    verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)
+}
+
+/// Finds the connection of who the initiator says it is, and of how it wants to show that.
+fn identify(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Result<(), Fault> {
+    let payloads = &message.payloads;
+    let id = find::id_initiator(payloads).ok_or_else(|| Fault::Syntax("IDi is missing".into()))?;
+    let auth = find::auth(payloads);
     let unreadable = |error| Fault::Authentication(diagnosis::bad_identity(&error));
     let remote = id.identity().map_err(unreadable)?;
     let local = find::id_responder(payloads).map(Identification::identity).transpose().map_err(unreadable)?;
@@ -83,7 +95,10 @@ fn verify(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: 
     if message.form == Form::Childless && core.connection.childless == Childless::Never {
         return Err(Fault::Syntax("IKE_AUTH without a Child SA, which this connection does not allow (childless = \"never\")".into()));
     }
-    verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)
+    if auth.is_none() && !core.connection.remote_auth.takes(None) {
+        return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, &remote.to_string(), "EAP")));
+    }
+    Ok(())
 }
 
 /// Whether what IKE_SA_INIT chose is in the proposals of a connection that was found later.
@@ -112,7 +127,7 @@ pub(super) fn on_verified(
         Ok((authenticated, proof.map_err(cannot_prove)?))
     });
     match proven {
-        Ok((authenticated, Proof::Made(proof))) => choose_child(state, core, cx, &message, authenticated, proof),
+        Ok((authenticated, Proof::Made(proof))) => choose_child(state, core, cx, &message, authenticated, with_id(core, proof)),
         Ok((authenticated, Proof::Signing(job, pending))) => {
             let AwaitRequest { sk, transcript } = state;
             State::Authenticating(Authenticating { sk, transcript, job, step: Step::Answer { message, authenticated, pending } })
@@ -122,7 +137,7 @@ pub(super) fn on_verified(
 }
 
 /// What keeps us from showing who we are is for our operator; the peer only learns that it will not be.
-fn cannot_prove(failure: Failure) -> Fault {
+pub(super) fn cannot_prove(failure: Failure) -> Fault {
     match failure {
         Failure::Unauthenticated(detail) => Fault::Authentication(detail),
         other => Fault::Authentication(diagnosis::cannot_prove(&other)),
@@ -139,26 +154,29 @@ pub(super) fn on_signed(
     (pending, result): (proof::Pending, Result<Vec<u8>, CryptoError>),
 ) -> State {
     match pending.done(core, result) {
-        Ok(proof) => choose_child(state, core, cx, message, authenticated, proof),
+        Ok(proof) => choose_child(state, core, cx, message, authenticated, with_id(core, proof)),
         Err(failure) => reject(state, core, cx, message, &cannot_prove(failure)),
     }
 }
 
+/// `IDr, [CERT,] AUTH`
+fn with_id(core: &Core, proof: Vec<Payload>) -> Vec<Payload> {
+    core::iter::once(Payload::IdResponder(own_id(core))).chain(proof).collect()
+}
+
 /// Both know each other: the first Child SA.
-fn choose_child(
+pub(super) fn choose_child(
     state: AwaitRequest,
     core: &mut Core,
     cx: &mut Context<'_>,
     message: &Protected,
     authenticated: PeerAuthenticated,
-    auth: Vec<Payload>,
+    mut proof: Vec<Payload>,
 ) -> State {
     let succeeds = match supersede(core, cx, &authenticated, &message.payloads) {
         Ok(succeeds) => succeeds,
         Err(fault) => return reject(state, core, cx, message, &fault),
     };
-    let mut proof = alloc::vec![Payload::IdResponder(own_id(core))];
-    proof.extend(auth);
     proof.extend(initial_contact(core, cx, Some(authenticated.identity())));
     if message.form == Form::Childless {
         return establish_without_child(core, cx, state.sk, authenticated, message, proof, succeeds);
@@ -238,7 +256,7 @@ fn establish_childless(
 }
 
 /// The peer is refused: it is told why, protected, and forgotten.
-fn reject(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected, fault: &Fault) -> State {
+pub(super) fn reject(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected, fault: &Fault) -> State {
     let failure = Failure::from(fault.clone());
     if let Reaction::NotifyAndClose(notify) | Reaction::Notify(notify) = fault.reaction(Phase::Auth) {
         let _sent = core.respond(cx, &state.sk, &message.header, &[Payload::Notify(notify)]);

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::diagnosis;
 use crate::error::{Detail, Fault};
 use crate::io::{Job, JobId};
-use crate::provider::{PeerProof, PeerVerifier};
+use crate::provider::{EapOutcome, PeerProof, PeerVerifier};
 use crate::v2::{Core, Sk};
 
 /// Proof that the peer is who it says. Only this module makes one; a rekeyed IKE SA inherits it.
@@ -65,13 +65,36 @@ pub(super) fn begin(
 ) -> Result<Verification, Fault> {
     let connection = &core.connection;
     let identity = id.identity().map_err(|error| Fault::Authentication(diagnosis::bad_identity(&error)))?;
-    if !connection.remote_auth.takes(auth) {
+    if !connection.remote_auth.takes(Some(auth)) {
         return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
     }
     match &connection.remote_auth {
         RemoteAuth::Psk => by_shared_key(core, sk, transcript, id, identity, auth).map(Verification::Done),
         RemoteAuth::PublicKey(verifier) => by_signature(core, cx, sk, transcript, (id, identity, auth), payloads, verifier),
+        RemoteAuth::Eap(_) => Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), "AUTH without EAP"))),
     }
+}
+
+/// After EAP: the peer's AUTH shows that it holds the same key, and has seen the same messages (section 2.16).
+///
+/// # Errors
+/// Where it does not.
+pub(super) fn by_eap(
+    core: &Core,
+    sk: &Sk,
+    transcript: &Transcript,
+    outcome: &EapOutcome,
+    (id, identity): (&Identification, &Identity),
+    auth: &Auth,
+) -> Result<PeerAuthenticated, Fault> {
+    let connection = &core.connection;
+    if auth.method != AuthMethod::SHARED_KEY {
+        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
+    }
+    if Secret::copy_from(&auth.data) != proof::by_eap(sk, core.role.other(), outcome, transcript, id) {
+        return Err(Fault::Authentication(diagnosis::other_eap_key(identity)));
+    }
+    Ok(PeerAuthenticated { identity: outcome.user.as_ref().unwrap_or(identity).clone() })
 }
 
 /// In constant time.

@@ -1,0 +1,131 @@
+//! EAP methods by password (RFC 3748): MSCHAPv2, and for old peers MD5-Challenge and Generic Token Card.
+
+mod client;
+mod gtc;
+mod md5;
+mod mschapv2;
+mod server;
+
+use std::sync::Arc;
+
+use ike::error::Detail;
+use ike::provider::EapType;
+use ipsec_types::{Identity, Secret};
+
+pub use client::EapClient;
+pub use server::{EapIdentity, EapServer};
+
+/// A method by password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordMethod {
+    /// MSCHAPv2 (RFC 2759 in draft-kamath-pppext-eap-mschapv2): both sides show that they know the password, and have a key.
+    Mschapv2,
+    /// MD5-Challenge (RFC 3748 section 5.4): the peer alone shows it, there is no key.
+    Md5,
+    /// Generic Token Card (section 5.6): the peer sends the password as it is, there is no key.
+    Gtc,
+}
+
+/// EAP users and their passwords. `Debug` shows the names alone.
+#[derive(Debug, Default)]
+pub struct Users(Vec<(String, Arc<Secret>)>);
+
+impl PasswordMethod {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Mschapv2, Self::Md5, Self::Gtc];
+
+    /// As the configuration writes it.
+    #[must_use]
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Mschapv2 => "eap-mschapv2",
+            Self::Md5 => "eap-md5",
+            Self::Gtc => "eap-gtc",
+        }
+    }
+
+    const fn kind(self) -> EapType {
+        match self {
+            Self::Mschapv2 => EapType::MSCHAPV2,
+            Self::Md5 => EapType::MD5_CHALLENGE,
+            Self::Gtc => EapType::GTC,
+        }
+    }
+}
+
+impl Users {
+    /// Adds one; of two with the same name the first counts.
+    pub fn add(&mut self, name: String, password: Secret) {
+        self.0.push((name, Arc::new(password)));
+    }
+
+    /// The password of a user.
+    #[must_use]
+    pub fn password(&self, name: &str) -> Option<Arc<Secret>> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, password)| Arc::clone(password))
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The EAP user that an identity of IKE stands for: its octets where they are text.
+#[must_use]
+pub fn user_of(identity: &Identity) -> String {
+    match identity {
+        Identity::Fqdn(name) | Identity::Rfc822(name) => name.clone(),
+        Identity::KeyId(octets) => String::from_utf8(octets.clone()).unwrap_or_else(|_| identity.to_string()),
+        other => other.to_string(),
+    }
+}
+
+/// The peer's side of a method, between the choice of the method and Success.
+trait ClientMethod: Send {
+    /// Answers a Request's Type-Data.
+    ///
+    /// # Errors
+    /// Why it goes no further.
+    fn answer(&mut self, identifier: u8, data: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// Whether Success may come now, and the MSK of methods that make one.
+    fn finish(&mut self) -> Option<Option<Secret>>;
+}
+
+/// The authenticator's side of a method.
+trait ServerMethod: Send {
+    /// The first Request's Type-Data.
+    fn begin(&mut self) -> Vec<u8>;
+
+    /// A Response's Type-Data has come.
+    fn hear(&mut self, identifier: u8, data: &[u8]) -> Verdict;
+}
+
+enum Verdict {
+    /// The next Request's Type-Data.
+    Ask(Vec<u8>),
+    /// The peer has shown who it is; the MSK of methods that make one.
+    Accept(Option<Secret>),
+    /// It has not.
+    Refuse(String),
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut octets = [0; N];
+    ike::provider::Random::fill(&mut crate::SystemRandom, &mut octets);
+    octets
+}
+
+/// In constant time.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+fn detail(summary: String, ours: String, remedy: &str) -> Box<Detail> {
+    Box::new(Detail { summary, ours, remedy: remedy.to_owned(), ..Detail::default() })
+}
+
+#[cfg(test)]
+mod tests;

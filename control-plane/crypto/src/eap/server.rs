@@ -1,0 +1,162 @@
+//! The authenticator's side of EAP (RFC 3748 section 4).
+
+use std::sync::Arc;
+
+use ike::provider::{EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
+use ipsec_types::{Identity, Secret};
+
+use super::{PasswordMethod, ServerMethod, Users, Verdict, detail, gtc, md5, mschapv2, random, user_of};
+
+/// Which user a peer may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EapIdentity {
+    /// The one of its identity in IKE; it is not asked again.
+    FromIke,
+    /// Any that is known: it is asked (RFC 3748 section 5.1).
+    Any,
+    /// This one: it is asked.
+    Exactly(String),
+}
+
+/// Lets peers show who they are by passwords.
+#[derive(Debug)]
+pub struct EapServer {
+    method: PasswordMethod,
+    identity: EapIdentity,
+    users: Arc<Users>,
+}
+
+impl EapServer {
+    /// Users may be any of `users` that `identity` allows.
+    #[must_use]
+    pub const fn new(method: PasswordMethod, identity: EapIdentity, users: Arc<Users>) -> Self {
+        Self { method, identity, users }
+    }
+}
+
+impl EapMethod for EapServer {
+    fn keyword(&self) -> &'static str {
+        self.method.keyword()
+    }
+
+    fn is_mutual(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, initiator: &Identity, responder: &Identity) -> Box<dyn EapConversation> {
+        let (method, users, name) = (self.method, Arc::clone(&self.users), user_of(responder));
+        let open = move |user: &str| -> Box<dyn ServerMethod> {
+            // A user that is not there is refused where a wrong password is, and in the same way.
+            let password: Option<Arc<Secret>> = users.password(user);
+            match method {
+                PasswordMethod::Mschapv2 => Box::new(mschapv2::Server::new(name.clone(), user.to_owned(), password)),
+                PasswordMethod::Md5 => Box::new(md5::Server::new(name.clone(), password)),
+                PasswordMethod::Gtc => Box::new(gtc::Server::new(password)),
+            }
+        };
+        let asked = Asked { keyword: self.method.keyword(), kind: self.method.kind(), identity: self.identity.clone() };
+        Box::new(Authenticator::new(asked, initiator.clone(), Box::new(open)))
+    }
+}
+
+/// By which method, and whom.
+pub(super) struct Asked {
+    pub(super) keyword: &'static str,
+    pub(super) kind: EapType,
+    pub(super) identity: EapIdentity,
+}
+
+type Open = Box<dyn Fn(&str) -> Box<dyn ServerMethod> + Send>;
+
+/// A conversation by one method and no other.
+pub(super) struct Authenticator {
+    asked: Asked,
+    open: Open,
+    /// Of the Request that is to be answered.
+    identifier: u8,
+    user: String,
+    /// As IKE has it, if it is the same; otherwise made of `user`.
+    known_as: Identity,
+    method: Option<Box<dyn ServerMethod>>,
+}
+
+/// Octets of a user's name.
+const LONGEST_NAME: usize = 253;
+
+impl Authenticator {
+    pub(super) fn new(asked: Asked, initiator: Identity, open: Open) -> Self {
+        let [identifier] = random();
+        Self { asked, open, identifier, user: user_of(&initiator), known_as: initiator, method: None }
+    }
+
+    fn ask(&mut self, kind: EapType, data: &[u8]) -> Result<EapStep, String> {
+        self.identifier = self.identifier.wrapping_add(1);
+        let packet = EapPacket::emit(EapCode::REQUEST, self.identifier, kind, data);
+        packet.map(EapStep::Say).ok_or_else(|| "an EAP packet would be too long".to_owned())
+    }
+
+    fn begin_method(&mut self) -> Result<EapStep, String> {
+        let mut method = (self.open)(&self.user);
+        let data = method.begin();
+        self.method = Some(method);
+        self.ask(self.asked.kind, &data)
+    }
+
+    fn identified(&mut self, name: &[u8]) -> Result<EapStep, String> {
+        let name = std::str::from_utf8(name).ok().filter(|name| (1..=LONGEST_NAME).contains(&name.len()));
+        let name = name.ok_or("the peer's EAP identity is no text of 1 to 253 octets")?;
+        if matches!(&self.asked.identity, EapIdentity::Exactly(only) if only != name) {
+            return Err(format!("the peer is the EAP user {}, not the one of remote.eap_id", name.escape_debug()));
+        }
+        // A name, never an address or a distinguished name: those are for others to show.
+        let by_name = if name.contains('@') { Identity::Rfc822(name.to_owned()) } else { Identity::KeyId(name.as_bytes().to_vec()) };
+        if name != self.user {
+            self.known_as = by_name;
+        }
+        name.clone_into(&mut self.user);
+        self.begin_method()
+    }
+
+    fn hear(&mut self, packet: Option<&[u8]>) -> Result<EapStep, String> {
+        let Some(packet) = packet else {
+            return match self.asked.identity {
+                EapIdentity::FromIke => self.begin_method(),
+                EapIdentity::Any | EapIdentity::Exactly(_) => self.ask(EapType::IDENTITY, &[]),
+            };
+        };
+        let packet = EapPacket::parse(packet).map_err(|error| error.to_string())?;
+        let (EapCode::RESPONSE, Some((kind, data))) = (packet.code, packet.content) else {
+            return Err("an EAP packet that no peer sends".to_owned());
+        };
+        if packet.identifier != self.identifier {
+            return Err("an EAP response to another request".to_owned());
+        }
+        match (&mut self.method, kind) {
+            (None, EapType::IDENTITY) => self.identified(data),
+            (Some(_), EapType::NAK) => {
+                let wanted: Vec<String> = data.iter().take(8).map(|kind| EapType(*kind).to_string()).collect();
+                Err(format!("the peer wants another EAP method than {}: {}", self.asked.kind, wanted.join(", ")))
+            }
+            (Some(method), kind) if kind == self.asked.kind => match method.hear(packet.identifier, data) {
+                Verdict::Ask(data) => self.ask(kind, &data),
+                Verdict::Accept(msk) => {
+                    let last = EapPacket::verdict(EapCode::SUCCESS, packet.identifier);
+                    Ok(EapStep::Succeeded { last: Some(last), outcome: EapOutcome { msk, user: Some(self.known_as.clone()) } })
+                }
+                Verdict::Refuse(why) => Err(why),
+            },
+            (_, kind) => Err(format!("an EAP response of type {kind} that was not asked for")),
+        }
+    }
+}
+
+impl EapConversation for Authenticator {
+    fn step(&mut self, packet: Option<&[u8]>) -> EapStep {
+        self.hear(packet).unwrap_or_else(|summary| {
+            let ours = format!("remote.auth = {}, EAP user {}", self.asked.keyword, self.user.escape_debug());
+            let remedy = "compare the user's name and secret under [eap.NAME] with the peer's, and its EAP method";
+            let last = Some(EapPacket::verdict(EapCode::FAILURE, self.identifier));
+            EapStep::Failed { last, why: detail(summary, ours, remedy) }
+        })
+    }
+}

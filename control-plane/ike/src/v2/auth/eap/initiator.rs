@@ -1,0 +1,109 @@
+//! The EAP peer's side, in IKE the initiator's.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use ike_wire::{Auth, AuthMethod, EapCode, EapPacket, ExchangeType, Notify, NotifyType, Payload};
+
+use super::{Conversing, Initiator, Phase, Side, Spent, Talk};
+use crate::config::LocalAuth;
+use crate::context::Context;
+use crate::diagnosis::{self, Asked};
+use crate::error::{Detail, Failure};
+use crate::provider::{EapConversation, EapOutcome};
+use crate::v2::auth::initiator::{AwaitResponse, establish};
+use crate::v2::auth::{own_id, proof, verification};
+use crate::v2::find::{self, notification};
+use crate::v2::keys::Role;
+use crate::v2::{Core, Protected, State, informational};
+
+/// The responder begins with EAP. `eap_alone`: it has not shown who it is by AUTH.
+pub(in crate::v2::auth) fn start(
+    state: AwaitResponse,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    message: &Protected,
+    eap_alone: bool,
+) -> State {
+    let payloads = &message.payloads;
+    let said = find::id_responder(payloads).and_then(|id| Some((id, id.identity().ok()?))).zip(find::eap(payloads));
+    let (Some(((id, identity), packet)), LocalAuth::Eap(method)) = (said, &core.connection.local_auth) else {
+        let failure = Failure::PeerMisbehaved("an IKE_AUTH response with EAP that nobody has asked for".into());
+        return refuse(State::AwaitAuthResponse(state), core, cx, failure);
+    };
+    let conversation = method.begin(&core.connection.local_identity, &identity);
+    let AwaitResponse { sk, child, transcript } = state;
+    let side = Side::Initiator(Initiator { child, id: id.clone(), identity, eap_alone });
+    hear(Talk { sk, transcript, side, spent: Spent::default() }, core, cx, conversation, packet)
+}
+
+/// The server has said no, or something for the method.
+fn hear(talk: Talk, core: &mut Core, cx: &mut Context<'_>, conversation: Box<dyn EapConversation>, packet: &[u8]) -> State {
+    if EapPacket::parse(packet).is_ok_and(|packet| packet.code == EapCode::FAILURE) {
+        // The responder has forgotten us already (section 2.16).
+        let refused = Failure::Unauthenticated(diagnosis::eap_refused(&core.connection));
+        return talk.over().close(core, cx, Some(refused));
+    }
+    talk.work(core, cx, conversation, Some(packet.to_vec()))
+}
+
+/// `HDR, SK {EAP}  -->`, or after success `HDR, SK {AUTH}  -->`
+pub(super) fn go_on(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<Vec<u8>>) -> State {
+    let payload = match (&phase, &talk.side) {
+        (Phase::Proving(outcome), Side::Initiator(initiator)) if initiator.eap_alone && outcome.msk.is_none() => {
+            let summary = "EAP alone has to show who the responder is, and has made no key".into();
+            return fail(talk, core, cx, Box::new(Detail { summary, ..Detail::default() }));
+        }
+        (Phase::Proving(outcome), _) => {
+            let data = proof::by_eap(&talk.sk, Role::Initiator, outcome, &talk.transcript, &own_id(core));
+            Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: data.expose().to_vec() })
+        }
+        _ => Payload::Eap(packet.unwrap_or_default()),
+    };
+    match core.request(cx, &talk.sk, ExchangeType::IKE_AUTH, &[payload]) {
+        Ok(()) => State::Conversing(Conversing { talk, phase }),
+        Err(failure) => talk.over().close(core, cx, Some(failure)),
+    }
+}
+
+/// The responder has answered.
+pub(super) fn on_response(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    core.window.completed();
+    match (phase, find::eap(&message.payloads)) {
+        (Phase::Listening(conversation), Some(packet)) => hear(talk, core, cx, conversation, packet),
+        // An error beside AUTH is one of the Child SA alone.
+        (Phase::Proving(outcome), None) if find::auth(&message.payloads).is_some() => conclude(talk, core, cx, message, &outcome),
+        _ => {
+            let Some(notify) = notification(&message.payloads, NotifyType::is_error) else {
+                let failure = Failure::PeerMisbehaved("an IKE_AUTH response that does not go on with EAP".into());
+                return refuse(talk.over(), core, cx, failure);
+            };
+            let refused = diagnosis::refused(&core.connection, notify.kind, Asked::Nothing);
+            talk.over().close(core, cx, Some(refused))
+        }
+    }
+}
+
+/// `<--  HDR, SK {AUTH, SAr2, TSi, TSr}`
+fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protected, outcome: &EapOutcome) -> State {
+    let (Side::Initiator(initiator), Some(auth)) = (&talk.side, find::auth(&message.payloads)) else { return talk.over() };
+    let claimed = (&initiator.id, &initiator.identity);
+    match verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, auth) {
+        Ok(authenticated) => {
+            let Talk { sk, transcript, side: Side::Initiator(Initiator { child, .. }), .. } = talk else { return talk.over() };
+            establish(AwaitResponse { sk, child, transcript }, core, cx, message, authenticated)
+        }
+        Err(fault) => refuse(talk.over(), core, cx, fault.into()),
+    }
+}
+
+/// The responder is not believed.
+pub(super) fn fail(talk: Talk, core: &mut Core, cx: &mut Context<'_>, why: Box<Detail>) -> State {
+    refuse(talk.over(), core, cx, Failure::Unauthenticated(why))
+}
+
+/// Section 2.21.2: the responder believes that the IKE SA exists, and is told in an exchange of its own.
+fn refuse(state: State, core: &mut Core, cx: &mut Context<'_>, failure: Failure) -> State {
+    let notify = Notify::new(NotifyType::AUTHENTICATION_FAILED, Vec::new());
+    informational::delete_because(state, core, cx, failure, alloc::vec![Payload::Notify(notify)])
+}

@@ -1,0 +1,210 @@
+//! EAP in IKE_AUTH (RFC 7296 section 2.16): who says what in which message, whom the responder knows afterwards, and who is refused.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod pair;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::config::{Config, LocalAuth, RemoteAuth};
+use ike::error::Failure;
+use ike::io::{Event, Record};
+use ike::provider::{EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
+use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users};
+use ipsec_types::{Identity, Secret};
+use pair::{Network, Pair, Side, config};
+
+use Side::{A, B};
+
+/// A is alice, and knows B by a shared key.
+fn user(method: PasswordMethod, password: &str) -> Config {
+    let mut config = config(A);
+    let password = Arc::new(Secret::copy_from(password.as_bytes()));
+    config.connections[0].local_auth = LocalAuth::Eap(Arc::new(EapClient::new(method, Some("alice".into()), password)));
+    config
+}
+
+fn server(method: PasswordMethod) -> EapServer {
+    let mut users = Users::default();
+    users.add("alice".into(), Secret::copy_from(b"wonderland"));
+    EapServer::new(method, EapIdentity::Any, Arc::new(users))
+}
+
+fn gateway(method: impl EapMethod + 'static) -> Config {
+    let mut config = config(B);
+    config.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(method));
+    config
+}
+
+fn messages(pair: &Pair, side: Side) -> Vec<String> {
+    let traces = pair.gateways[side as usize].traces.iter();
+    let said = traces.filter_map(|trace| match &trace.record {
+        Record::Message { title, payloads, .. } => {
+            Some(format!("{title}: {}", payloads.iter().map(|payload| payload.name.clone()).collect::<Vec<_>>().join(" ")))
+        }
+        Record::Step { .. } => None,
+    });
+    said.filter(|line| line.starts_with("IKE_AUTH")).collect()
+}
+
+fn failure(pair: &Pair, side: Side) -> Failure {
+    let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };
+    pair.gateways[side as usize].events.iter().find_map(failed).expect("nothing has failed")
+}
+
+/// A calls B, and comes to nothing.
+fn refused(a: Config, b: Config) -> Pair {
+    let mut pair = Pair::new(1, a, b);
+    pair.acquire(A, 1);
+    pair.run(Duration::from_secs(20));
+    for side in [A, B] {
+        assert!(pair.gateway(side).data_plane.installed.is_empty());
+        assert!(!pair.gateway(side).events.iter().any(|event| matches!(event, Event::IkeSaEstablished(_))));
+    }
+    pair
+}
+
+#[test]
+fn a_user_is_authenticated_between_the_first_exchange_and_the_last() {
+    let mut pair = Pair::new(1, user(PasswordMethod::Mschapv2, "wonderland"), gateway(server(PasswordMethod::Mschapv2)));
+    pair.connect();
+    let expected = [
+        "IKE_AUTH request 1: SK IDi IDr N(INIT_CONTACT) SA TSi TSr",
+        "IKE_AUTH response 1: SK IDr AUTH EAP",
+        "IKE_AUTH request 2: SK EAP",
+        "IKE_AUTH response 2: SK EAP",
+        "IKE_AUTH request 3: SK EAP",
+        "IKE_AUTH response 3: SK EAP",
+        "IKE_AUTH request 4: SK EAP",
+        "IKE_AUTH response 4: SK EAP",
+        "IKE_AUTH request 5: SK AUTH",
+        "IKE_AUTH response 5: SK AUTH N(INIT_CONTACT) SA TSi TSr",
+    ];
+    assert_eq!(messages(&pair, A), expected);
+    // Section 2.16: the user of EAP, not the identity of IKE, is who the peer is.
+    let now = pair.now;
+    let known = pair.gateway(B).endpoint.ike_sas(now).first().unwrap().remote_identity.clone();
+    assert_eq!(known, Some("keyid:alice".parse::<Identity>().unwrap()));
+    let rounds = |side: Side| {
+        pair.gateways[side as usize].events.iter().filter_map(|event| match event {
+            Event::EapRound { packet, .. } => Some(packet.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(rounds(B).next().as_deref(), Some("Request Identity, 5 octets"));
+    assert_eq!(rounds(B).last().as_deref(), Some("Success"));
+    assert_eq!(rounds(A).count(), 3);
+}
+
+#[test]
+fn methods_without_a_key_use_those_of_ike() {
+    for method in [PasswordMethod::Md5, PasswordMethod::Gtc] {
+        let mut pair = Pair::new(2, user(method, "wonderland"), gateway(server(method)));
+        pair.connect();
+    }
+}
+
+#[test]
+fn loss_repetition_and_reordering_change_nothing() {
+    for seed in 0..20 {
+        let mut pair = Pair::new(seed, user(PasswordMethod::Mschapv2, "wonderland"), gateway(server(PasswordMethod::Mschapv2)));
+        pair.network = Network { loss_percent: 10, duplication_percent: 25, delay: (Duration::from_millis(1), Duration::from_millis(400)) };
+        pair.acquire(A, 1);
+        pair.run(Duration::from_secs(100));
+        pair.network = Network::GOOD;
+        pair.run(Duration::from_secs(10));
+        pair.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_both_sides_know_why() {
+    for method in [PasswordMethod::Mschapv2, PasswordMethod::Md5, PasswordMethod::Gtc] {
+        let pair = refused(user(method, "another"), gateway(server(method)));
+        let (Failure::Unauthenticated(ours), Failure::Unauthenticated(theirs)) = (failure(&pair, A), failure(&pair, B)) else { panic!() };
+        assert_eq!(ours.summary, "the peer's EAP server refuses us");
+        assert_eq!(theirs.summary, "the EAP user does not know the password");
+    }
+}
+
+#[test]
+fn eap_that_is_not_configured_is_refused_on_either_side() {
+    let pair = refused(user(PasswordMethod::Md5, "wonderland"), config(B));
+    assert!(failure(&pair, B).to_string().contains("wants to authenticate by EAP, not by a shared key"));
+    let pair = refused(config(A), gateway(server(PasswordMethod::Md5)));
+    assert!(failure(&pair, B).to_string().contains("not by EAP"));
+}
+
+#[test]
+fn another_method_than_the_configured_one_is_refused() {
+    let pair = refused(user(PasswordMethod::Mschapv2, "wonderland"), gateway(server(PasswordMethod::Md5)));
+    let Failure::Unauthenticated(theirs) = failure(&pair, B) else { panic!() };
+    assert_eq!(theirs.summary, "the peer wants another EAP method than MD5-Challenge: MSCHAPv2");
+}
+
+/// A server that does what a test wants.
+#[derive(Debug, Clone, Copy)]
+enum Rogue {
+    /// Success at once.
+    EarlySuccess,
+    /// The password is known, and the key is not given to IKE.
+    WithoutKey,
+    /// One request after the other.
+    Endless,
+}
+
+struct Conversation(Rogue, Box<dyn EapConversation>);
+
+impl EapMethod for Rogue {
+    fn keyword(&self) -> &'static str {
+        "rogue"
+    }
+
+    fn is_mutual(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, initiator: &Identity, responder: &Identity) -> Box<dyn EapConversation> {
+        Box::new(Conversation(*self, server(PasswordMethod::Mschapv2).begin(initiator, responder)))
+    }
+}
+
+impl EapConversation for Conversation {
+    fn step(&mut self, packet: Option<&[u8]>) -> EapStep {
+        match self.0 {
+            Rogue::EarlySuccess => {
+                let last = Some(EapPacket::verdict(EapCode::SUCCESS, 1));
+                EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None } }
+            }
+            Rogue::WithoutKey => match self.1.step(packet) {
+                EapStep::Succeeded { last, .. } => EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None } },
+                other => other,
+            },
+            Rogue::Endless => EapStep::Say(EapPacket::emit(EapCode::REQUEST, 1, EapType::NOTIFICATION, b"wait").unwrap()),
+        }
+    }
+}
+
+/// The peer that answers EAP with Success before the method has begun, as in CVE-2023-26463's kin.
+#[test]
+fn early_success_is_refused() {
+    for method in [PasswordMethod::Mschapv2, PasswordMethod::Md5, PasswordMethod::Gtc] {
+        let pair = refused(user(method, "wonderland"), gateway(Rogue::EarlySuccess));
+        let Failure::Unauthenticated(why) = failure(&pair, A) else { panic!() };
+        assert_eq!(why.summary, "EAP Success has come before the method was done");
+    }
+}
+
+#[test]
+fn success_without_the_key_that_the_method_makes_is_refused() {
+    let pair = refused(user(PasswordMethod::Mschapv2, "wonderland"), gateway(Rogue::WithoutKey));
+    assert!(failure(&pair, B).to_string().contains("does not hold the key that EAP has made"));
+}
+
+#[test]
+fn a_conversation_without_an_end_is_ended() {
+    let mut pair = refused(user(PasswordMethod::Mschapv2, "wonderland"), gateway(Rogue::Endless));
+    pair.run(Duration::from_secs(120));
+    assert!(failure(&pair, B).to_string().contains("EAP has come to no end after 101 packets"));
+    assert!(messages(&pair, A).len() < 210);
+}

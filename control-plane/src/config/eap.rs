@@ -1,0 +1,103 @@
+//! `auth = "eap-..."`, `eap_id` and `[eap.NAME]`: EAP users (RFC 7296 section 2.16).
+
+use std::sync::Arc;
+
+use ike::config::{LocalAuth, RemoteAuth};
+use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users, user_of};
+use ipsec_types::Identity;
+
+use super::section::{Found, Section};
+
+/// The users of the secrets file; `None` where that has faults.
+pub(super) type Known<'a> = Option<&'a Arc<Users>>;
+
+/// swanctl's word for a method.
+pub(super) fn method(word: &str) -> Option<PasswordMethod> {
+    PasswordMethod::ALL.iter().copied().find(|method| method.keyword() == word)
+}
+
+/// Every word for a method.
+pub(super) fn methods() -> String {
+    PasswordMethod::ALL.iter().map(|method| method.keyword()).collect::<Vec<_>>().join(", ")
+}
+
+/// We are a user of the peer's.
+pub(super) fn client(section: &mut Section<'_>, method: PasswordMethod, identity: Option<&Identity>, known: Known<'_>) -> LocalAuth {
+    let user = section.text("eap_id", "\"alice\"").map(|found| found.value.to_owned());
+    let name = user.clone().or_else(|| identity.map(user_of));
+    let Some(name) = name else {
+        section.fault("eap_id", "this gateway has no name as an EAP user", "write local.eap_id = \"alice\", or local.id");
+        return LocalAuth::Psk;
+    };
+    let Some(users) = known else { return LocalAuth::Psk };
+    match users.password(&name) {
+        Some(password) => LocalAuth::Eap(Arc::new(EapClient::new(method, user, password))),
+        None => {
+            section.fault(
+                "eap_id",
+                format!("no secret for the EAP user '{name}'"),
+                format!("add [eap.NAME] with id = \"{name}\" and secret to the secrets file"),
+            );
+            LocalAuth::Psk
+        }
+    }
+}
+
+/// The peer is one of our users.
+pub(super) fn server(section: &mut Section<'_>, method: PasswordMethod, identity: Option<&Identity>, known: Known<'_>) -> RemoteAuth {
+    let asked = section.text("eap_id", "\"%any\" or \"alice\"");
+    let Some(users) = known else { return RemoteAuth::Psk };
+    let only = match &asked {
+        Some(Found { value: "%any", .. }) => None,
+        Some(found) => Some(found.value.to_owned()),
+        None => identity.map(user_of),
+    };
+    if users.is_empty() {
+        section.fault("auth", "there are no EAP users", "add [eap.NAME] with id and secret to the secrets file");
+    } else if let Some(name) = only.as_ref().filter(|name| users.password(name).is_none()) {
+        let remedy = format!("add [eap.NAME] with id = \"{name}\" and secret to the secrets file, or write eap_id = \"%any\"");
+        section.fault("eap_id", format!("no secret for the EAP user '{name}'"), remedy);
+    }
+    let identity = match (asked, only) {
+        (Some(_), Some(name)) => EapIdentity::Exactly(name),
+        (Some(_), None) => EapIdentity::Any,
+        (None, _) => EapIdentity::FromIke,
+    };
+    RemoteAuth::Eap(Arc::new(EapServer::new(method, identity, Arc::clone(users))))
+}
+
+/// Notes what the two sides of a connection cannot do together.
+pub(super) fn check(section: &Section<'_>, local: &LocalAuth, remote: &RemoteAuth, begins: bool) {
+    match (local, remote) {
+        (LocalAuth::Eap(method), RemoteAuth::Eap(_)) if !method.is_mutual() => section.fault(
+            "remote.auth",
+            format!(
+                "{} does not show who the responder is, as it has to where both sides authenticate by EAP (RFC 5998)",
+                method.keyword()
+            ),
+            "write remote.auth = \"pubkey\"",
+        ),
+        (LocalAuth::Psk, RemoteAuth::Eap(method)) if !method.is_mutual() => section.fault(
+            "local.auth",
+            format!(
+                "with {} of the peer this gateway has to show a certificate, or a raw public key (RFC 7296 section 2.16)",
+                method.keyword()
+            ),
+            "write local.auth = \"pubkey\"",
+        ),
+        (LocalAuth::Eap(method), RemoteAuth::Psk) if !method.is_mutual() => section.fault(
+            "remote.auth",
+            format!(
+                "with {} of this gateway the peer has to show a certificate, or a raw public key (RFC 7296 section 2.16)",
+                method.keyword()
+            ),
+            "write remote.auth = \"pubkey\"",
+        ),
+        (LocalAuth::Psk | LocalAuth::PublicKey(_), RemoteAuth::Eap(method)) if begins => section.fault(
+            "remote.auth",
+            format!("a peer that shows who it is by {} has to begin itself", method.keyword()),
+            "write start_action = \"none\" and no other dpd_action and close_action in the children of this connection",
+        ),
+        _ => {}
+    }
+}
