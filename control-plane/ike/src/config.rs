@@ -28,6 +28,8 @@ pub struct Config {
     pub cookie_threshold: usize,
     /// Half-open IKE SAs of one address from which on it has to show a cookie, and of those that have, from which on no more are begun.
     pub block_threshold: usize,
+    /// From which the tokens grow that show a peer that this gateway has lost its state (RFC 6290): the same after a restart. `None` for none.
+    pub crash_secret: Option<Secret>,
     /// Whether the keys of each IKE SA leave as [`Output::IkeKeys`](crate::io::Output::IkeKeys): who has them reads everything.
     pub key_log: bool,
 }

@@ -461,6 +461,19 @@ pub(crate) struct Silence<'a> {
     pub(crate) answered: bool,
 }
 
+/// The peer has begun anew without the IKE SA.
+pub(crate) fn restarted(local: SocketAddr, remote: SocketAddr) -> Failure {
+    let detail = Detail {
+        summary: format!("{remote} has lost its state and does not know the IKE SA any more"),
+        ours: format!("the IKE SA between {local} and {remote}"),
+        theirs: "it shows the token that only it can know (RFC 6290)".into(),
+        remedy: "nothing: the Child SAs are set up again as dpd_action and start_action say; look at the peer for why it was restarted"
+            .into(),
+        ..Detail::default()
+    };
+    Failure::TimedOut(detail.bounded())
+}
+
 /// The peer is silent.
 pub(crate) fn timed_out(silence: &Silence<'_>) -> Failure {
     let Silence { request, local, remote, tries, elapsed, heard, answered } = silence;

@@ -22,6 +22,7 @@ mod dataplane;
 mod desired;
 mod inbound;
 mod initiate;
+mod lost;
 mod recovery;
 mod reload;
 mod succession;
@@ -43,6 +44,7 @@ pub struct Endpoint {
     detached_since: Option<Instant>,
     last_boot: Option<[u8; 16]>,
     recovery: recovery::Recovery,
+    told: lost::Told,
     /// After [`crate::io::Command::Shutdown`].
     closing: bool,
 }
@@ -61,6 +63,7 @@ impl Endpoint {
             detached_since: None,
             last_boot: None,
             recovery: recovery::Recovery::default(),
+            told: lost::Told::default(),
             closing: false,
         }
     }

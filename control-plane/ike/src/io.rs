@@ -95,6 +95,15 @@ pub enum Dataplane {
         /// Where the peer is now.
         remote: SocketAddr,
     },
+    /// ESP or AH came with an SPI that no SA has. The data plane bounds how often it says so.
+    SpiMiss {
+        /// This gateway.
+        local: IpAddr,
+        /// The sender, as it says.
+        remote: IpAddr,
+        /// The SPI.
+        spi: u32,
+    },
     /// Authenticated packets arrive: the peer lives (RFC 7296 section 2.4).
     LastInbound {
         /// The SA.

@@ -46,6 +46,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ike::config::Config;
+use ipsec_types::Secret;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -109,7 +110,8 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let mut root = Section::root(table, report);
     let secrets_file = root.text("secrets", "\"secrets.toml\"");
     let files = Files(file);
-    let Control { socket: control_socket, thresholds: [cookie_threshold, block_threshold], key_log } = control(&mut root, files);
+    let Control { socket: control_socket, thresholds: [cookie_threshold, block_threshold], key_log, crash_secret } =
+        control(&mut root, files);
     let data_socket = dataplane(&mut root);
 
     let secrets_path = secrets_file.map(|found| file.with_file_name(found.value));
@@ -137,7 +139,7 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     }
     let mut connections: Vec<_> = connections.into_iter().map(|(connection, _)| connection).collect();
     spd.assign_priorities(&mut connections, &mut policies);
-    let ike = Config { connections, psks, policies, cookie_threshold, block_threshold, key_log: key_log.is_some() };
+    let ike = Config { connections, psks, policies, cookie_threshold, block_threshold, key_log: key_log.is_some(), crash_secret };
     spd.warn_of_hidden(&ike.spd(), report);
     let warnings = report.take_warnings();
     (Loaded { file: file.to_path_buf(), control_socket, data_socket, key_log, ike, warnings }, faults)
@@ -149,6 +151,7 @@ struct Control {
     /// Half-open IKE SAs: for a cookie, and of one address.
     thresholds: [usize; 2],
     key_log: Option<PathBuf>,
+    crash_secret: Option<Secret>,
 }
 
 fn control(root: &mut Section<'_>, files: Files<'_>) -> Control {
@@ -157,15 +160,16 @@ fn control(root: &mut Section<'_>, files: Files<'_>) -> Control {
     const DEFAULT_THRESHOLDS: [usize; 2] = [30, 5];
 
     let Some(mut section) = root.section("control") else {
-        return Control { socket: DEFAULT_SOCKET.into(), thresholds: DEFAULT_THRESHOLDS, key_log: None };
+        return Control { socket: DEFAULT_SOCKET.into(), thresholds: DEFAULT_THRESHOLDS, key_log: None, crash_secret: None };
     };
     let socket = section.text("socket", "\"/run/culvert/control.sock\"").map_or(DEFAULT_SOCKET, |found| found.value).into();
     let thresholds = [section.integer("cookie_threshold", 0..=1_000_000), section.integer("block_threshold", 1..=1_000_000)];
     let key_log = key_log(&mut section, files);
+    let crash_secret = secrets::crash(&mut section, files);
     section.finish();
     let [cookie, block] = thresholds.map(|found| found.and_then(|found| usize::try_from(found.value).ok()));
     let [default_cookie, default_block] = DEFAULT_THRESHOLDS;
-    Control { socket, thresholds: [cookie.unwrap_or(default_cookie), block.unwrap_or(default_block)], key_log }
+    Control { socket, thresholds: [cookie.unwrap_or(default_cookie), block.unwrap_or(default_block)], key_log, crash_secret }
 }
 
 /// Never without a word: it undoes what everything else is for.

@@ -14,6 +14,7 @@ use rustix::process::geteuid;
 use toml::de::{DeTable, DeValue};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::authentication::Files;
 use super::diagnostic::{Diagnostic, Report};
 use super::section::Section;
 use super::{parse, unreadable};
@@ -99,6 +100,22 @@ fn secret(section: &mut Section<'_>) -> Option<Secret> {
         return None;
     };
     decode(found.value).map_err(|problem| section.fault_at(&found, problem, format!("write for example {SECRET_EXAMPLE}"))).ok()
+}
+
+/// `crash_secret`: a file whose text tokens grow from (RFC 6290 section 5.1). It has to outlive this process, and nobody may guess it.
+pub(super) fn crash(section: &mut Section<'_>, files: Files<'_>) -> Option<Secret> {
+    /// "32 random octets"; hexadecimal and Base64 have more.
+    const LEAST: usize = 32;
+
+    let found = section.text("crash_secret", "\"crash.secret\"")?;
+    let path = files.path(found.value);
+    let make = format!("run (umask 077; openssl rand -hex 32 > {})", path.display());
+    match read_private(&path) {
+        Ok(text) if text.trim().len() >= LEAST => return Some(Secret::copy_from(text.trim().as_bytes())),
+        Ok(_) => section.fault_at(&found, format!("{} holds less than {LEAST} characters", path.display()), make),
+        Err(fault) => section.fault_at(&found, format!("{}: {}", path.display(), fault.problem), format!("{}; or {make}", fault.remedy)),
+    }
+    None
 }
 
 const SECRET_EXAMPLE: &str = "\"some long text\", \"0x...\" for hexadecimal or \"0s...\" for Base64";

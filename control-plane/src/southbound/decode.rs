@@ -69,7 +69,7 @@ pub(super) fn event(message: v1::Event) -> Result<Option<Dataplane>, ConvertErro
         Event::SpiMiss(miss) => {
             let remote = address("spi_miss.remote_address", &miss.remote_address)?;
             tracing::debug!("ESP from {remote} for SPI {:08x}, which no SA has", miss.spi);
-            return Ok(None);
+            Dataplane::SpiMiss { local: address("spi_miss.local_address", &miss.local_address)?, remote, spi: miss.spi }
         }
         Event::PeerMoved(moved) => {
             let remote = socket_addr("peer_moved.remote", &moved.remote_address, moved.remote_port)?;

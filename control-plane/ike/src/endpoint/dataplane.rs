@@ -31,6 +31,7 @@ impl Endpoint {
             Dataplane::SoftExpire(child) => self.on_soft_expire(now, random, child),
             Dataplane::HardExpire(child) => self.on_hard_expire(now, random, child),
             Dataplane::PeerMoved { child, remote } => self.for_child(now, random, child, |sa, cx| sa.on_peer_moved(cx, remote)),
+            Dataplane::SpiMiss { local, remote, spi } => self.on_spi_miss(now, random, (local, remote), spi),
             Dataplane::LastInbound { child, age } => self.for_child(now, random, child, |mut sa, cx| {
                 let at = Instant::from_nanos(cx.now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
                 sa.core.last_inbound = sa.core.last_inbound.max(at);

@@ -40,8 +40,7 @@ impl Endpoint {
         let ours = if header.flags.initiator { header.responder() } else { header.initiator() };
         match ours.and_then(|spi| self.shared.by_spi.get(&spi).copied()) {
             Some(id) => self.with(now, random, id, |sa, cx| sa.on_datagram(cx, incoming)),
-            // Section 2.21.4: an answer would be unprotected, and is not owed.
-            None => self.shared.count("messages_without_ike_sa"),
+            None => self.on_stray(now, random, &incoming),
         }
     }
 
@@ -53,7 +52,7 @@ impl Endpoint {
         if version > Version::V2.major && !header.flags.response && !known {
             let mut cx = Context { now, random, shared: &mut self.shared };
             let notify = Notify::new(NotifyType::INVALID_MAJOR_VERSION, Vec::new());
-            answer_statelessly(&mut cx, &header, datagram, notify);
+            answer_statelessly(&mut cx, &header, datagram, alloc::vec![Payload::Notify(notify)]);
         }
     }
 
@@ -154,7 +153,8 @@ fn shows_cookie(cx: &mut Context<'_>, incoming: &Incoming) -> bool {
     cx.shared.count("cookies_sent");
     trace_clear(cx, None, incoming, false);
     if let Some(cookie) = cookie::bake(cx, claim) {
-        answer_statelessly(cx, &header, &incoming.datagram, Notify::new(NotifyType::COOKIE, cookie));
+        let cookie = Notify::new(NotifyType::COOKIE, cookie);
+        answer_statelessly(cx, &header, &incoming.datagram, alloc::vec![Payload::Notify(cookie)]);
     }
     false
 }
@@ -166,7 +166,7 @@ fn refuse(cx: &mut Context<'_>, connection: Option<&ConnectionRef>, fault: Fault
         Reaction::Silence => cx.shared.count("messages_ignored"),
         Reaction::Notify(notify) | Reaction::NotifyAndClose(notify) => {
             let detour = notify.kind == NotifyType::INVALID_KE_PAYLOAD;
-            answer_statelessly(cx, &incoming.header(), &incoming.datagram, notify);
+            answer_statelessly(cx, &incoming.header(), &incoming.datagram, alloc::vec![Payload::Notify(notify)]);
             if !detour {
                 cx.fail(name, incoming.datagram.remote, Failure::from(fault));
             }
@@ -175,18 +175,23 @@ fn refuse(cx: &mut Context<'_>, connection: Option<&ConnectionRef>, fault: Fault
 }
 
 /// An answer that leaves nothing behind: SPIr stays zero (sections 2.6 and 2.21.1).
-fn answer_statelessly(cx: &mut Context<'_>, request: &Header, datagram: &Datagram, notify: Notify) {
+pub(super) fn answer_statelessly(cx: &mut Context<'_>, request: &Header, datagram: &Datagram, payloads: Vec<Payload>) {
     let flags = Flags { initiator: !request.flags.initiator, response: true, version: false };
     let header = Header { version: Version::V2, flags, ..*request };
-    let message = Message { header, payloads: alloc::vec![Payload::Notify(notify)] };
+    send_statelessly(cx, (datagram.local, datagram.remote), header, payloads);
+}
+
+/// A message of no IKE SA, between two addresses, ours first.
+pub(super) fn send_statelessly(cx: &mut Context<'_>, (local, remote): (SocketAddr, SocketAddr), header: Header, payloads: Vec<Payload>) {
+    let message = Message { header, payloads };
     let Ok(octets) = message.emit() else { return };
     crate::trace::message(
         cx.shared,
         &crate::trace::Traced {
             connection: None,
             outbound: true,
-            local: datagram.local,
-            remote: datagram.remote,
+            local,
+            remote,
             header: &message.header,
             payloads: &message.payloads,
             sealed: None,
@@ -194,5 +199,5 @@ fn answer_statelessly(cx: &mut Context<'_>, request: &Header, datagram: &Datagra
             retransmission: false,
         },
     );
-    cx.shared.transmit(datagram.local, datagram.remote, octets);
+    cx.shared.transmit(local, remote, octets);
 }

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version};
-use ipsec_types::{ChildSaId, HashAlgorithm, IkeSpi, Instant, PolicyId, Spi};
+use ipsec_types::{ChildSaId, HashAlgorithm, IkeSpi, Instant, PolicyId, Secret, Spi};
 
 use crate::config::Fragmentation;
 use crate::context::{Context, End, LeasedSpi};
@@ -48,6 +48,10 @@ pub(crate) struct Core {
     pub(crate) reassembly: Reassembly,
     /// Octets of the largest of the fragments that a message came in: what is as large gets through.
     pub(crate) gets_through: Option<usize>,
+    /// What the peer shows when it has lost its state (RFC 6290).
+    pub(crate) peer_token: Option<Secret>,
+    /// When somebody last said that it has.
+    pub(crate) suspected: Option<Instant>,
     /// What both sides can do beyond RFC 7296.
     pub(crate) extensions: Extensions,
     pub(crate) nat: NatStatus,
@@ -107,6 +111,8 @@ pub(crate) enum Task {
     ExpireIkeSa,
     /// Ask for a sign of life.
     Probe,
+    /// Tell the peer what we show when we have lost our state (RFC 6290 section 4.3).
+    SendToken,
 }
 
 impl Core {
@@ -134,6 +140,8 @@ impl Core {
             sealer: Sealer::new(),
             reassembly: Reassembly::default(),
             gets_through: None,
+            peer_token: None,
+            suspected: None,
             extensions: Extensions::default(),
             nat: NatStatus::default(),
             last_inbound: now,

@@ -266,6 +266,7 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
             Task::DeleteChild { child, request } => informational::delete_child(&mut state, core, cx, child, request),
             Task::DeleteSpi { protocol, spi, unused } => informational::delete_spi(&mut state, core, cx, (protocol, spi), unused),
             Task::Probe => informational::probe(&mut state, core, cx),
+            Task::SendToken => informational::send_token(&mut state, core, cx),
             // The peer's Child SA is answered first: it must not come between two IKE SAs.
             Task::RekeyIkeSa { .. } if state.answering.is_some() || state.is_installing_any() => {
                 core.tasks.push_front(task);

@@ -14,7 +14,7 @@ use crate::io::{Output, RequestId};
 use crate::v2::configuration;
 use crate::v2::find::notification;
 use crate::v2::keys::Role;
-use crate::v2::{Active, Core, Established, Protected, Sk, State, rekey_child, rekey_ike};
+use crate::v2::{Active, Core, Established, Protected, Sk, State, crash, rekey_child, rekey_ike};
 
 /// The peer has been told that the IKE SA is gone, and has not answered yet.
 pub(crate) struct Deleting {
@@ -141,6 +141,14 @@ pub(crate) fn delete_spi(
 pub(crate) fn probe(state: &mut Established, core: &mut Core, cx: &mut Context<'_>) -> Result<(), Failure> {
     cx.shared.count("probes_sent");
     core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[])?;
+    state.active = Some(Active::Probe);
+    Ok(())
+}
+
+/// `HDR, SK {N(QCD_TOKEN)}  -->`
+pub(crate) fn send_token(state: &mut Established, core: &mut Core, cx: &mut Context<'_>) -> Result<(), Failure> {
+    let Some(token) = crash::own_token(core, cx) else { return Ok(()) };
+    core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[token])?;
     state.active = Some(Active::Probe);
     Ok(())
 }

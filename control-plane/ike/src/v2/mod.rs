@@ -18,6 +18,7 @@ pub(crate) mod auth;
 pub(crate) mod common;
 pub(crate) mod configuration;
 pub(crate) mod cookie;
+pub(crate) mod crash;
 pub(crate) mod create_child;
 pub(crate) mod established;
 pub(crate) mod find;
@@ -106,6 +107,11 @@ impl IkeSa {
         if !core.owns(&incoming.header()) {
             cx.shared.count("messages_ignored");
             return self;
+        }
+        if let Some(rumour) = crash::rumour(core, &incoming) {
+            cx.shared.count("messages_unprotected");
+            receive::trace_clear(cx, Some(&core.connection.name), &incoming, false);
+            return self.hears(cx, rumour);
         }
         let state = match self.state {
             State::AwaitInit(state) => init::on_response(state, core, cx, &incoming),

@@ -14,7 +14,7 @@ use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::fragments::{self, Chunk, TooLong};
 use crate::v2::sk::{Opened, SkVerified, open};
-use crate::v2::{Core, State, auth, established, informational};
+use crate::v2::{Core, State, auth, crash, established, informational};
 use crate::window::Arrival;
 
 /// A message, with its octets and addresses.
@@ -92,6 +92,8 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
     }
     match rules::check(&header, &payloads) {
         Ok(form) => {
+            // In whatever exchange it comes (RFC 6290 section 4.4).
+            core.peer_token = crash::peer_token(&payloads).or(core.peer_token.take());
             let message = Protected { header, form, payloads, verified: opened.verified };
             deliver(state, core, cx, message)
         }

@@ -32,7 +32,7 @@ use crate::v2::established::Answering;
 use crate::v2::find::{self, notification};
 use crate::v2::init;
 use crate::v2::keys::{Exchanged, IkeKeys, Role};
-use crate::v2::{Active, Core, Established, IkeSa, Protected, Sk, State, Task};
+use crate::v2::{Active, Core, Established, IkeSa, Protected, Sk, State, Task, crash};
 
 /// An exchange of ours.
 pub(crate) struct Rekeying {
@@ -64,6 +64,8 @@ struct Accepted {
     suite: IkeSuite,
     spi: IkeSpi,
     nonce: Vec<u8>,
+    /// The peer's token (RFC 6290).
+    token: Option<Secret>,
 }
 
 /// A new IKE SA.
@@ -220,7 +222,7 @@ fn read_answer(
     let spi = sa.proposals.first().and_then(Proposal::ike_spi).ok_or_else(|| misbehaved("an answer without SPI"))?;
     let private = private.ok_or_else(|| misbehaved("an answer that was not asked for"))?;
     let agree = Job::Agree { private, peer_public: ke.data.clone() };
-    Ok((Accepted { suite, spi, nonce: nonce.octets().to_vec() }, agree))
+    Ok((Accepted { suite, spi, nonce: nonce.octets().to_vec(), token: crash::peer_token(payloads) }, agree))
 }
 
 /// Section 1.3: the responder names the method it wants; it must be one we offer.
@@ -244,7 +246,7 @@ fn on_other_group(state: &mut Established, core: &mut Core, cx: &mut Context<'_>
 /// Both sides have done what they wanted: "the new IKE SA containing the lowest nonce SHOULD be deleted by the node that created it, and
 /// the other surviving new IKE SA MUST inherit all the Child SAs" (section 2.8.2).
 fn settle(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, rekeying: Rekeying, accepted: Accepted, shared: &Secret) {
-    let Accepted { suite, spi, nonce } = accepted;
+    let Accepted { suite, spi, nonce, token } = accepted;
     let said = Exchanged { initiator_nonce: &rekeying.nonce, responder_nonce: &nonce, initiator_spi: rekeying.spi, responder_spi: spi };
     let keys = match state.sk.keys.rekey(&suite, &said, shared, cx.shared.key_log()) {
         Ok(keys) => keys,
@@ -254,6 +256,9 @@ fn settle(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, rekeyi
     let lowest = rekeying.nonce.min(nonce);
     let mut ours = bear(state, core, cx, Role::Initiator, (rekeying.spi, spi), Sk { suite, keys });
     let id = ours.core.id;
+    // Its SPIs are others, and the peer has said its token for them already (RFC 6290 section 4.3).
+    ours.core.peer_token = token;
+    ours.core.tasks.extend(cx.shared.config.crash_secret.is_some().then_some(Task::SendToken));
     let theirs = rekeying.theirs.as_ref();
     if let Some(winner) = theirs.filter(|theirs| lowest < theirs.lowest).map(|theirs| theirs.id) {
         mark_redundant(&mut ours, winner);
@@ -300,7 +305,7 @@ fn hand_over(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, hei
             requests.extend(*request);
             true
         }
-        Task::ExpireIkeSa | Task::Probe => true,
+        Task::ExpireIkeSa | Task::Probe | Task::SendToken => true,
         _ => false,
     };
     let tasks = core::mem::take(&mut core.tasks).into_iter().filter(|task| !of_ike_sa(task)).collect();
@@ -432,6 +437,7 @@ pub(crate) fn on_agreed(
     let mut payloads = alloc::vec![Payload::Sa(Sa { proposals: alloc::vec![answer] })];
     payloads.extend(Nonce::new(responder_nonce.clone()).map(Payload::Nonce));
     payloads.push(Payload::KeyExchange(KeyExchange::new(chosen.suite.method, public)));
+    payloads.extend(crash::token(cx.shared, (peer_spi, spi)));
     if let Err(failure) = core.respond(cx, &state.sk, &header, &payloads) {
         return State::Established(state).close(core, cx, Some(failure));
     }

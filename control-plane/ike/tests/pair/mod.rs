@@ -227,7 +227,15 @@ pub fn config(side: Side) -> Config {
         childless: ike::config::Childless::default(),
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
-    Config { connections: vec![connection], psks: vec![psk], policies: vec![], cookie_threshold: 100, block_threshold: 100, key_log: false }
+    Config {
+        connections: vec![connection],
+        psks: vec![psk],
+        policies: vec![],
+        cookie_threshold: 100,
+        block_threshold: 100,
+        key_log: false,
+        crash_secret: None,
+    }
 }
 
 /// A proposal for ESP.

@@ -46,3 +46,19 @@ fn what_contradicts_itself_is_named_with_a_remedy() {
         assert_eq!(faults("dpd_delay = \"30s\"", lines), [expected]);
     }
 }
+
+#[test]
+fn tokens_grow_from_a_file_that_nobody_else_may_read() {
+    let text = format!("{GOOD}[control]\ncrash_secret = \"crash.secret\"\n");
+    let folder = folder(&text, GOOD_SECRETS);
+    let path = folder.path().join("crash.secret");
+    let fault = || load_in(&folder).expect_err("no fault was found").remove(0);
+    assert!(fault().contains("cannot read this file") && fault().contains("openssl rand -hex 32"), "{}", fault());
+    fs::write(&path, format!("{}\n", "5".repeat(31))).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(fault().contains("holds less than 32 characters"), "{}", fault());
+    fs::write(&path, format!("{}\n", "5".repeat(32))).unwrap();
+    assert_eq!(load_in(&folder).unwrap().ike.crash_secret.unwrap().expose(), [b'5'; 32]);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(fault().contains("mode 640 lets others at the secrets"), "{}", fault());
+}

@@ -20,7 +20,7 @@ use crate::v2::configuration;
 use crate::v2::create_child::ends;
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
-use crate::v2::{Core, Established, Protected, Sk, State, Task, informational};
+use crate::v2::{Core, Established, Protected, Sk, State, Task, crash, informational};
 
 /// Waits for the response.
 pub(crate) struct AwaitResponse {
@@ -83,6 +83,7 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
     payloads.extend(initial_contact(core, cx, core.connection.remote_identity.as_ref()));
     payloads.extend(eap_alone(&core.connection).then(|| Payload::Notify(Notify::new(NotifyType::EAP_ONLY_AUTHENTICATION, Vec::new()))));
     payloads.extend(auth);
+    payloads.extend(crash::own_token(core, cx));
     payloads.extend(configuration::request(core, cx));
     if !begins_childless(core) {
         payloads.extend(ends::mode_notification(configured));
