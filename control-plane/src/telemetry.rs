@@ -172,6 +172,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "negotiations_failed" => "exchanges that ended without an SA",
         "probes_sent" => "idle peers asked for a sign of life (RFC 7296 section 2.4)",
         "requests_refused_for_now" => "requests refused because another exchange stood in the way (RFC 7296 section 2.25)",
+        "reauthentications" => "IKE SAs that made way for others so that the peer shows anew who it is (RFC 7296 section 2.8.3)",
         "requests_retransmitted" => "requests sent again",
         "responses_retransmitted" => "responses sent again, as their request came again",
         "spis_free" => "inbound SPIs leased from the data plane and not yet used, now",

@@ -79,6 +79,8 @@ pub struct Connection {
     pub retransmission: Retransmission,
     /// How long an IKE SA may live.
     pub lifetime: IkeLifetime,
+    /// Age of a peer's authentication at which it is asked for another at the latest; `None` for never.
+    pub reauthentication: Option<Duration>,
     /// Speak as if a NAT stood in between, so that ESP always travels in UDP.
     pub force_encapsulation: bool,
     /// Messages that do not fit a datagram.

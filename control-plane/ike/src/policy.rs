@@ -156,6 +156,7 @@ mod tests {
             keep_alive: None,
             retransmission: crate::config::Retransmission::default(),
             lifetime: crate::config::IkeLifetime::default(),
+            reauthentication: None,
             force_encapsulation: false,
             pools: Vec::new(),
             virtual_addresses: Vec::new(),

@@ -53,6 +53,7 @@ pub(super) fn read(
     let fragmentation = exchanges::fragmentation(&mut section);
     let childless = exchanges::childless(&mut section);
     let lifetime = lifetimes::ike(&mut section);
+    let reauthentication = lifetimes::reauthentication(&mut section);
 
     let (mut children, mut places, mut shunts) = (Vec::new(), Vec::new(), Vec::new());
     let ends = Ends { local: &local_addrs, remote: &remote_addrs, faulty: local_faulty || remote_faulty };
@@ -111,6 +112,7 @@ pub(super) fn read(
         keep_alive,
         retransmission,
         lifetime,
+        reauthentication,
         force_encapsulation: encap.is_some(),
         fragmentation,
         childless,

@@ -25,6 +25,17 @@ pub(super) fn ike(section: &mut Section<'_>) -> IkeLifetime {
     IkeLifetime { rekey: Some(rekey_time), hard: Some(rekey_time.saturating_add(over_time)), jitter: rand_time }
 }
 
+/// `reauth_time` of a connection.
+pub(super) fn reauthentication(section: &mut Section<'_>) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_secs(5);
+
+    let found = section.duration("reauth_time").filter(|found| !found.value.is_zero())?;
+    if found.value < LEAST {
+        section.fault_at(&found, "the peer would have to show all the time who it is", "write at least \"5s\", or leave it out");
+    }
+    Some(found.value)
+}
+
 /// `rekey_time`, `life_time` and `rand_time` of a child, and the same in bytes and packets.
 pub(super) fn child(section: &mut Section<'_>) -> ChildLifetime {
     let nanos = |found: Found<Duration>| found.with(u64::try_from(found.value.as_nanos()).unwrap_or(u64::MAX));

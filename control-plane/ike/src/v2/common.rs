@@ -105,10 +105,14 @@ pub(crate) enum Task {
     DeleteSpi { protocol: Protocol, spi: Spi, unused: Option<LeasedSpi> },
     /// Replace the IKE SA.
     RekeyIkeSa { request: Option<RequestId> },
+    /// Let another IKE SA take its place, whose peer shows anew who it is.
+    Reauthenticate,
     /// Delete the IKE SA.
     DeleteIkeSa,
     /// Delete the IKE SA because it has come to the end of its life.
     ExpireIkeSa,
+    /// Delete the IKE SA because the peer has not shown anew who it is.
+    ExpireAuthentication,
     /// Ask for a sign of life.
     Probe,
     /// Tell the peer what we show when we have lost our state (RFC 6290 section 4.3).

@@ -276,7 +276,12 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
                 rekey_ike::begin(&mut state, core, cx, request);
                 Ok(())
             }
-            Task::ExpireIkeSa => {
+            Task::Reauthenticate => {
+                cx.shared.count("reauthentications");
+                state.make_way(core, cx);
+                Ok(())
+            }
+            Task::ExpireIkeSa | Task::ExpireAuthentication => {
                 core.give_up();
                 Ok(())
             }

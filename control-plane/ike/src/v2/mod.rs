@@ -29,6 +29,7 @@ pub(crate) mod init;
 pub(crate) mod keys;
 mod make_way;
 pub(crate) mod nat;
+pub(crate) mod reauthentication;
 pub(crate) mod receive;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;

@@ -220,6 +220,7 @@ pub fn config(side: Side) -> Config {
         keep_alive: Some(Duration::from_secs(20)),
         retransmission: Retransmission { timeout: Duration::from_secs(4), base_percent: 180, tries: 5 },
         lifetime: IkeLifetime::default(),
+        reauthentication: None,
         force_encapsulation: false,
         pools: vec![],
         virtual_addresses: vec![],

@@ -192,6 +192,7 @@ pub(super) fn establish(
     // An initiator refuses nothing here: it began because it wants the IKE SA.
     let _accepted = supersede(core, cx, &authenticated, &message.payloads);
     configuration::take_reply(core, cx, &message.payloads);
+    core.begin_authentication(cx, &message.payloads);
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
     if begins_childless(core) {
         cx.shared.return_spi(wanted.spi);

@@ -21,7 +21,7 @@ use crate::v2::configuration::{self, Assigned};
 use crate::v2::create_child::{self, Answer, Seed};
 use crate::v2::find;
 use crate::v2::sk::SkVerified;
-use crate::v2::{Core, Established, Protected, Sk, State, crash, informational};
+use crate::v2::{Core, Established, Protected, Sk, State, crash, informational, reauthentication};
 
 /// Waits for the request.
 pub(crate) struct AwaitRequest {
@@ -178,6 +178,8 @@ pub(super) fn choose_child(
         Err(fault) => return reject(state, core, cx, message, &fault),
     };
     proof.extend(crash::own_token(core, cx));
+    proof.extend(reauthentication::lifetime(core));
+    core.begin_authentication(cx, &message.payloads);
     proof.extend(initial_contact(core, cx, Some(authenticated.identity())));
     if message.form == Form::Childless {
         return establish_without_child(core, cx, state.sk, authenticated, message, proof, succeeds);
