@@ -154,6 +154,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "cookies_sent" => "initiators asked for a cookie (RFC 7296 section 2.6)",
         "ike_sas_established" => "IKE SAs whose peers are authenticated",
         "ike_sas_half_open" => "IKE SAs whose peers are not authenticated yet, and those refused in the last 30 s, now",
+        "ike_sas_moved" => "IKE SAs that went to other addresses, with their Child SAs (RFC 4555)",
         "ike_sas_rekeyed" => "IKE SAs that others have taken the place of",
         "initiators_blocked" => "IKE_SA_INIT requests not answered, as their address has too many half-open IKE SAs",
         "invalid_ike_spi_sent" => "IKE messages for no IKE SA whose senders were told so (RFC 7296 section 2.21.4)",

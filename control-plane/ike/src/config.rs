@@ -85,6 +85,8 @@ pub struct Connection {
     pub force_encapsulation: bool,
     /// Messages that do not fit a datagram.
     pub fragmentation: Fragmentation,
+    /// Whether the IKE SA may move between addresses (RFC 4555).
+    pub mobike: bool,
     /// IKE SAs without a first Child SA.
     pub childless: Childless,
 }

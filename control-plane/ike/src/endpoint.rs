@@ -45,6 +45,7 @@ pub struct Endpoint {
     last_boot: Option<[u8; 16]>,
     recovery: recovery::Recovery,
     told: lost::Told,
+    told_of_spis: lost::Told,
     /// After [`crate::io::Command::Shutdown`].
     closing: bool,
 }
@@ -64,6 +65,7 @@ impl Endpoint {
             last_boot: None,
             recovery: recovery::Recovery::default(),
             told: lost::Told::default(),
+            told_of_spis: lost::Told::default(),
             closing: false,
         }
     }

@@ -161,6 +161,7 @@ mod tests {
             pools: Vec::new(),
             virtual_addresses: Vec::new(),
             fragmentation: crate::config::Fragmentation::default(),
+            mobike: false,
             childless: crate::config::Childless::default(),
         };
         let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });

@@ -123,12 +123,13 @@ fn a_deletion_whose_answer_was_lost_is_answered_again() {
     assert_eq!(pair.answer(A, request), Some(Ok(Answer::Terminated(1))), "with the first retransmission, after 4 s");
     // It is 4.5 s since the deletion; after 30 s B has forgotten the IKE SA for good.
     let repetition = pair.sent.iter().rev().find(|sent| sent.from == A).unwrap().datagram.clone();
-    for (wait, answers) in [(24, 1), (1, 0)] {
+    for (wait, forgotten) in [(24, 0), (1, 1)] {
         pair.run(wait * SECOND);
         let already = pair.sent.len();
         pair.carry(A, repetition.clone());
         pair.run(SECOND);
-        assert_eq!(pair.sent.len() - already, answers, "{wait}");
+        assert_eq!(pair.sent.len() - already, 1, "{wait}");
+        assert_eq!(pair.stat(B, "invalid_ike_spi_sent"), forgotten, "{wait}: and says so");
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn read(
     let retransmission = exchanges::retransmission(&mut section);
     let fragmentation = exchanges::fragmentation(&mut section);
     let childless = exchanges::childless(&mut section);
+    let mobike = section.boolean("mobike").is_some_and(|found| found.value);
     let lifetime = lifetimes::ike(&mut section);
     let reauthentication = lifetimes::reauthentication(&mut section);
 
@@ -116,6 +117,7 @@ pub(super) fn read(
         force_encapsulation: encap.is_some(),
         fragmentation,
         childless,
+        mobike,
     };
     (Some((connection, place)), shunts)
 }

@@ -638,6 +638,9 @@ fn the_example_files_load() {
         config.lines().map(|line| format!("{}\n", line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))).collect();
     let folder = folder(&all, secrets);
     authentication::pki(&folder);
+    let token_secret = folder.path().join("crash.secret");
+    fs::write(&token_secret, "0123456789abcdef0123456789abcdef").unwrap();
+    fs::set_permissions(&token_secret, fs::Permissions::from_mode(0o600)).unwrap();
     let loaded = load_in(&folder).unwrap();
     assert_eq!(loaded.ike.connections[0].retransmission, shown.ike.connections[0].retransmission);
     assert_eq!(loaded.ike.cookie_threshold, shown.ike.cookie_threshold);

@@ -156,6 +156,7 @@ impl IkeSa {
     fn on_peer_moved(mut self, cx: &mut Context<'_>, remote: SocketAddr) -> Self {
         if let State::Established(established) = &self.state
             && self.core.nat.follows()
+            && !self.core.extensions.mobike
             && self.core.remote != remote
             && remote.port() != 0
         {

@@ -44,7 +44,7 @@ impl Endpoint {
         let Some(spis) = header.initiator().zip(header.responder()) else { return };
         // Whoever turns the Initiator flag around asks for the token of an IKE SA that is there: "A token maker MUST NOT send a valid QCD token
         // in an unprotected message for an existing IKE SA" (RFC 6290 section 9.2).
-        let known = [spis.0, spis.1].iter().any(|spi| self.by_spi.contains_key(spi));
+        let known = [spis.0, spis.1].iter().any(|spi| self.shared.by_spi.contains_key(spi));
         let protected = rules::check_protected(&header, &incoming.message.payloads).is_ok();
         let idle = self.closing || self.shared.attachment.is_none();
         if header.flags.response || known || !protected || idle || !self.told.admits(now, incoming.datagram.remote.ip()) {
@@ -70,7 +70,7 @@ impl Endpoint {
     /// sender learns that it must begin anew.
     pub(super) fn on_spi_miss(&mut self, now: Instant, random: &mut dyn Random, (local, remote): (IpAddr, IpAddr), spi: u32) {
         let connected = self.sas.values().any(|sa| matches!(sa.state, State::Established(_)) && sa.core.remote.ip() == remote);
-        if connected || self.closing || self.shared.attachment.is_none() || !self.told.admits(now, remote) {
+        if connected || self.closing || self.shared.attachment.is_none() || !self.told_of_spis.admits(now, remote) {
             return;
         }
         self.shared.count("invalid_spi_sent");

@@ -23,6 +23,7 @@ use crate::v2::fragments::Reassembly;
 use crate::v2::hurdles::Hurdles;
 use crate::v2::init::InitKey;
 use crate::v2::keys::Role;
+use crate::v2::mobike::Mobility;
 use crate::v2::nat::{self, NatStatus};
 use crate::v2::receive::Incoming;
 use crate::v2::sk::{Seal, Sealer};
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) peer_token: Option<Secret>,
     /// When somebody last said that it has.
     pub(crate) suspected: Option<Instant>,
+    /// Addresses of the two ends (RFC 4555).
+    pub(crate) mobility: Mobility,
     /// What both sides can do beyond RFC 7296.
     pub(crate) extensions: Extensions,
     pub(crate) nat: NatStatus,
@@ -89,6 +92,8 @@ pub(crate) struct Extensions {
     pub(crate) fragmentation: bool,
     /// An IKE_AUTH exchange without a Child SA (RFC 6023): said by the responder.
     pub(crate) childless: bool,
+    /// Moving between addresses (RFC 4555).
+    pub(crate) mobike: bool,
 }
 
 /// One operation of ours: one exchange.
@@ -115,6 +120,10 @@ pub(crate) enum Task {
     ExpireAuthentication,
     /// Ask for a sign of life.
     Probe,
+    /// Tell the peer between which addresses the IKE SA is (RFC 4555).
+    UpdateAddresses,
+    /// See whether the peer is where it says.
+    CheckRoute,
     /// Tell the peer what we show when we have lost our state (RFC 6290 section 4.3).
     SendToken,
 }
@@ -144,6 +153,7 @@ impl Core {
             sealer: Sealer::new(),
             reassembly: Reassembly::default(),
             gets_through: None,
+            mobility: Mobility::default(),
             peer_token: None,
             suspected: None,
             extensions: Extensions::default(),

@@ -81,7 +81,7 @@ pub(crate) fn rumour(core: &Core, incoming: &Incoming) -> Option<Rumour> {
 
 impl IkeSa {
     /// What a rumour leads to.
-    pub(crate) fn hears(mut self, cx: &mut Context<'_>, rumour: Rumour) -> Self {
+    pub(crate) fn hears(self, cx: &mut Context<'_>, rumour: Rumour) -> Self {
         match rumour {
             // "it MUST silently delete the IKE SA associated with the IKE_SPI fields and all dependent child SAs" (RFC 6290 section 3).
             Rumour::Proven => {

@@ -17,7 +17,7 @@ use crate::v2::auth::PeerAuthenticated;
 use crate::v2::create_child::{initiator, responder};
 use crate::v2::init::WantedChild;
 use crate::v2::sk::SkVerified;
-use crate::v2::{Core, Protected, Sk, State, Task, informational, rekey_child, rekey_ike};
+use crate::v2::{Core, Protected, Sk, State, Task, informational, mobike, rekey_child, rekey_ike};
 
 /// What an authenticated IKE SA has.
 pub(crate) struct Established {
@@ -46,6 +46,12 @@ pub(crate) enum Active {
     DeleteSpi(Option<LeasedSpi>),
     /// A sign of life.
     Probe,
+    /// The peer has moved, and is asked where it is now.
+    CheckRoute {
+        cookie: Vec<u8>,
+    },
+    /// The peer is told that we have moved.
+    UpdateAddresses,
 }
 
 /// A response of ours that is not ready.
@@ -195,6 +201,7 @@ pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Cont
         rekey_ike::on_end_by_peer(&mut state, core, cx);
         return State::Established(state).close(core, cx, Some(failure));
     }
+    mobike::on_answer(core);
     match state.active.take() {
         Some(Active::CreateChild(creating)) => {
             if let Err(failure) = initiator::on_response(&mut state, core, cx, *creating, message) {
@@ -209,7 +216,14 @@ pub(crate) fn on_response(mut state: Established, core: &mut Core, cx: &mut Cont
             }
         }
         Some(Active::DeleteSpi(Some(unused))) => cx.shared.return_spi(unused),
-        Some(Active::DeleteSpi(None) | Active::Probe) | None => {}
+        Some(Active::Probe) => mobike::on_probed(core, &message.payloads),
+        Some(Active::CheckRoute { cookie }) => {
+            if let Err(failure) = mobike::on_route(&state, core, cx, &cookie, &message.payloads) {
+                return informational::delete_because(State::Established(state), core, cx, failure, Vec::new());
+            }
+        }
+        Some(Active::UpdateAddresses) => mobike::on_updated(&state, core, cx, &message.payloads),
+        Some(Active::DeleteSpi(None)) | None => {}
     }
     State::Established(state)
 }
@@ -266,6 +280,8 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
             Task::DeleteChild { child, request } => informational::delete_child(&mut state, core, cx, child, request),
             Task::DeleteSpi { protocol, spi, unused } => informational::delete_spi(&mut state, core, cx, (protocol, spi), unused),
             Task::Probe => informational::probe(&mut state, core, cx),
+            Task::CheckRoute => mobike::check_route(&mut state, core, cx),
+            Task::UpdateAddresses => mobike::update(&mut state, core, cx),
             Task::SendToken => informational::send_token(&mut state, core, cx),
             // The peer's Child SA is answered first: it must not come between two IKE SAs.
             Task::RekeyIkeSa { .. } if state.answering.is_some() || state.is_installing_any() => {

@@ -14,7 +14,7 @@ use crate::io::{Output, RequestId};
 use crate::v2::configuration;
 use crate::v2::find::notification;
 use crate::v2::keys::Role;
-use crate::v2::{Active, Core, Established, Protected, Sk, State, crash, rekey_child, rekey_ike};
+use crate::v2::{Active, Core, Established, Protected, Sk, State, crash, mobike, rekey_child, rekey_ike};
 
 /// The peer has been told that the IKE SA is gone, and has not answered yet.
 pub(crate) struct Deleting {
@@ -59,6 +59,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
             answer.push(Payload::Delete(Delete::ChildSas { protocol: *protocol, spis }));
         }
     }
+    answer.extend(mobike::on_request(&state, core, cx, payloads));
     match core.respond(cx, &state.sk, &message.header, &answer) {
         Ok(()) => State::Established(state),
         Err(failure) => State::Established(state).close(core, cx, Some(failure)),
@@ -140,7 +141,8 @@ pub(crate) fn delete_spi(
 /// `HDR, SK {}  -->`
 pub(crate) fn probe(state: &mut Established, core: &mut Core, cx: &mut Context<'_>) -> Result<(), Failure> {
     cx.shared.count("probes_sent");
-    core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &[])?;
+    let payloads = mobike::probe(core, cx);
+    core.request(cx, &state.sk, ExchangeType::INFORMATIONAL, &payloads)?;
     state.active = Some(Active::Probe);
     Ok(())
 }

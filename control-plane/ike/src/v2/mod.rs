@@ -28,6 +28,7 @@ pub(crate) mod informational;
 pub(crate) mod init;
 pub(crate) mod keys;
 mod make_way;
+pub(crate) mod mobike;
 pub(crate) mod nat;
 pub(crate) mod reauthentication;
 pub(crate) mod receive;
@@ -166,7 +167,10 @@ impl IkeSa {
         match self.core.window.due(cx.now, &timing) {
             Due::GiveUp => return init::give_up(self, cx),
             Due::Repeat(_) if init::is_refused(&self.state) => return init::give_up(self, cx),
-            Due::Repeat(datagrams) => self.core.repeat_request(cx, datagrams),
+            Due::Repeat(datagrams) => {
+                mobike::on_silence(&mut self.core, cx);
+                self.core.repeat_request(cx, datagrams);
+            }
             Due::Nothing => {}
         }
         self.core.reassembly.expire(cx.now);

@@ -218,7 +218,8 @@ impl Core {
     /// not behind a NAT follows, and only authentic new messages (section 2.23).
     fn follow_peer(&mut self, cx: &mut Context<'_>, state: &State, datagram: &Datagram) {
         let moved = (self.local, self.remote) != (datagram.local, datagram.remote);
-        let may = matches!(state, State::AwaitAuthRequest(_)) || self.nat.follows();
+        // With MOBIKE whoever has begun says where it is (RFC 4555 section 3.8).
+        let may = matches!(state, State::AwaitAuthRequest(_)) || (self.nat.follows() && !self.extensions.mobike);
         if !moved || !may {
             return;
         }

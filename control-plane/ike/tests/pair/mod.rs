@@ -225,6 +225,7 @@ pub fn config(side: Side) -> Config {
         pools: vec![],
         virtual_addresses: vec![],
         fragmentation: ike::config::Fragmentation::default(),
+        mobike: false,
         childless: ike::config::Childless::default(),
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };

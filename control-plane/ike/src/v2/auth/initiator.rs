@@ -20,7 +20,7 @@ use crate::v2::configuration;
 use crate::v2::create_child::ends;
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
-use crate::v2::{Core, Established, Protected, Sk, State, Task, crash, informational};
+use crate::v2::{Core, Established, Protected, Sk, State, Task, crash, informational, mobike};
 
 /// Waits for the response.
 pub(crate) struct AwaitResponse {
@@ -91,6 +91,7 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
         payloads.push(Payload::TsInitiator(local.into_iter().collect()));
         payloads.push(Payload::TsResponder(remote.into_iter().collect()));
     }
+    payloads.extend(mobike::announce(core, cx));
     match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, &payloads) {
         Ok(()) => State::AwaitAuthResponse(state),
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
@@ -193,6 +194,7 @@ pub(super) fn establish(
     let _accepted = supersede(core, cx, &authenticated, &message.payloads);
     configuration::take_reply(core, cx, &message.payloads);
     core.begin_authentication(cx, &message.payloads);
+    mobike::agree(core, &message.payloads);
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
     if begins_childless(core) {
         cx.shared.return_spi(wanted.spi);

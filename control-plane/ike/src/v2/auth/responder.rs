@@ -21,7 +21,7 @@ use crate::v2::configuration::{self, Assigned};
 use crate::v2::create_child::{self, Answer, Seed};
 use crate::v2::find;
 use crate::v2::sk::SkVerified;
-use crate::v2::{Core, Established, Protected, Sk, State, crash, informational, reauthentication};
+use crate::v2::{Core, Established, Protected, Sk, State, crash, informational, mobike, reauthentication};
 
 /// Waits for the request.
 pub(crate) struct AwaitRequest {
@@ -179,6 +179,10 @@ pub(super) fn choose_child(
     };
     proof.extend(crash::own_token(core, cx));
     proof.extend(reauthentication::lifetime(core));
+    mobike::agree(core, &message.payloads);
+    if core.extensions.mobike {
+        proof.extend(mobike::announce(core, cx));
+    }
     core.begin_authentication(cx, &message.payloads);
     proof.extend(initial_contact(core, cx, Some(authenticated.identity())));
     if message.form == Form::Childless {
