@@ -121,7 +121,7 @@ fn answer_of_restarted_b(pair: &mut Pair) -> Sent {
     pair.run(11 * SECOND);
     pair.deaf = None;
     let answers = pair.sent.iter().filter(|sent| sent.from == B && sent.datagram.payload[18] == ExchangeType::INFORMATIONAL.0);
-    answers.clone().last().unwrap().clone()
+    answers.clone().next_back().unwrap().clone()
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn a_user_is_authenticated_between_the_first_exchange_and_the_last() {
         })
     };
     assert_eq!(rounds(B).next().as_deref(), Some("Request Identity, 5 octets"));
-    assert_eq!(rounds(B).last().as_deref(), Some("Success"));
+    assert_eq!(rounds(B).next_back().as_deref(), Some("Success"));
     assert_eq!(rounds(A).count(), 3);
 }
 

@@ -24,6 +24,9 @@ const FAILURE: u8 = 4;
 
 const CHALLENGE_LEN: usize = 16;
 const RESPONSE_LEN: usize = 49;
+/// Value-Size of each.
+const CHALLENGE_SIZE: u8 = 16;
+const RESPONSE_SIZE: u8 = 49;
 
 /// What is behind the lengths: `None` where one of them is not what it has to be.
 struct Content<'a> {
@@ -116,7 +119,7 @@ impl ClientMethod for Client {
                 let exchanged = respond(&self.password, &self.user, &peer, challenge);
                 let (response, exchanged) = exchanged.ok_or("the password is no text in UTF-8, as MSCHAPv2 wants it")?;
                 self.state = ClientState::Answered(exchanged);
-                let size = [RESPONSE_LEN as u8];
+                let size = [RESPONSE_SIZE];
                 Ok(emit(RESPONSE, content.id, &[&size, &peer, &[0; 8], &response, &[0], self.user.as_bytes()]))
             }
             (SUCCESS, ClientState::Answered(exchanged)) => {
@@ -190,7 +193,7 @@ impl Server {
 
 impl ServerMethod for Server {
     fn begin(&mut self) -> Vec<u8> {
-        emit(CHALLENGE, self.id, &[&[CHALLENGE_LEN as u8], &self.challenge, self.name.as_bytes()])
+        emit(CHALLENGE, self.id, &[&[CHALLENGE_SIZE], &self.challenge, self.name.as_bytes()])
     }
 
     fn hear(&mut self, _identifier: u8, data: &[u8]) -> Verdict {

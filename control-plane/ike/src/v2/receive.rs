@@ -93,7 +93,7 @@ pub(crate) fn protected(state: State, core: &mut Core, cx: &mut Context<'_>, inc
     match rules::check(&header, &payloads) {
         Ok(form) => {
             // In whatever exchange it comes (RFC 6290 section 4.4).
-            core.peer_token = crash::peer_token(&payloads).or(core.peer_token.take());
+            core.peer_token = crash::peer_token(&payloads).or_else(|| core.peer_token.take());
             let message = Protected { header, form, payloads, verified: opened.verified };
             deliver(state, core, cx, message)
         }
