@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154
 DESC="MOBIKE (RFC 4555): the initiator goes to another address"
 SECOND_ADDR=192.0.2.101
 THEIRS=%any
