@@ -185,7 +185,7 @@ impl EapConversation for Conversation {
     }
 }
 
-/// The peer that answers EAP with Success before the method has begun, as in CVE-2023-26463's kin.
+/// The peer that answers EAP with Success before the method has begun.
 #[test]
 fn early_success_is_refused() {
     for method in [PasswordMethod::Mschapv2, PasswordMethod::Md5, PasswordMethod::Gtc] {

@@ -123,7 +123,7 @@ fn a_server_that_does_not_know_the_password_is_refused() {
     assert_eq!(why.summary, "the server does not know the password");
 }
 
-/// CVE-2014-9222 and its kin: lengths inside that are not those of the packet.
+/// Lengths inside that are not those of the packet.
 #[test]
 fn every_other_length_in_mschapv2_is_refused() {
     let EapStep::Say(challenge) = server(PasswordMethod::Mschapv2, EapIdentity::FromIke).step(None) else { panic!() };
