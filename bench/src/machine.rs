@@ -11,9 +11,10 @@ pub(crate) struct Machine {
     date: String,
     cpu: String,
     kernel: String,
-    /// Cargo's profile and `RUSTFLAGS`.
+    /// Cargo's profile.
     profile: String,
-    rustflags: String,
+    /// The x86-64 level that the bench was compiled for, with what it measures.
+    isa: &'static str,
 }
 
 impl Machine {
@@ -30,14 +31,14 @@ impl Machine {
             cpu: field_of("/proc/cpuinfo", "model name"),
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             profile,
-            rustflags: env::var("RUSTFLAGS").unwrap_or_default(),
+            isa: if cfg!(target_feature = "avx2") { "x86-64-v3" } else { "x86-64" },
         }
     }
 }
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, Linux {}, profile {}, {}", self.cpu, self.kernel, self.profile, self.date)
+        write!(f, "{}, Linux {}, profile {} for {}, {}", self.cpu, self.kernel, self.profile, self.isa, self.date)
     }
 }
 
