@@ -41,7 +41,8 @@ const LONGEST_FAILURE: usize = 500;
 /// The recent past, and those who follow it.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    recent: VecDeque<TraceRecord>,
+    /// With the times they were kept at; they are made ready for a reader when one comes.
+    recent: VecDeque<(u64, Trace)>,
     traces: broadcast::Sender<TraceRecord>,
     events: broadcast::Sender<WatchEvent>,
     clear: Throttle,
@@ -89,7 +90,7 @@ impl Journal {
 
     /// The kept records, and those from now on.
     pub(crate) fn follow(&self) -> (Vec<TraceRecord>, broadcast::Receiver<TraceRecord>) {
-        (self.recent.iter().cloned().collect(), self.traces.subscribe())
+        (self.recent.iter().cloned().map(|(at, trace)| trace_record(at, trace)).collect(), self.traces.subscribe())
     }
 
     /// Keeps and passes on a record; of messages before there is an IKE SA only some.
@@ -97,20 +98,27 @@ impl Journal {
         if trace.responder_spi.is_none() && matches!(trace.record, Record::Message { .. }) {
             match self.clear.pass(trace.connection.as_deref().unwrap_or_default(), Clock::now()) {
                 Some(0) => {}
-                Some(held) => self.keep(step("left out", vec![format!("{held} messages without an IKE SA: too many a second")])),
+                Some(held) => {
+                    let lines = vec![format!("{held} messages without an IKE SA: too many a second")];
+                    let record = Record::Step { title: "left out".to_owned(), lines };
+                    self.keep(Trace { connection: None, initiator_spi: None, responder_spi: None, record });
+                }
                 None => return,
             }
         }
-        self.keep(trace_record(trace));
+        self.keep(trace);
     }
 
-    fn keep(&mut self, record: TraceRecord) {
+    fn keep(&mut self, trace: Trace) {
         if self.recent.len() == KEPT {
             self.recent.pop_front();
         }
-        // Without a reader there is nobody to tell.
-        let _ = self.traces.send(record.clone());
-        self.recent.push_back(record);
+        let now = now_ms();
+        if self.traces.receiver_count() > 0 {
+            // The reader may have gone by now.
+            let _ = self.traces.send(trace_record(now, trace.clone()));
+        }
+        self.recent.push_back((now, trace));
     }
 
     /// Logs and passes on an event. `status` tells how an IKE SA stands now.
@@ -299,7 +307,7 @@ fn list<T: ToString>(items: &[T]) -> String {
     items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn trace_record(trace: Trace) -> TraceRecord {
+fn trace_record(time_ms: u64, trace: Trace) -> TraceRecord {
     let record = match trace.record {
         Record::Message { outbound, local, remote, title, header, payloads, octets, retransmission } => {
             trace_record::Record::Message(trace_record::Message {
@@ -316,7 +324,7 @@ fn trace_record(trace: Trace) -> TraceRecord {
         Record::Step { title, lines } => trace_record::Record::Step(trace_record::Step { title, lines }),
     };
     TraceRecord {
-        time_ms: now_ms(),
+        time_ms,
         record: Some(record),
         connection: trace.connection.unwrap_or_default(),
         initiator_spi: trace.initiator_spi.map_or(0, ipsec_types::IkeSpi::value),
@@ -329,7 +337,7 @@ fn payload(payload: TracedPayload) -> trace_record::Payload {
 }
 
 fn field(traced: TracedField) -> trace_record::Field {
-    trace_record::Field { name: traced.name, value: traced.value, fields: traced.fields.into_iter().map(field).collect() }
+    trace_record::Field { name: traced.name.to_owned(), value: traced.value, fields: traced.fields.into_iter().map(field).collect() }
 }
 
 fn now_ms() -> u64 {

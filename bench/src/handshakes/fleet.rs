@@ -37,7 +37,7 @@ const PORTS: [u16; 2] = [500, 4500];
 /// Before an IKE message on port 4500 (RFC 3948 section 2.2).
 const NON_ESP_MARKER: [u8; 4] = [0; 4];
 /// Handshakes at one time.
-const WINDOW: usize = 12;
+const WINDOW: usize = 32;
 /// How long nothing may arrive before clocks are looked at, and how long at most.
 const PATIENCE: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(60);

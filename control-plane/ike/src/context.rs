@@ -131,8 +131,8 @@ struct Rekeying {
 }
 
 /// SPIs asked for at once, and how few may be left before more are asked for.
-const SPI_BLOCK: u32 = 32;
-const SPI_LOW_WATER: usize = 16;
+const SPI_BLOCK: u32 = 128;
+const SPI_LOW_WATER: usize = 64;
 
 impl Shared {
     pub(crate) fn new(provider: Provider) -> Self {

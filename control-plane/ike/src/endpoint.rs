@@ -223,10 +223,10 @@ impl Endpoint {
         Some(sa)
     }
 
-    /// Lets every IKE SA begin what it could not.
+    /// Lets IKE SAs begin what they could not without an SPI.
     fn go_on(&mut self, now: Instant, random: &mut dyn Random) {
-        let all: Vec<IkeSaId> = self.sas.keys().copied().collect();
-        for id in all {
+        let waiting: Vec<IkeSaId> = self.sas.values().filter(|sa| sa.needs_spi()).map(|sa| sa.core.id).collect();
+        for id in waiting {
             self.with(now, random, id, |sa, cx| sa.go_on(cx));
         }
         self.shared.lease_spis();

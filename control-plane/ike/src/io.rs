@@ -559,7 +559,7 @@ pub struct TracedPayload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TracedField {
     /// The RFC's name.
-    pub name: String,
+    pub name: &'static str,
     /// The value, readable.
     pub value: String,
     /// Fields inside it.

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::iter::Peekable;
 use core::net::SocketAddr;
 
 use ike_wire::describe::{self, Field, short_name};
@@ -38,7 +39,7 @@ pub(crate) fn message(shared: &mut Shared, traced: &Traced<'_>) {
     let mut room = MOST_TEXT;
     // Octet 16 (RFC 7296 section 3.1).
     let first = traced.datagram.get(16).copied().map_or(PayloadType::NONE, PayloadType);
-    let header = nest(&describe::header(traced.header, first, traced.datagram.len()), 0, &mut room);
+    let header = nest(describe::header(traced.header, first, traced.datagram.len()).into_iter(), 0, &mut room);
     let seal = traced.sealed.map(|suite| encrypted(traced, suite, &mut room));
     let payloads = traced.payloads.iter().enumerate().map(|(index, payload)| {
         let next = traced.payloads.get(index + 1).map_or(PayloadType::NONE, Payload::payload_type);
@@ -63,10 +64,9 @@ pub(crate) fn message(shared: &mut Shared, traced: &Traced<'_>) {
 }
 
 fn describe(payload: &Payload, next: PayloadType, encrypted: bool, room: &mut usize) -> TracedPayload {
-    let fields = describe::fields(payload, next);
     // The first is the payload itself.
-    let inner = fields.split_first().map_or(&[][..], |(_, inner)| inner);
-    TracedPayload { name: short_name(payload), encrypted, fields: nest(inner, 1, room) }
+    let fields = describe::fields(payload, next).into_iter().skip(1);
+    TracedPayload { name: short_name(payload), encrypted, fields: nest(fields, 1, room) }
 }
 
 /// The Encrypted payload around the others (RFC 7296 section 3.14), or the fragment of one (RFC 7383): it ends the datagram, and is all of it
@@ -98,8 +98,8 @@ fn encrypted(traced: &Traced<'_>, suite: &dyn SkSuite, room: &mut usize) -> Trac
         fields.push(("Pad Length", ciphertext.len().saturating_sub(inner + 1).to_string()));
     }
     fields.push(("Integrity Checksum Data", hex(icv)));
-    let fields: Vec<Field> = fields.into_iter().map(|(name, value)| Field { depth: 0, name, value }).collect();
-    TracedPayload { name, encrypted: false, fields: nest(&fields, 0, room) }
+    let fields = fields.into_iter().map(|(name, value)| Field { depth: 0, name, value });
+    TracedPayload { name, encrypted: false, fields: nest(fields, 0, room) }
 }
 
 fn hex(octets: &[u8]) -> String {
@@ -107,21 +107,21 @@ fn hex(octets: &[u8]) -> String {
 }
 
 /// Fields of `depth`, each with the deeper ones that follow it, as far as there is room.
-fn nest(fields: &[Field], depth: usize, room: &mut usize) -> Vec<TracedField> {
+fn nest(fields: impl Iterator<Item = Field>, depth: usize, room: &mut usize) -> Vec<TracedField> {
+    within(&mut fields.peekable(), depth, room)
+}
+
+fn within(fields: &mut Peekable<impl Iterator<Item = Field>>, depth: usize, room: &mut usize) -> Vec<TracedField> {
     let mut nested = Vec::new();
-    let mut rest = fields;
-    while let Some((field, behind)) = rest.split_first() {
-        let Some(left) = room.checked_sub(FIELD + field.name.len() + field.value.len()) else {
+    while let Some(Field { name, value, .. }) = fields.next_if(|field| field.depth >= depth) {
+        let Some(left) = room.checked_sub(FIELD + name.len() + value.len()) else {
             *room = 0;
-            nested.push(TracedField { name: "left out".into(), value: "the message is too long to be kept".into(), fields: Vec::new() });
+            nested.push(TracedField { name: "left out", value: "the message is too long to be kept".into(), fields: Vec::new() });
             break;
         };
         *room = left;
-        let inner = behind.iter().take_while(|inner| inner.depth > depth).count();
-        let (own, others) = behind.split_at_checked(inner).unwrap_or((behind, &[]));
-        let name: String = field.name.into();
-        nested.push(TracedField { name, value: field.value.clone(), fields: nest(own, depth + 1, room) });
-        rest = others;
+        let inner = if fields.peek().is_some_and(|next| next.depth > depth) { within(fields, depth + 1, room) } else { Vec::new() };
+        nested.push(TracedField { name, value, fields: inner });
     }
     nested
 }

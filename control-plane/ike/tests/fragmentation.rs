@@ -76,7 +76,7 @@ fn the_trace_shows_the_fields_of_a_fragment() {
         Record::Step { .. } => None,
     });
     let fragment = records.into_iter().find(|payload| payload.name == "SKF(2/3)").unwrap();
-    let fields: Vec<_> = fragment.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+    let fields: Vec<_> = fragment.fields.iter().map(|field| (field.name, field.value.as_str())).collect();
     assert_eq!(fields[0], ("Next Payload", "none (0)"));
     assert_eq!(fields[2..5], [("Payload Length", "196 octets"), ("Fragment Number", "2"), ("Total Fragments", "3")]);
     // A generic header of 4 octets, the two numbers in 4 more, an IV of 8, and an ICV of 16 around what is left.

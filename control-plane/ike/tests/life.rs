@@ -395,6 +395,34 @@ fn without_spis_everything_waits() {
     assert_eq!(pair.assert_mirrored(), 1, "and answers its repetition");
 }
 
+/// Between the request and its answer the key exchange is computed.
+#[test]
+fn a_responder_whose_spis_were_taken_meanwhile_answers_when_more_have_come() {
+    let with_two = |side| {
+        let mut config = config(side);
+        config.connections[0].children[0].proposals = vec![esp("aes256gcm16-x25519")];
+        config.connections[0].children.push(second_child(side, "second"));
+        config
+    };
+    let mut pair = Pair::new(133, with_two(A), with_two(B));
+    pair.gateway(B).data_plane.stingy = true;
+    pair.attach(B, [1; 16], 2);
+    let lease = |pair: &mut Pair, spi| pair.input(B, Input::SpisLeased(vec![ipsec_types::Spi::new(spi).unwrap()]));
+    lease(&mut pair, 0xbbbb_0001);
+    pair.connect();
+    lease(&mut pair, 0xbbbb_0002);
+    pair.idle = Some(B);
+    let rekeyed = pair.rekey(A, net());
+    pair.run(SECOND / 10);
+    pair.initiate_child(B, "second");
+    pair.make_up();
+    pair.run(SECOND / 10);
+    assert_eq!((pair.stat(B, "spis_free"), pair.answer(A, rekeyed)), (0, None));
+    lease(&mut pair, 0xbbbb_0003);
+    pair.run(SECOND / 10);
+    assert!(matches!(pair.answer(A, rekeyed), Some(Ok(_))));
+}
+
 #[test]
 fn a_hard_limit_deletes_the_child_sa_on_both_sides() {
     let mut pair = Pair::default(34);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use ike::config::{Config, Credential, LocalAuth, RemoteAuth};
 use ike::error::{Detail, Failure};
-use ike::io::Event;
+use ike::io::{Event, Input};
 use ike::provider::{CryptoError, PeerProof, PeerVerifier, SigningKey};
 use ike_wire::{Certificate, CertificateEncoding};
-use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme};
+use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme, Spi};
 use pair::{Pair, Side, config};
 
 use Side::{A, B};
@@ -173,4 +173,25 @@ fn a_verification_without_an_end_is_given_up() {
     pair.run(Duration::from_secs(200));
     assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
     assert!(pair.gateways[B as usize].endpoint.ike_sas(pair.now).is_empty());
+}
+
+/// Others may have taken the SPIs that were there when the request came.
+#[test]
+fn a_responder_without_spis_after_its_signature_waits_for_more() {
+    let mut pair = Pair::new(7, signing(A), signing(B));
+    pair.gateway(B).data_plane.stingy = true;
+    pair.attach(B, [1; 16], 2);
+    pair.input(B, Input::SpisLeased(vec![Spi::new(0xbbbb_0001).unwrap()]));
+    pair.acquire(A, 1);
+    pair.run(Duration::from_millis(25));
+    pair.idle = Some(B);
+    pair.run(Duration::from_millis(200));
+    pair.initiate(B);
+    assert_eq!(pair.stat(B, "spis_free"), 0);
+    pair.make_up();
+    pair.run(Duration::from_millis(200));
+    assert_eq!(pair.failures(A), []);
+    pair.input(B, Input::SpisLeased(vec![Spi::new(0xbbbb_0002).unwrap()]));
+    pair.run(Duration::from_secs(1));
+    assert!(pair.failures(A).is_empty() && pair.installed(A) > 0 && pair.installed(B) > 0);
 }

@@ -1,6 +1,7 @@
 //! IKE_AUTH (RFC 7296 sections 1.2 and 2.15).
 //!
-//! A shared key is at hand; making and checking signatures are jobs, so that between a message and its answer there may be two of them:
+//! A shared key is at hand; making and checking signatures are jobs, so that between a message and its answer there may be two of them. By then
+//! others may have taken the SPIs that were there when the request came: the responder waits for more.
 //!
 //! ```text
 //! initiator                                          responder
@@ -59,11 +60,12 @@ impl Transcript {
     }
 }
 
-/// Waits for a signature to be made or checked.
+/// Waits for a signature to be made or checked, or for an SPI.
 pub(crate) struct Authenticating {
     pub(crate) sk: Sk,
     transcript: Transcript,
-    job: JobId,
+    /// None while it waits for an SPI.
+    job: Option<JobId>,
     step: Step,
 }
 
@@ -79,6 +81,8 @@ enum Step {
     Opening { message: Protected, pending: proof::Pending },
     /// A responder's signature: the Child SA, then the response.
     Answer { message: Protected, authenticated: PeerAuthenticated, pending: proof::Pending },
+    /// A responder needs an SPI for its Child SA; the proof of who it is is made.
+    Child { message: Protected, authenticated: PeerAuthenticated, proof: Vec<Payload> },
 }
 
 impl Authenticating {
@@ -86,15 +90,20 @@ impl Authenticating {
     pub(crate) const fn role(&self) -> Role {
         match self.step {
             Step::Request { .. } | Step::Response { .. } => Role::Initiator,
-            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } => Role::Responder,
+            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } | Step::Child { .. } => Role::Responder,
         }
+    }
+
+    /// Whether it waits for an SPI.
+    pub(crate) const fn needs_spi(&self) -> bool {
+        matches!(self.step, Step::Child { .. })
     }
 
     /// The Child SA that an initiator wants.
     pub(crate) const fn wanted(&self) -> Option<&WantedChild> {
         match &self.step {
             Step::Request { child, .. } | Step::Response { child, .. } => Some(child),
-            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } => None,
+            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } | Step::Child { .. } => None,
         }
     }
 
@@ -102,14 +111,14 @@ impl Authenticating {
     pub(crate) const fn wanted_mut(&mut self) -> Option<&mut WantedChild> {
         match &mut self.step {
             Step::Request { child, .. } | Step::Response { child, .. } => Some(child),
-            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } => None,
+            Step::Initiator { .. } | Step::Opening { .. } | Step::Answer { .. } | Step::Child { .. } => None,
         }
     }
 }
 
 /// The signature is made or checked.
 pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_>, job: JobId, result: JobResult) -> State {
-    if state.job != job {
+    if state.job != Some(job) {
         return State::Authenticating(state);
     }
     let Authenticating { sk, transcript, job, step } = state;
@@ -128,9 +137,19 @@ pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_
             eap::responder::on_signed(AwaitRequest { sk, transcript }, core, cx, message, (pending, result))
         }
         (Step::Answer { message, authenticated, pending }, JobResult::Signed(result)) => {
-            responder::on_signed(AwaitRequest { sk, transcript }, core, cx, &message, authenticated, (pending, result))
+            responder::on_signed(AwaitRequest { sk, transcript }, core, cx, message, authenticated, (pending, result))
         }
         (step, _) => State::Authenticating(Authenticating { sk, transcript, job, step }),
+    }
+}
+
+/// Perhaps there is an SPI now.
+pub(crate) fn go_on(state: Authenticating, core: &mut Core, cx: &mut Context<'_>) -> State {
+    match state {
+        Authenticating { sk, transcript, step: Step::Child { message, authenticated, proof }, .. } => {
+            responder::choose_child(AwaitRequest { sk, transcript }, core, cx, message, authenticated, proof)
+        }
+        state => State::Authenticating(state),
     }
 }
 
@@ -143,6 +162,9 @@ fn initial_contact(core: &Core, cx: &Context<'_>, remote: Option<&Identity>) -> 
 /// What becomes of earlier IKE SAs between the same identities, now that the peer is authenticated: whether some make way. A
 /// responder may refuse.
 fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticated, payloads: &[Payload]) -> Result<bool, Fault> {
+    if core.connection.unique == Unique::Never {
+        return Ok(false);
+    }
     let before = cx.shared.peers.superseded.len();
     let earlier = cx.shared.peers.before(core, authenticated.identity());
     let forgotten = notification(payloads, |kind| kind == NotifyType::INITIAL_CONTACT).is_some();

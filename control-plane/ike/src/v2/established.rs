@@ -58,6 +58,8 @@ pub(crate) enum Active {
 pub(crate) enum Answering {
     /// A key exchange is being computed.
     Agreeing(Box<responder::Agreeing>),
+    /// It is computed, an SPI is needed.
+    Agreed(Box<responder::Agreed>),
     /// A Child SA is on its way into the data plane.
     Installing(Box<responder::Installing>),
     /// The key exchange of a new IKE SA is being computed.

@@ -74,7 +74,7 @@ pub(crate) enum State {
     AwaitInit(init::AwaitInit),
     /// Initiator; the shared secret is being computed.
     Agreeing(init::Agreeing),
-    /// A signature of IKE_AUTH is being made or checked.
+    /// A signature of IKE_AUTH is being made or checked, or an SPI is needed.
     Authenticating(auth::Authenticating),
     /// EAP is under way.
     Conversing(auth::Conversing),
@@ -191,10 +191,23 @@ impl IkeSa {
     /// Begins what is queued, if the window is free.
     pub(crate) fn go_on(mut self, cx: &mut Context<'_>) -> Self {
         self.state = match self.state {
-            State::Established(state) => established::next_task(state, &mut self.core, cx),
+            State::Established(state) => match create_child::responder::go_on(state, &mut self.core, cx) {
+                State::Established(state) => established::next_task(state, &mut self.core, cx),
+                state => state,
+            },
+            State::Authenticating(state) => auth::go_on(state, &mut self.core, cx),
             state => state,
         };
         self
+    }
+
+    /// Whether it waits for an SPI, or might.
+    pub(crate) fn needs_spi(&self) -> bool {
+        match &self.state {
+            State::Established(state) => !self.core.tasks.is_empty() || state.answering.is_some(),
+            State::Authenticating(state) => state.needs_spi(),
+            _ => false,
+        }
     }
 
     /// Ends the IKE SA without a word to the peer.

@@ -11,8 +11,8 @@ use ike::Endpoint;
 use ike::config::{Child, ChildLifetime, Config, Connection, IkeLifetime, Psk, Retransmission, StartAction};
 use ike::error::Failure;
 use ike::io::{
-    Answer, Command, Datagram, Dataplane, Event, IkeSaKeys, IkeSaStatus, Input, InstalledChildSa, Output, Record, RequestId, SaState,
-    Target, Trace,
+    Answer, Command, Datagram, Dataplane, Event, IkeSaKeys, IkeSaStatus, Input, InstalledChildSa, Job, JobId, Output, Record, RequestId,
+    SaState, Target, Trace,
 };
 use ike::provider::{Provider, Random};
 use ipsec_types::{
@@ -162,8 +162,10 @@ pub struct Pair {
     order: u64,
     /// Nothing arrives at this side.
     pub deaf: Option<Side>,
-    /// Jobs of this side are not done.
+    /// Jobs of this side are not done, or later.
     pub idle: Option<Side>,
+    /// Those.
+    jobs: Vec<(JobId, Job)>,
     /// The address a NAT gives to A's datagrams; a multiple of 10000 as its port.
     pub nat: Option<SocketAddr>,
     /// Somebody on the path who changes what he sees.
@@ -306,6 +308,7 @@ impl Pair {
             order: 0,
             deaf: None,
             idle: None,
+            jobs: vec![],
             nat: None,
             tamper: None,
             provider,
@@ -342,6 +345,15 @@ impl Pair {
         self.acquire(A, 1);
         self.run(Duration::from_secs(1));
         assert_eq!(self.assert_mirrored(), 1);
+    }
+
+    /// Does what the idle side has not done.
+    pub fn make_up(&mut self) {
+        let Some(side) = self.idle.take() else { return };
+        for (id, job) in core::mem::take(&mut self.jobs) {
+            let result = job.run(&self.provider);
+            self.input(side, Input::JobDone { id, result });
+        }
     }
 
     pub fn gateway(&mut self, side: Side) -> &mut Gateway {
@@ -429,7 +441,7 @@ impl Pair {
             Output::SetPolicies(policies) => data_plane.policies = policies,
             Output::Claim(claim) => data_plane.claims.push(claim),
             Output::RefuseAcquire { id, retry_after } => data_plane.refused.push((id, retry_after)),
-            Output::Job { .. } if self.idle == Some(side) => {}
+            Output::Job { id, job } if self.idle == Some(side) => self.jobs.push((id, job)),
             Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&self.provider) }),
             Output::IkeKeys(keys) => gateway.keys.push(*keys),
             Output::Event(event) => gateway.events.push(event),

@@ -37,7 +37,7 @@ pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transcript: T
     match proof::begin(core, cx, &sk, &transcript, initiator_psk) {
         Ok(Proof::Made(proof)) => send_request(AwaitResponse { sk, child, transcript }, core, cx, proof),
         Ok(Proof::Signing(job, pending)) => {
-            State::Authenticating(Authenticating { sk, transcript, job, step: Step::Request { child, pending } })
+            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Request { child, pending } })
         }
         Err(failure) => State::AwaitAuthResponse(AwaitResponse { sk, child, transcript }).close(core, cx, Some(failure)),
     }
@@ -124,7 +124,7 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
         Ok(Verification::Done(authenticated)) => on_verified(state, core, cx, &message, Ok(authenticated)),
         Ok(Verification::Checking(job, pending)) => {
             let AwaitResponse { sk, child, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job, step: Step::Response { child, message, pending } })
+            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Response { child, message, pending } })
         }
         Err(failure) => on_verified(state, core, cx, &message, Err(failure)),
     }

@@ -62,7 +62,7 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
         Ok(Verification::Done(authenticated)) => on_verified(state, core, cx, message, Ok(authenticated)),
         Ok(Verification::Checking(job, pending)) => {
             let AwaitRequest { sk, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job, step: Step::Initiator { message, pending } })
+            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Initiator { message, pending } })
         }
         Err(fault) => reject(state, core, cx, &message, &fault),
     }
@@ -127,10 +127,10 @@ pub(super) fn on_verified(
         Ok((authenticated, proof.map_err(cannot_prove)?))
     });
     match proven {
-        Ok((authenticated, Proof::Made(proof))) => choose_child(state, core, cx, &message, authenticated, with_id(core, proof)),
+        Ok((authenticated, Proof::Made(proof))) => choose_child(state, core, cx, message, authenticated, with_id(core, proof)),
         Ok((authenticated, Proof::Signing(job, pending))) => {
             let AwaitRequest { sk, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job, step: Step::Answer { message, authenticated, pending } })
+            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Answer { message, authenticated, pending } })
         }
         Err(fault) => reject(state, core, cx, &message, &fault),
     }
@@ -149,13 +149,13 @@ pub(super) fn on_signed(
     state: AwaitRequest,
     core: &mut Core,
     cx: &mut Context<'_>,
-    message: &Protected,
+    message: Protected,
     authenticated: PeerAuthenticated,
     (pending, result): (proof::Pending, Result<Vec<u8>, CryptoError>),
 ) -> State {
     match pending.done(core, result) {
         Ok(proof) => choose_child(state, core, cx, message, authenticated, with_id(core, proof)),
-        Err(failure) => reject(state, core, cx, message, &cannot_prove(failure)),
+        Err(failure) => reject(state, core, cx, &message, &cannot_prove(failure)),
     }
 }
 
@@ -164,15 +164,21 @@ fn with_id(core: &Core, proof: Vec<Payload>) -> Vec<Payload> {
     core::iter::once(Payload::IdResponder(own_id(core))).chain(proof).collect()
 }
 
-/// Both know each other: the first Child SA.
+/// Both know each other: the first Child SA, as soon as there is an SPI for it.
 pub(super) fn choose_child(
     state: AwaitRequest,
     core: &mut Core,
     cx: &mut Context<'_>,
-    message: &Protected,
+    message: Protected,
     authenticated: PeerAuthenticated,
     mut proof: Vec<Payload>,
 ) -> State {
+    if message.form != Form::Childless && !cx.shared.can_install() {
+        cx.shared.lease_spis();
+        let AwaitRequest { sk, transcript } = state;
+        return State::Authenticating(Authenticating { sk, transcript, job: None, step: Step::Child { message, authenticated, proof } });
+    }
+    let message = &message;
     let succeeds = match supersede(core, cx, &authenticated, &message.payloads) {
         Ok(succeeds) => succeeds,
         Err(fault) => return reject(state, core, cx, message, &fault),

@@ -23,6 +23,15 @@ pub(crate) struct Agreeing {
     granted: Granted,
 }
 
+/// The key exchange is computed, an SPI is needed.
+pub(crate) struct Agreed {
+    granted: Granted,
+    key: Result<Key, Fault>,
+}
+
+/// Method, KEr and shared secret of a key exchange of its own.
+type Key = (KeyExchangeMethod, Vec<u8>, Secret);
+
 /// A request that nothing stands in the way of.
 struct Granted {
     header: Header,
@@ -96,8 +105,22 @@ pub(crate) fn on_agreed(
     result: Result<(Vec<u8>, Secret), CryptoError>,
 ) -> State {
     let Agreeing { method, granted, .. } = agreeing;
-    let (header, replaces) = (granted.header, granted.replaces);
     let key = result.map(|(public, shared)| (method, public, shared)).map_err(Fault::from);
+    state.answering = Some(Answering::Agreed(Box::new(Agreed { granted, key })));
+    go_on(state, core, cx)
+}
+
+/// Answers as soon as there is an SPI: others may have taken those that were there when the request came.
+pub(crate) fn go_on(mut state: Established, core: &mut Core, cx: &mut Context<'_>) -> State {
+    if !cx.shared.can_install() {
+        cx.shared.lease_spis();
+        return State::Established(state);
+    }
+    let Some(Answering::Agreed(agreed)) = state.answering.take_if(|answering| matches!(answering, Answering::Agreed(_))) else {
+        return State::Established(state);
+    };
+    let Agreed { granted, key } = *agreed;
+    let (header, replaces) = (granted.header, granted.replaces);
     let installing = key.and_then(|key| install(&mut state, core, cx, granted, Some(key)));
     let Err(fault) = installing else { return State::Established(state) };
     if let Some(old) = replaces {
@@ -106,14 +129,7 @@ pub(crate) fn on_agreed(
     refuse(state, core, cx, &header, fault)
 }
 
-/// `key`: method, KEr and shared secret of a key exchange of its own.
-fn install(
-    state: &mut Established,
-    core: &Core,
-    cx: &mut Context<'_>,
-    granted: Granted,
-    key: Option<(KeyExchangeMethod, Vec<u8>, Secret)>,
-) -> Result<(), Fault> {
+fn install(state: &mut Established, core: &Core, cx: &mut Context<'_>, granted: Granted, key: Option<Key>) -> Result<(), Fault> {
     let Granted { header, choice, nonces: [initiator, responder], replaces } = granted;
     let seed = Seed { nonces: [&initiator, &responder], shared: key.as_ref().map(|(_, _, shared)| shared) };
     let lost = replaces.and_then(|old| state.child(old)).is_some_and(|child| child.phase == ChildPhase::Lost);

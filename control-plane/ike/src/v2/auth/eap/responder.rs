@@ -25,7 +25,7 @@ pub(in crate::v2::auth) fn start(state: AwaitRequest, core: &mut Core, cx: &mut 
         Ok(Proof::Made(proof)) => begin(state, core, cx, request, proof),
         Ok(Proof::Signing(job, pending)) => {
             let AwaitRequest { sk, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job, step: Step::Opening { message: request, pending } })
+            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Opening { message: request, pending } })
         }
         Err(fault) => reject(state, core, cx, &request, &fault),
     }
@@ -120,7 +120,7 @@ fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protect
     let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data });
     let Talk { sk, transcript, side: Side::Responder(responder), .. } = talk else { return talk.over() };
     let wanted = Protected { header: message.header, verified: message.verified, ..responder.request };
-    choose_child(AwaitRequest { sk, transcript }, core, cx, &wanted, authenticated, alloc::vec![auth])
+    choose_child(AwaitRequest { sk, transcript }, core, cx, wanted, authenticated, alloc::vec![auth])
 }
 
 /// The initiator is not believed. `last` is EAP Failure, where there is somebody to hear it.
