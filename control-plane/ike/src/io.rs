@@ -310,7 +310,7 @@ pub enum Job {
         /// What the peer shows.
         proof: PeerProof,
     },
-    /// Go on with an EAP conversation. May wait for others.
+    /// Go on with an EAP conversation, which others may have to answer ([`EapConversation::wait`]).
     Eap {
         /// Which.
         conversation: Box<dyn EapConversation>,
@@ -336,7 +336,7 @@ pub enum JobResult {
 }
 
 impl Job {
-    /// Does the work. Blocks for some milliseconds, a key in a token longer, and [`Job::Eap`] as long as whom it asks lets it wait.
+    /// Does the work. Blocks for some milliseconds, a key in a token longer.
     pub fn run(self, provider: &Provider) -> JobResult {
         let generate =
             |method| provider.key_exchange(method).ok_or(CryptoError::Unavailable).and_then(crate::provider::KeyExchange::generate);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ike::config::{Config, LocalAuth, RemoteAuth};
 use ike::error::Failure;
 use ike::io::{Event, Record};
-use ike::provider::{EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
+use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
 use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users};
 use ipsec_types::{Identity, Secret};
 use pair::{Network, Pair, Side, config};
@@ -151,6 +151,8 @@ enum Rogue {
     WithoutKey,
     /// One request after the other.
     Endless,
+    /// The user is believed for a minute.
+    ForAMinute,
 }
 
 struct Conversation(Rogue, Box<dyn EapConversation>);
@@ -164,8 +166,8 @@ impl EapMethod for Rogue {
         false
     }
 
-    fn begin(&self, initiator: &Identity, responder: &Identity) -> Box<dyn EapConversation> {
-        Box::new(Conversation(*self, server(PasswordMethod::Mschapv2).begin(initiator, responder)))
+    fn begin(&self, between: &EapBetween<'_>) -> Box<dyn EapConversation> {
+        Box::new(Conversation(*self, server(PasswordMethod::Mschapv2).begin(between)))
     }
 }
 
@@ -174,10 +176,18 @@ impl EapConversation for Conversation {
         match self.0 {
             Rogue::EarlySuccess => {
                 let last = Some(EapPacket::verdict(EapCode::SUCCESS, 1));
-                EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None } }
+                EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None, lifetime: None } }
             }
             Rogue::WithoutKey => match self.1.step(packet) {
-                EapStep::Succeeded { last, .. } => EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None } },
+                EapStep::Succeeded { last, .. } => {
+                    EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None, lifetime: None } }
+                }
+                other => other,
+            },
+            Rogue::ForAMinute => match self.1.step(packet) {
+                EapStep::Succeeded { last, outcome } => {
+                    EapStep::Succeeded { last, outcome: EapOutcome { lifetime: Some(Duration::from_secs(60)), ..outcome } }
+                }
                 other => other,
             },
             Rogue::Endless => EapStep::Say(EapPacket::emit(EapCode::REQUEST, 1, EapType::NOTIFICATION, b"wait").unwrap()),
@@ -207,4 +217,21 @@ fn a_conversation_without_an_end_is_ended() {
     pair.run(Duration::from_secs(120));
     assert!(failure(&pair, B).to_string().contains("EAP has come to no end after 101 packets"));
     assert!(messages(&pair, A).len() < 210);
+}
+
+/// What a RADIUS server says of a session's length: the initiator is told (RFC 4478), and who does not come back is gone.
+#[test]
+fn a_user_is_believed_as_long_as_its_server_says() {
+    let mut pair = Pair::new(1, user(PasswordMethod::Mschapv2, "wonderland"), gateway(Rogue::ForAMinute));
+    pair.connect();
+    assert!(messages(&pair, A).last().unwrap().contains("N(AUTH_LFT)"), "{:?}", messages(&pair, A));
+    let of = |pair: &mut Pair| pair.gateways[B as usize].endpoint.ike_sas(pair.now).first().map(|sa| sa.id);
+    let first = of(&mut pair);
+    pair.run(Duration::from_secs(70));
+    let second = of(&mut pair);
+    assert!(first.is_some() && second.is_some() && first != second, "{first:?} {second:?}");
+    // Its initiator falls silent.
+    pair.network = Network { loss_percent: 100, ..Network::GOOD };
+    pair.run(Duration::from_secs(300));
+    assert_eq!(of(&mut pair), None);
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ike::provider::{EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
-use ipsec_types::{Identity, Secret};
+use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
+use ipsec_types::Secret;
 
 use super::{ClientMethod, PasswordMethod, detail, gtc, md5, mschapv2, user_of};
 
@@ -33,8 +33,8 @@ impl EapMethod for EapClient {
         false
     }
 
-    fn begin(&self, initiator: &Identity, _responder: &Identity) -> Box<dyn EapConversation> {
-        let user = self.user.clone().unwrap_or_else(|| user_of(initiator));
+    fn begin(&self, between: &EapBetween<'_>) -> Box<dyn EapConversation> {
+        let user = self.user.clone().unwrap_or_else(|| user_of(between.initiator));
         let password = Arc::clone(&self.password);
         let method: Box<dyn ClientMethod> = match self.method {
             PasswordMethod::Mschapv2 => Box::new(mschapv2::Client::new(user.clone(), password)),
@@ -97,7 +97,7 @@ impl Peer {
             (EapCode::SUCCESS, _) => {
                 let msk = self.method.finish().filter(|_| self.stage == Stage::Running);
                 let msk = msk.ok_or_else(|| ("EAP Success has come before the method was done".to_owned(), SERVER))?;
-                Ok(EapStep::Succeeded { last: None, outcome: EapOutcome { msk, user: None } })
+                Ok(EapStep::Succeeded { last: None, outcome: EapOutcome { msk, user: None, lifetime: None } })
             }
             (EapCode::FAILURE, _) => Err(("EAP Failure".to_owned(), "compare local.eap_id and its secret with the user's at the server")),
             _ => Err(("an EAP packet that no server sends".to_owned(), SERVER)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ike::provider::{EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
+use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
 use ipsec_types::{Identity, Secret};
 
 use super::{PasswordMethod, ServerMethod, Users, Verdict, detail, gtc, md5, mschapv2, random, user_of};
@@ -43,8 +43,8 @@ impl EapMethod for EapServer {
         false
     }
 
-    fn begin(&self, initiator: &Identity, responder: &Identity) -> Box<dyn EapConversation> {
-        let (method, users, name) = (self.method, Arc::clone(&self.users), user_of(responder));
+    fn begin(&self, between: &EapBetween<'_>) -> Box<dyn EapConversation> {
+        let (method, users, name) = (self.method, Arc::clone(&self.users), user_of(between.responder));
         let open = move |user: &str| -> Box<dyn ServerMethod> {
             // A user that is not there is refused where a wrong password is, and in the same way.
             let password: Option<Arc<Secret>> = users.password(user);
@@ -55,7 +55,7 @@ impl EapMethod for EapServer {
             }
         };
         let asked = Asked { keyword: self.method.keyword(), kind: self.method.kind(), identity: self.identity.clone() };
-        Box::new(Authenticator::new(asked, initiator.clone(), Box::new(open)))
+        Box::new(Authenticator::new(asked, between.initiator.clone(), Box::new(open)))
     }
 }
 
@@ -141,7 +141,8 @@ impl Authenticator {
                 Verdict::Ask(data) => self.ask(kind, &data),
                 Verdict::Accept(msk) => {
                     let last = EapPacket::verdict(EapCode::SUCCESS, packet.identifier);
-                    Ok(EapStep::Succeeded { last: Some(last), outcome: EapOutcome { msk, user: Some(self.known_as.clone()) } })
+                    let outcome = EapOutcome { msk, user: Some(self.known_as.clone()), lifetime: None };
+                    Ok(EapStep::Succeeded { last: Some(last), outcome })
                 }
                 Verdict::Refuse(why) => Err(why),
             },

@@ -1,9 +1,15 @@
-use ike::provider::{EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep};
+use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep};
 
 use super::*;
 
 fn identity(text: &str) -> Identity {
     text.parse().unwrap()
+}
+
+/// Where they are matters to none of these methods.
+fn between<'a>(initiator: &'a Identity, responder: &'a Identity) -> EapBetween<'a> {
+    let at = "192.0.2.1:500".parse().unwrap();
+    EapBetween { initiator, responder, local: at, remote: at }
 }
 
 fn users() -> Arc<Users> {
@@ -15,11 +21,11 @@ fn users() -> Arc<Users> {
 
 fn client(method: PasswordMethod, user: &str, password: &str) -> Box<dyn EapConversation> {
     let password = Arc::new(Secret::copy_from(password.as_bytes()));
-    EapClient::new(method, Some(user.to_owned()), password).begin(&identity("alice@lab.test"), &identity("gw.lab.test"))
+    EapClient::new(method, Some(user.to_owned()), password).begin(&between(&identity("alice@lab.test"), &identity("gw.lab.test")))
 }
 
 fn server(method: PasswordMethod, asks: EapIdentity) -> Box<dyn EapConversation> {
-    EapServer::new(method, asks, users()).begin(&identity("alice@lab.test"), &identity("gw.lab.test"))
+    EapServer::new(method, asks, users()).begin(&between(&identity("alice@lab.test"), &identity("gw.lab.test")))
 }
 
 /// What came of it on the client's side and on the server's, and what was said.
@@ -114,7 +120,7 @@ fn a_server_that_does_not_know_the_password_is_refused() {
     let mut other = Users::default();
     other.add("alice@lab.test".to_owned(), Secret::copy_from(b"another"));
     let mut server = EapServer::new(PasswordMethod::Mschapv2, EapIdentity::FromIke, Arc::new(other))
-        .begin(&identity("alice@lab.test"), &identity("gw.lab.test"));
+        .begin(&between(&identity("alice@lab.test"), &identity("gw.lab.test")));
     let EapStep::Say(challenge) = server.step(None) else { panic!() };
     assert!(matches!(peer.step(Some(&challenge)), EapStep::Say(_)));
     let forged = [&b"\x03\x01\x00\x2eS="[..], &[b'A'; 40]].concat();
@@ -146,7 +152,7 @@ fn every_other_length_in_mschapv2_is_refused() {
             users.add("alice@lab.test".to_owned(), Secret::copy_from(b"wonderland"));
             Arc::new(users)
         })
-        .begin(&identity("alice@lab.test"), &identity("gw.lab.test"));
+        .begin(&between(&identity("alice@lab.test"), &identity("gw.lab.test")));
         let EapStep::Say(challenge) = server.step(None) else { panic!() };
         let EapStep::Say(response) = client(PasswordMethod::Mschapv2, "alice@lab.test", "wonderland").step(Some(&challenge)) else {
             panic!()

@@ -3,6 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::time::Duration;
 
 pub use ike_wire::{EapCode, EapPacket, EapType};
 use ipsec_types::{Identity, Secret};
@@ -17,15 +20,37 @@ pub trait EapMethod: fmt::Debug + Send + Sync {
     /// Whether it shows each side who the other is, and makes a key: only such a method may stand alone (RFC 5998 section 4).
     fn is_mutual(&self) -> bool;
 
-    /// Begins a conversation between the initiator and the responder with these identities in IKE.
-    fn begin(&self, initiator: &Identity, responder: &Identity) -> Box<dyn EapConversation>;
+    /// Begins a conversation.
+    fn begin(&self, between: &EapBetween<'_>) -> Box<dyn EapConversation>;
 }
 
-/// One conversation. It works as a job and may wait for others; nothing else waits meanwhile.
-pub trait EapConversation: Send {
-    /// Goes on with the other side's packet; the authenticator begins without one.
-    fn step(&mut self, packet: Option<&[u8]>) -> EapStep;
+/// Between whom a conversation is.
+#[derive(Debug, Clone, Copy)]
+pub struct EapBetween<'a> {
+    /// The initiator's identity in IKE.
+    pub initiator: &'a Identity,
+    /// The responder's.
+    pub responder: &'a Identity,
+    /// Where we are.
+    pub local: SocketAddr,
+    /// Where the other side is.
+    pub remote: SocketAddr,
 }
+
+/// One conversation. It works as a job.
+pub trait EapConversation: Send {
+    /// Goes on with the other side's packet; the authenticator begins without one. Computes, and waits for nobody.
+    fn step(&mut self, packet: Option<&[u8]>) -> EapStep;
+
+    /// Goes on in the same way where that means to wait for others: the driver awaits it, and keeps no thread for it. `None` where
+    /// [`step`](Self::step) goes on.
+    fn wait<'a>(&'a mut self, _packet: Option<&'a [u8]>) -> Option<EapWait<'a>> {
+        None
+    }
+}
+
+/// What others have to answer before the next step is known.
+pub type EapWait<'a> = Pin<Box<dyn Future<Output = EapStep> + Send + 'a>>;
 
 /// What comes next.
 pub enum EapStep {
@@ -54,6 +79,8 @@ pub struct EapOutcome {
     pub msk: Option<Secret>,
     /// Who the EAP peer is, as far as the authenticator knows better than IKE (RFC 7296 section 2.16).
     pub user: Option<Identity>,
+    /// How long the EAP peer is believed, where somebody says so.
+    pub lifetime: Option<Duration>,
 }
 
 impl fmt::Debug for EapStep {

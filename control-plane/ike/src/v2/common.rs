@@ -83,6 +83,8 @@ pub(crate) struct Core {
     pub(crate) hurdles: Hurdles,
     /// Operations for which the time has not come.
     pub(crate) later: Vec<(Instant, Task)>,
+    /// How long whoever has authenticated the peer believes it, where that is somebody else.
+    pub(crate) granted: Option<Duration>,
 }
 
 /// What both sides have said they can do.
@@ -171,6 +173,7 @@ impl Core {
             end: None,
             hurdles: Hurdles::default(),
             later: Vec::new(),
+            granted: None,
         }
     }
 

@@ -19,15 +19,20 @@ const PERCENT: u32 = 90;
 
 /// What a responder says of how long it believes the peer: `N(AUTH_LIFETIME)` in seconds, four octets.
 pub(crate) fn lifetime(core: &Core) -> Option<Payload> {
-    let lifetime = core.connection.reauthentication.filter(|_| core.role == Role::Responder)?;
+    let lifetime = core.believed_for().filter(|_| core.role == Role::Responder)?;
     let seconds = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
     Some(Payload::Notify(Notify::new(NotifyType::AUTH_LIFETIME, seconds.to_be_bytes().to_vec())))
 }
 
 impl Core {
+    /// How long the peer is believed: as long as the connection says, and whoever has authenticated it (a RADIUS server's Session-Timeout).
+    fn believed_for(&self) -> Option<Duration> {
+        [self.connection.reauthentication, self.granted].into_iter().flatten().min()
+    }
+
     /// The peer has just shown who it is; `payloads` came with that. From now on the authentication ages.
     pub(crate) fn begin_authentication(&mut self, cx: &mut Context<'_>, payloads: &[Payload]) {
-        let own = self.connection.reauthentication;
+        let own = self.believed_for();
         if self.role == Role::Responder {
             // Who was told has until then to come back; the end itself is left to `over_time`, as with every other lifetime.
             if let Some(own) = own {

@@ -10,7 +10,7 @@ use crate::config::LocalAuth;
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::{Detail, Failure};
-use crate::provider::{EapConversation, EapOutcome};
+use crate::provider::{EapBetween, EapConversation, EapOutcome};
 use crate::v2::auth::initiator::{AwaitResponse, establish};
 use crate::v2::auth::{own_id, proof, verification};
 use crate::v2::find::{self, notification};
@@ -31,7 +31,12 @@ pub(in crate::v2::auth) fn start(
         let failure = Failure::PeerMisbehaved("an IKE_AUTH response with EAP that nobody has asked for".into());
         return refuse(State::AwaitAuthResponse(state), core, cx, failure);
     };
-    let conversation = method.begin(&core.connection.local_identity, &identity);
+    let conversation = method.begin(&EapBetween {
+        initiator: &core.connection.local_identity,
+        responder: &identity,
+        local: core.local,
+        remote: core.remote,
+    });
     let AwaitResponse { sk, child, transcript } = state;
     let side = Side::Initiator(Initiator { child, id: id.clone(), identity, eap_alone });
     hear(Talk { sk, transcript, side, spent: Spent::default() }, core, cx, conversation, packet)

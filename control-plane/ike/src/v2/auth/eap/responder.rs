@@ -11,7 +11,7 @@ use crate::config::{LocalAuth, RemoteAuth};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::{Detail, Failure, Fault};
-use crate::provider::{CryptoError, EapOutcome};
+use crate::provider::{CryptoError, EapBetween, EapOutcome};
 use crate::v2::auth::proof::{self, Proof};
 use crate::v2::auth::responder::{AwaitRequest, cannot_prove, choose_child, reject};
 use crate::v2::auth::{Authenticating, Step, own_id, verification};
@@ -66,7 +66,12 @@ fn begin(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, request: Pr
         let fault = Fault::Authentication(diagnosis::wrong_method(&core.connection, "the peer", "EAP"));
         return reject(state, core, cx, &request, &fault);
     };
-    let conversation = method.begin(&identity, &core.connection.local_identity);
+    let conversation = method.begin(&EapBetween {
+        initiator: &identity,
+        responder: &core.connection.local_identity,
+        local: core.local,
+        remote: core.remote,
+    });
     let opening = core::iter::once(Payload::IdResponder(own_id(core))).chain(proof).collect();
     let AwaitRequest { sk, transcript } = state;
     let header = request.header;
@@ -116,6 +121,7 @@ fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protect
         Ok(authenticated) => authenticated,
         Err(fault) => return give_up(talk, core, cx, &fault),
     };
+    core.granted = outcome.lifetime;
     let data = proof::by_eap(&talk.sk, Role::Responder, outcome, &talk.transcript, &own_id(core)).expose().to_vec();
     let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data });
     let Talk { sk, transcript, side: Side::Responder(responder), .. } = talk else { return talk.over() };
