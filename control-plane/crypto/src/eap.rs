@@ -112,18 +112,18 @@ enum Verdict {
     Refuse(String),
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut octets = [0; N];
     ike::provider::Random::fill(&mut crate::SystemRandom, &mut octets);
     octets
 }
 
 /// In constant time.
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-fn detail(summary: String, ours: String, remedy: &str) -> Box<Detail> {
+pub(crate) fn detail(summary: String, ours: String, remedy: &str) -> Box<Detail> {
     Box::new(Detail { summary, ours, remedy: remedy.to_owned(), ..Detail::default() })
 }
 

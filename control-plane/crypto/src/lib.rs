@@ -15,6 +15,7 @@ mod key_exchange;
 mod legacy;
 mod mac;
 mod modp;
+pub mod radius;
 mod random;
 mod sha1;
 mod signing;
