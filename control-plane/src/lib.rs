@@ -9,6 +9,7 @@ mod fetch;
 mod key_log;
 mod northbound;
 mod offload;
+mod radius;
 mod southbound;
 pub mod telemetry;
 mod throttle;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ike::error::Detail;
 use ike::io::{Input, Job, JobId, JobResult};
-use ike::provider::{PeerProof, PeerVerifier, Provider};
+use ike::provider::{EapConversation, PeerProof, PeerVerifier, Provider};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use crate::fetch::Fetcher;
@@ -32,6 +32,9 @@ impl Offload {
             (Job::Verify { verifier, proof }, Some(fetcher)) => {
                 let fetcher = fetcher.clone();
                 self.running.spawn(async move { (id, JobResult::Verified(verify(fetcher, verifier, proof).await)) });
+            }
+            (Job::Eap { conversation, packet }, _) => {
+                self.running.spawn(async move { (id, converse(conversation, packet, provider).await) });
             }
             (job, _) => drop(self.running.spawn_blocking(move || (id, job.run(&provider)))),
         }
@@ -72,6 +75,18 @@ async fn verify(fetcher: Fetcher, verifier: Arc<dyn PeerVerifier>, proof: PeerPr
         blocking(move || answers.iter().for_each(|(answer, inquiry)| by.learn(inquiry, answer.as_deref()))).await;
     }
     blocking(move || verifier.verify(&proof)).await
+}
+
+/// A step of EAP: computed on a thread, or awaited where others have to answer. Nobody waits for those on a thread, either.
+async fn converse(mut conversation: Box<dyn EapConversation>, packet: Option<Vec<u8>>, provider: Provider) -> JobResult {
+    let step = match conversation.wait(packet.as_deref()) {
+        Some(step) => Some(step.await),
+        None => None,
+    };
+    match step {
+        Some(step) => JobResult::Eap(conversation, step),
+        None => blocking(move || Job::Eap { conversation, packet }.run(&provider)).await,
+    }
 }
 
 /// Computes for some milliseconds. A panic is this job's own.

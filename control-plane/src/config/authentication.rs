@@ -14,6 +14,7 @@ use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
 use super::authorities::{self, Authorities};
 use super::section::{Found, Section};
 use super::{eap, secrets};
+use crate::radius;
 
 /// Files that a configuration names are beside it.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +68,7 @@ enum Way {
     Psk,
     PublicKey(Vec<SignatureScheme>),
     Eap(PasswordMethod),
+    Radius,
 }
 
 const AUTH_EXAMPLE: &str = "\"psk\" or \"pubkey\"";
@@ -83,12 +85,19 @@ fn way(section: &mut Section<'_>) -> Option<Way> {
     if let Some(method) = eap::method(auth.value) {
         return Some(Way::Eap(method));
     }
+    if auth.value == radius::KEYWORD {
+        return Some(Way::Radius);
+    }
     let word = auth.value.strip_prefix("ike:").unwrap_or(auth.value);
     let schemes = schemes_of(word);
     if schemes.is_empty() {
         let all: Vec<&str> = SignatureScheme::ALL.iter().map(|scheme| scheme.keyword()).collect();
         let problem = format!("authentication '{}' is not supported", auth.value);
-        section.fault_at(&auth, problem, format!("write {AUTH_EXAMPLE}, or one of {}, {}", all.join(", "), eap::methods()));
+        section.fault_at(
+            &auth,
+            problem,
+            format!("write {AUTH_EXAMPLE}, or one of {}, {}, {}", all.join(", "), eap::methods(), radius::KEYWORD),
+        );
         return None;
     }
     if schemes.contains(&SignatureScheme::RsaSha1) {
@@ -139,6 +148,11 @@ pub(super) fn local(connection: &mut Section<'_>, files: Files<'_>, users: eap::
             None => (None, LocalAuth::Psk),
         },
         Some(Way::Eap(method)) => (None, eap::client(&mut section, method, identity.as_ref().map(|found| &found.value), users)),
+        Some(Way::Radius) => {
+            let remedy = format!("write the method by which the peer's server knows this gateway: one of {}", eap::methods());
+            section.fault("auth", "by RADIUS a gateway knows its peers; it does not show itself so", remedy);
+            (None, LocalAuth::Psk)
+        }
         Some(Way::Psk) | None => (None, LocalAuth::Psk),
     };
     section.finish();
@@ -207,6 +221,7 @@ pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities
     let auth = match way {
         Some(Way::PublicKey(schemes)) => RemoteAuth::PublicKey(Arc::new(authorities::trust(&mut section, files, authorities, schemes))),
         Some(Way::Eap(method)) => eap::server(&mut section, method, identity.as_ref(), users),
+        Some(Way::Radius) => eap::radius(&mut section, users.servers),
         Some(Way::Psk) | None => RemoteAuth::Psk,
     };
     section.finish();

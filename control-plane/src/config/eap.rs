@@ -6,10 +6,18 @@ use ike::config::{LocalAuth, RemoteAuth};
 use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users, user_of};
 use ipsec_types::Identity;
 
+use super::radius::Servers;
 use super::section::{Found, Section};
+use crate::radius::EapRadius;
 
-/// The users of the secrets file; `None` where that has faults.
-pub(super) type Known<'a> = Option<&'a Arc<Users>>;
+/// Who knows users.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// The secrets file; `None` where that has faults.
+    pub(super) users: Option<&'a Arc<Users>>,
+    /// RADIUS servers.
+    pub(super) servers: &'a Servers,
+}
 
 /// swanctl's word for a method.
 pub(super) fn method(word: &str) -> Option<PasswordMethod> {
@@ -29,7 +37,7 @@ pub(super) fn client(section: &mut Section<'_>, method: PasswordMethod, identity
         section.fault("eap_id", "this gateway has no name as an EAP user", "write local.eap_id = \"alice\", or local.id");
         return LocalAuth::Psk;
     };
-    let Some(users) = known else { return LocalAuth::Psk };
+    let Some(users) = known.users else { return LocalAuth::Psk };
     match users.password(&name) {
         Some(password) => LocalAuth::Eap(Arc::new(EapClient::new(method, user, password))),
         None => {
@@ -46,7 +54,7 @@ pub(super) fn client(section: &mut Section<'_>, method: PasswordMethod, identity
 /// The peer is one of our users.
 pub(super) fn server(section: &mut Section<'_>, method: PasswordMethod, identity: Option<&Identity>, known: Known<'_>) -> RemoteAuth {
     let asked = section.text("eap_id", "\"%any\" or \"alice\"");
-    let Some(users) = known else { return RemoteAuth::Psk };
+    let Some(users) = known.users else { return RemoteAuth::Psk };
     let only = match &asked {
         Some(Found { value: "%any", .. }) => None,
         Some(found) => Some(found.value.to_owned()),
@@ -58,12 +66,37 @@ pub(super) fn server(section: &mut Section<'_>, method: PasswordMethod, identity
         let remedy = format!("add [eap.NAME] with id = \"{name}\" and secret to the secrets file, or write eap_id = \"%any\"");
         section.fault("eap_id", format!("no secret for the EAP user '{name}'"), remedy);
     }
-    let identity = match (asked, only) {
-        (Some(_), Some(name)) => EapIdentity::Exactly(name),
-        (Some(_), None) => EapIdentity::Any,
-        (None, _) => EapIdentity::FromIke,
-    };
-    RemoteAuth::Eap(Arc::new(EapServer::new(method, identity, Arc::clone(users))))
+    RemoteAuth::Eap(Arc::new(EapServer::new(method, who(asked.as_ref()), Arc::clone(users))))
+}
+
+/// The peer is a user of our RADIUS servers.
+pub(super) fn radius(section: &mut Section<'_>, servers: &Servers) -> RemoteAuth {
+    let asked = section.text("eap_id", "\"%any\" or \"alice\"");
+    match servers {
+        Servers::Faulty => RemoteAuth::Psk,
+        Servers::None => {
+            section.fault(
+                "auth",
+                "there are no RADIUS servers",
+                "add [radius.NAME] with address, and [radius.NAME] with secret to the secrets file",
+            );
+            RemoteAuth::Psk
+        }
+        Servers::Some(client) => {
+            let path = section.own_path();
+            let connection = path.strip_prefix("connections.").and_then(|path| path.strip_suffix(".remote")).unwrap_or(path).to_owned();
+            RemoteAuth::Eap(Arc::new(EapRadius::new(Arc::clone(client), who(asked.as_ref()), connection)))
+        }
+    }
+}
+
+/// What `eap_id` says.
+fn who(asked: Option<&Found<&str>>) -> EapIdentity {
+    match asked.map(|found| found.value) {
+        Some("%any") => EapIdentity::Any,
+        Some(name) => EapIdentity::Exactly(name.to_owned()),
+        None => EapIdentity::FromIke,
+    }
 }
 
 /// Notes what the two sides of a connection cannot do together.

@@ -32,6 +32,7 @@ mod handling;
 mod lifetimes;
 mod pools;
 mod proposals;
+mod radius;
 mod secrets;
 mod section;
 mod selectors;
@@ -115,9 +116,11 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let data_socket = dataplane(&mut root);
 
     let secrets_path = secrets_file.map(|found| file.with_file_name(found.value));
-    let (Secrets { psks, users }, faults) = secrets_path.as_deref().map_or_else(Default::default, secrets::load);
+    let (Secrets { psks, users, radius: mut shared }, faults) = secrets_path.as_deref().map_or_else(Default::default, secrets::load);
     let users = Arc::new(users);
-    let known = faults.is_empty().then_some(&users);
+    let sound = faults.is_empty();
+    let servers = radius::read(&mut root, sound.then_some(&mut shared));
+    let known = eap::Known { users: sound.then_some(&users), servers: &servers };
     let authorities = authorities::read(&mut root, files);
     let pools = pools::read(&mut root);
     let mut spd = Spd::default();

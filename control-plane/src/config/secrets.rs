@@ -1,6 +1,8 @@
-//! The secrets file: `[ike.NAME]` with `secret` and `ids`, `[eap.NAME]` with `secret` and `id`, as in swanctl.conf. Only its owner may read it.
+//! The secrets file: `[ike.NAME]` with `secret` and `ids`, `[eap.NAME]` with `secret` and `id`, as in swanctl.conf, and `[radius.NAME]` with `secret`. Only its
+//! owner may read it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -24,6 +26,8 @@ use super::{parse, unreadable};
 pub(super) struct Secrets {
     pub(super) psks: Vec<Psk>,
     pub(super) users: Users,
+    /// Shared with RADIUS servers, by their names.
+    pub(super) radius: BTreeMap<String, Secret>,
 }
 
 /// The secrets, and what is wrong with the file. The text is zeroed before this returns.
@@ -88,6 +92,10 @@ fn read<'d>(table: &'d DeTable<'d>, report: &'d Report<'d>) -> Secrets {
             }
             secrets.users.add(name.value.to_owned(), secret);
         }
+        section.finish();
+    }
+    for (name, mut section) in root.sections("radius") {
+        secrets.radius.extend(secret(&mut section).map(|secret| (name, secret)));
         section.finish();
     }
     root.finish();

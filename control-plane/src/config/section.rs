@@ -71,6 +71,11 @@ impl<'d> Section<'d> {
         self.report.warn(&found.span, &found.path, problem, remedy);
     }
 
+    /// Notes that the section itself is no fault, but not what is advised.
+    pub(super) fn warn(&self, problem: String, remedy: String) {
+        self.report.warn(&self.span, &self.path, problem, remedy);
+    }
+
     /// Whether a field is there, whatever it holds.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)

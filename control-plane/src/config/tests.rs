@@ -662,3 +662,4 @@ mod authentication;
 mod eap;
 mod exchanges;
 mod pools;
+mod radius;

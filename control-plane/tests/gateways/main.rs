@@ -4,6 +4,7 @@
 
 mod fake;
 mod pair;
+mod radius;
 
 use std::collections::HashSet;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -29,8 +29,19 @@ pub(crate) struct Setup {
     pub(crate) b_secret: &'static str,
     /// Who the second gateway is.
     pub(crate) b_id: &'static str,
+    /// More TOML, and more secrets.
+    pub(crate) more: [Extra; 2],
     /// The daemon's binary, where both are to be processes; their log is [`Side::log`], as verbose as can be.
     pub(crate) binary: Option<&'static str>,
+}
+
+/// What one side has beyond the other's mirror image.
+#[derive(Default)]
+pub(crate) struct Extra {
+    pub(crate) configuration: String,
+    pub(crate) secrets: String,
+    /// Names and what is in them; nobody else may read them.
+    pub(crate) files: Vec<(&'static str, String)>,
 }
 
 impl Default for Setup {
@@ -43,6 +54,7 @@ impl Default for Setup {
             a_secret: "0x6b6579",
             b_secret: "0x6b6579",
             b_id: "gw-2.example",
+            more: Default::default(),
             binary: None,
         }
     }
@@ -59,6 +71,8 @@ pub(crate) struct Side {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) data_plane: Option<FakeDataPlane>,
     folder: TempDir,
+    /// Besides the one that both share.
+    secrets: String,
     control_plane: Option<ControlPlane>,
 }
 
@@ -97,8 +111,9 @@ impl Pair {
         let binary = setup.binary;
         let a_configuration = configuration(1, 2, setup.start_action, setup.a_proposals, ("gw-1.example", setup.b_id));
         let b_configuration = configuration(2, 1, "none", setup.b_proposals, (setup.b_id, "gw-1.example"));
-        let a = Side::start(a, &a_configuration, setup.a_secret, binary);
-        let b = Side::start(b, &b_configuration, setup.b_secret, binary);
+        let [a_more, b_more] = setup.more;
+        let a = Side::start(a, &a_configuration, setup.a_secret, a_more, binary);
+        let b = Side::start(b, &b_configuration, setup.b_secret, b_more, binary);
         let pair = Self { a, b, crossed };
         wait("both are attached", || pair.a.state().policies.is_some() && pair.b.state().policies.is_some()).await;
         pair
@@ -139,7 +154,7 @@ start_action = "{start_action}"
 }
 
 impl Side {
-    fn start(state: Arc<Mutex<State>>, configuration: &str, secret: &str, binary: Option<&str>) -> Self {
+    fn start(state: Arc<Mutex<State>>, configuration: &str, secret: &str, more: Extra, binary: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let sockets = format!(
@@ -148,9 +163,12 @@ impl Side {
             path("data.sock").display()
         );
         let file = path("culvert.toml");
-        fs::write(&file, format!("{configuration}{sockets}")).unwrap();
+        fs::write(&file, format!("{configuration}{}{sockets}", more.configuration)).unwrap();
+        for (name, contents) in more.files {
+            write_private(&path(name), &contents);
+        }
         let data_plane = FakeDataPlane::start(&path("data.sock"), &state);
-        let mut side = Self { state, data_plane: Some(data_plane), folder, control_plane: None };
+        let mut side = Self { state, data_plane: Some(data_plane), folder, secrets: more.secrets, control_plane: None };
         side.set_secret(secret);
         side.control_plane = Some(match binary {
             None => in_thread(file),
@@ -165,9 +183,7 @@ impl Side {
 
     /// Writes the file of secrets, to be read by a reload.
     pub(crate) fn set_secret(&self, secret: &str) {
-        let path = self.folder.path().join("secrets.toml");
-        fs::write(&path, format!("[ike.peer]\nsecret = \"{secret}\"\n")).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        write_private(&self.folder.path().join("secrets.toml"), &format!("[ike.peer]\nsecret = \"{secret}\"\n{}", self.secrets));
     }
 
     /// What a process has logged so far.
@@ -228,6 +244,11 @@ impl Drop for Side {
             None => {}
         }
     }
+}
+
+fn write_private(path: &Path, contents: &str) {
+    fs::write(path, contents).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 fn in_thread(file: PathBuf) -> ControlPlane {
