@@ -64,8 +64,8 @@ enum Silence {
     Socket(io::Error),
     #[error("no answer in {} s", waited.as_secs())]
     Nothing { waited: Duration },
-    #[error("no answer in {} s, but word that nobody receives there: {error}", waited.as_secs())]
-    Unreachable { waited: Duration, error: io::Error },
+    #[error("nobody receives there: {0}")]
+    Unreachable(io::Error),
     #[error("no answer in {} s, but a packet that was discarded: {error}", waited.as_secs())]
     Discarded { waited: Duration, error: RadiusError },
 }
@@ -95,7 +95,7 @@ impl Client {
             // Each has its part of the time that is left, so that the last one is asked as well.
             let left = u32::try_from(order.len() - asked).unwrap_or(u32::MAX);
             let until = Instant::now() + end.saturating_duration_since(Instant::now()) / left;
-            match server.ask(request, until).await {
+            match server.ask(request, until, left == 1).await {
                 Ok(answer) => return Ok((index, answer)),
                 Err(silence) => silences.push(format!("{server}: {silence}")),
             }
@@ -113,10 +113,10 @@ impl Client {
 }
 
 impl Server {
-    /// One request, over and over until it is answered or `until`.
-    async fn ask(&self, request: &Request, until: Instant) -> Result<Answer, Silence> {
+    /// One request, over and over until it is answered or `until`; `last`: nobody else will be asked.
+    async fn ask(&self, request: &Request, until: Instant, last: bool) -> Result<Answer, Silence> {
         let begun = Instant::now();
-        let answer = self.exchange(request, begun, until).await;
+        let answer = self.exchange(request, begun, until, last).await;
         match &answer {
             Ok(_) => {
                 if self.standing.hear() {
@@ -132,7 +132,7 @@ impl Server {
         answer
     }
 
-    async fn exchange(&self, request: &Request, begun: Instant, until: Instant) -> Result<Answer, Silence> {
+    async fn exchange(&self, request: &Request, begun: Instant, until: Instant, last: bool) -> Result<Answer, Silence> {
         let socket = self.socket().await.map_err(Silence::Socket)?;
         let (mut identifier, mut authenticator) = ([0], [0; 16]);
         SystemRandom.fill(&mut identifier);
@@ -142,6 +142,8 @@ impl Server {
         let sealed = named.as_ref().unwrap_or(request).seal(identifier[0], authenticator, &self.secret);
         let mut buffer = vec![0; LONGEST_PACKET];
         let (mut unreachable, mut discarded) = (None, None);
+        // Nobody receives there now. Who is the last may be about to start again.
+        let gone = |unreachable: &Option<io::Error>| unreachable.is_some() && !last;
         let mut wait = self.retransmission.timeout;
         for _ in 0..self.retransmission.tries {
             if let Err(error) = socket.send(sealed.octets()).await {
@@ -149,7 +151,8 @@ impl Server {
             }
             let pause = until.min(Instant::now() + wait);
             // A flood of what is discarded does not make it longer.
-            while Instant::now() < pause
+            while !gone(&unreachable)
+                && Instant::now() < pause
                 && let Ok(received) = timeout_at(pause, socket.recv(&mut buffer)).await
             {
                 match received.map(|length| sealed.open(buffer.get(..length).unwrap_or_default(), &self.secret)) {
@@ -159,7 +162,7 @@ impl Server {
                     Err(error) => unreachable = Some(error),
                 }
             }
-            if pause == until {
+            if pause == until || gone(&unreachable) {
                 break;
             }
             wait = wait * self.retransmission.base_percent / 100;
@@ -167,7 +170,7 @@ impl Server {
         let waited = begun.elapsed();
         Err(match (discarded, unreachable) {
             (Some(error), _) => Silence::Discarded { waited, error },
-            (None, Some(error)) => Silence::Unreachable { waited, error },
+            (None, Some(error)) => Silence::Unreachable(error),
             (None, None) => Silence::Nothing { waited },
         })
     }

@@ -127,6 +127,18 @@ async fn the_next_server_is_asked_where_one_is_silent_and_first_from_then_on() {
     assert_eq!(heard.join().unwrap().len(), 3);
 }
 
+/// The system knows that nobody receives there, and neither server nor peer is waited for.
+#[tokio::test]
+async fn the_next_server_is_asked_at_once_where_a_process_is_gone() {
+    let (gone, speaking) = (socket(), socket());
+    let client = Client::with_patience(vec![at(&gone, true), at(&speaking, true)], LONG);
+    drop(gone);
+    let heard = serve(speaking, vec![|request| vec![refusal(request)]]);
+    assert_eq!(client.ask(&request(), None).await.unwrap().0, 1);
+    heard.join().unwrap();
+    assert_eq!(client.order(), [1, 0]);
+}
+
 #[tokio::test]
 async fn a_server_that_comes_back_takes_its_place_again() {
     let (first, second) = (socket(), socket());
