@@ -10,13 +10,14 @@ use super::ghash::{Sums, sum_of_lanes};
 use super::{BLOCK, Token};
 use crate::x86::key_schedule::{self, ROUND_KEYS, Size, octets_of};
 
-/// Powers of H that a key has.
-pub(super) const POWERS: usize = 24;
+/// Powers of H that a key has: what the longest chunk of a packet needs, one for each block and one for the lengths, and as many more as let those of a
+/// short packet and the round keys of AES-128 begin and end with cache lines.
+pub(super) const POWERS: usize = 20;
 
 /// Powers of H and round keys, so that what a short packet needs lies side by side: of AES-128 it is five cache lines.
 #[repr(C, align(64))]
 pub(crate) struct Key {
-    /// H^24 first, as POLYVAL takes them.
+    /// H^20 first, as POLYVAL takes them.
     powers: [[u8; BLOCK]; POWERS],
     size: Size,
     _room: [u8; BLOCK - 1],

@@ -23,6 +23,7 @@ use crate::x86::counters::counters_from;
 
 /// Vectors enciphered at once.
 const CHUNK: usize = 4;
+const _: () = assert!(CHUNK * LANES < super::key::POWERS);
 
 /// Vectors of ciphertext, octets reversed, on their way into GHASH.
 #[derive(Clone, Copy)]
