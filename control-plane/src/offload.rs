@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ike::error::Detail;
 use ike::io::{Input, Job, JobId, JobResult};
 use ike::provider::{EapConversation, PeerProof, PeerVerifier, Provider};
+use ike_wire::EapMessage;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use crate::fetch::Fetcher;
@@ -78,7 +79,7 @@ async fn verify(fetcher: Fetcher, verifier: Arc<dyn PeerVerifier>, proof: PeerPr
 }
 
 /// A step of EAP: computed on a thread, or awaited where others have to answer. Nobody waits for those on a thread, either.
-async fn converse(mut conversation: Box<dyn EapConversation>, packet: Option<Vec<u8>>, provider: Provider) -> JobResult {
+async fn converse(mut conversation: Box<dyn EapConversation>, packet: Option<EapMessage>, provider: Provider) -> JobResult {
     let step = match conversation.wait(packet.as_deref()) {
         Some(step) => Some(step.await),
         None => None,

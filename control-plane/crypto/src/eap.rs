@@ -1,19 +1,22 @@
-//! EAP methods by password (RFC 3748): MSCHAPv2, and for old peers MD5-Challenge and Generic Token Card.
+//! EAP methods (RFC 3748): TLS (RFC 5216) by certificates; by password MSCHAPv2, and for old peers MD5-Challenge and Generic Token Card.
 
 mod client;
 mod gtc;
 mod md5;
 mod mschapv2;
 mod server;
+mod tls;
 
 use std::sync::Arc;
 
 use ike::error::Detail;
-use ike::provider::EapType;
+use ike::provider::{EapStep, EapType, PeerProof, PeerVerifier};
 use ipsec_types::{Identity, Secret};
+use zeroize::Zeroizing;
 
 pub use client::EapClient;
 pub use server::{EapIdentity, EapServer};
+pub use tls::{EapTlsClient, EapTlsServer};
 
 /// A method by password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +91,20 @@ trait ClientMethod: Send {
     ///
     /// # Errors
     /// Why it goes no further.
-    fn answer(&mut self, identifier: u8, data: &[u8]) -> Result<Vec<u8>, String>;
+    fn answer(&mut self, identifier: u8, data: &[u8]) -> Result<Reply, Why>;
+
+    /// Goes on after [`Reply::Verify`].
+    ///
+    /// # Errors
+    /// The same.
+    fn verified(&mut self) -> Result<Reply, Why> {
+        Err("nothing was to be verified".into())
+    }
+
+    /// What it knows of the reason for Failure.
+    fn refused(&mut self) -> Option<Why> {
+        None
+    }
 
     /// Whether Success may come now, and the MSK of methods that make one.
     fn finish(&mut self) -> Option<Option<Secret>>;
@@ -101,15 +117,61 @@ trait ServerMethod: Send {
 
     /// A Response's Type-Data has come.
     fn hear(&mut self, identifier: u8, data: &[u8]) -> Verdict;
+
+    /// Goes on after [`Verdict::Verify`].
+    fn verified(&mut self) -> Verdict {
+        Verdict::Refuse("nothing was to be verified".into())
+    }
+}
+
+enum Reply {
+    /// The Response's Type-Data, which may be a password.
+    Say(Zeroizing<Vec<u8>>),
+    /// Others have to be asked about the server's certificate first.
+    Verify(Open),
+}
+
+/// A certificate that is believed but for what others know of revocations.
+struct Open {
+    verifier: Arc<dyn PeerVerifier>,
+    proof: Box<PeerProof>,
+}
+
+impl From<Open> for EapStep {
+    fn from(Open { verifier, proof }: Open) -> Self {
+        Self::Verify { verifier, proof }
+    }
+}
+
+/// Why it goes no further.
+enum Why {
+    /// In words.
+    Said(String),
+    /// With both sides and a remedy.
+    Explained(Box<Detail>),
+}
+
+impl From<String> for Why {
+    fn from(words: String) -> Self {
+        Self::Said(words)
+    }
+}
+
+impl From<&str> for Why {
+    fn from(words: &str) -> Self {
+        Self::Said(words.to_owned())
+    }
 }
 
 enum Verdict {
     /// The next Request's Type-Data.
     Ask(Vec<u8>),
+    /// Others have to be asked about the peer's certificate first.
+    Verify(Open),
     /// The peer has shown who it is; the MSK of methods that make one.
     Accept(Option<Secret>),
     /// It has not.
-    Refuse(String),
+    Refuse(Why),
 }
 
 pub(crate) fn random<const N: usize>() -> [u8; N] {
@@ -125,6 +187,17 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
 
 pub(crate) fn detail(summary: String, ours: String, remedy: &str) -> Box<Detail> {
     Box::new(Detail { summary, ours, remedy: remedy.to_owned(), ..Detail::default() })
+}
+
+impl Why {
+    /// `ours` is what is configured here; `remedy` is for what says none itself.
+    fn explain(self, ours: String, remedy: &str) -> Box<Detail> {
+        match self {
+            Self::Said(summary) => detail(summary, ours, remedy),
+            Self::Explained(detail) if detail.ours.is_empty() => Box::new(Detail { ours, ..*detail }),
+            Self::Explained(detail) => detail,
+        }
+    }
 }
 
 #[cfg(test)]

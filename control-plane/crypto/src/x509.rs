@@ -105,6 +105,16 @@ impl Trust {
         self.raw_keys.push(public_key);
     }
 
+    /// The subjects of the authorities, each the inside of a Name in DER.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &[u8]> {
+        self.authorities.iter().map(|anchor| anchor.subject.as_ref())
+    }
+
+    /// Whether all is right but what is not known of revocations.
+    pub(crate) fn is_believed(&self, proof: &PeerProof) -> bool {
+        self.believe(proof).is_ok()
+    }
+
     fn check(&self, proof: &PeerProof) -> Result<(), Refusal> {
         let links = self.believe(proof)?;
         let (policy, known) = &self.revocation;
@@ -263,4 +273,4 @@ impl fmt::Debug for Trust {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use ike_wire::EapMessage;
 use ipsec_types::{
     AddressRange, ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Mode, Policy,
     PolicyId, Protection, Secret, SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
@@ -315,7 +316,7 @@ pub enum Job {
         /// Which.
         conversation: Box<dyn EapConversation>,
         /// What the other side has said.
-        packet: Option<Vec<u8>>,
+        packet: Option<EapMessage>,
     },
 }
 
@@ -377,7 +378,7 @@ impl fmt::Debug for JobResult {
             | Self::GeneratedAndAgreed(Ok(_))
             | Self::Signed(Ok(_))
             | Self::Verified(Ok(()))
-            | Self::Eap(_, EapStep::Say(_) | EapStep::Succeeded { .. }) => "done",
+            | Self::Eap(_, EapStep::Say(_) | EapStep::Verify { .. } | EapStep::Succeeded { .. }) => "done",
             Self::Generated(Err(_))
             | Self::Agreed(Err(_))
             | Self::GeneratedAndAgreed(Err(_))

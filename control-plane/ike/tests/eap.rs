@@ -6,12 +6,15 @@ mod pair;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Config, LocalAuth, RemoteAuth};
+use ike::config::{Config, Credential, LocalAuth, RemoteAuth};
 use ike::error::Failure;
 use ike::io::{Event, Record};
-use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
-use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users};
-use ipsec_types::{Identity, Secret};
+use ike::provider::{
+    Certificate, CertificateEncoding, EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType,
+};
+use ike_crypto::eap::{EapClient, EapIdentity, EapServer, EapTlsClient, EapTlsServer, PasswordMethod, Users};
+use ike_crypto::{PrivateKeyFile, Trust};
+use ipsec_types::{Identity, Secret, SignatureScheme};
 use pair::{Network, Pair, Side, config};
 
 use Side::{A, B};
@@ -142,11 +145,99 @@ fn another_method_than_the_configured_one_is_refused() {
     assert_eq!(theirs.summary, "the peer wants another EAP method than MD5-Challenge: MSCHAPv2");
 }
 
+/// gw.example, by a certificate of an authority that is trusted in June 2026 (`ike-crypto/tests/x509/make.py`).
+fn credential() -> Credential {
+    let key = PrivateKeyFile::from_pem(include_bytes!("../../crypto/tests/x509/leaf.pem")).unwrap();
+    let leaf = include_bytes!("../../crypto/tests/x509/leaf.der").to_vec();
+    let certificates = vec![Certificate { encoding: CertificateEncoding::X509_SIGNATURE, data: leaf }];
+    Credential { key: Arc::new(key), certificates, schemes: vec![SignatureScheme::Ed25519] }
+}
+
+fn trust() -> Arc<Trust> {
+    let clock = || std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_782_000_000);
+    let mut trust = Trust::new(clock, vec![SignatureScheme::Ed25519]);
+    trust.trust_authority(include_bytes!("../../crypto/tests/x509/authority.der").to_vec()).unwrap();
+    Arc::new(trust)
+}
+
+const GW: &str = "gw.example";
+
+fn tls_user() -> LocalAuth {
+    LocalAuth::Eap(Arc::new(EapTlsClient::new(Some(GW.into()), credential(), trust(), Some(GW.parse().unwrap()))))
+}
+
+fn tls_server(asks: EapIdentity) -> EapTlsServer {
+    EapTlsServer::new(asks, credential(), trust())
+}
+
+#[test]
+fn a_user_shows_a_certificate_in_tls() {
+    let mut a = config(A);
+    a.connections[0].local_auth = tls_user();
+    let mut pair = Pair::new(1, a, gateway(tls_server(EapIdentity::Any)));
+    pair.connect();
+    let now = pair.now;
+    let known = pair.gateway(B).endpoint.ike_sas(now).first().unwrap().remote_identity.clone();
+    assert_eq!(known, Some(GW.parse::<Identity>().unwrap()));
+    let tls = |event: &&Event| matches!(event, Event::EapRound { packet, .. } if packet.starts_with("Request TLS, "));
+    assert!(pair.gateway(B).events.iter().filter(tls).count() >= 3);
+}
+
+/// Both by EAP-TLS and nothing else.
+fn only_tls(side: Side) -> Config {
+    let mut config = config(side);
+    config.connections[0].local_auth = tls_user();
+    config.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(tls_server(EapIdentity::Any)));
+    config
+}
+
+/// RFC 5998 section 3: the responder sends no AUTH before EAP is done.
+#[test]
+fn eap_alone_shows_who_both_are_where_its_method_does() {
+    let mut pair = Pair::new(1, only_tls(A), only_tls(B));
+    pair.connect();
+    let said = messages(&pair, A);
+    assert_eq!(said[0], "IKE_AUTH request 1: SK IDi IDr N(INIT_CONTACT) N(EAP_ONLY) SA TSi TSr");
+    assert_eq!(said[1], "IKE_AUTH response 1: SK IDr EAP");
+    assert_eq!(
+        said[said.len() - 2..].iter().map(|line| line.split_once(": ").unwrap().1).collect::<Vec<_>>(),
+        ["SK AUTH", "SK AUTH N(INIT_CONTACT) SA TSi TSr"]
+    );
+}
+
+/// A responder that shows nothing of itself is refused where the initiator wants to see something, and one that wants nothing but EAP refuses whoever
+/// does not offer that.
+#[test]
+fn eap_alone_is_for_both_or_for_nobody() {
+    let mut a = config(A);
+    a.connections[0].local_auth = tls_user();
+    let pair = refused(a, only_tls(B));
+    assert!(failure(&pair, B).to_string().contains("EAP"), "{}", failure(&pair, B));
+    // By a method that does not show who the responder is nothing stands alone.
+    let mut a = user(PasswordMethod::Mschapv2, "wonderland");
+    a.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(server(PasswordMethod::Mschapv2)));
+    let mut b = gateway(server(PasswordMethod::Mschapv2));
+    b.connections[0].local_auth = a.connections[0].local_auth.clone();
+    let pair = refused(a, b);
+    assert!(!messages(&pair, A)[0].contains("EAP_ONLY"));
+}
+
+#[test]
+fn success_without_a_key_where_eap_stands_alone_is_refused() {
+    let mut b = only_tls(B);
+    b.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(Rogue::Alone));
+    let pair = refused(only_tls(A), b);
+    let Failure::Unauthenticated(why) = failure(&pair, A) else { panic!() };
+    assert_eq!(why.summary, "EAP Success has come before the method was done");
+}
+
 /// A server that does what a test wants.
 #[derive(Debug, Clone, Copy)]
 enum Rogue {
     /// Success at once.
     EarlySuccess,
+    /// The same, where nothing else shows who the responder is.
+    Alone,
     /// The password is known, and the key is not given to IKE.
     WithoutKey,
     /// One request after the other.
@@ -163,7 +254,7 @@ impl EapMethod for Rogue {
     }
 
     fn is_mutual(&self) -> bool {
-        false
+        matches!(self, Self::Alone)
     }
 
     fn begin(&self, between: &EapBetween<'_>) -> Box<dyn EapConversation> {
@@ -174,7 +265,7 @@ impl EapMethod for Rogue {
 impl EapConversation for Conversation {
     fn step(&mut self, packet: Option<&[u8]>) -> EapStep {
         match self.0 {
-            Rogue::EarlySuccess => {
+            Rogue::EarlySuccess | Rogue::Alone => {
                 let last = Some(EapPacket::verdict(EapCode::SUCCESS, 1));
                 EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None, lifetime: None } }
             }

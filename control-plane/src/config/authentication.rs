@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ike::config::{Credential, LocalAuth, RemoteAuth};
 use ike::provider::SigningKey;
-use ike_crypto::PrivateKeyFile;
-use ike_crypto::eap::PasswordMethod;
+use ike_crypto::eap::{EapIdentity, PasswordMethod};
+use ike_crypto::{PrivateKeyFile, Trust};
 use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
 
@@ -54,6 +54,10 @@ impl Files<'_> {
 pub(super) struct Local {
     pub(super) identity: Option<Identity>,
     pub(super) auth: LocalAuth,
+    /// Our key with its certificates.
+    pub(super) credential: Option<Credential>,
+    /// How a server of EAP-TLS knows us.
+    pub(super) tls_user: Option<eap::TlsUser>,
 }
 
 /// What `remote` says.
@@ -61,6 +65,10 @@ pub(super) struct Local {
 pub(super) struct Remote {
     pub(super) identity: Option<Identity>,
     pub(super) auth: RemoteAuth,
+    /// Whose certificates are believed.
+    pub(super) trust: Option<Arc<Trust>>,
+    /// Whom EAP-TLS is for.
+    pub(super) tls_peers: Option<EapIdentity>,
 }
 
 /// How a side authenticates: by a shared key, by signatures with these schemes, or by EAP.
@@ -68,6 +76,7 @@ enum Way {
     Psk,
     PublicKey(Vec<SignatureScheme>),
     Eap(PasswordMethod),
+    EapTls,
     Radius,
 }
 
@@ -81,6 +90,9 @@ fn way(section: &mut Section<'_>) -> Option<Way> {
     };
     if auth.value == "psk" {
         return Some(Way::Psk);
+    }
+    if auth.value == eap::TLS {
+        return Some(Way::EapTls);
     }
     if let Some(method) = eap::method(auth.value) {
         return Some(Way::Eap(method));
@@ -142,21 +154,34 @@ pub(super) fn local(connection: &mut Section<'_>, files: Files<'_>, users: eap::
     let Some(mut section) = connection.section("local") else { return Local::default() };
     let way = way(&mut section);
     let identity = identity(&mut section);
-    let (found, auth) = match way {
-        Some(Way::PublicKey(schemes)) => match credential(&mut section, files, &schemes, identity.as_ref()) {
-            Some((credential, subject)) => (subject, LocalAuth::PublicKey(credential)),
-            None => (None, LocalAuth::Psk),
-        },
-        Some(Way::Eap(method)) => (None, eap::client(&mut section, method, identity.as_ref().map(|found| &found.value), users)),
+    let mut local = Local::default();
+    let mut subject = None;
+    match way {
+        Some(Way::PublicKey(schemes)) => {
+            if let Some((own, found)) = credential(&mut section, files, &schemes, identity.as_ref()) {
+                subject = found;
+                local.auth = LocalAuth::PublicKey(own.clone());
+                local.credential = Some(own);
+            }
+        }
+        Some(Way::EapTls) => {
+            section.missing("certs", "write certs = [\"user.crt\"]: EAP-TLS shows a certificate");
+            if let Some((own, found)) = credential(&mut section, files, &schemes_of("pubkey"), identity.as_ref()) {
+                subject = found;
+                local.tls_user = Some(eap::tls_user(&mut section, &own));
+                local.credential = Some(own);
+            }
+        }
+        Some(Way::Eap(method)) => local.auth = eap::client(&mut section, method, identity.as_ref().map(|found| &found.value), users),
         Some(Way::Radius) => {
             let remedy = format!("write the method by which the peer's server knows this gateway: one of {}", eap::methods());
             section.fault("auth", "by RADIUS a gateway knows its peers; it does not show itself so", remedy);
-            (None, LocalAuth::Psk)
         }
-        Some(Way::Psk) | None => (None, LocalAuth::Psk),
-    };
+        Some(Way::Psk) | None => {}
+    }
     section.finish();
-    Local { identity: identity.map(|found| found.value).or(found), auth }
+    local.identity = identity.map(|found| found.value).or(subject);
+    local
 }
 
 /// Our key with its certificates, and the subject of ours. Without certificates the key is shown raw (RFC 7670).
@@ -218,14 +243,23 @@ pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities
     let way = way(&mut section);
     let any = section.text_is("id", "%any");
     let identity = identity(&mut section).filter(|_| !any).map(|found| found.value);
-    let auth = match way {
-        Some(Way::PublicKey(schemes)) => RemoteAuth::PublicKey(Arc::new(authorities::trust(&mut section, files, authorities, schemes))),
-        Some(Way::Eap(method)) => eap::server(&mut section, method, identity.as_ref(), users),
-        Some(Way::Radius) => eap::radius(&mut section, users.servers),
-        Some(Way::Psk) | None => RemoteAuth::Psk,
-    };
+    let mut remote = Remote::default();
+    match way {
+        Some(Way::PublicKey(schemes)) => {
+            let trust = Arc::new(authorities::trust(&mut section, files, authorities, schemes));
+            remote.auth = RemoteAuth::PublicKey(trust.clone());
+            remote.trust = Some(trust);
+        }
+        Some(Way::EapTls) => {
+            remote.trust = Some(Arc::new(authorities::trust(&mut section, files, authorities, schemes_of("pubkey"))));
+            remote.tls_peers = Some(eap::who(section.text("eap_id", eap::USER_EXAMPLE).as_ref()));
+        }
+        Some(Way::Eap(method)) => remote.auth = eap::server(&mut section, method, identity.as_ref(), users),
+        Some(Way::Radius) => remote.auth = eap::radius(&mut section, users.servers),
+        Some(Way::Psk) | None => {}
+    }
     section.finish();
-    Remote { identity, auth }
+    Remote { identity, ..remote }
 }
 
 fn identity(section: &mut Section<'_>) -> Option<Found<Identity>> {

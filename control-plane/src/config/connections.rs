@@ -8,7 +8,7 @@ use std::time::Duration;
 use ike::config::{Child, Connection, DpdAction, LocalAuth, Pool, Psk, RemoteAuth, StartAction, Unique};
 use ipsec_types::{ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction};
 
-use super::authentication::{self, Files, Local, Remote};
+use super::authentication::{self, Files};
 use super::authorities::Authorities;
 use super::diagnostic::Report;
 use super::section::{Found, Place, Section};
@@ -82,12 +82,16 @@ pub(super) fn read(
     let needs_peer = shunts.is_empty() || !children.is_empty();
 
     let before = section.faults();
-    let Local { identity, auth: local_auth } = authentication::local(&mut section, files, users);
-    let local_identity = identity.or_else(|| local_addrs.first().copied().map(address_identity));
+    let mut local = authentication::local(&mut section, files, users);
+    let local_identity = local.identity.take().or_else(|| local_addrs.first().copied().map(address_identity));
     if local_identity.is_none() && !local_faulty && needs_peer {
         section.fault("local.id", "this gateway has no identity", "write local.id = \"gw.example.org\", or local_addrs");
     }
-    let Remote { identity: remote_identity, auth: remote_auth } = authentication::remote(&mut section, files, authorities, users);
+    let mut remote = authentication::remote(&mut section, files, authorities, users);
+    if section.faults() == before {
+        eap::tls(&section, &mut local, &mut remote);
+    }
+    let (local_auth, remote_auth, remote_identity) = (local.auth, remote.auth, remote.identity);
     let begins = |child: &Child| {
         (child.start_action, child.close_action, child.dpd_action) != (StartAction::None, StartAction::None, DpdAction::Clear)
     };

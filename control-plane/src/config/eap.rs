@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use ike::config::{LocalAuth, RemoteAuth};
-use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users, user_of};
+use ike::config::{Credential, LocalAuth, RemoteAuth};
+use ike_crypto::eap::{EapClient, EapIdentity, EapServer, EapTlsClient, EapTlsServer, PasswordMethod, Users, user_of};
+use ike_wire::CertificateEncoding;
 use ipsec_types::Identity;
 
+use super::authentication::{Local, Remote};
 use super::radius::Servers;
 use super::section::{Found, Section};
 use crate::radius::EapRadius;
@@ -19,14 +21,20 @@ pub(super) struct Known<'a> {
     pub(super) servers: &'a Servers,
 }
 
-/// swanctl's word for a method.
+/// swanctl's word for TLS.
+pub(super) const TLS: &str = "eap-tls";
+
+pub(super) const USER_EXAMPLE: &str = "\"%any\" or \"alice\"";
+
+/// swanctl's word for a method by password.
 pub(super) fn method(word: &str) -> Option<PasswordMethod> {
     PasswordMethod::ALL.iter().copied().find(|method| method.keyword() == word)
 }
 
 /// Every word for a method.
 pub(super) fn methods() -> String {
-    PasswordMethod::ALL.iter().map(|method| method.keyword()).collect::<Vec<_>>().join(", ")
+    let by_password = PasswordMethod::ALL.iter().map(|method| method.keyword());
+    std::iter::once(TLS).chain(by_password).collect::<Vec<_>>().join(", ")
 }
 
 /// We are a user of the peer's.
@@ -53,7 +61,7 @@ pub(super) fn client(section: &mut Section<'_>, method: PasswordMethod, identity
 
 /// The peer is one of our users.
 pub(super) fn server(section: &mut Section<'_>, method: PasswordMethod, identity: Option<&Identity>, known: Known<'_>) -> RemoteAuth {
-    let asked = section.text("eap_id", "\"%any\" or \"alice\"");
+    let asked = section.text("eap_id", USER_EXAMPLE);
     let Some(users) = known.users else { return RemoteAuth::Psk };
     let only = match &asked {
         Some(Found { value: "%any", .. }) => None,
@@ -71,7 +79,7 @@ pub(super) fn server(section: &mut Section<'_>, method: PasswordMethod, identity
 
 /// The peer is a user of our RADIUS servers.
 pub(super) fn radius(section: &mut Section<'_>, servers: &Servers) -> RemoteAuth {
-    let asked = section.text("eap_id", "\"%any\" or \"alice\"");
+    let asked = section.text("eap_id", USER_EXAMPLE);
     match servers {
         Servers::Faulty => RemoteAuth::Psk,
         Servers::None => {
@@ -91,11 +99,61 @@ pub(super) fn radius(section: &mut Section<'_>, servers: &Servers) -> RemoteAuth
 }
 
 /// What `eap_id` says.
-fn who(asked: Option<&Found<&str>>) -> EapIdentity {
+pub(super) fn who(asked: Option<&Found<&str>>) -> EapIdentity {
     match asked.map(|found| found.value) {
         Some("%any") => EapIdentity::Any,
         Some(name) => EapIdentity::Exactly(name.to_owned()),
         None => EapIdentity::FromIke,
+    }
+}
+
+/// This gateway as the user of an EAP-TLS server.
+#[derive(Debug)]
+pub(super) struct TlsUser {
+    user: Option<String>,
+    /// Whose the server's certificate is, where it is not the responder's of IKE.
+    server: Option<Identity>,
+}
+
+/// What `local` says of EAP-TLS. Whatever we call ourselves, the server looks for it in our certificate.
+pub(super) fn tls_user(section: &mut Section<'_>, own: &Credential) -> TlsUser {
+    let user = section.text("eap_id", "\"gw.example.org\"");
+    if let (Some(user), Some(certificate)) = (&user, own.certificates.first())
+        && certificate.encoding == CertificateEncoding::X509_SIGNATURE
+    {
+        let named = user.value.parse::<Identity>().map_err(|_| Vec::new()).and_then(|id| ike_crypto::certifies(&certificate.data, &id));
+        if let Err(names) = named {
+            let problem = format!("the certificate is not one of '{}': it is about {}", user.value, names.join(", "));
+            section.fault_at(user, problem, "write a name that is in the certificate, or leave it out for local.id");
+        }
+    }
+    let server = section.parsed::<Identity>("aaa_id", "\"aaa.example.org\"").map(|found| found.value);
+    TlsUser { user: user.map(|found| found.value.to_owned()), server }
+}
+
+/// EAP-TLS needs what both sections say: our certificate, and whom we believe.
+pub(super) fn tls(section: &Section<'_>, local: &mut Local, remote: &mut Remote) {
+    let own =
+        local.credential.as_ref().filter(|own| own.certificates.iter().all(|shown| shown.encoding == CertificateEncoding::X509_SIGNATURE));
+    if let (Some(TlsUser { user, server }), Some(own)) = (local.tls_user.take(), own) {
+        match &remote.trust {
+            Some(trust) => local.auth = LocalAuth::Eap(Arc::new(EapTlsClient::new(user, own.clone(), trust.clone(), server))),
+            None => section.fault(
+                "remote.auth",
+                "EAP-TLS of this gateway has nobody whom to believe as the server",
+                "write remote.auth = \"pubkey\" with cacerts, or \"eap-tls\" where EAP alone shows who the peer is (RFC 5998)",
+            ),
+        }
+    }
+    if let (Some(peers), Some(trust)) = (remote.tls_peers.take(), &remote.trust) {
+        match own {
+            Some(own) => remote.auth = RemoteAuth::Eap(Arc::new(EapTlsServer::new(peers, own.clone(), trust.clone()))),
+            None => section.fault(
+                "local.auth",
+                "EAP-TLS of the peer needs a certificate of this gateway",
+                "write local.auth = \"pubkey\" with certs and key, or \"eap-tls\" where EAP alone shows who this gateway is (RFC 5998)",
+            ),
+        }
     }
 }
 

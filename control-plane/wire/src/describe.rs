@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
 use crate::{
-    Attribute, AttributeValue, Configuration, Delete, EapPacket, Flags, Header, Identification, Notify, NotifyType, Payload, PayloadType,
-    Proposal, Protocol, Sa, Selector, Transform, TransformType,
+    Attribute, AttributeValue, Configuration, Delete, EapPacket, EapTlsData, EapType, Flags, Header, Identification, Notify, NotifyType,
+    Payload, PayloadType, Proposal, Protocol, Sa, Selector, Transform, TransformType,
 };
 
 /// One field of a message.
@@ -139,8 +139,19 @@ impl Fields {
         self.add(1, "Length", octets.len());
         if let Some((kind, data)) = packet.content {
             self.add(1, "Type", numbered(kind, kind.0));
-            self.octets("Type-Data", data);
+            match (kind, EapTlsData::parse(data)) {
+                (EapType::TLS, Some(tls)) => self.eap_tls(&tls),
+                _ => self.octets("Type-Data", data),
+            }
         }
+    }
+
+    fn eap_tls(&mut self, tls: &EapTlsData<'_>) {
+        self.add(2, "Flags", tls.flags);
+        if let Some(total) = tls.total {
+            self.add(2, "TLS Message Length", format_args!("{total} octets"));
+        }
+        self.add(2, "TLS Data", format_args!("{} octets", tls.data.len()));
     }
 
     fn identification(&mut self, id: &Identification) {

@@ -53,7 +53,7 @@ pub use payload::auth::{Auth, AuthMethod};
 pub use payload::certificate::{Certificate, CertificateEncoding, CertificateRequest};
 pub use payload::configuration::{Configuration, ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType};
 pub use payload::delete::Delete;
-pub use payload::eap::{EapCode, EapPacket, EapType};
+pub use payload::eap::{EapCode, EapMessage, EapPacket, EapTlsData, EapTlsFlags, EapType};
 pub use payload::encrypted::Encrypted;
 pub use payload::fragment::{Fragment, FragmentNumber};
 pub use payload::identification::Identification;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use ike::error::Detail;
 use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
 use ipsec_types::Secret;
 
-use super::{ClientMethod, PasswordMethod, detail, gtc, md5, mschapv2, user_of};
+use super::{ClientMethod, PasswordMethod, Reply, Why, gtc, md5, mschapv2, user_of};
 
 /// Shows who we are by a password.
 #[derive(Debug)]
@@ -41,7 +42,8 @@ impl EapMethod for EapClient {
             PasswordMethod::Md5 => Box::new(md5::Client::new(password)),
             PasswordMethod::Gtc => Box::new(gtc::Client::new(password)),
         };
-        Box::new(Peer::new(user, self.method.kind(), self.method.keyword(), method))
+        let remedy = "compare local.eap_id and its secret with the user's at the server";
+        Box::new(Peer::new(user, self.method.kind(), (self.method.keyword(), remedy), method))
     }
 }
 
@@ -50,8 +52,12 @@ pub(super) struct Peer {
     user: String,
     kind: EapType,
     keyword: &'static str,
+    /// What to do where the method fails.
+    remedy: &'static str,
     method: Box<dyn ClientMethod>,
     stage: Stage,
+    /// Of the Request that is being answered.
+    identifier: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,54 +68,90 @@ enum Stage {
     Running,
 }
 
+const SERVER: &str = "look at the EAP server";
+
 impl Peer {
-    pub(super) fn new(user: String, kind: EapType, keyword: &'static str, method: Box<dyn ClientMethod>) -> Self {
-        Self { user, kind, keyword, method, stage: Stage::Choosing { declined: false } }
+    pub(super) fn new(user: String, kind: EapType, (keyword, remedy): (&'static str, &'static str), method: Box<dyn ClientMethod>) -> Self {
+        Self { user, kind, keyword, remedy, method, stage: Stage::Choosing { declined: false }, identifier: 0 }
     }
 
-    fn request(&mut self, identifier: u8, kind: EapType, data: &[u8]) -> Result<(EapType, Vec<u8>), (String, &'static str)> {
+    fn request(&mut self, kind: EapType, data: &[u8]) -> Result<EapStep, (Why, &'static str)> {
         match (kind, self.stage) {
-            (EapType::IDENTITY, Stage::Choosing { .. }) => Ok((EapType::IDENTITY, self.user.clone().into_bytes())),
-            (EapType::NOTIFICATION, _) => Ok((EapType::NOTIFICATION, Vec::new())),
+            (EapType::IDENTITY, Stage::Choosing { .. }) => self.say(EapType::IDENTITY, self.user.as_bytes()),
+            (EapType::NOTIFICATION, _) => self.say(EapType::NOTIFICATION, &[]),
             (kind, _) if kind == self.kind => {
                 self.stage = Stage::Running;
-                let failed = |why| (why, "compare local.eap_id and its secret with the user's at the server");
-                self.method.answer(identifier, data).map(|answer| (kind, answer)).map_err(failed)
+                let reply = self.method.answer(self.identifier, data);
+                self.go_on(reply)
             }
             // RFC 3748 section 5.3.1: once, and only for the first method that is offered.
             (_, Stage::Choosing { declined: false }) => {
                 self.stage = Stage::Choosing { declined: true };
-                Ok((EapType::NAK, vec![self.kind.0]))
+                self.say(EapType::NAK, &[self.kind.0])
             }
-            (other, _) => Err((format!("the server insists on the EAP method {other}"), "let the server offer this method to this user")),
+            (other, _) => {
+                Err((format!("the server insists on the EAP method {other}").into(), "let the server offer this method to this user"))
+            }
         }
     }
 
-    fn hear(&mut self, packet: Option<&[u8]>) -> Result<EapStep, (String, &'static str)> {
-        const SERVER: &str = "look at the EAP server";
-        let packet = packet.and_then(|packet| EapPacket::parse(packet).ok()).ok_or_else(|| ("no EAP packet".to_owned(), SERVER))?;
+    fn go_on(&self, reply: Result<Reply, Why>) -> Result<EapStep, (Why, &'static str)> {
+        match reply.map_err(|why| (why, self.remedy))? {
+            Reply::Say(data) => self.say(self.kind, &data),
+            Reply::Verify(open) => Ok(open.into()),
+        }
+    }
+
+    fn say(&self, kind: EapType, data: &[u8]) -> Result<EapStep, (Why, &'static str)> {
+        let packet = EapPacket::emit(EapCode::RESPONSE, self.identifier, kind, data);
+        packet.map(EapStep::Say).ok_or_else(|| ("an EAP packet would be too long".into(), SERVER))
+    }
+
+    fn hear(&mut self, packet: Option<&[u8]>) -> Result<EapStep, (Why, &'static str)> {
+        let packet = packet.and_then(|packet| EapPacket::parse(packet).ok()).ok_or_else(|| ("no EAP packet".into(), SERVER))?;
         match (packet.code, packet.content) {
             (EapCode::REQUEST, Some((kind, data))) => {
-                let (kind, answer) = self.request(packet.identifier, kind, data)?;
-                let packet = EapPacket::emit(EapCode::RESPONSE, packet.identifier, kind, &answer);
-                packet.map(EapStep::Say).ok_or_else(|| ("an EAP packet would be too long".to_owned(), SERVER))
+                self.identifier = packet.identifier;
+                self.request(kind, data)
             }
             (EapCode::SUCCESS, _) => {
                 let msk = self.method.finish().filter(|_| self.stage == Stage::Running);
-                let msk = msk.ok_or_else(|| ("EAP Success has come before the method was done".to_owned(), SERVER))?;
+                let msk = msk.ok_or_else(|| ("EAP Success has come before the method was done".into(), SERVER))?;
                 Ok(EapStep::Succeeded { last: None, outcome: EapOutcome { msk, user: None, lifetime: None } })
             }
-            (EapCode::FAILURE, _) => Err(("EAP Failure".to_owned(), "compare local.eap_id and its secret with the user's at the server")),
-            _ => Err(("an EAP packet that no server sends".to_owned(), SERVER)),
+            (EapCode::FAILURE, _) => Err((self.method.refused().unwrap_or_else(|| "EAP Failure".into()), self.remedy)),
+            _ => Err(("an EAP packet that no server sends".into(), SERVER)),
         }
+    }
+
+    fn or_failed(&self, step: Result<EapStep, (Why, &'static str)>) -> EapStep {
+        step.unwrap_or_else(|(why, remedy)| EapStep::Failed { last: None, why: self.explain(why, remedy) })
+    }
+
+    fn explain(&self, why: Why, remedy: &str) -> Box<Detail> {
+        why.explain(format!("local.auth = {}, EAP user {}", self.keyword, self.user), remedy)
     }
 }
 
 impl EapConversation for Peer {
     fn step(&mut self, packet: Option<&[u8]>) -> EapStep {
-        self.hear(packet).unwrap_or_else(|(summary, remedy)| {
-            let ours = format!("local.auth = {}, EAP user {}", self.keyword, self.user);
-            EapStep::Failed { last: None, why: detail(summary, ours, remedy) }
-        })
+        let step = self.hear(packet);
+        self.or_failed(step)
+    }
+
+    fn verified(&mut self, verdict: Result<(), Box<Detail>>) -> EapStep {
+        let step = match verdict {
+            Ok(()) => {
+                let reply = self.method.verified();
+                self.go_on(reply)
+            }
+            Err(why) => Err((Why::Explained(why), self.remedy)),
+        };
+        self.or_failed(step)
+    }
+
+    fn refused(&mut self) -> Option<Box<Detail>> {
+        let why = self.method.refused()?;
+        Some(self.explain(why, self.remedy))
     }
 }

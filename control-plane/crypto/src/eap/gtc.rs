@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipsec_types::Secret;
 
-use super::{ClientMethod, ServerMethod, Verdict, same};
+use super::{ClientMethod, Reply, ServerMethod, Verdict, Why, same};
 
 pub(super) struct Client {
     password: Arc<Secret>,
@@ -23,9 +23,9 @@ impl Client {
 }
 
 impl ClientMethod for Client {
-    fn answer(&mut self, _identifier: u8, _data: &[u8]) -> Result<Vec<u8>, String> {
+    fn answer(&mut self, _identifier: u8, _data: &[u8]) -> Result<Reply, Why> {
         self.answered = true;
-        Ok(self.password.expose().to_vec())
+        Ok(Reply::Say(self.password.expose().to_vec().into()))
     }
 
     fn finish(&mut self) -> Option<Option<Secret>> {
@@ -47,8 +47,8 @@ impl ServerMethod for Server {
     fn hear(&mut self, _identifier: u8, data: &[u8]) -> Verdict {
         match &self.password {
             Some(password) if same(data, password.expose()) => Verdict::Accept(None),
-            Some(_) => Verdict::Refuse("the EAP user does not know the password".to_owned()),
-            None => Verdict::Refuse("there is no such EAP user".to_owned()),
+            Some(_) => Verdict::Refuse("the EAP user does not know the password".into()),
+            None => Verdict::Refuse("there is no such EAP user".into()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipsec_types::Secret;
 use md5::{Digest, Md5};
 
-use super::{ClientMethod, ServerMethod, Verdict, random, same};
+use super::{ClientMethod, Reply, ServerMethod, Verdict, Why, random, same};
 
 pub(super) struct Client {
     password: Arc<Secret>,
@@ -40,10 +40,10 @@ impl Client {
 }
 
 impl ClientMethod for Client {
-    fn answer(&mut self, identifier: u8, data: &[u8]) -> Result<Vec<u8>, String> {
+    fn answer(&mut self, identifier: u8, data: &[u8]) -> Result<Reply, Why> {
         let challenge = value(data).ok_or("an MD5 challenge of no length that there is")?;
         self.answered = true;
-        Ok(with_size(&response(identifier, &self.password, challenge), ""))
+        Ok(Reply::Say(with_size(&response(identifier, &self.password, challenge), "").into()))
     }
 
     fn finish(&mut self) -> Option<Option<Secret>> {
@@ -63,11 +63,11 @@ impl ServerMethod for Server {
     }
 
     fn hear(&mut self, identifier: u8, data: &[u8]) -> Verdict {
-        let Some(found) = value(data) else { return Verdict::Refuse("an MD5 response of no length that there is".to_owned()) };
+        let Some(found) = value(data) else { return Verdict::Refuse("an MD5 response of no length that there is".into()) };
         match &self.password {
             Some(password) if same(found, &response(identifier, password, &self.challenge)) => Verdict::Accept(None),
-            Some(_) => Verdict::Refuse("the EAP user does not know the password".to_owned()),
-            None => Verdict::Refuse("there is no such EAP user".to_owned()),
+            Some(_) => Verdict::Refuse("the EAP user does not know the password".into()),
+            None => Verdict::Refuse("there is no such EAP user".into()),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use ipsec_types::Secret;
 
-use super::{ClientMethod, ServerMethod, Verdict, random, same};
+use super::{ClientMethod, Reply, ServerMethod, Verdict, Why, random, same};
 
 const CHALLENGE: u8 = 1;
 const RESPONSE: u8 = 2;
@@ -110,7 +110,7 @@ impl Client {
 }
 
 impl ClientMethod for Client {
-    fn answer(&mut self, _identifier: u8, data: &[u8]) -> Result<Vec<u8>, String> {
+    fn answer(&mut self, _identifier: u8, data: &[u8]) -> Result<Reply, Why> {
         let content = parse(data).ok_or("an MSCHAPv2 packet whose length is wrong")?;
         match (content.op_code, std::mem::replace(&mut self.state, ClientState::Refused)) {
             (CHALLENGE, ClientState::Begun) => {
@@ -120,18 +120,18 @@ impl ClientMethod for Client {
                 let (response, exchanged) = exchanged.ok_or("the password is no text in UTF-8, as MSCHAPv2 wants it")?;
                 self.state = ClientState::Answered(exchanged);
                 let size = [RESPONSE_SIZE];
-                Ok(emit(RESPONSE, content.id, &[&size, &peer, &[0; 8], &response, &[0], self.user.as_bytes()]))
+                Ok(Reply::Say(emit(RESPONSE, content.id, &[&size, &peer, &[0; 8], &response, &[0], self.user.as_bytes()]).into()))
             }
             (SUCCESS, ClientState::Answered(exchanged)) => {
                 let shown = content.rest.strip_prefix(b"S=").and_then(|text| text.get(..40)).and_then(hexadecimal);
                 if !shown.is_some_and(|shown| same(&shown, &exchanged.authenticator)) {
-                    return Err("the server does not know the password".to_owned());
+                    return Err("the server does not know the password".into());
                 }
                 self.state = ClientState::Shown(exchanged.msk);
-                Ok(vec![SUCCESS])
+                Ok(Reply::Say(vec![SUCCESS].into()))
             }
-            (FAILURE, _) => Ok(vec![FAILURE]),
-            (other, _) => Err(format!("an MSCHAPv2 packet with OpCode {other} that does not belong here")),
+            (FAILURE, _) => Ok(Reply::Say(vec![FAILURE].into())),
+            (other, _) => Err(format!("an MSCHAPv2 packet with OpCode {other} that does not belong here").into()),
         }
     }
 
@@ -200,7 +200,7 @@ impl ServerMethod for Server {
         match std::mem::replace(&mut self.state, ServerState::Refusing("the MSCHAPv2 conversation is over")) {
             ServerState::Asked => {
                 let Some(content) = parse(data).filter(|content| content.op_code == RESPONSE) else {
-                    return Verdict::Refuse("an MSCHAPv2 packet that is no response, or whose length is wrong".to_owned());
+                    return Verdict::Refuse("an MSCHAPv2 packet that is no response, or whose length is wrong".into());
                 };
                 match self.check(&content) {
                     Ok(exchanged) => {
@@ -217,8 +217,8 @@ impl ServerMethod for Server {
                 }
             }
             ServerState::Showing(msk) if data.first() == Some(&SUCCESS) => Verdict::Accept(Some(msk)),
-            ServerState::Showing(_) => Verdict::Refuse("the peer does not believe that this gateway knows the password".to_owned()),
-            ServerState::Refusing(why) => Verdict::Refuse(why.to_owned()),
+            ServerState::Showing(_) => Verdict::Refuse("the peer does not believe that this gateway knows the password".into()),
+            ServerState::Refusing(why) => Verdict::Refuse(why.into()),
         }
     }
 }

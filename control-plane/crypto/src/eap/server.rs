@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use ike::error::Detail;
 use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType};
 use ipsec_types::{Identity, Secret};
 
-use super::{PasswordMethod, ServerMethod, Users, Verdict, detail, gtc, md5, mschapv2, random, user_of};
+use super::{PasswordMethod, ServerMethod, Users, Verdict, Why, gtc, md5, mschapv2, random, user_of};
 
 /// Which user a peer may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl EapMethod for EapServer {
 
     fn begin(&self, between: &EapBetween<'_>) -> Box<dyn EapConversation> {
         let (method, users, name) = (self.method, Arc::clone(&self.users), user_of(between.responder));
-        let open = move |user: &str| -> Box<dyn ServerMethod> {
+        let open = move |user: &str, _: &Identity| -> Box<dyn ServerMethod> {
             // A user that is not there is refused where a wrong password is, and in the same way.
             let password: Option<Arc<Secret>> = users.password(user);
             match method {
@@ -54,7 +55,13 @@ impl EapMethod for EapServer {
                 PasswordMethod::Gtc => Box::new(gtc::Server::new(password)),
             }
         };
-        let asked = Asked { keyword: self.method.keyword(), kind: self.method.kind(), identity: self.identity.clone() };
+        let asked = Asked {
+            keyword: self.method.keyword(),
+            remedy: "compare the user's name and secret under [eap.NAME] with the peer's, and its EAP method",
+            kind: self.method.kind(),
+            identity: self.identity.clone(),
+            name: by_name,
+        };
         Box::new(Authenticator::new(asked, between.initiator.clone(), Box::new(open)))
     }
 }
@@ -62,16 +69,26 @@ impl EapMethod for EapServer {
 /// By which method, and whom.
 pub(super) struct Asked {
     pub(super) keyword: &'static str,
+    /// What to do where it fails.
+    pub(super) remedy: &'static str,
     pub(super) kind: EapType,
     pub(super) identity: EapIdentity,
+    /// Who a user of this name is.
+    pub(super) name: fn(&str) -> Identity,
 }
 
-type Open = Box<dyn Fn(&str) -> Box<dyn ServerMethod> + Send>;
+/// By a password a name is shown, never an address or a distinguished name: those are for others to show.
+fn by_name(name: &str) -> Identity {
+    if name.contains('@') { Identity::Rfc822(name.to_owned()) } else { Identity::KeyId(name.as_bytes().to_vec()) }
+}
+
+/// The method for a user, as the peer has it and as IKE does.
+type Begin = Box<dyn Fn(&str, &Identity) -> Box<dyn ServerMethod> + Send>;
 
 /// A conversation by one method and no other.
 pub(super) struct Authenticator {
     asked: Asked,
-    open: Open,
+    begin: Begin,
     /// Of the Request that is to be answered.
     identifier: u8,
     user: String,
@@ -84,80 +101,101 @@ pub(super) struct Authenticator {
 const LONGEST_NAME: usize = 253;
 
 impl Authenticator {
-    pub(super) fn new(asked: Asked, initiator: Identity, open: Open) -> Self {
+    pub(super) fn new(asked: Asked, initiator: Identity, begin: Begin) -> Self {
         let [identifier] = random();
-        Self { asked, open, identifier, user: user_of(&initiator), known_as: initiator, method: None }
+        Self { asked, begin, identifier, user: user_of(&initiator), known_as: initiator, method: None }
     }
 
-    fn ask(&mut self, kind: EapType, data: &[u8]) -> Result<EapStep, String> {
+    fn ask(&mut self, kind: EapType, data: &[u8]) -> Result<EapStep, Why> {
         self.identifier = self.identifier.wrapping_add(1);
         let packet = EapPacket::emit(EapCode::REQUEST, self.identifier, kind, data);
-        packet.map(EapStep::Say).ok_or_else(|| "an EAP packet would be too long".to_owned())
+        packet.map(EapStep::Say).ok_or_else(|| "an EAP packet would be too long".into())
     }
 
-    fn begin_method(&mut self) -> Result<EapStep, String> {
-        let mut method = (self.open)(&self.user);
+    fn begin_method(&mut self) -> Result<EapStep, Why> {
+        let mut method = (self.begin)(&self.user, &self.known_as);
         let data = method.begin();
         self.method = Some(method);
         self.ask(self.asked.kind, &data)
     }
 
-    fn identified(&mut self, name: &[u8]) -> Result<EapStep, String> {
+    fn identified(&mut self, name: &[u8]) -> Result<EapStep, Why> {
         let name = std::str::from_utf8(name).ok().filter(|name| (1..=LONGEST_NAME).contains(&name.len()));
         let name = name.ok_or("the peer's EAP identity is no text of 1 to 253 octets")?;
         if matches!(&self.asked.identity, EapIdentity::Exactly(only) if only != name) {
-            return Err(format!("the peer is the EAP user {}, not the one of remote.eap_id", name.escape_debug()));
+            return Err(format!("the peer is the EAP user {}, not the one of remote.eap_id", name.escape_debug()).into());
         }
-        // A name, never an address or a distinguished name: those are for others to show.
-        let by_name = if name.contains('@') { Identity::Rfc822(name.to_owned()) } else { Identity::KeyId(name.as_bytes().to_vec()) };
         if name != self.user {
-            self.known_as = by_name;
+            self.known_as = (self.asked.name)(name);
         }
         name.clone_into(&mut self.user);
         self.begin_method()
     }
 
-    fn hear(&mut self, packet: Option<&[u8]>) -> Result<EapStep, String> {
+    fn hear(&mut self, packet: Option<&[u8]>) -> Result<EapStep, Why> {
         let Some(packet) = packet else {
             return match self.asked.identity {
                 EapIdentity::FromIke => self.begin_method(),
                 EapIdentity::Any | EapIdentity::Exactly(_) => self.ask(EapType::IDENTITY, &[]),
             };
         };
-        let packet = EapPacket::parse(packet).map_err(|error| error.to_string())?;
+        let packet = EapPacket::parse(packet).map_err(|error| Why::Said(error.to_string()))?;
         let (EapCode::RESPONSE, Some((kind, data))) = (packet.code, packet.content) else {
-            return Err("an EAP packet that no peer sends".to_owned());
+            return Err("an EAP packet that no peer sends".into());
         };
         if packet.identifier != self.identifier {
-            return Err("an EAP response to another request".to_owned());
+            return Err("an EAP response to another request".into());
         }
         match (&mut self.method, kind) {
             (None, EapType::IDENTITY) => self.identified(data),
             (Some(_), EapType::NAK) => {
                 let wanted: Vec<String> = data.iter().take(8).map(|kind| EapType(*kind).to_string()).collect();
-                Err(format!("the peer wants another EAP method than {}: {}", self.asked.kind, wanted.join(", ")))
+                Err(format!("the peer wants another EAP method than {}: {}", self.asked.kind, wanted.join(", ")).into())
             }
-            (Some(method), kind) if kind == self.asked.kind => match method.hear(packet.identifier, data) {
-                Verdict::Ask(data) => self.ask(kind, &data),
-                Verdict::Accept(msk) => {
-                    let last = EapPacket::verdict(EapCode::SUCCESS, packet.identifier);
-                    let outcome = EapOutcome { msk, user: Some(self.known_as.clone()), lifetime: None };
-                    Ok(EapStep::Succeeded { last: Some(last), outcome })
-                }
-                Verdict::Refuse(why) => Err(why),
-            },
-            (_, kind) => Err(format!("an EAP response of type {kind} that was not asked for")),
+            (Some(method), kind) if kind == self.asked.kind => {
+                let verdict = method.hear(packet.identifier, data);
+                self.go_on(verdict)
+            }
+            (_, kind) => Err(format!("an EAP response of type {kind} that was not asked for").into()),
         }
+    }
+
+    fn go_on(&mut self, verdict: Verdict) -> Result<EapStep, Why> {
+        match verdict {
+            Verdict::Ask(data) => self.ask(self.asked.kind, &data),
+            Verdict::Verify(open) => Ok(open.into()),
+            Verdict::Accept(msk) => {
+                let last = EapPacket::verdict(EapCode::SUCCESS, self.identifier);
+                Ok(EapStep::Succeeded { last: Some(last), outcome: EapOutcome { msk, user: Some(self.known_as.clone()), lifetime: None } })
+            }
+            Verdict::Refuse(why) => Err(why),
+        }
+    }
+
+    fn or_failed(&self, step: Result<EapStep, Why>) -> EapStep {
+        step.unwrap_or_else(|why| {
+            let ours = format!("remote.auth = {}, EAP user {}", self.asked.keyword, self.user.escape_debug());
+            let last = Some(EapPacket::verdict(EapCode::FAILURE, self.identifier));
+            EapStep::Failed { last, why: why.explain(ours, self.asked.remedy) }
+        })
     }
 }
 
 impl EapConversation for Authenticator {
     fn step(&mut self, packet: Option<&[u8]>) -> EapStep {
-        self.hear(packet).unwrap_or_else(|summary| {
-            let ours = format!("remote.auth = {}, EAP user {}", self.asked.keyword, self.user.escape_debug());
-            let remedy = "compare the user's name and secret under [eap.NAME] with the peer's, and its EAP method";
-            let last = Some(EapPacket::verdict(EapCode::FAILURE, self.identifier));
-            EapStep::Failed { last, why: detail(summary, ours, remedy) }
-        })
+        let step = self.hear(packet);
+        self.or_failed(step)
+    }
+
+    fn verified(&mut self, verdict: Result<(), Box<Detail>>) -> EapStep {
+        let step = match (verdict, &mut self.method) {
+            (Err(why), _) => Err(Why::Explained(why)),
+            (Ok(()), None) => Err("nothing was to be verified".into()),
+            (Ok(()), Some(method)) => {
+                let verdict = method.verified();
+                self.go_on(verdict)
+            }
+        };
+        self.or_failed(step)
     }
 }

@@ -2,12 +2,12 @@ use ike::provider::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome,
 
 use super::*;
 
-fn identity(text: &str) -> Identity {
+pub(super) fn identity(text: &str) -> Identity {
     text.parse().unwrap()
 }
 
 /// Where they are matters to none of these methods.
-fn between<'a>(initiator: &'a Identity, responder: &'a Identity) -> EapBetween<'a> {
+pub(super) fn between<'a>(initiator: &'a Identity, responder: &'a Identity) -> EapBetween<'a> {
     let at = "192.0.2.1:500".parse().unwrap();
     EapBetween { initiator, responder, local: at, remote: at }
 }
@@ -29,26 +29,41 @@ fn server(method: PasswordMethod, asks: EapIdentity) -> Box<dyn EapConversation>
 }
 
 /// What came of it on the client's side and on the server's, and what was said.
-type Ends = ([Result<EapOutcome, String>; 2], Vec<Vec<u8>>);
+pub(super) type Ends = ([Result<EapOutcome, String>; 2], Vec<Vec<u8>>);
 
-fn talk(mut client: Box<dyn EapConversation>, mut server: Box<dyn EapConversation>) -> Ends {
+/// What an operator is told, but for what is configured here and what to do.
+fn told(why: Detail) -> String {
+    if why.theirs.is_empty() { why.summary } else { format!("{}: {}", why.summary, why.theirs) }
+}
+
+/// A step, and where others are to be asked about a certificate, what comes after what is known of it.
+fn step(conversation: &mut Box<dyn EapConversation>, packet: Option<&[u8]>) -> EapStep {
+    match conversation.step(packet) {
+        EapStep::Verify { verifier, proof } => conversation.verified(verifier.verify(&proof)),
+        step => step,
+    }
+}
+
+pub(super) fn talk(mut client: Box<dyn EapConversation>, mut server: Box<dyn EapConversation>) -> Ends {
     let mut said = Vec::new();
     let mut to_server: Option<Vec<u8>> = None;
     loop {
-        let (packet, servers) = match server.step(to_server.as_deref()) {
+        let (packet, servers) = match step(&mut server, to_server.as_deref()) {
+            EapStep::Verify { .. } => panic!("twice"),
             EapStep::Say(packet) => (packet, None),
             EapStep::Succeeded { last, outcome } => (last.unwrap(), Some(Ok(outcome))),
-            EapStep::Failed { last, why } => (last.unwrap(), Some(Err(why.summary))),
+            EapStep::Failed { last, why } => (last.unwrap(), Some(Err(told(*why)))),
         };
         said.push(packet.clone());
-        let clients = match client.step(Some(&packet)) {
+        let clients = match step(&mut client, Some(&packet)) {
+            EapStep::Verify { .. } => panic!("twice"),
             EapStep::Say(packet) => {
                 said.push(packet.clone());
                 to_server = Some(packet);
                 continue;
             }
             EapStep::Succeeded { outcome, .. } => Ok(outcome),
-            EapStep::Failed { why, .. } => Err(why.summary),
+            EapStep::Failed { why, .. } => Err(told(*why)),
         };
         return ([clients, servers.unwrap_or_else(|| Err("goes on".to_owned()))], said);
     }
@@ -144,6 +159,38 @@ fn every_other_length_in_mschapv2_is_refused() {
         let mut wrong = data.to_vec();
         wrong[place] = value;
         assert!(refused(&wrong), "{place} {value}");
+    }
+
+    // The Failure Request has the same lengths, and is answered by its OpCode alone.
+    let failure = b"\x04\x01\x00\x00E=691 R=0 C=00112233445566778899aabbccddeeff V=3";
+    let mut failure = failure.to_vec();
+    failure[3] = failure.len().to_le_bytes()[0];
+    let told = |data: &[u8]| {
+        let mut peer = client(PasswordMethod::Mschapv2, "alice", "x");
+        let EapStep::Say(challenge) = server(PasswordMethod::Mschapv2, EapIdentity::FromIke).step(None) else { panic!() };
+        assert!(matches!(peer.step(Some(&challenge)), EapStep::Say(_)));
+        let packet = EapPacket::emit(EapCode::REQUEST, 2, EapType::MSCHAPV2, data).unwrap();
+        match peer.step(Some(&packet)) {
+            EapStep::Say(answer) => {
+                assert_eq!(EapPacket::parse(&answer).ok().unwrap().content.unwrap().1, [4]);
+                // And that is the end: nothing but EAP Failure may come.
+                assert!(matches!(peer.step(Some(&EapPacket::verdict(EapCode::SUCCESS, 2))), EapStep::Failed { .. }));
+                true
+            }
+            EapStep::Failed { why, .. } => {
+                assert_eq!(why.summary, "an MSCHAPv2 packet whose length is wrong");
+                false
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(told(&failure));
+    (0..failure.len()).for_each(|len| assert!(!told(&failure[..len]), "cut to {len}"));
+    assert!(!told(&[&failure[..], &[0]].concat()));
+    for (place, value) in [(2, 1), (2, 0xff), (3, 0), (3, 3), (3, 4), (3, 0xff)] {
+        let mut wrong = failure.clone();
+        wrong[place] = value;
+        assert!(!told(&wrong), "{place} {value}");
     }
 
     let answer = |change: &dyn Fn(&mut Vec<u8>)| {

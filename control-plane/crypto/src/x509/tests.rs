@@ -13,7 +13,7 @@ use rcgen::{
 use super::*;
 use crate::{PrivateKeyFile, schemes};
 
-pub(super) fn clock() -> SystemTime {
+pub(crate) fn clock() -> SystemTime {
     // The middle of 2026.
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_782_000_000)
 }
@@ -23,11 +23,11 @@ fn p256() -> KeyPair {
 }
 
 /// An authority, with the parameters that `change` makes other than usual.
-pub(super) fn authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issuer<'static, KeyPair> {
+pub(crate) fn authority(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issuer<'static, KeyPair> {
     Issuer::new(authority_params(name, change), p256())
 }
 
-pub(super) fn authority_params(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
+pub(crate) fn authority_params(name: &str, change: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
     let mut params = CertificateParams::new([]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,7 +37,7 @@ pub(super) fn authority_params(name: &str, change: impl FnOnce(&mut CertificateP
 }
 
 /// A gateway's certificate of gw.example with its key.
-pub(super) fn gateway(issuer: &Issuer<'_, KeyPair>, change: impl FnOnce(&mut CertificateParams)) -> (Vec<u8>, PrivateKeyFile) {
+pub(crate) fn gateway(issuer: &Issuer<'_, KeyPair>, change: impl FnOnce(&mut CertificateParams)) -> (Vec<u8>, PrivateKeyFile) {
     gateway_with(&p256(), issuer, change)
 }
 
@@ -50,12 +50,12 @@ fn gateway_with(key: &KeyPair, issuer: &Issuer<'_, KeyPair>, change: impl FnOnce
     (certificate.der().to_vec(), PrivateKeyFile::from_pem(key.serialize_pem().as_bytes()).unwrap())
 }
 
-pub(super) struct Root {
-    pub(super) issuer: Issuer<'static, KeyPair>,
-    pub(super) der: Vec<u8>,
+pub(crate) struct Root {
+    pub(crate) issuer: Issuer<'static, KeyPair>,
+    pub(crate) der: Vec<u8>,
 }
 
-pub(super) static ROOT: LazyLock<Root> = LazyLock::new(|| {
+pub(crate) static ROOT: LazyLock<Root> = LazyLock::new(|| {
     let (params, key) = (authority_params("root", |_| {}), p256());
     let der = params.self_signed(&key).unwrap().der().to_vec();
     Root { issuer: Issuer::new(params, key), der }
@@ -68,7 +68,7 @@ fn trust() -> Trust {
 }
 
 /// What the owner of a key shows as `identity`.
-pub(super) fn proof(identity: &str, key: &PrivateKeyFile, certificates: &[&[u8]]) -> PeerProof {
+pub(crate) fn proof(identity: &str, key: &PrivateKeyFile, certificates: &[&[u8]]) -> PeerProof {
     let scheme = schemes(key.kind())[0];
     let message = b"InitiatorSignedOctets".to_vec();
     let encoding = SignatureEncoding::Der;

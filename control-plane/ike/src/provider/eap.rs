@@ -1,15 +1,17 @@
 //! EAP (RFC 3748) as the core sees it: packets in, packets out, and in the end a key.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 use core::pin::Pin;
 use core::time::Duration;
 
-pub use ike_wire::{EapCode, EapPacket, EapType};
+pub use ike_wire::{EapCode, EapPacket, EapTlsData, EapType};
 use ipsec_types::{Identity, Secret};
 
+use super::{PeerProof, PeerVerifier};
 use crate::error::Detail;
 
 /// One side of an EAP method as a connection is configured with it: the peer's, which shows who it is, or the authenticator's.
@@ -47,6 +49,17 @@ pub trait EapConversation: Send {
     fn wait<'a>(&'a mut self, _packet: Option<&'a [u8]>) -> Option<EapWait<'a>> {
         None
     }
+
+    /// Goes on after [`EapStep::Verify`]; only conversations that say it are asked. This is no slow work.
+    fn verified(&mut self, verdict: Result<(), Box<Detail>>) -> EapStep {
+        let why = verdict.err().unwrap_or_else(|| Box::new(Detail { summary: "nothing was to be verified".into(), ..Detail::default() }));
+        EapStep::Failed { last: None, why }
+    }
+
+    /// EAP Failure has come: what the method knows of the reason. This is no slow work.
+    fn refused(&mut self) -> Option<Box<Detail>> {
+        None
+    }
 }
 
 /// What others have to answer before the next step is known.
@@ -56,6 +69,13 @@ pub type EapWait<'a> = Pin<Box<dyn Future<Output = EapStep> + Send + 'a>>;
 pub enum EapStep {
     /// This is said, and the other side's answer awaited.
     Say(Vec<u8>),
+    /// Others have to be asked about the other side's certificate before anything else happens; then [`EapConversation::verified`].
+    Verify {
+        /// Who asks them, and says.
+        verifier: Arc<dyn PeerVerifier>,
+        /// What the other side has shown.
+        proof: Box<PeerProof>,
+    },
     /// Done. The authenticator has a last packet to send, EAP Success.
     Succeeded {
         /// That packet.
@@ -87,6 +107,7 @@ impl fmt::Debug for EapStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Say(packet) => write!(f, "Say({} octets)", packet.len()),
+            Self::Verify { proof, .. } => f.debug_tuple("Verify").field(&proof.identity).finish(),
             Self::Succeeded { outcome, .. } => f.debug_tuple("Succeeded").field(outcome).finish(),
             Self::Failed { why, .. } => f.debug_tuple("Failed").field(why).finish(),
         }

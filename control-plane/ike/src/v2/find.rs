@@ -1,8 +1,6 @@
 //! Finding payloads in a message whose form was checked (RFC 7296 section 3).
 
-use alloc::vec::Vec;
-
-use ike_wire::{Auth, Configuration, Identification, KeyExchange, Nonce, Notify, NotifyType, Payload, Sa, TrafficSelectors};
+use ike_wire::{Auth, Configuration, EapMessage, Identification, KeyExchange, Nonce, Notify, NotifyType, Payload, Sa, TrafficSelectors};
 use ipsec_types::KeyExchangeMethod;
 
 macro_rules! first_of_each {
@@ -30,7 +28,7 @@ first_of_each! {
     /// CP.
     configuration: Configuration, Configuration;
     /// EAP.
-    eap: Eap, Vec<u8>;
+    eap: Eap, EapMessage;
     /// TSi.
     ts_initiator: TsInitiator, TrafficSelectors;
     /// TSr.

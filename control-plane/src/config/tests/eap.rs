@@ -39,6 +39,50 @@ fn a_connection_with_users_and_one_as_a_user() {
     }
 }
 
+/// As the user with a certificate, as the gateway, and as either where EAP alone shows who both are.
+#[test]
+fn eap_tls_takes_certificates_of_both_sections() {
+    let ours = "auth = \"pubkey\", certs = [\"gw.crt\"], key = \"gw.key\", id = \"gw-a.example\"";
+    let theirs = "auth = \"eap-mschapv2\", id = \"%any\", eap_id = \"%any\"";
+    let keywords = |loaded: &Loaded| {
+        let connection = &loaded.ike.connections[0];
+        let local = if let LocalAuth::Eap(method) = &connection.local_auth { method.keyword() } else { "" };
+        let remote = if let RemoteAuth::Eap(method) = &connection.remote_auth { method.keyword() } else { "" };
+        (local, remote)
+    };
+    let user = ours.replacen("pubkey", "eap-tls", 1);
+    let peers = "auth = \"eap-tls\", id = \"%any\", eap_id = \"%any\", cacerts = [\"ca.crt\"]";
+    let signed = "auth = \"pubkey\", cacerts = [\"ca.crt\"]";
+    let named = format!("{user}, eap_id = \"gw-a.example\", aaa_id = \"aaa.example\"");
+    for (local, remote, expected) in [
+        (&user[..], signed, ("eap-tls", "")),
+        (&named, signed, ("eap-tls", "")),
+        (ours, peers, ("", "eap-tls")),
+        (&user, peers, ("eap-tls", "eap-tls")),
+    ] {
+        let text = USERS.replacen(ours, local, 1).replacen(theirs, remote, 1);
+        let folder = folder(&text, ALICE);
+        pki(&folder);
+        assert_eq!(keywords(&load_in(&folder).unwrap()), expected, "{text}");
+    }
+    for (local, remote, expected) in [
+        (&user.replace("certs = [\"gw.crt\"], ", "")[..], signed, "local.certs: this is missing"),
+        (&format!("{user}, eap_id = \"alice\""), signed, "the certificate is not one of 'alice': it is about gw-a.example"),
+        (&user, "auth = \"psk\"", "nobody whom to believe as the server"),
+        (&user, theirs, "nobody whom to believe as the server"),
+        ("auth = \"psk\"", peers, "needs a certificate of this gateway"),
+        ("key = \"gw.key\", id = \"gw-a.example\"", peers, "needs a certificate of this gateway"),
+        (&ours.replace("pubkey", "eap-tls2"), signed, "one of rsa-sha256"),
+        (ours, "auth = \"eap-tls\", aaa_id = \"x\", cacerts = [\"ca.crt\"]", "unknown key"),
+    ] {
+        let text = USERS.replacen(ours, local, 1).replacen(theirs, remote, 1);
+        let folder = folder(&text, ALICE);
+        pki(&folder);
+        let faults = load_in(&folder).expect_err(expected);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:?}");
+    }
+}
+
 #[test]
 fn what_does_not_fit_is_explained() {
     let remote = "remote = { auth = \"eap-mschapv2\", id = \"%any\", eap_id = \"%any\" }";

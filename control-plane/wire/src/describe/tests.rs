@@ -84,7 +84,7 @@ fn every_payload_shows_every_field() {
                 ConfigurationAttribute::empty(ConfigurationAttributeType::APPLICATION_VERSION),
             ],
         }),
-        Payload::Eap(vec![2; 9]),
+        Payload::Eap(vec![2; 9].into()),
         Payload::Unknown(Unknown { payload_type: PayloadType(200), critical: true, body: vec![9] }),
         Payload::Encrypted(Encrypted { first: PayloadType::IDI, body: vec![0; 40] }),
         Payload::Fragment(Fragment { first: PayloadType::IDI, number: FragmentNumber::new(1, 3).unwrap(), body: vec![0; 40] }),
@@ -99,16 +99,27 @@ fn every_payload_shows_every_field() {
 }
 
 #[test]
+fn eap_tls_is_shown_by_its_flags() {
+    let packet = EapPacket::emit(crate::EapCode::REQUEST, 7, EapType::TLS, &EapTlsData::emit(Some(4096), true, &[7; 100])).unwrap();
+    let shown = lines(&fields(&Payload::Eap(packet.into()), PayloadType::NONE));
+    let expected = ["    Flags: length included, more fragments", "    TLS Message Length: 4096 octets", "    TLS Data: 100 octets"];
+    assert!(shown.ends_with(&expected.map(ToString::to_string)), "{shown:?}");
+}
+
+#[test]
 fn passwords_and_tickets_are_measured_not_shown() {
     let password = b"correct horse battery staple";
     let hidden = [
-        Payload::Eap(password.to_vec()),
+        Payload::Eap(password.to_vec().into()),
         Payload::Notify(Notify::new(NotifyType::TICKET_OPAQUE, password.to_vec())),
         Payload::Notify(Notify::new(NotifyType::TICKET_LT_OPAQUE, password.to_vec())),
     ];
     let hex = Hex(password).to_string();
     for payload in hidden {
         assert!(lines(&fields(&payload, PayloadType::NONE)).iter().all(|line| !line.contains(&hex)), "{payload:?}");
+        if let Payload::Eap(_) = payload {
+            assert_eq!(format!("{payload:?}"), "Eap(EapMessage(28 octets))");
+        }
     }
 }
 

@@ -12,6 +12,9 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Deref;
+
+use zeroize::Zeroizing;
 
 use crate::number::numbers;
 use crate::reader::Reader;
@@ -38,6 +41,30 @@ numbers! {
         TLS = 13, "TLS";
         MSCHAPV2 = 26, "MSCHAPv2";
         EXPANDED = 254, "Expanded";
+    }
+}
+
+/// A packet in memory of its own. It may hold a password: `Debug` shows how long it is, and it is zeroed when it is dropped.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EapMessage(Zeroizing<Vec<u8>>);
+
+impl From<Vec<u8>> for EapMessage {
+    fn from(octets: Vec<u8>) -> Self {
+        Self(octets.into())
+    }
+}
+
+impl Deref for EapMessage {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EapMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EapMessage({} octets)", self.len())
     }
 }
 
@@ -99,6 +126,68 @@ impl fmt::Debug for EapPacket<'_> {
     }
 }
 
+/// Type-Data of EAP-TLS (RFC 5216 section 3.1): flags, the length of the whole TLS message where there is one, and TLS data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EapTlsData<'a> {
+    /// What else is there, and what follows.
+    pub flags: EapTlsFlags,
+    /// Octets of the whole TLS message.
+    pub total: Option<u32>,
+    /// TLS records, or a part of them.
+    pub data: &'a [u8],
+}
+
+/// Flags of EAP-TLS. The other five bits are reserved, and not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EapTlsFlags {
+    /// L: the length is there.
+    pub length: bool,
+    /// M: more fragments follow.
+    pub more: bool,
+    /// S: the server asks the peer to begin.
+    pub start: bool,
+}
+
+impl<'a> EapTlsData<'a> {
+    /// The flags of the server's first Request, which is nothing else.
+    pub const START: u8 = 0x20;
+    const LENGTH: u8 = 0x80;
+    const MORE: u8 = 0x40;
+
+    /// Reads Type-Data; `None` where flags are missing, or the length that they announce.
+    pub fn parse(octets: &'a [u8]) -> Option<Self> {
+        let (&flags, rest) = octets.split_first()?;
+        let flags = EapTlsFlags { length: flags & Self::LENGTH != 0, more: flags & Self::MORE != 0, start: flags & Self::START != 0 };
+        let (total, data) = match rest.split_first_chunk() {
+            Some((total, data)) if flags.length => (Some(u32::from_be_bytes(*total)), data),
+            None if flags.length => return None,
+            _ => (None, rest),
+        };
+        Some(Self { flags, total, data })
+    }
+
+    /// Type-Data that is not the start.
+    pub fn emit(total: Option<u32>, more: bool, data: &[u8]) -> Vec<u8> {
+        let mut octets = Vec::with_capacity(5 + data.len());
+        octets.push(if total.is_some() { Self::LENGTH } else { 0 } | if more { Self::MORE } else { 0 });
+        octets.extend(total.into_iter().flat_map(u32::to_be_bytes));
+        octets.extend(data);
+        octets
+    }
+}
+
+impl fmt::Display for EapTlsFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = [(self.length, "length included"), (self.more, "more fragments"), (self.start, "start")];
+        let mut separator = "";
+        for (_, name) in set.iter().filter(|(set, _)| *set) {
+            write!(f, "{separator}{name}")?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("-") } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +203,17 @@ mod tests {
         assert!(EapPacket::parse(&success).ok().unwrap().content.is_none());
         assert!(EapPacket::emit(EapCode::REQUEST, 1, EapType::TLS, &alloc::vec![0; 65_531]).is_none());
         assert!(EapPacket::emit(EapCode::REQUEST, 1, EapType::TLS, &alloc::vec![0; 65_530]).is_some());
+    }
+
+    #[test]
+    fn eap_tls_has_flags_and_a_length_where_they_say_so() {
+        let read = |octets| EapTlsData::parse(octets).map(|tls| (alloc::format!("{}", tls.flags), tls.total, tls.data));
+        assert_eq!(read(b"\xc0\x00\x00\x10\x00data"), Some(("length included, more fragments".into(), Some(4096), &b"data"[..])));
+        assert_eq!(read(b"\x20"), Some(("start".into(), None, &b""[..])));
+        assert_eq!(read(b"\x1fdata"), Some(("-".into(), None, &b"data"[..])), "reserved bits");
+        assert_eq!((read(b""), read(b"\x80\x00\x00\x10")), (None, None));
+        assert_eq!(EapTlsData::emit(Some(4096), true, b"data"), b"\xc0\x00\x00\x10\x00data");
+        assert_eq!(EapTlsData::emit(None, false, b""), b"\x00");
     }
 
     #[test]

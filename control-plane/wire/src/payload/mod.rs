@@ -34,8 +34,8 @@ use crate::number::numbers;
 use crate::reader::Reader;
 use crate::writer::Writer;
 use crate::{
-    Auth, Certificate, CertificateRequest, Configuration, Delete, EmitError, Encrypted, Fragment, Identification, KeyExchange, Nonce,
-    Notify, ParseError, Part, Sa, TrafficSelectors,
+    Auth, Certificate, CertificateRequest, Configuration, Delete, EapMessage, EmitError, Encrypted, Fragment, Identification, KeyExchange,
+    Nonce, Notify, ParseError, Part, Sa, TrafficSelectors,
 };
 
 numbers! {
@@ -96,7 +96,7 @@ pub enum Payload {
     /// CP: Configuration.
     Configuration(Configuration),
     /// EAP: one EAP packet (section 3.16).
-    Eap(Vec<u8>),
+    Eap(EapMessage),
     /// SKF: a fragment of an Encrypted and Authenticated payload, still sealed (RFC 7383).
     Fragment(Fragment),
     /// A payload of a type this crate does not read.
@@ -189,7 +189,7 @@ impl Payload {
             PayloadType::TSI => Self::TsInitiator(TrafficSelectors::parse(body)?),
             PayloadType::TSR => Self::TsResponder(TrafficSelectors::parse(body)?),
             PayloadType::CP => Self::Configuration(Configuration::parse(body)?),
-            PayloadType::EAP => Self::Eap(body.rest().to_vec()),
+            PayloadType::EAP => Self::Eap(body.rest().to_vec().into()),
             _ => Self::Unknown(Unknown { payload_type, critical: flags & CRITICAL != 0, body: body.rest().to_vec() }),
         })
     }
@@ -215,7 +215,8 @@ impl Payload {
             Self::Encrypted(encrypted) => writer.slice(&encrypted.body),
             Self::Fragment(fragment) => fragment.emit(writer),
             Self::Configuration(configuration) => return configuration.emit(writer),
-            Self::VendorId(octets) | Self::Eap(octets) => writer.slice(octets),
+            Self::VendorId(octets) => writer.slice(octets),
+            Self::Eap(octets) => writer.slice(octets),
             Self::Unknown(unknown) => writer.slice(&unknown.body),
         }
         Ok(())

@@ -3,8 +3,8 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::{
-    Auth, AuthMethod, Configuration, ConfigurationType, Delete, Flags, Identification, KeyExchange, Nonce, Notify, Proposal, Protocol, Sa,
-    TrafficSelectors, Unknown, Version,
+    Auth, AuthMethod, Configuration, ConfigurationType, Delete, EapMessage, Flags, Identification, KeyExchange, Nonce, Notify, Proposal,
+    Protocol, Sa, TrafficSelectors, Unknown, Version,
 };
 
 fn header(exchange: ExchangeType, response: bool) -> Header {
@@ -27,7 +27,7 @@ fn payload(payload_type: PayloadType) -> Payload {
         P::DELETE => Payload::Delete(Delete::IkeSa),
         P::TSI => Payload::TsInitiator(TrafficSelectors { selectors: vec![] }),
         P::TSR => Payload::TsResponder(TrafficSelectors { selectors: vec![] }),
-        P::EAP => Payload::Eap(vec![]),
+        P::EAP => Payload::Eap(EapMessage::default()),
         P::CP => Payload::Configuration(Configuration { kind: ConfigurationType::REQUEST, attributes: vec![] }),
         P::VENDOR_ID => Payload::VendorId(vec![]),
         other => Payload::Unknown(Unknown { payload_type: other, critical: false, body: vec![] }),

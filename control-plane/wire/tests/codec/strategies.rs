@@ -63,7 +63,7 @@ fn payload() -> impl Strategy<Value = Payload> {
         selectors().prop_map(Payload::TsInitiator),
         selectors().prop_map(Payload::TsResponder),
         configuration().prop_map(Payload::Configuration),
-        octets(20).prop_map(Payload::Eap),
+        octets(20).prop_map(|octets| Payload::Eap(octets.into())),
         unknown().prop_map(Payload::Unknown),
     ]
 }

@@ -22,7 +22,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use ike_wire::{EapPacket, Header, Identification, Payload};
+use ike_wire::{EapMessage, EapPacket, Header, Identification, Payload};
 use ipsec_types::Identity;
 
 use super::{Transcript, WantedChild};
@@ -77,6 +77,8 @@ struct Responder {
 enum Phase {
     /// The method is at work.
     Working(JobId),
+    /// Others are asked about the other side's certificate.
+    Verifying(JobId, Box<dyn EapConversation>),
     /// The other side has to answer.
     Listening(Box<dyn EapConversation>),
     /// The method has succeeded, AUTH is awaited.
@@ -145,7 +147,7 @@ impl Conversing {
 
 impl Talk {
     /// The method goes on with the other side's packet.
-    fn work(mut self, core: &mut Core, cx: &mut Context<'_>, conversation: Box<dyn EapConversation>, packet: Option<Vec<u8>>) -> State {
+    fn work(mut self, core: &mut Core, cx: &mut Context<'_>, conversation: Box<dyn EapConversation>, packet: Option<EapMessage>) -> State {
         if let Err(why) = self.spent.take(packet.as_deref().unwrap_or_default()) {
             return self.fail(core, cx, None, why);
         }
@@ -185,18 +187,27 @@ fn shown(packet: &[u8]) -> String {
     }
 }
 
-/// A step of the method is done.
+/// A step of the method is done, or others have said what they know of a certificate.
 pub(crate) fn on_job(state: Conversing, core: &mut Core, cx: &mut Context<'_>, job: JobId, result: JobResult) -> State {
-    let JobResult::Eap(conversation, step) = result else { return State::Conversing(state) };
-    if !matches!(&state.phase, Phase::Working(running) if *running == job) {
-        return State::Conversing(state);
-    }
-    let mut talk = state.talk;
+    let Conversing { mut talk, phase } = state;
+    let (conversation, step) = match (phase, result) {
+        (Phase::Working(running), JobResult::Eap(conversation, step)) if running == job => (conversation, step),
+        (Phase::Verifying(running, mut conversation), JobResult::Verified(verdict)) if running == job => {
+            let step = conversation.verified(verdict);
+            (conversation, step)
+        }
+        (phase, _) => return State::Conversing(Conversing { talk, phase }),
+    };
     let (packet, phase) = match step {
         EapStep::Failed { last, why } => return talk.fail(core, cx, last, why.bounded()),
+        EapStep::Verify { verifier, proof } => {
+            let job = cx.shared.job(core.id, Job::Verify { verifier, proof: *proof });
+            return State::Conversing(Conversing { talk, phase: Phase::Verifying(job, conversation) });
+        }
         EapStep::Say(packet) => (Some(packet), Phase::Listening(conversation)),
         EapStep::Succeeded { last, outcome } => (last, Phase::Proving(outcome)),
     };
+    let packet = packet.map(EapMessage::from);
     if let Some(packet) = &packet
         && let Err(why) = talk.count(core, cx, packet)
     {
@@ -210,7 +221,7 @@ pub(crate) fn on_job(state: Conversing, core: &mut Core, cx: &mut Context<'_>, j
 
 /// The other side speaks: an EAP packet where the method waits for one, AUTH where it has succeeded.
 pub(crate) fn on_message(state: Conversing, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
-    if let Phase::Working(_) | Phase::Over = state.phase {
+    if let Phase::Working(_) | Phase::Verifying(..) | Phase::Over = state.phase {
         cx.shared.count("messages_ignored");
         return State::Conversing(state);
     }

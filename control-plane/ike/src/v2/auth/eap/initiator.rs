@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use ike_wire::{Auth, AuthMethod, EapCode, EapPacket, ExchangeType, Notify, NotifyType, Payload};
+use ike_wire::{Auth, AuthMethod, EapCode, EapMessage, EapPacket, ExchangeType, Notify, NotifyType, Payload};
 
 use super::{Conversing, Initiator, Phase, Side, Spent, Talk};
 use crate::config::LocalAuth;
@@ -43,17 +43,18 @@ pub(in crate::v2::auth) fn start(
 }
 
 /// The server has said no, or something for the method.
-fn hear(talk: Talk, core: &mut Core, cx: &mut Context<'_>, conversation: Box<dyn EapConversation>, packet: &[u8]) -> State {
+fn hear(talk: Talk, core: &mut Core, cx: &mut Context<'_>, mut conversation: Box<dyn EapConversation>, packet: &EapMessage) -> State {
     if EapPacket::parse(packet).is_ok_and(|packet| packet.code == EapCode::FAILURE) {
         // The responder has forgotten us already (section 2.16).
-        let refused = Failure::Unauthenticated(diagnosis::eap_refused(&core.connection));
+        let known = conversation.refused().map(|why| why.bounded());
+        let refused = Failure::Unauthenticated(known.unwrap_or_else(|| diagnosis::eap_refused(&core.connection)));
         return talk.over().close(core, cx, Some(refused));
     }
-    talk.work(core, cx, conversation, Some(packet.to_vec()))
+    talk.work(core, cx, conversation, Some(packet.clone()))
 }
 
 /// `HDR, SK {EAP}  -->`, or after success `HDR, SK {AUTH}  -->`
-pub(super) fn go_on(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<Vec<u8>>) -> State {
+pub(super) fn go_on(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<EapMessage>) -> State {
     let payload = match (&phase, &talk.side) {
         (Phase::Proving(outcome), Side::Initiator(initiator)) if initiator.eap_alone && outcome.msk.is_none() => {
             let summary = "EAP alone has to show who the responder is, and has made no key".into();

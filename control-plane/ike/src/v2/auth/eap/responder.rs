@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
-use ike_wire::{Auth, AuthMethod, NotifyType, Payload};
+use ike_wire::{Auth, AuthMethod, EapMessage, NotifyType, Payload};
 
 use super::{Conversing, Phase, Responder, Side, Spent, Talk};
 use crate::config::{LocalAuth, RemoteAuth};
@@ -80,14 +80,14 @@ fn begin(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, request: Pr
 }
 
 /// `<--  HDR, SK {[IDr, [CERT,] [AUTH,]] EAP}`
-pub(super) fn go_on(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<Vec<u8>>) -> State {
+pub(super) fn go_on(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<EapMessage>) -> State {
     match answer(&mut talk, core, cx, packet) {
         Ok(()) => State::Conversing(Conversing { talk, phase }),
         Err(failure) => talk.over().close(core, cx, Some(failure)),
     }
 }
 
-fn answer(talk: &mut Talk, core: &mut Core, cx: &mut Context<'_>, packet: Option<Vec<u8>>) -> Result<(), Failure> {
+fn answer(talk: &mut Talk, core: &mut Core, cx: &mut Context<'_>, packet: Option<EapMessage>) -> Result<(), Failure> {
     let Side::Responder(responder) = &mut talk.side else { return Ok(()) };
     let mut payloads = core::mem::take(&mut responder.opening);
     payloads.extend(packet.map(Payload::Eap));
@@ -134,7 +134,7 @@ pub(super) fn fail(mut talk: Talk, core: &mut Core, cx: &mut Context<'_>, last: 
     if last.is_none() {
         return give_up(talk, core, cx, &Fault::Authentication(why));
     }
-    let _sent = answer(&mut talk, core, cx, last);
+    let _sent = answer(&mut talk, core, cx, last.map(EapMessage::from));
     informational::gone(talk.over(), core, cx, Some(Failure::Unauthenticated(why)))
 }
 
