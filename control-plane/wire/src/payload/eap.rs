@@ -168,7 +168,7 @@ impl<'a> EapTlsData<'a> {
 
     /// Type-Data that is not the start.
     pub fn emit(total: Option<u32>, more: bool, data: &[u8]) -> Vec<u8> {
-        let mut octets = Vec::with_capacity(5 + data.len());
+        let mut octets = Vec::with_capacity(data.len().saturating_add(5));
         octets.push(if total.is_some() { Self::LENGTH } else { 0 } | if more { Self::MORE } else { 0 });
         octets.extend(total.into_iter().flat_map(u32::to_be_bytes));
         octets.extend(data);
