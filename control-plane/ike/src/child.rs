@@ -33,6 +33,8 @@ pub(crate) struct Child {
     pub(crate) id: ChildSaId,
     pub(crate) name: String,
     pub(crate) policy: PolicyId,
+    /// The SPD entry it stands under.
+    pub(crate) entry: PolicyId,
     pub(crate) inbound: Spi,
     pub(crate) outbound: Spi,
     pub(crate) suite: ChildSuite,
@@ -100,9 +102,10 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
     let activation = activation(&agreed);
     let lifetime = lifetime(cx, &configured.lifetime)?;
     let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);
+    let entry = core.connection.entry(configured.policy);
     let sa = ChildSa {
         id,
-        policy: configured.policy,
+        policy: entry,
         inbound_spi: agreed.inbound,
         outbound_spi: agreed.outbound,
         local: core.local.ip(),
@@ -123,7 +126,7 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         predecessor: agreed
             .replaces
             .child
-            .or_else(|| cx.shared.orphans.predecessor(configured.policy, agreed.selectors.local(), agreed.selectors.remote())),
+            .or_else(|| cx.shared.orphans.predecessor(entry, agreed.selectors.local(), agreed.selectors.remote())),
         lifetime,
     };
     let mut lines = describe(&sa, &agreed.suite);
@@ -136,6 +139,7 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
         id,
         name: configured.name.clone(),
         policy: configured.policy,
+        entry,
         inbound: agreed.inbound,
         outbound: agreed.outbound,
         suite: agreed.suite,
@@ -207,7 +211,7 @@ pub(crate) fn in_use(cx: &mut Context<'_>, child: &Child, role: Role) {
         Role::Initiator => cx.now,
         Role::Responder => cx.now + TAKEN_OVER,
     };
-    cx.shared.orphans.succeeded(child.policy, child.selectors.local(), child.selectors.remote(), at);
+    cx.shared.orphans.succeeded(child.entry, child.selectors.local(), child.selectors.remote(), at);
 }
 
 impl Child {

@@ -1,5 +1,7 @@
 //! What an endpoint is configured with (the PAD and SPD of RFC 4301 section 4.4): connections and secrets, checked before they get here.
 
+mod spd;
+
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -8,12 +10,15 @@ use core::time::Duration;
 
 use ike_wire::{Auth, Certificate, Protocol, SignatureError};
 use ipsec_types::{
-    AddressRange, ChildProposal, DontFragment, DscpSet, Identity, IkeProposal, Limits, Mode, Policy, PolicyAction, PolicyId, Secret,
-    SignatureScheme, Tfc, TrafficSelector,
+    AddressRange, ChildProposal, DontFragment, DscpSet, Identity, IkeProposal, Limits, Mode, Policy, PolicyId, Secret, SignatureScheme,
+    Tfc, TrafficSelector,
 };
 
 use crate::io::InstalledChildSa;
 use crate::provider::{EapMethod, PeerVerifier, SigningKey};
+
+pub(crate) use spd::meet;
+pub use spd::{Entries, overlap};
 
 /// Everything.
 #[derive(Debug, Default)]
@@ -24,6 +29,8 @@ pub struct Config {
     pub psks: Vec<Psk>,
     /// SPD entries without a peer: bypass and discard.
     pub policies: Vec<Policy>,
+    /// Which children share an entry of the SPD; [`Config::share_entries`] finds out.
+    pub entries: Entries,
     /// Half-open IKE SAs from which on a responder asks for a COOKIE (RFC 7296 section 2.6).
     pub cookie_threshold: usize,
     /// Half-open IKE SAs of one address from which on it has to show a cookie, and of those that have, from which on no more are begun.
@@ -349,21 +356,5 @@ impl Child {
             theirs.iter().all(|theirs| ours.iter().any(|ours| ours.intersect(theirs) == Some(*theirs)))
         };
         within(&self.local_selectors, &child_sa.local_selectors) && within(&self.remote_selectors, &child_sa.remote_selectors)
-    }
-}
-
-impl Config {
-    /// The whole SPD: one PROTECT entry a child, and the entries without a peer.
-    pub fn spd(&self) -> Vec<Policy> {
-        let protect = self.connections.iter().flat_map(|connection| &connection.children).map(|child| Policy {
-            id: child.policy,
-            name: child.name.clone(),
-            priority: child.priority,
-            action: PolicyAction::Protect,
-            local: child.local_selectors.clone(),
-            remote: child.remote_selectors.clone(),
-            dscp: child.dscp,
-        });
-        protect.chain(self.policies.iter().cloned()).collect()
     }
 }

@@ -9,7 +9,7 @@ use core::net::{IpAddr, SocketAddr};
 use ike_wire::ExchangeType;
 use ipsec_types::{Instant, PolicyId};
 
-use crate::config::Connection;
+use crate::config::{Child, Connection};
 use crate::context::{Context, Shared};
 use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output, WantStatus};
 use crate::policy::ConnectionRef;
@@ -129,7 +129,7 @@ impl Endpoint {
             Some(WantStatus {
                 connection: connection.name.clone(),
                 child: connection.child(index)?.name.clone(),
-                policy: wanted.policy,
+                policy: self.shared.config.entry(wanted.policy),
                 negotiating: wanted.negotiating,
                 insists: wanted.insists,
                 rest: wanted.rest,
@@ -140,9 +140,10 @@ impl Endpoint {
         named.collect()
     }
 
-    /// The connection whose child serves a policy; `None` where the policy protects nothing.
-    pub fn connection_of(&self, policy: PolicyId) -> Option<&str> {
-        let serves = |connection: &&Connection| connection.children.iter().any(|child| child.policy == policy);
+    /// The first connection with a child under an SPD entry; `None` where the entry protects nothing.
+    pub fn connection_of(&self, entry: PolicyId) -> Option<&str> {
+        let is_of = |child: &Child| self.shared.config.entry(child.policy) == entry;
+        let serves = |connection: &&Connection| connection.children.iter().any(is_of);
         self.shared.config.connections.iter().find(serves).map(|connection| connection.name.as_str())
     }
 

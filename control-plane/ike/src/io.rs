@@ -624,7 +624,7 @@ pub struct WantStatus {
     pub connection: String,
     /// Its name in the configuration.
     pub child: String,
-    /// Its policy.
+    /// The SPD entry it stands under.
     pub policy: PolicyId,
     /// A negotiation runs or is about to.
     pub negotiating: bool,

@@ -7,18 +7,21 @@ use core::time::Duration;
 
 use ipsec_types::{ChildSaId, Instant, PolicyId, TrafficSelector};
 
+use crate::config::meet;
+
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Orphan {
     pub(crate) id: ChildSaId,
-    pub(crate) policy: PolicyId,
+    /// Its SPD entry.
+    pub(crate) entry: PolicyId,
     pub(crate) local: Vec<TrafficSelector>,
     pub(crate) remote: Vec<TrafficSelector>,
     /// When it is retired, successor or not.
     pub(crate) until: Instant,
 }
 
-/// All of them, by policy.
+/// All of them, by SPD entry.
 #[derive(Debug, Default)]
 pub(crate) struct Orphans {
     all: BTreeMap<(PolicyId, ChildSaId), Orphan>,
@@ -29,33 +32,33 @@ pub(crate) struct Orphans {
 impl Orphans {
     /// Takes one in.
     pub(crate) fn adopt(&mut self, orphan: Orphan) {
-        self.ends.insert((orphan.until, orphan.id, orphan.policy));
-        self.all.insert((orphan.policy, orphan.id), orphan);
+        self.ends.insert((orphan.until, orphan.id, orphan.entry));
+        self.all.insert((orphan.entry, orphan.id), orphan);
     }
 
     /// A Child SA between these selectors carries packets from `at` on at the latest: those whose traffic it takes over end then.
-    pub(crate) fn succeeded(&mut self, policy: PolicyId, local: &[TrafficSelector], remote: &[TrafficSelector], at: Instant) {
-        let heirless = self.of(policy).filter(|orphan| orphan.until > at && orphan.shares(local, remote));
+    pub(crate) fn succeeded(&mut self, entry: PolicyId, local: &[TrafficSelector], remote: &[TrafficSelector], at: Instant) {
+        let heirless = self.of(entry).filter(|orphan| orphan.until > at && orphan.shares(local, remote));
         for id in heirless.map(|orphan| orphan.id).collect::<Vec<_>>() {
-            if let Some(orphan) = self.all.get_mut(&(policy, id)) {
-                self.ends.remove(&(orphan.until, id, policy));
+            if let Some(orphan) = self.all.get_mut(&(entry, id)) {
+                self.ends.remove(&(orphan.until, id, entry));
                 orphan.until = at;
-                self.ends.insert((at, id, policy));
+                self.ends.insert((at, id, entry));
             }
         }
     }
 
     /// The one whose traffic a Child SA between these selectors will take over.
-    pub(crate) fn predecessor(&self, policy: PolicyId, local: &[TrafficSelector], remote: &[TrafficSelector]) -> Option<ChildSaId> {
-        self.of(policy).filter(|orphan| orphan.shares(local, remote)).map(|orphan| orphan.id).next_back()
+    pub(crate) fn predecessor(&self, entry: PolicyId, local: &[TrafficSelector], remote: &[TrafficSelector]) -> Option<ChildSaId> {
+        self.of(entry).filter(|orphan| orphan.shares(local, remote)).map(|orphan| orphan.id).next_back()
     }
 
     /// Those whose time has come, which are forgotten.
     pub(crate) fn ended(&mut self, now: Instant) -> Vec<ChildSaId> {
         let mut ended = Vec::new();
-        while let Some((_, id, policy)) = self.ends.first().copied().filter(|(until, ..)| *until <= now) {
+        while let Some((_, id, entry)) = self.ends.first().copied().filter(|(until, ..)| *until <= now) {
             self.ends.pop_first();
-            self.all.remove(&(policy, id));
+            self.all.remove(&(entry, id));
             ended.push(id);
         }
         ended
@@ -77,7 +80,7 @@ impl Orphans {
         for orphan in self.all.values_mut() {
             orphan.until = orphan.until + pause;
         }
-        self.ends = self.all.values().map(|orphan| (orphan.until, orphan.id, orphan.policy)).collect();
+        self.ends = self.all.values().map(|orphan| (orphan.until, orphan.id, orphan.entry)).collect();
     }
 
     /// Their identifiers.
@@ -85,8 +88,8 @@ impl Orphans {
         self.all.keys().map(|(_, id)| *id)
     }
 
-    fn of(&self, policy: PolicyId) -> impl DoubleEndedIterator<Item = &Orphan> {
-        self.all.range((policy, ChildSaId(0))..=(policy, ChildSaId(u64::MAX))).map(|(_, orphan)| orphan)
+    fn of(&self, entry: PolicyId) -> impl DoubleEndedIterator<Item = &Orphan> {
+        self.all.range((entry, ChildSaId(0))..=(entry, ChildSaId(u64::MAX))).map(|(_, orphan)| orphan)
     }
 }
 
@@ -94,10 +97,6 @@ impl Orphan {
     fn shares(&self, local: &[TrafficSelector], remote: &[TrafficSelector]) -> bool {
         meet(&self.local, local) && meet(&self.remote, remote)
     }
-}
-
-fn meet(a: &[TrafficSelector], b: &[TrafficSelector]) -> bool {
-    a.iter().any(|a| b.iter().any(|b| a.intersect(b).is_some()))
 }
 
 #[cfg(test)]
@@ -113,7 +112,7 @@ mod tests {
     }
 
     fn orphan(id: u64, remote: &str, until: u64) -> Orphan {
-        Orphan { id: ChildSaId(id), policy: PolicyId(1), local: net("10.1.0.0/16"), remote: net(remote), until: at(until) }
+        Orphan { id: ChildSaId(id), entry: PolicyId(1), local: net("10.1.0.0/16"), remote: net(remote), until: at(until) }
     }
 
     #[test]

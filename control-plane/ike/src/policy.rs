@@ -1,6 +1,7 @@
 //! Which connection, child and key a peer gets: the PAD of RFC 4301 section 4.4.3.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::ops::Deref;
 
@@ -39,6 +40,22 @@ impl ConnectionRef {
             let child = connection.children.iter().position(|child| child.policy == policy)?;
             Some((connection, child))
         })
+    }
+
+    /// The children that stand under an SPD entry.
+    pub(crate) fn of_entry(config: &Arc<Config>, entry: PolicyId) -> impl Iterator<Item = (Self, usize)> + use<> {
+        let config = Arc::clone(config);
+        Self::all(&config).flat_map(move |connection| {
+            let under = |child: &Child| config.entry(child.policy) == entry;
+            let found: Vec<usize> =
+                connection.children.iter().enumerate().filter(|(_, child)| under(child)).map(|(index, _)| index).collect();
+            found.into_iter().map(move |index| (connection.clone(), index))
+        })
+    }
+
+    /// The SPD entry that one of its children stands under.
+    pub(crate) fn entry(&self, policy: PolicyId) -> PolicyId {
+        self.config.entry(policy)
     }
 
     /// The child called `child` or `connection/child`.
@@ -132,8 +149,6 @@ impl Deref for ConnectionRef {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     fn connection(psks: &[(&[&str], &str)]) -> ConnectionRef {

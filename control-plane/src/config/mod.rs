@@ -46,7 +46,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ike::config::Config;
+use ike::config::{Config, Entries};
 use ipsec_types::Secret;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -142,7 +142,10 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     }
     let mut connections: Vec<_> = connections.into_iter().map(|(connection, _)| connection).collect();
     spd.assign_priorities(&mut connections, &mut policies);
-    let ike = Config { connections, psks, policies, cookie_threshold, block_threshold, key_log: key_log.is_some(), crash_secret };
+    let entries = Entries::default();
+    let mut ike =
+        Config { connections, psks, policies, entries, cookie_threshold, block_threshold, key_log: key_log.is_some(), crash_secret };
+    ike.share_entries(&Config::default());
     spd.warn_of_hidden(&ike.spd(), report);
     let warnings = report.take_warnings();
     (Loaded { file: file.to_path_buf(), control_socket, data_socket, key_log, ike, warnings }, faults)

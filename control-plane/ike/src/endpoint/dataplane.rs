@@ -118,20 +118,29 @@ impl Endpoint {
         }
     }
 
-    fn on_acquire(&mut self, now: Instant, id: u64, policy: PolicyId, flow: Flow) {
+    fn on_acquire(&mut self, now: Instant, id: u64, entry: PolicyId, flow: Flow) {
         self.shared.count("acquires");
         if self.closing {
             // The next controller is asked anew.
             return self.shared.output(Output::RefuseAcquire { id, retry_after: Duration::ZERO });
         }
-        let found = ConnectionRef::of_policy(&self.shared.config, policy);
-        let Some((connection, child)) =
-            found.and_then(|(connection, index)| Some((connection.clone(), connection.child(index)?.name.clone())))
-        else {
+        let begins = |(connection, index): &(ConnectionRef, usize)| {
+            let child = connection.child(*index);
+            child.is_some_and(|child| child.start_action != StartAction::None || self.shared.trapped.contains(&child.policy))
+        };
+        let mut all = ConnectionRef::of_entry(&self.shared.config, entry).peekable();
+        let first = all.peek().cloned();
+        let found = all.find(begins);
+        let may_begin = found.is_some();
+        let named = found.or(first).and_then(|(connection, index)| {
+            let child = connection.child(index)?;
+            Some((connection.name.clone(), child.name.clone(), child.policy))
+        });
+        let Some((connection, child, policy)) = named else {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         };
         // A Child SA that carries the flow answers the Acquire by being there; one that the peer narrowed too far would be again.
-        let mut installed = self.sas.values().flat_map(|sa| sa.state.live_children()).filter(|child| child.policy == policy).peekable();
+        let mut installed = self.sas.values().flat_map(|sa| sa.state.live_children()).filter(|child| child.entry == entry).peekable();
         if installed.peek().is_some() && !self.shared.wants.is_active(policy) {
             let carries = |child: &&crate::child::Child| child.carries(&flow);
             if !installed.any(|child| carries(&child)) {
@@ -140,11 +149,10 @@ impl Endpoint {
             return;
         }
         drop(installed);
-        let trapped = self.shared.trapped.contains(&policy);
-        if connection.child_of(policy).is_none_or(|child| child.start_action == StartAction::None && !trapped) {
+        if !may_begin {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         }
-        self.shared.event(Event::Acquire { connection: connection.name.clone(), child, flow });
+        self.shared.event(Event::Acquire { connection, child, flow });
         if let Admission::Refused(retry_after) = self.shared.wants.add(now, policy, Waiter::Acquire(id)) {
             self.shared.output(Output::RefuseAcquire { id, retry_after });
         }

@@ -65,21 +65,26 @@ impl Endpoint {
                 retiring.push(child_sa.id);
                 continue;
             }
-            let Some((connection, _)) = ConnectionRef::of_policy(&self.shared.config, child_sa.policy) else { continue };
-            let is_peer = connection.remote_addrs.is_empty() || connection.remote_addrs.contains(&child_sa.remote);
-            if !is_peer || !connection.child_of(child_sa.policy).is_some_and(|child| child.covers(child_sa)) {
+            let serves = |(connection, index): &(ConnectionRef, usize)| {
+                let is_peer = connection.remote_addrs.is_empty() || connection.remote_addrs.contains(&child_sa.remote);
+                is_peer && connection.child(*index).is_some_and(|child| child.covers(child_sa))
+            };
+            let found = ConnectionRef::of_entry(&self.shared.config, child_sa.policy).find(serves);
+            let Some((connection, policy)) =
+                found.and_then(|(connection, index)| Some((connection.clone(), connection.child(index)?.policy)))
+            else {
                 continue;
-            }
+            };
             self.shared.orphans.adopt(Orphan {
                 id: child_sa.id,
-                policy: child_sa.policy,
+                entry: child_sa.policy,
                 local: child_sa.local_selectors.clone(),
                 remote: child_sa.remote_selectors.clone(),
                 until: now + INHERITED,
             });
             // Where the peer cannot be called, it has to call.
             if !connection.remote_addrs.is_empty() {
-                self.shared.wants.add(now, child_sa.policy, Waiter::Heir);
+                self.shared.wants.add(now, policy, Waiter::Heir);
             }
         }
         retiring

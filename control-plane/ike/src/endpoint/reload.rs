@@ -14,6 +14,7 @@ impl Endpoint {
     /// Replaces the configuration.
     pub(super) fn configure(&mut self, now: Instant, random: &mut dyn Random, mut config: Box<Config>) {
         self.name_policies(&mut config);
+        config.share_entries(&self.shared.config);
         let old = core::mem::replace(&mut self.shared.config, Arc::from(config));
         let failure = Failure::Local("the configuration was replaced".into());
         for waiter in self.shared.wants.retain(&self.shared.config) {
@@ -39,7 +40,8 @@ impl Endpoint {
     /// Children and policies that are what they were keep their identifiers, which the SAs in the data plane bear; the others get new ones.
     fn name_policies(&mut self, config: &mut Config) {
         let old = Arc::clone(&self.shared.config);
-        let highest = old.spd().iter().map(|policy| policy.id.0).max().unwrap_or(0);
+        let children = old.connections.iter().flat_map(|connection| &connection.children).map(|child| child.policy.0);
+        let highest = children.chain(old.policies.iter().map(|policy| policy.id.0)).max().unwrap_or(0);
         self.last_policy = self.last_policy.max(highest);
         if old.connections.is_empty() && old.policies.is_empty() {
             // The first configuration keeps its own: a process before this one gave the same to the same file.

@@ -143,7 +143,7 @@ impl Established {
             if matches!(child.phase, ChildPhase::Installed | ChildPhase::Replaced) {
                 cx.shared.orphans.adopt(Orphan {
                     id: child.id,
-                    policy: child.policy,
+                    entry: child.entry,
                     local: child.selectors.local().to_vec(),
                     remote: child.selectors.remote().to_vec(),
                     until: cx.now + time,

@@ -289,7 +289,8 @@ impl IkeSa {
                 if let Some(Active::CreateChild(creating)) = &mut state.active {
                     creating.wanted.index = moved(creating.wanted.index);
                 }
-                let gone = state.children.iter().filter(|child| new.child_of(child.policy).is_none());
+                let stays = |child: &&Child| new.child_of(child.policy).is_some() && new.entry(child.policy) == child.entry;
+                let gone = state.children.iter().filter(|child| !stays(child));
                 self.core.tasks.extend(gone.map(|child| Task::DeleteChild { child: child.id, request: None }));
             }
             _ => {}

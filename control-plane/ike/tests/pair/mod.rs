@@ -235,6 +235,7 @@ pub fn config(side: Side) -> Config {
         connections: vec![connection],
         psks: vec![psk],
         policies: vec![],
+        entries: ike::config::Entries::default(),
         cookie_threshold: 100,
         block_threshold: 100,
         key_log: false,

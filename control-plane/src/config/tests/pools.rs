@@ -96,3 +96,33 @@ fn who_gives_addresses_cannot_begin() {
     let faults = gateway(|text| called(text).replace("esp_proposals", "start_action = \"start\"\nesp_proposals")).unwrap_err();
     assert!(faults.iter().any(|fault| fault.contains("children.net.start_action: the peer asks for the address")), "{faults:?}");
 }
+
+/// Two connections whose peers get addresses of the same pool share an entry of the SPD: the later one is not hidden.
+#[test]
+fn connections_with_the_same_pool_do_not_hide_each_other() {
+    const OTHER: &str = r#"[connections.managers]
+pools = ["v4"]
+[connections.managers.local]
+id = "gw-a.example"
+[connections.managers.children.all]
+local_ts = ["10.1.0.0/16"]
+"#;
+    // Before the policy that lets SSH pass, which has a say in some of its traffic.
+    let both = |between: &str| {
+        gateway(|text| {
+            text.replace("pools = [\"v4\", \"v6\"]", "pools = [\"v4\"]")
+                .replace("[policies.ssh]", &format!("{between}{OTHER}[policies.ssh]"))
+        })
+    };
+    let loaded = both("").unwrap();
+    let protect: Vec<_> = loaded.ike.spd().into_iter().filter(|policy| policy.action == PolicyAction::Protect).collect();
+    let [entry] = protect.as_slice() else { panic!("{protect:?}") };
+    assert_eq!((&entry.local, &entry.remote), (&selectors(&["10.1.0.0/24", "10.1.0.0/16"]), &selectors(&["10.3.0.0/24"])));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let parted = both("[policies.no]\nmode = \"drop\"\nlocal_ts = [\"10.1.9.0/24\"]\nremote_ts = [\"10.3.0.0/24\"]\n").unwrap();
+    assert_eq!(parted.ike.spd().len(), loaded.ike.spd().len() + 2, "what stands in between keeps its place");
+}
+
+fn selectors(texts: &[&str]) -> Vec<ipsec_types::TrafficSelector> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
