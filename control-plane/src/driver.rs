@@ -8,7 +8,7 @@ use culvert_proto::control::v1::{Counter, TraceRecord, WatchEvent};
 use ike::Endpoint;
 use ike::config::Config;
 use ike::error::Failure;
-use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, RequestId, Target, WantStatus};
+use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, PoolStatus, RequestId, Target, WantStatus};
 use ike_crypto::SystemRandom;
 use ipsec_types::{Instant, PolicyId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -28,6 +28,8 @@ pub(crate) enum Request {
     Sas(oneshot::Sender<(Vec<IkeSaStatus>, Option<Client>)>),
     /// What is being negotiated, or has failed.
     Wants(oneshot::Sender<Vec<WantStatus>>),
+    /// Pools of addresses, and who has which.
+    Pools(oneshot::Sender<Vec<PoolStatus>>),
     /// Why there is no Child SA of this policy.
     Missing(PolicyId, oneshot::Sender<Missing>),
     /// Counters of this process, and whom to ask for the other's.
@@ -236,6 +238,7 @@ impl Driver {
         match request {
             Request::Sas(reply) => drop(reply.send((self.endpoint.ike_sas(self.now()), client()))),
             Request::Wants(reply) => drop(reply.send(self.endpoint.wants(self.now()))),
+            Request::Pools(reply) => drop(reply.send(self.endpoint.pools())),
             Request::Missing(policy, reply) => drop(reply.send(self.missing(policy))),
             Request::Counters(reply) => drop(reply.send((self.counters(), client()))),
             Request::DataPlaneVersion(reply) => drop(reply.send(self.attached.as_ref().map(|attached| attached.version.clone()))),

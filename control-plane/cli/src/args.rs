@@ -35,6 +35,8 @@ pub(crate) enum Verb {
     Children,
     /// List the SPD in the order in which its entries are asked, with what each has selected.
     Policies,
+    /// List the pools of addresses for peers, and who has which.
+    Pools,
     /// List the data plane's ports.
     Ports,
     /// List the data plane's workers, how busy they are and what they have lost.

@@ -19,8 +19,8 @@ use std::process::{Command, ExitCode};
 use clap::{CommandFactory as _, Parser as _};
 use culvert_proto::control::v1::control_client::ControlClient;
 use culvert_proto::control::v1::{
-    InitiateRequest, ListSasRequest, PoliciesRequest, PortsRequest, ReloadRequest, StatsRequest, VersionRequest, WatchRequest,
-    WorkersRequest,
+    InitiateRequest, ListSasRequest, PoliciesRequest, PoolsRequest, PortsRequest, ReloadRequest, StatsRequest, VersionRequest,
+    WatchRequest, WorkersRequest,
 };
 use tokio_stream::StreamExt as _;
 use tonic::transport::Channel;
@@ -56,6 +56,7 @@ async fn run(cli: Cli, format: Format) -> Result<(), Failure> {
         Verb::Sas => output::sas(&mut out, format, &control.list_sas(ListSasRequest {}).await?.into_inner())?,
         Verb::Children => output::children(&mut out, format, &control.list_sas(ListSasRequest {}).await?.into_inner())?,
         Verb::Policies => output::policies(&mut out, format, &control.policies(PoliciesRequest {}).await?.into_inner())?,
+        Verb::Pools => output::pools(&mut out, format, &control.pools(PoolsRequest {}).await?.into_inner())?,
         Verb::Ports => output::ports(&mut out, format, &control.ports(PortsRequest {}).await?.into_inner())?,
         Verb::Workers => output::workers(&mut out, format, &control.workers(WorkersRequest {}).await?.into_inner())?,
         Verb::Stats { all } => output::stats(&mut out, format, &control.stats(StatsRequest {}).await?.into_inner(), all)?,

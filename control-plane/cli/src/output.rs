@@ -6,8 +6,8 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use culvert_proto::control::v1::{
     ChildSa, ExplainRequest, ExplainResponse, Failure, IkeSa, InitiateResponse, LastFailure, ListSasResponse, PoliciesResponse, Policy,
-    Port, PortsResponse, RekeyResponse, ReloadResponse, StatsResponse, TerminateResponse, VersionResponse, Want, WatchEvent, Worker,
-    WorkersResponse,
+    Pool, PoolsResponse, Port, PortsResponse, RekeyResponse, ReloadResponse, StatsResponse, TerminateResponse, VersionResponse, Want,
+    WatchEvent, Worker, WorkersResponse,
 };
 use serde::Serialize;
 
@@ -198,6 +198,30 @@ pub(crate) fn policies(out: &mut impl Write, format: Format, answer: &PoliciesRe
         ]);
     }
     writeln!(out, "{table}")
+}
+
+/// Each pool on a line, and under it who has which address.
+pub(crate) fn pools(out: &mut impl Write, format: Format, answer: &PoolsResponse) -> io::Result<()> {
+    if format == Format::Json {
+        return json(out, answer);
+    }
+    if answer.pools.is_empty() {
+        return writeln!(out, "no connection has a pool");
+    }
+    for pool in &answer.pools {
+        let Pool { name, addresses, size, online, offline, .. } = pool;
+        writeln!(out, "{name}: {addresses}, {size} addresses, {online} online, {offline} offline")?;
+        let mut table = plain_table(&["  ADDRESS", "STATE", "IDENTITY"]);
+        for lease in &pool.leases {
+            let who = if lease.identity.is_empty() { "a peer of an earlier process" } else { &lease.identity };
+            let state = if lease.online { "online" } else { "offline" };
+            table.add_row(vec![format!("  {}", lease.address), state.to_owned(), who.to_owned()]);
+        }
+        if !pool.leases.is_empty() {
+            writeln!(out, "{table}")?;
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn ports(out: &mut impl Write, format: Format, answer: &PortsResponse) -> io::Result<()> {

@@ -9,9 +9,9 @@ use core::net::{IpAddr, SocketAddr};
 use ike_wire::ExchangeType;
 use ipsec_types::{Instant, PolicyId};
 
-use crate::config::{Child, Connection};
+use crate::config::{Child, Connection, Pool};
 use crate::context::{Context, Shared};
-use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output, WantStatus};
+use crate::io::{Datagram, IkeSaId, IkeSaStatus, Input, JobId, JobResult, Output, PoolStatus, WantStatus};
 use crate::policy::ConnectionRef;
 use crate::provider::{Provider, Random};
 use crate::v2::IkeSa;
@@ -138,6 +138,13 @@ impl Endpoint {
             })
         });
         named.collect()
+    }
+
+    /// The pools of all connections, in the order of their names.
+    pub fn pools(&self) -> Vec<PoolStatus> {
+        let pools = self.shared.config.connections.iter().flat_map(|connection| &connection.pools);
+        let by_name: BTreeMap<&str, &Pool> = pools.map(|pool| (pool.name.as_str(), &**pool)).collect();
+        by_name.into_values().map(|pool| self.shared.leases.status(pool)).collect()
     }
 
     /// The first connection with a child under an SPD entry; `None` where the entry protects nothing.

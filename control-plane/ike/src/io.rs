@@ -617,6 +617,30 @@ pub struct VirtualAddresses {
     pub networks: Vec<AddressRange>,
 }
 
+/// A pool of addresses for peers, and who has which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// What it has.
+    pub addresses: AddressRange,
+    /// How many addresses peers may have.
+    pub size: u128,
+    /// Those that were given out, in their order.
+    pub leases: Vec<LeaseStatus>,
+}
+
+/// An address that a peer has, or has had and finds again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// Whose it is; `None` where only an SA of an earlier process says that it is somebody's.
+    pub identity: Option<Identity>,
+    /// Whether it is in use.
+    pub online: bool,
+}
+
 /// A Child SA that somebody wants, or that the last negotiation did not bring, as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantStatus {

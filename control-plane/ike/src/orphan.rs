@@ -8,6 +8,7 @@ use core::time::Duration;
 use ipsec_types::{ChildSaId, Instant, PolicyId, TrafficSelector};
 
 use crate::config::meet;
+use crate::pool::Lease;
 
 /// One of them.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Orphan {
     pub(crate) remote: Vec<TrafficSelector>,
     /// When it is retired, successor or not.
     pub(crate) until: Instant,
+    /// Addresses of pools that it is for, which nobody else gets meanwhile.
+    pub(crate) leases: Vec<Lease>,
 }
 
 /// All of them, by SPD entry.
@@ -112,7 +115,14 @@ mod tests {
     }
 
     fn orphan(id: u64, remote: &str, until: u64) -> Orphan {
-        Orphan { id: ChildSaId(id), entry: PolicyId(1), local: net("10.1.0.0/16"), remote: net(remote), until: at(until) }
+        Orphan {
+            id: ChildSaId(id),
+            entry: PolicyId(1),
+            local: net("10.1.0.0/16"),
+            remote: net(remote),
+            until: at(until),
+            leases: Vec::new(),
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Address pools: addresses of this side's networks that peers ask for (RFC 7296 section 2.19), and who has which.
 //!
-//! A peer that comes back gets the address it had, as long as nobody else needed it. Leases live as long as the process.
+//! A peer that comes back gets the address it had, as long as nobody else needed it. Leases live as long as the process. The SAs in the data plane outlive
+//! it: an address that one of them is for is given to nobody else until it ends, only to a peer that calls from where that SA goes and asks for it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -10,6 +11,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipsec_types::{AddressRange, Identity};
 
 use crate::config::Pool;
+use crate::io::{LeaseStatus, PoolStatus};
 
 /// Leases that one pool remembers; where there are so many, new peers get addresses of those that are gone.
 const MOST: usize = 1 << 17;
@@ -29,6 +31,8 @@ pub(crate) struct Claim<'a> {
     pub(crate) wish: Option<IpAddr>,
     /// Its other IKE SAs are about to end: what they have is free for it.
     pub(crate) succeeds: bool,
+    /// Where it calls from.
+    pub(crate) from: IpAddr,
 }
 
 /// The leases of every pool, by its name.
@@ -46,8 +50,16 @@ struct Book {
 
 #[derive(Debug)]
 struct Entry {
-    identity: Identity,
+    owner: Owner,
     held: Weak<()>,
+}
+
+/// Whose address it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Owner {
+    Peer(Identity),
+    /// A peer of an earlier process, which is at this outer address; nobody knows who it is.
+    At(IpAddr),
 }
 
 impl Leases {
@@ -58,8 +70,29 @@ impl Leases {
             *book = Book::new(pool.addresses);
         }
         let identity = claim.identity.canonical();
-        let address = book.own(&identity, claim).or_else(|| book.unused()).or_else(|| book.abandoned())?;
-        Some(book.lease(address, identity))
+        let known = book.own(&identity, claim).or_else(|| book.wished(claim));
+        let address = known.or_else(|| book.unused()).or_else(|| book.abandoned())?;
+        Some(book.lease(address, Owner::Peer(identity)))
+    }
+
+    /// Keeps an address for the peer at `from`, which an SA of an earlier process is for. `None` where it is none of the pool, or another's.
+    pub(crate) fn keep(&mut self, pool: &Pool, address: IpAddr, from: IpAddr) -> Option<Lease> {
+        let book = self.0.entry(pool.name.clone()).or_insert_with(|| Book::new(pool.addresses));
+        (book.has(address) && book.is_free(&address)).then(|| book.lease(address, Owner::At(from)))
+    }
+
+    /// Who has which address of a pool.
+    pub(crate) fn status(&self, pool: &Pool) -> PoolStatus {
+        let book = self.0.get(&pool.name).filter(|book| book.range == pool.addresses);
+        let leases = book.into_iter().flat_map(|book| &book.leases).map(|(address, entry)| LeaseStatus {
+            address: *address,
+            identity: match &entry.owner {
+                Owner::Peer(identity) => Some(identity.clone()),
+                Owner::At(_) => None,
+            },
+            online: entry.held.strong_count() > 0,
+        });
+        PoolStatus { name: pool.name.clone(), addresses: pool.addresses, size: hosts(pool.addresses).1, leases: leases.collect() }
     }
 }
 
@@ -74,37 +107,56 @@ impl Book {
 
     /// One that the peer has had. The one it asks for may still be held by an IKE SA of its own that this one replaces.
     fn own(&self, identity: &Identity, claim: Claim<'_>) -> Option<IpAddr> {
+        let inherited = |wish: &IpAddr| self.leases.get(wish).is_some_and(|entry| entry.owner == Owner::At(claim.from));
+        if let Some(wish) = claim.wish.filter(inherited) {
+            return Some(wish);
+        }
         let own = self.of.get(identity)?;
         let free = |address: &&IpAddr| claim.succeeds || self.is_free(address);
         claim.wish.filter(|wish| own.contains(wish)).or_else(|| own.iter().find(free).copied())
     }
 
+    /// The one it asks for, where nobody has had it: a peer that this process does not know may have had it from one before.
+    fn wished(&self, claim: Claim<'_>) -> Option<IpAddr> {
+        claim.wish.filter(|wish| self.leases.len() < MOST && self.has(*wish) && !self.leases.contains_key(wish))
+    }
+
     fn unused(&mut self) -> Option<IpAddr> {
         let (first, count) = hosts(self.range);
-        if self.leases.len() >= MOST || self.used >= count {
-            return None;
+        while self.leases.len() < MOST && self.used < count {
+            let address = nth(first, self.used)?;
+            self.used = self.used.saturating_add(1);
+            if !self.leases.contains_key(&address) {
+                return Some(address);
+            }
         }
-        let address = nth(first, self.used);
-        self.used = self.used.saturating_add(1);
-        address
+        None
+    }
+
+    /// Whether it is an address for peers.
+    fn has(&self, address: IpAddr) -> bool {
+        let (first, count) = hosts(self.range);
+        count > 0 && nth(first, count.saturating_sub(1)).is_some_and(|last| first <= address && address <= last)
     }
 
     fn abandoned(&self) -> Option<IpAddr> {
         self.leases.keys().find(|address| self.is_free(address)).copied()
     }
 
-    fn lease(&mut self, address: IpAddr, identity: Identity) -> Lease {
+    fn lease(&mut self, address: IpAddr, owner: Owner) -> Lease {
         let held = Arc::new(());
-        let entry = Entry { identity: identity.clone(), held: Arc::downgrade(&held) };
-        if let Some(former) = self.leases.insert(address, entry)
-            && let Some(addresses) = self.of.get_mut(&former.identity)
+        let entry = Entry { owner: owner.clone(), held: Arc::downgrade(&held) };
+        if let Some(Entry { owner: Owner::Peer(former), .. }) = self.leases.insert(address, entry)
+            && let Some(addresses) = self.of.get_mut(&former)
         {
             addresses.remove(&address);
             if addresses.is_empty() {
-                self.of.remove(&former.identity);
+                self.of.remove(&former);
             }
         }
-        self.of.entry(identity).or_default().insert(address);
+        if let Owner::Peer(identity) = owner {
+            self.of.entry(identity).or_default().insert(address);
+        }
         Lease { address, _held: held }
     }
 }
@@ -139,6 +191,8 @@ mod tests {
 
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+
     fn pool(addresses: &str) -> Pool {
         Pool { name: "v4".into(), addresses: addresses.parse().unwrap(), dns: Vec::new(), networks: Vec::new() }
     }
@@ -148,7 +202,7 @@ mod tests {
     }
 
     fn take(leases: &mut Leases, pool: &Pool, name: &str) -> Option<Lease> {
-        leases.take(pool, Claim { identity: &identity(name), wish: None, succeeds: false })
+        leases.take(pool, Claim { identity: &identity(name), wish: None, succeeds: false, from: HERE })
     }
 
     fn address(lease: Option<&Lease>) -> String {
@@ -185,11 +239,11 @@ mod tests {
         let first = take(&mut leases, &pool, "a.example").unwrap();
         let second = take(&mut leases, &pool, "a.example").unwrap();
         assert_ne!(first.address, second.address);
-        let claim = Claim { identity: &identity("a.example"), wish: Some(second.address), succeeds: false };
+        let claim = Claim { identity: &identity("a.example"), wish: Some(second.address), succeeds: false, from: HERE };
         assert_eq!(leases.take(&pool, claim).unwrap().address, second.address, "it asks for its own");
         let heir = leases.take(&pool, Claim { wish: None, succeeds: true, ..claim }).unwrap();
         assert_eq!(heir.address, first.address);
-        let other = Claim { identity: &identity("b.example"), wish: Some(first.address), succeeds: true };
+        let other = Claim { identity: &identity("b.example"), wish: Some(first.address), succeeds: true, from: HERE };
         assert!(![first.address, second.address].contains(&leases.take(&pool, other).unwrap().address), "nobody gets another's");
         drop(first);
         assert!(!leases.0["v4"].is_free(&heir.address), "the heir holds it");
@@ -208,6 +262,47 @@ mod tests {
         assert_eq!(all("10.3.0.5"), ["10.3.0.5"]);
         assert_eq!(all("fd99::/126"), ["fd99::1", "fd99::2", "fd99::3"]);
         assert_eq!(all("fd99::/64").len(), 9);
+    }
+
+    /// After a restart, SAs of the process before are still for addresses of the pool.
+    #[test]
+    fn what_an_earlier_process_gave_goes_to_nobody_else_while_its_sa_is_there() {
+        let (mut leases, pool) = (Leases::default(), pool("10.3.0.0/29"));
+        let kept: IpAddr = "10.3.0.1".parse().unwrap();
+        let there = Ipv4Addr::new(198, 51, 100, 9).into();
+        let sa = leases.keep(&pool, kept, there);
+        assert!(sa.is_some() && leases.keep(&pool, kept, HERE).is_none() && leases.keep(&pool, there, there).is_none());
+        let claim = Claim { identity: &identity("a.example"), wish: Some(kept), succeeds: true, from: HERE };
+        let other = leases.take(&pool, claim);
+        assert_eq!(address(other.as_ref()), "10.3.0.2", "it calls from elsewhere");
+        let back = leases.take(&pool, Claim { identity: &identity("b.example"), wish: Some(kept), succeeds: false, from: there });
+        assert_eq!(address(back.as_ref()), "10.3.0.1", "it is where the SA goes to");
+        drop(sa);
+        let status = leases.status(&pool);
+        let shown: Vec<_> = status.leases.iter().map(|lease| (lease.address.to_string(), lease.identity.clone(), lease.online)).collect();
+        assert_eq!(shown, [("10.3.0.1".into(), Some(identity("b.example")), true), ("10.3.0.2".into(), Some(identity("a.example")), true)]);
+        assert_eq!(status.size, 6);
+    }
+
+    #[test]
+    fn an_address_that_nobody_has_had_may_be_asked_for() {
+        let (mut leases, pool) = (Leases::default(), pool("10.3.0.0/29"));
+        let wish = |name: &'static str, wish: &str| (identity(name), Some(wish.parse().unwrap()));
+        let mut take = |(identity, wish): (Identity, Option<IpAddr>)| {
+            leases.take(&pool, Claim { identity: &identity, wish, succeeds: false, from: HERE })
+        };
+        let a = take(wish("a.example", "10.3.0.2"));
+        assert_eq!(address(a.as_ref()), "10.3.0.2");
+        for refused in ["10.3.0.2", "10.3.0.0", "10.3.0.7", "10.4.0.1", "fd99::1"] {
+            let other = take(wish("b.example", refused));
+            assert_eq!(address(other.as_ref()), "10.3.0.1", "{refused}");
+        }
+        let b = take((identity("b.example"), None));
+        assert_eq!(
+            [address(b.as_ref()), address(take((identity("c.example"), None)).as_ref())],
+            ["10.3.0.1", "10.3.0.3"],
+            "the second is passed over"
+        );
     }
 
     #[test]

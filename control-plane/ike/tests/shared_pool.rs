@@ -161,3 +161,55 @@ fn an_entry_in_between_parts_them() {
     connect(&mut pair, 2);
     assert!(carrier(&mut pair, &flow("10.2.200.7", "10.3.0.2")).is_some());
 }
+
+fn leases(pair: &mut Pair) -> Vec<String> {
+    let [pool] = pair.gateway(B).endpoint.pools().try_into().unwrap();
+    let who = |lease: &ike::io::LeaseStatus| lease.identity.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+    pool.leases
+        .iter()
+        .map(|lease| format!("{} {} {}", lease.address, who(lease), if lease.online { "online" } else { "offline" }))
+        .collect()
+}
+
+#[test]
+fn the_pool_tells_who_has_which_address() {
+    let mut pair = both();
+    assert_eq!(leases(&mut pair), ["10.3.0.1 user-1.lab.test online", "10.3.0.2 user-2.lab.test online"]);
+    pair.terminate(A, ike::io::Target::Connection("user-1".into()));
+    pair.run(Duration::from_secs(2));
+    assert_eq!(leases(&mut pair), ["10.3.0.1 user-1.lab.test offline", "10.3.0.2 user-2.lab.test online"]);
+}
+
+/// The SAs outlive the control plane, and so do the addresses that they are for: the next process gives them to nobody else.
+#[test]
+fn an_address_outlives_the_control_plane_as_long_as_the_sa() {
+    let mut pair = Pair::new(3, users(A), users(B));
+    connect(&mut pair, 1);
+    pair.kill_control(B);
+    pair.start_control(B, users(B), 2);
+    pair.run(Duration::from_secs(1));
+    assert_eq!(leases(&mut pair), ["10.3.0.1 ? online"]);
+    connect(&mut pair, 2);
+    assert_eq!(leases(&mut pair), ["10.3.0.1 ? online", "10.3.0.2 user-2.lab.test online"]);
+    // It comes back from where it was, and asks for what it had.
+    pair.kill_control(A);
+    let mut again = users(A);
+    again.connections[0].virtual_addresses = vec!["10.3.0.1".parse().unwrap()];
+    pair.start_control(A, again, 2);
+    pair.run(Duration::from_secs(1));
+    connect(&mut pair, 1);
+    assert_eq!(leases(&mut pair)[0], "10.3.0.1 user-1.lab.test online");
+    pair.run(Duration::from_secs(40));
+    assert_eq!(leases(&mut pair)[0], "10.3.0.1 user-1.lab.test online", "the SA of before is gone");
+}
+
+#[test]
+fn an_address_is_free_once_nobody_has_come_back_for_it() {
+    let mut pair = Pair::new(3, users(A), users(B));
+    connect(&mut pair, 1);
+    pair.kill_control(A);
+    pair.kill_control(B);
+    pair.start_control(B, users(B), 2);
+    pair.run(Duration::from_secs(40));
+    assert_eq!(leases(&mut pair), ["10.3.0.1 ? offline"]);
+}

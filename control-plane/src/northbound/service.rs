@@ -10,9 +10,9 @@ use culvert_proto::control::v1::control_server::Control;
 use culvert_proto::control::v1::target::Sas;
 use culvert_proto::control::v1::{
     ExplainRequest, ExplainResponse, InitiateRequest, InitiateResponse, ListSasRequest, ListSasResponse, PoliciesRequest, PoliciesResponse,
-    PortsRequest, PortsResponse, RekeyRequest, RekeyResponse, ReloadRequest, ReloadResponse, StatsRequest, StatsResponse, TerminateRequest,
-    TerminateResponse, TraceRecord, TraceRequest, VersionRequest, VersionResponse, WatchEvent, WatchRequest, WorkersRequest,
-    WorkersResponse,
+    PoolsRequest, PoolsResponse, PortsRequest, PortsResponse, RekeyRequest, RekeyResponse, ReloadRequest, ReloadResponse, StatsRequest,
+    StatsResponse, TerminateRequest, TerminateResponse, TraceRecord, TraceRequest, VersionRequest, VersionResponse, WatchEvent,
+    WatchRequest, WorkersRequest, WorkersResponse,
 };
 use culvert_proto::convert::address_octets;
 use culvert_proto::dataplane::v1 as dataplane;
@@ -106,6 +106,11 @@ impl Control for Service {
     async fn policies(&self, _: tonic::Request<PoliciesRequest>) -> Result<Response<PoliciesResponse>, Status> {
         let policies = view::policies(self.data_plane().await?.policies);
         Ok(Response::new(PoliciesResponse { policies }))
+    }
+
+    async fn pools(&self, _: tonic::Request<PoolsRequest>) -> Result<Response<PoolsResponse>, Status> {
+        let pools = self.ask(Request::Pools).await?;
+        Ok(Response::new(PoolsResponse { pools: pools.iter().map(view::pool).collect() }))
     }
 
     async fn ports(&self, _: tonic::Request<PortsRequest>) -> Result<Response<PortsResponse>, Status> {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::{
-    ChildSa, Counter, ExplainResponse, IkeSa, ListSasResponse, NextHop, Policy, Port, StatsResponse, Want, Worker,
+    ChildSa, Counter, ExplainResponse, IkeSa, Lease, ListSasResponse, NextHop, Policy, Pool, Port, StatsResponse, Want, Worker,
 };
 use culvert_proto::convert::{address, dscp, milliseconds};
 use culvert_proto::dataplane::v1 as dataplane;
-use ike::io::{ChildSaStatus, IkeSaStatus, SaState, WantStatus};
+use ike::io::{ChildSaStatus, IkeSaStatus, LeaseStatus, PoolStatus, SaState, WantStatus};
 use ipsec_types::{DscpSet, Identity, IkeSpi, Protection, TrafficSelector};
 
 use crate::driver::Missing;
@@ -221,6 +221,24 @@ fn classes(code_points: &[u32]) -> String {
 /// In the syntax of the configuration; what the data plane cannot have meant is named, not left out.
 fn selector(selector: dataplane::TrafficSelector) -> String {
     TrafficSelector::try_from(selector).map_or_else(|error| error.to_string(), |selector| selector.to_string())
+}
+
+/// A pool with its leases.
+pub(super) fn pool(pool: &PoolStatus) -> Pool {
+    let count = |online| pool.leases.iter().filter(|lease| lease.online == online).count() as u64;
+    let lease = |lease: &LeaseStatus| Lease {
+        address: lease.address.to_string(),
+        identity: lease.identity.as_ref().map(ToString::to_string).unwrap_or_default(),
+        online: lease.online,
+    };
+    Pool {
+        name: pool.name.clone(),
+        addresses: pool.addresses.to_string(),
+        size: u64::try_from(pool.size).unwrap_or(u64::MAX),
+        online: count(true),
+        offline: count(false),
+        leases: pool.leases.iter().map(lease).collect(),
+    }
 }
 
 pub(super) fn port(port: dataplane::PortStatus) -> Port {

@@ -30,7 +30,7 @@ fn a_reader_that_has_seen_enough_ends_the_command_quietly() {
 
 #[test]
 fn a_control_plane_that_is_not_there_is_another_exit_status_than_wrong_usage() {
-    for verb in ["sas", "children", "policies", "ports", "workers", "stats", "watch", "trace", "reload"] {
+    for verb in ["sas", "children", "policies", "pools", "ports", "workers", "stats", "watch", "trace", "reload"] {
         let output = culvert(&[verb]);
         assert_eq!(output.status.code(), Some(3), "{verb}");
         assert!(err(&output).starts_with("culvert: cannot reach the control plane at /nowhere/control.sock: "), "{verb}");
@@ -54,6 +54,7 @@ fn completion_scripts_know_every_command() {
             "sas",
             "children",
             "policies",
+            "pools",
             "ports",
             "workers",
             "stats",

@@ -116,6 +116,42 @@ async fn a_reload_tells_what_is_in_force_or_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn pools_are_listed_with_who_has_which_address() {
+    let pair = Pair::start(Setup::default()).await;
+    assert_eq!(culvert(&pair, &["pools"]).await.done().out, "no connection has a pool\n");
+    let with = |side: &Side, change: &dyn Fn(String) -> String| {
+        let text = std::fs::read_to_string(side.configuration()).unwrap();
+        std::fs::write(side.configuration(), change(text)).unwrap();
+    };
+    with(&pair.a, &|text| {
+        let called = text.replace("remote_ts = [\"10.2.0.0/24\"]\n", "").replace("\"trap\"", "\"none\"");
+        called.replace("proposals = [\"aes128gcm16-", "pools = [\"clients\"]\nproposals = [\"aes128gcm16-")
+            + "[pools.clients]\naddrs = \"10.9.0.0/29\"\n"
+    });
+    with(&pair.b, &|text| {
+        let calls = text.replace("local_ts = [\"10.2.0.0/24\"]\n", "");
+        calls.replace("proposals = [\"aes128gcm16-", "vips = [\"0.0.0.0\"]\nproposals = [\"aes128gcm16-")
+    });
+    for side in [&pair.a, &pair.b] {
+        culvert_at(side, &["reload"]).await.done();
+    }
+    assert_eq!(culvert(&pair, &["pools"]).await.done().out, "clients: 10.9.0.0/29, 6 addresses, 0 online, 0 offline\n");
+    culvert_at(&pair.b, &["initiate", "peer/net"]).await.done();
+    let listed = culvert(&pair, &["pools"]).await.done().out;
+    let [pool, header, lease] = listed.lines().collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(pool, "clients: 10.9.0.0/29, 6 addresses, 1 online, 0 offline");
+    let words = |line: &str| line.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
+    assert_eq!([words(header), words(lease)], [["ADDRESS", "STATE", "IDENTITY"], ["10.9.0.1", "online", "gw-2.example"]]);
+    let json = culvert(&pair, &["pools", "--json"]).await.done().json();
+    let pool = &json["pools"][0];
+    assert_eq!((&pool["size"], &pool["online"], &pool["offline"]), (&6.into(), &1.into(), &0.into()), "{json}");
+    assert_eq!(pool["leases"][0], serde_json::json!({ "address": "10.9.0.1", "identity": "gw-2.example", "online": true }));
+    assert_eq!(culvert_at(&pair.b, &["terminate", "--connection", "peer", "--json"]).await.done().json()["terminated"], 1);
+    let json = culvert(&pair, &["pools", "--json"]).await.done().json();
+    assert_eq!((&json["pools"][0]["online"], &json["pools"][0]["offline"]), (&0.into(), &1.into()), "{json}");
+}
+
+#[tokio::test]
 async fn an_explanation_has_policy_sa_next_hop_and_the_failure_behind_it() {
     let pair = Pair::start(Setup { b_proposals: "aes256gcm16-prfsha384-ecp256", ..Setup::default() }).await;
     let refused = culvert(&pair, &["initiate", "net"]).await;
@@ -338,6 +374,7 @@ async fn no_command_prints_a_shared_key() {
         &["sas"],
         &["children"],
         &["policies"],
+        &["pools"],
         &["ports"],
         &["workers"],
         &["stats", "--all"],

@@ -3,13 +3,14 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use ipsec_types::ChildSaId;
+use ipsec_types::{AddressRange, ChildSaId};
 
 use super::*;
 use crate::child::{ChildPhase, LINGER, TAKEN_OVER};
 use crate::io::InstalledChildSa;
 use crate::orphan::Orphan;
 use crate::peers::Superseded;
+use crate::pool::Lease;
 use crate::v2::State;
 use crate::want::Waiter;
 
@@ -75,12 +76,14 @@ impl Endpoint {
             else {
                 continue;
             };
+            let leases = self.keep_addresses(&connection, child_sa);
             self.shared.orphans.adopt(Orphan {
                 id: child_sa.id,
                 entry: child_sa.policy,
                 local: child_sa.local_selectors.clone(),
                 remote: child_sa.remote_selectors.clone(),
                 until: now + INHERITED,
+                leases,
             });
             // Where the peer cannot be called, it has to call.
             if !connection.remote_addrs.is_empty() {
@@ -88,6 +91,15 @@ impl Endpoint {
             }
         }
         retiring
+    }
+
+    /// Keeps the addresses of a connection's pools that a Child SA is for.
+    fn keep_addresses(&mut self, connection: &ConnectionRef, child_sa: &InstalledChildSa) -> Vec<Lease> {
+        let single = |range: &AddressRange| (range.first() == range.last()).then_some(range.first());
+        let addresses = child_sa.remote_selectors.iter().filter_map(|selector| single(selector.addresses()));
+        addresses
+            .filter_map(|address| connection.pools.iter().find_map(|pool| self.shared.leases.keep(pool, address, child_sa.remote)))
+            .collect()
     }
 
     /// What is due.

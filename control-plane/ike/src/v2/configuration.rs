@@ -126,7 +126,7 @@ pub(crate) fn answer(
     let pools = core.connection.pools.clone();
     for kind in [Type::IP4_ADDRESS, Type::IP6_ADDRESS] {
         let Some(asked) = request.of(kind).next() else { continue };
-        let claim = Claim { identity, wish: asked.ip(), succeeds };
+        let claim = Claim { identity, wish: asked.ip().filter(|wish| !wish.is_unspecified()), succeeds, from: core.remote.ip() };
         let of_family = |pool: &&alloc::sync::Arc<crate::config::Pool>| pool.addresses.first().is_ipv4() == (kind == Type::IP4_ADDRESS);
         let given = pools.iter().filter(of_family).find_map(|pool| Some((pool, cx.shared.leases.take(pool, claim)?)));
         if let Some((pool, lease)) = given {

@@ -147,6 +147,7 @@ impl Established {
                     local: child.selectors.local().to_vec(),
                     remote: child.selectors.remote().to_vec(),
                     until: cx.now + time,
+                    leases: core.assigned.remote.clone(),
                 });
             } else if child.is_live() {
                 cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
