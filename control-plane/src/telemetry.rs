@@ -234,6 +234,13 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
         Event::EapRound { connection, remote, round, packet } => {
             happening("eap-round", connection, "", format!("{connection} with {remote}: EAP packet {round}, {packet}"))
         }
+        Event::IkeSaNotAlone { ike_sa, connection, remote, others, count, replaced, why } => {
+            let more = if *count > others.len() { " and others" } else { "" };
+            let named = others.iter().map(|IkeSaId(id)| id.to_string()).collect::<Vec<_>>().join(", ");
+            let what = if *replaced { "takes the place of" } else { "stands beside" };
+            let text = format!("IKE SA {} {connection} of {remote} {what} IKE SA {named}{more}: {why}", ike_sa.0);
+            happening("ike-sa-not-alone", connection, "", text)
+        }
         Event::IkeSaRekeyed { old, new } => {
             let sa = status(*new);
             let (connection, proposal) = sa.as_ref().map_or(("", ""), |sa| (&sa.connection, &sa.proposal));

@@ -94,7 +94,7 @@ pub(crate) struct Replaces {
 }
 
 /// Hands a Child SA to the data plane. That both peers are authenticated and the selectors agreed on is in the types.
-pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAuthenticated, agreed: Agreed) -> Result<Child, Failure> {
+pub(crate) fn install(cx: &mut Context<'_>, core: &Core, authenticated: &PeerAuthenticated, agreed: Agreed) -> Result<Child, Failure> {
     let configured = core.connection.child(agreed.child).ok_or_else(|| Failure::Local("no such child".to_string()))?;
     let id = cx.shared.next_child(core.id).ok_or_else(|| Failure::Local("no data plane is attached".to_string()))?;
     let [from, to] = core.esp_ends();
@@ -135,6 +135,9 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, _authenticated: &PeerAu
     }
     core.step(cx, &format!("install Child SA {}", configured.name), lines);
     cx.shared.output(Output::Install(Box::new(sa)));
+    if core.connection.is_for_several(configured) {
+        cx.shared.holdings.add(entry, id, authenticated.identity(), &agreed.selectors);
+    }
     Ok(Child {
         id,
         name: configured.name.clone(),

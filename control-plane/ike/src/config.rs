@@ -23,7 +23,7 @@ pub use spd::{Entries, overlap};
 /// Everything.
 #[derive(Debug, Default)]
 pub struct Config {
-    /// Peers, in order of preference.
+    /// Peers, in order of preference among those that say equally much of who the peer is.
     pub connections: Vec<Connection>,
     /// Pre-shared keys.
     pub psks: Vec<Psk>,
@@ -64,7 +64,7 @@ pub struct Connection {
     pub proposals: Vec<IkeProposal>,
     /// Who we say we are.
     pub local_identity: Identity,
-    /// Who the peer must be; `None` for anybody with the right key.
+    /// Who the peer must be, perhaps a pattern; `None` for anybody with the right key.
     pub remote_identity: Option<Identity>,
     /// How we show it.
     pub local_auth: LocalAuth,

@@ -9,8 +9,10 @@ use core::time::Duration;
 
 use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId, Spi};
 
+use crate::child::Child;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::holdings::Holdings;
 use crate::io::{Answer, Datagram, Event, IkeSaId, Job, JobId, Output, Record, RequestId, Trace};
 use crate::orphan::Orphans;
 use crate::peers::{Peers, Superseded};
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) by_spi: BTreeMap<IkeSpi, IkeSaId>,
     /// Whose Child SA is it?
     pub(crate) children: BTreeMap<ChildSaId, IkeSaId>,
+    /// Which peer has which traffic.
+    pub(crate) holdings: Holdings,
     /// Whose job is it?
     pub(crate) jobs: BTreeMap<JobId, IkeSaId>,
     pub(crate) stats: BTreeMap<&'static str, u64>,
@@ -153,6 +157,7 @@ impl Shared {
             trapped: BTreeSet::new(),
             by_spi: BTreeMap::new(),
             children: BTreeMap::new(),
+            holdings: Holdings::default(),
             jobs: BTreeMap::new(),
             stats: BTreeMap::new(),
             terminations: BTreeMap::new(),
@@ -214,6 +219,12 @@ impl Shared {
         let id = ChildSaId(epoch << 32 | u64::from(self.last_child));
         self.children.insert(id, ike_sa);
         Some(id)
+    }
+
+    /// A Child SA is no IKE SA's any more.
+    pub(crate) fn forget_child(&mut self, child: &Child) {
+        self.children.remove(&child.id);
+        self.holdings.remove(child.entry, child.id, &child.selectors);
     }
 
     /// An inbound SPI; asks for more in time.

@@ -4,6 +4,7 @@
 //! offered, and what to compare at the peer.
 
 mod authentication;
+mod overlap;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -28,6 +29,7 @@ pub(crate) use self::authentication::{
     bad_identity, bad_signature, cannot_prove, eap_alone, eap_refused, endless_eap, no_key, not_unique, other_eap_key, other_peer,
     unknown_peer, wrong_key, wrong_method,
 };
+pub(crate) use self::overlap::held_by_another;
 
 /// What a refusal does not say.
 const NOT_TOLD: &str = "not told: a refusal names no reason; the peer's log does";

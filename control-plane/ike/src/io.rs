@@ -435,6 +435,23 @@ pub enum Event {
         /// What it is, without what is in it.
         packet: String,
     },
+    /// A peer has further IKE SAs under the same identity, or had them until now.
+    IkeSaNotAlone {
+        /// The new one.
+        ike_sa: IkeSaId,
+        /// Its connection.
+        connection: String,
+        /// The peer: its identity in IKE, or that of the EAP user.
+        remote: Identity,
+        /// The others, oldest first; no more than a few of them.
+        others: Vec<IkeSaId>,
+        /// How many there are.
+        count: usize,
+        /// Whether they end.
+        replaced: bool,
+        /// What says so.
+        why: &'static str,
+    },
     /// An IKE SA has taken the place of another, with its Child SAs; the other is deleted next.
     IkeSaRekeyed {
         /// The one replaced.

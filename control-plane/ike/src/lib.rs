@@ -19,6 +19,7 @@ mod context;
 mod diagnosis;
 mod endpoint;
 pub mod error;
+mod holdings;
 pub mod io;
 mod negotiate;
 mod orphan;

@@ -21,7 +21,7 @@ pub(crate) struct Orphan {
     /// When it is retired, successor or not.
     pub(crate) until: Instant,
     /// Addresses of pools that it is for, which nobody else gets meanwhile.
-    pub(crate) leases: Vec<Lease>,
+    pub(crate) _leases: Vec<Lease>,
 }
 
 /// All of them, by SPD entry.
@@ -121,7 +121,7 @@ mod tests {
             local: net("10.1.0.0/16"),
             remote: net(remote),
             until: at(until),
-            leases: Vec::new(),
+            _leases: Vec::new(),
         }
     }
 

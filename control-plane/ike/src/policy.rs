@@ -58,6 +58,12 @@ impl ConnectionRef {
         self.config.entry(policy)
     }
 
+    /// Whether several peers may have SAs of one of its children, each with selectors that it asks for.
+    pub(crate) fn is_for_several(&self, child: &Child) -> bool {
+        let is_one = self.remote_identity.as_ref().is_some_and(|identity| !identity.is_pattern());
+        !child.remote_dynamic && (!is_one || self.config.shares_entry(child.policy))
+    }
+
     /// The child called `child` or `connection/child`.
     pub(crate) fn of_name(config: &Arc<Config>, name: &str) -> Option<(Self, usize)> {
         Self::all(config).find_map(|connection| {
@@ -93,7 +99,12 @@ impl ConnectionRef {
     /// Whether the peer may be `remote`, and may have asked for us as `local`.
     pub(crate) fn admits(&self, remote: &Identity, local: Option<&Identity>) -> bool {
         let named = |wanted: &Identity| wanted.same(&self.local_identity);
-        self.remote_identity.as_ref().is_none_or(|wanted| wanted.same(remote)) && local.is_none_or(named)
+        self.remote_identity.as_ref().is_none_or(|wanted| wanted.admits(remote)) && local.is_none_or(named)
+    }
+
+    /// How many peers it may be for: one, those of a pattern, anybody. Of those that admit a peer the one that says most of it is meant.
+    pub(crate) fn vagueness(&self) -> u8 {
+        self.remote_identity.as_ref().map_or(2, |identity| u8::from(identity.is_pattern()))
     }
 
     /// The secret of [`Self::key`].
@@ -106,6 +117,11 @@ impl ConnectionRef {
         &self.config.psks
     }
 
+    /// Who the peer must be, where that is one alone.
+    pub(crate) fn one_peer(&self) -> Option<&Identity> {
+        self.remote_identity.as_ref().filter(|identity| !identity.is_pattern())
+    }
+
     /// Whom an initiator looks a key up for: the peer has not said who it is, so that one without a configured identity is known by its
     /// address.
     pub(crate) fn expected_peer(&self) -> Option<Identity> {
@@ -115,21 +131,23 @@ impl ConnectionRef {
                 IpAddr::V6(address) => Identity::Ipv6(*address),
             })
         };
-        self.remote_identity.clone().or_else(by_address)
+        self.one_peer().cloned().or_else(by_address)
     }
 
-    /// The shared key between us and `remote`: one that names both sides before one that names the peer, before one that names nobody but
+    /// The shared key between us and `remote`: one that names both sides before one that names the peer, both before one
+    /// with a pattern for it, before one that names nobody but
     /// us, before one that names nobody. A key that names others than us is for them: it must name the peer.
     pub(crate) fn key(&self, remote: &Identity) -> Option<&Psk> {
         let is_ours = |owner: &Identity| owner.same(&self.local_identity);
         let score = |owners: &[Identity]| {
-            let names_peer = owners.iter().any(|owner| owner.same(remote));
-            match (names_peer, owners.iter().any(is_ours)) {
-                (true, true) => Some(3),
-                (true, false) => Some(2),
-                (false, true) if owners.iter().all(is_ours) => Some(1),
-                (false, _) => owners.is_empty().then_some(0),
+            let names_us = owners.iter().any(is_ours);
+            if owners.iter().any(|owner| owner.same(remote)) {
+                return Some(4 + u8::from(names_us));
             }
+            if owners.iter().any(|owner| owner.admits(remote)) {
+                return Some(2 + u8::from(names_us));
+            }
+            if names_us { owners.iter().all(is_ours).then_some(1) } else { owners.is_empty().then_some(0) }
         };
         let scored = self.config.psks.iter().filter_map(|psk| Some((score(&psk.owners)?, psk)));
         // The first of the best: `max_by_key` alone would take the last.

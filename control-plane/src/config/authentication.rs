@@ -154,6 +154,10 @@ pub(super) fn local(connection: &mut Section<'_>, files: Files<'_>, users: eap::
     let Some(mut section) = connection.section("local") else { return Local::default() };
     let way = way(&mut section);
     let identity = identity(&mut section);
+    if let Some(pattern) = identity.as_ref().filter(|found| found.value.is_pattern()) {
+        let problem = format!("'{}' stands for many, and this gateway is one", pattern.value);
+        section.fault_at(pattern, problem, "write the gateway's own name without *, or leave id out");
+    }
     let mut local = Local::default();
     let mut subject = None;
     match way {
@@ -242,7 +246,12 @@ pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities
     let Some(mut section) = connection.section("remote") else { return Remote::default() };
     let way = way(&mut section);
     let any = section.text_is("id", "%any");
-    let identity = identity(&mut section).filter(|_| !any).map(|found| found.value);
+    let identity = identity(&mut section).filter(|_| !any);
+    if let Some(found) = identity.as_ref().filter(|found| !found.value.is_pattern() && found.value.to_string().contains('*')) {
+        let remedy = "write * at the beginning, as in \"*.example.org\" and \"*@example.org\", or as a whole value, as in \"C=DE, CN=*\"";
+        section.warn_at(found, format!("the * in '{}' stands for nothing but itself", found.value), remedy.to_owned());
+    }
+    let identity = identity.map(|found| found.value);
     let mut remote = Remote::default();
     match way {
         Some(Way::PublicKey(schemes)) => {

@@ -155,7 +155,7 @@ pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], se
     }
     // As the core chooses: a key that names the peer, or this gateway alone, or nobody. One that names this gateway and another peer is
     // theirs.
-    let names = |psk: &Psk, id: &Identity| psk.owners.iter().any(|owner| owner.same(id));
+    let names = |psk: &Psk, id: &Identity| psk.owners.iter().any(|owner| owner.admits(id) || id.admits(owner));
     let remote = connection.remote_identity.as_ref();
     let everybodys = |psk: &Psk| psk.owners.iter().all(|owner| owner.same(&connection.local_identity));
     let fits = |psk: &Psk| everybodys(psk) || remote.is_none_or(|remote| names(psk, remote));

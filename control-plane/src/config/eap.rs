@@ -66,7 +66,8 @@ pub(super) fn server(section: &mut Section<'_>, method: PasswordMethod, identity
     let only = match &asked {
         Some(Found { value: "%any", .. }) => None,
         Some(found) => Some(found.value.to_owned()),
-        None => identity.map(user_of),
+        // Each of those that a pattern stands for is a user.
+        None => identity.filter(|identity| !identity.is_pattern()).map(user_of),
     };
     if users.is_empty() {
         section.fault("auth", "there are no EAP users", "add [eap.NAME] with id and secret to the secrets file");

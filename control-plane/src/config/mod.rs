@@ -146,6 +146,7 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let mut ike =
         Config { connections, psks, policies, entries, cookie_threshold, block_threshold, key_log: key_log.is_some(), crash_secret };
     ike.share_entries(&Config::default());
+    spd.refuse_overlaps(&ike, report);
     spd.warn_of_hidden(&ike.spd(), report);
     let warnings = report.take_warnings();
     (Loaded { file: file.to_path_buf(), control_socket, data_socket, key_log, ike, warnings }, faults)

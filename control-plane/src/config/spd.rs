@@ -1,8 +1,9 @@
 //! The order of the SPD's entries, and which of them no packet ever reaches.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ike::config::Connection;
+use ike::config::{Child, Config, Connection, overlap};
 use ipsec_types::{DscpSet, Policy, PolicyId, TrafficSelector};
 
 use super::diagnostic::Report;
@@ -60,9 +61,43 @@ impl Spd {
         }
     }
 
+    /// Notes children of two peers that select the same packets, where nothing says whose they are: neither the order that a `priority` gives, nor what
+    /// the peers bring along or get from a pool.
+    pub(super) fn refuse_overlaps(&self, config: &Config, report: &Report<'_>) {
+        let spd: BTreeMap<PolicyId, Policy> = config.spd().into_iter().map(|policy| (policy.id, policy)).collect();
+        let said = |child: &Child| self.entry(child.policy).is_some_and(|entry| entry.priority.is_some());
+        let all = config.connections.iter().flat_map(|of| of.children.iter().filter(|child| !said(child)).map(move |child| (of, child)));
+        let all: Vec<_> = all.filter_map(|(of, child)| Some((of, child, spd.get(&config.entry(child.policy))?))).collect();
+        for (place, (of, child, policy)) in all.iter().enumerate() {
+            let earlier = all.get(..place).unwrap_or_default().iter();
+            let mut others =
+                earlier.filter(|(other, _, entry)| entry.id != policy.id && !is_same_peer(other, of) && overlap(entry, policy));
+            let (Some((_, other, _)), Some(entry)) = (others.next(), self.entry(child.policy)) else { continue };
+            let name = self.entry(other.policy).map(|entry| entry.path.as_str()).unwrap_or_default();
+            let (local, remote) =
+                (common(&other.local_selectors, &child.local_selectors), common(&other.remote_selectors, &child.remote_selectors));
+            let problem = format!("{name}, of another peer, selects some of the same packets: {local} === {remote}");
+            let remedy = "let the selectors of both have nothing in common, or write priority in one of them: the lower is looked at first";
+            report.add(&entry.span, &entry.path, problem, remedy);
+        }
+    }
+
     fn entry(&self, PolicyId(id): PolicyId) -> Option<&Entry> {
         self.entries.get(usize::try_from(id).ok()?.checked_sub(1)?)
     }
+}
+
+/// Whether two connections are for one peer, which may have its packets in either.
+fn is_same_peer(a: &Connection, b: &Connection) -> bool {
+    match (&a.remote_identity, &b.remote_identity) {
+        (Some(a), Some(b)) => a.admits(b) || b.admits(a),
+        _ => a.remote_addrs.iter().any(|address| b.remote_addrs.contains(address)),
+    }
+}
+
+fn common(a: &[TrafficSelector], b: &[TrafficSelector]) -> String {
+    let both = a.iter().flat_map(|a| b.iter().filter_map(|b| a.intersect(b)));
+    both.map(|selector| selector.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// Traffic as ranges: address family, local and remote address, protocol, local and remote port.

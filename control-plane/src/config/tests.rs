@@ -661,5 +661,6 @@ fn the_configuration_of_the_readme_is_good() {
 mod authentication;
 mod eap;
 mod exchanges;
+mod peers;
 mod pools;
 mod radius;

@@ -89,6 +89,23 @@ impl DistinguishedName {
         Self { der: rewritten.unwrap_or_else(|| self.der.clone()) }
     }
 
+    /// Whether the value of an attribute is `*`, which stands for any.
+    pub(crate) fn is_pattern(&self) -> bool {
+        RdnSequence::from_der(&self.der).is_ok_and(|names| names.iter().flat_map(|rdn| rdn.iter()).any(is_any))
+    }
+
+    /// Whether a canonical name is this canonical one, but for the values that are `*` here.
+    pub(crate) fn admits(&self, name: &Self) -> bool {
+        let [Ok(pattern), Ok(name)] = [&self.der, &name.der].map(|der| RdnSequence::from_der(der)) else { return false };
+        let admits = |(pattern, value): (&AttributeTypeAndValue, &AttributeTypeAndValue)| {
+            pattern.oid == value.oid && (is_any(pattern) || pattern.value == value.value)
+        };
+        let all = |(pattern, name): (&RelativeDistinguishedName, &RelativeDistinguishedName)| {
+            pattern.len() == name.len() && pattern.iter().zip(name.iter()).all(admits)
+        };
+        pattern.iter().count() == name.iter().count() && pattern.iter().zip(name.iter()).all(all)
+    }
+
     fn rewrite(&self) -> Option<RdnSequence> {
         let mut names = RdnSequence::default();
         for rdn in RdnSequence::from_der(&self.der).ok()?.iter() {
@@ -102,6 +119,10 @@ impl DistinguishedName {
         }
         Some(names)
     }
+}
+
+fn is_any(attribute: &AttributeTypeAndValue) -> bool {
+    text(&attribute.value).as_deref() == Some("*")
 }
 
 /// Whether no arc has octets of padding in front (X.690 section 8.19.2), which the crate der lets pass: one type would have several encodings.

@@ -14,6 +14,7 @@ extern crate alloc;
 mod distinguished_name;
 mod dscp;
 mod identity;
+mod identity_pattern;
 mod lifetime;
 mod proposal;
 mod sa;

@@ -51,6 +51,11 @@ impl Config {
         self.entries.of.get(&policy).and_then(|group| self.entries.groups.get(*group)).map_or(policy, |group| group.id)
     }
 
+    /// Whether others stand under the same entry.
+    pub(crate) fn shares_entry(&self, policy: PolicyId) -> bool {
+        self.entries.of.get(&policy).and_then(|group| self.entries.groups.get(*group)).is_some_and(|group| group.members.len() > 1)
+    }
+
     /// Finds out which children share an entry. Those that stood under one in `before` do so further, as far as they can: the SAs in the data plane
     /// name it.
     pub fn share_entries(&mut self, before: &Self) {

@@ -83,7 +83,7 @@ impl Endpoint {
                 local: child_sa.local_selectors.clone(),
                 remote: child_sa.remote_selectors.clone(),
                 until: now + INHERITED,
-                leases,
+                _leases: leases,
             });
             // Where the peer cannot be called, it has to call.
             if !connection.remote_addrs.is_empty() {

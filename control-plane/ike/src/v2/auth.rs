@@ -21,6 +21,8 @@ mod proof;
 pub(crate) mod responder;
 mod verification;
 
+use alloc::format;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use ike_wire::{CertificateEncoding, CertificateRequest, Identification, Notify, NotifyType, Payload};
@@ -30,7 +32,7 @@ use crate::config::{Childless, LocalAuth, RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
-use crate::io::{JobId, JobResult};
+use crate::io::{Event, IkeSaId, JobId, JobResult};
 use crate::peers::Superseded;
 use crate::v2::find::notification;
 use crate::v2::init::WantedChild;
@@ -168,11 +170,15 @@ fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticate
     let before = cx.shared.peers.superseded.len();
     let earlier = cx.shared.peers.before(core, authenticated.identity());
     let forgotten = notification(payloads, |kind| kind == NotifyType::INITIAL_CONTACT).is_some();
+    if core.connection.unique == Unique::Keep && !forgotten && core.role == Role::Responder && !earlier.is_empty() {
+        return Err(Fault::Authentication(diagnosis::not_unique(&core.connection, authenticated.identity())));
+    }
+    if !earlier.is_empty() {
+        let (replaced, why) = fate(core.connection.unique, forgotten);
+        tell_of_others(core, cx, authenticated.identity(), &earlier, replaced, why);
+    }
     match core.connection.unique {
         Unique::Never => {}
-        Unique::Keep if !forgotten && core.role == Role::Responder && !earlier.is_empty() => {
-            return Err(Fault::Authentication(diagnosis::not_unique(&core.connection, authenticated.identity())));
-        }
         Unique::Replace if !forgotten => {
             cx.shared.peers.superseded.extend(earlier.into_iter().map(Superseded::Unwanted));
         }
@@ -182,6 +188,27 @@ fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticate
         Unique::No | Unique::Keep | Unique::Replace => {}
     }
     Ok(cx.shared.peers.superseded.len() > before)
+}
+
+/// Whether earlier IKE SAs end, and why, where the new one is not refused.
+const fn fate(unique: Unique, forgotten: bool) -> (bool, &'static str) {
+    match (unique, forgotten) {
+        (_, true) => (true, "the peer has forgotten what was before (INITIAL_CONTACT)"),
+        (Unique::Replace, false) => (true, "unique = replace"),
+        (Unique::Keep, false) => (false, "unique = keep"),
+        (Unique::No | Unique::Never, false) => (false, "unique = no"),
+    }
+}
+
+fn tell_of_others(core: &Core, cx: &mut Context<'_>, remote: &Identity, earlier: &[IkeSaId], replaced: bool, why: &'static str) {
+    /// So many are named.
+    const MOST: usize = 8;
+    let others: Vec<IkeSaId> = earlier.iter().take(MOST).copied().collect();
+    let list = others.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ");
+    let title = if replaced { "take the place of earlier IKE SAs" } else { "leave earlier IKE SAs alone" };
+    core.step(cx, title, alloc::vec![format!("of {remote}: {} in all, IKE SAs {list}", earlier.len()), why.to_string()]);
+    let (connection, remote, count) = (core.connection.name.clone(), remote.clone(), earlier.len());
+    cx.shared.event(Event::IkeSaNotAlone { ike_sa: core.id, connection, remote, others, count, replaced, why });
 }
 
 /// Which certificates the peer may show: `CERTREQ` with the hashes of the keys that are trusted (section 3.7).

@@ -175,6 +175,9 @@ pub(crate) fn answer(
 ) -> Result<Answer, Fault> {
     let Choice { index, chosen, selectors, outbound, takes_tfc_padding } = choice;
     let local = |text: String| Fault::NoMoreSas(text);
+    if replaces.child.is_none() {
+        not_anothers(core, cx, authenticated, index, &selectors)?;
+    }
     let keys = sk.keys.child(chosen.suite.protection, seed.shared, seed.nonces)?;
     let leased = cx.shared.take_spi().ok_or_else(|| local("no SPI is free".into()))?;
     let inbound = leased.spi;
@@ -198,6 +201,21 @@ pub(crate) fn answer(
             Err(local(failure.to_string()))
         }
     }
+}
+
+/// Whether nobody else has the traffic already.
+fn not_anothers(
+    core: &Core,
+    cx: &Context<'_>,
+    authenticated: &PeerAuthenticated,
+    index: usize,
+    selectors: &SelectorsNarrowed,
+) -> Result<(), Fault> {
+    let Some(child) = core.connection.child(index) else { return Ok(()) };
+    let entry = core.connection.entry(child.policy);
+    let Some(conflict) = cx.shared.holdings.conflict(entry, selectors, authenticated.identity()) else { return Ok(()) };
+    let holder = cx.shared.children.get(&conflict.child).copied();
+    Err(Fault::Selectors(diagnosis::held_by_another(child, authenticated.identity(), &conflict, holder, selectors)))
 }
 
 /// The initiator's check of an answer against what was offered.
@@ -375,7 +393,7 @@ impl Established {
 
     fn install_failed(&mut self, core: &mut Core, cx: &mut Context<'_>, child: &Child, text: String, answering: bool) {
         let failure = Failure::Local(format!("the data plane refused the Child SA: {text}"));
-        cx.shared.children.remove(&child.id);
+        cx.shared.forget_child(child);
         cx.fail(Some(&core.connection.name), core.remote, failure.clone());
         if !answering {
             core.tasks.push_back(Task::DeleteSpi { protocol: child.protocol(), spi: child.inbound, unused: None });

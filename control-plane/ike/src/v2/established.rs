@@ -147,7 +147,7 @@ impl Established {
                     local: child.selectors.local().to_vec(),
                     remote: child.selectors.remote().to_vec(),
                     until: cx.now + time,
-                    leases: core.assigned.remote.clone(),
+                    _leases: core.assigned.remote.clone(),
                 });
             } else if child.is_live() {
                 cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
@@ -157,7 +157,7 @@ impl Established {
     }
 
     fn forget(&self, core: &mut Core, cx: &mut Context<'_>, child: &Child) {
-        cx.shared.children.remove(&child.id);
+        cx.shared.forget_child(child);
         if matches!(child.phase, ChildPhase::Installing { wanted: true }) {
             core.child_failed(cx, child.policy, &Failure::Local("the Child SA was deleted before it was in use".into()));
         } else {

@@ -487,7 +487,7 @@ impl State {
                 Some(state.sk)
             }
             Self::Installing(state) => {
-                cx.shared.children.remove(&state.child.id);
+                cx.shared.forget_child(&state.child);
                 cx.shared.output(Output::Retire { child: state.child.id, linger: Duration::ZERO });
                 failed(core, cx);
                 Some(state.sk)

@@ -472,7 +472,7 @@ impl Estate {
     /// There is nobody to inherit it.
     pub(crate) fn disband(self, core: &mut Core, cx: &mut Context<'_>) {
         for child in self.children.into_iter().filter(Child::is_live) {
-            cx.shared.children.remove(&child.id);
+            cx.shared.forget_child(&child);
             cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
         }
         core.tasks.extend(self.tasks);

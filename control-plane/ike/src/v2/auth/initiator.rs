@@ -79,8 +79,8 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
     let auth = proof.pop();
     payloads.extend(proof);
     payloads.extend(certificate_request(core::iter::once(&core.connection.remote_auth)));
-    payloads.extend(core.connection.remote_identity.as_ref().map(|identity| Payload::IdResponder(Identification::from(identity))));
-    payloads.extend(initial_contact(core, cx, core.connection.remote_identity.as_ref()));
+    payloads.extend(core.connection.one_peer().map(|identity| Payload::IdResponder(Identification::from(identity))));
+    payloads.extend(initial_contact(core, cx, core.connection.one_peer()));
     payloads.extend(eap_alone(&core.connection).then(|| Payload::Notify(Notify::new(NotifyType::EAP_ONLY_AUTHENTICATION, Vec::new()))));
     payloads.extend(auth);
     payloads.extend(crash::own_token(core, cx));

@@ -84,7 +84,8 @@ fn identify(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Resul
     let unreadable = |error| Fault::Authentication(diagnosis::bad_identity(&error));
     let remote = id.identity().map_err(unreadable)?;
     let local = find::id_responder(payloads).map(Identification::identity).transpose().map_err(unreadable)?;
-    let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
+    let mut candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
+    candidates.sort_by_key(ConnectionRef::vagueness);
     let fits = |connection: &&ConnectionRef| connection.admits(&remote, local.as_ref()) && allows(connection, &state.sk);
     // One that wants another method is only found to say so.
     let found =
@@ -295,7 +296,7 @@ pub(crate) fn on_installed(state: Installing, core: &mut Core, cx: &mut Context<
     match fault {
         None => established.adopt(core, cx, child),
         Some(fault) => {
-            cx.shared.children.remove(&child.id);
+            cx.shared.forget_child(&child);
             cx.fail(Some(&core.connection.name), core.remote, fault.into());
         }
     }
