@@ -664,3 +664,4 @@ mod exchanges;
 mod peers;
 mod pools;
 mod radius;
+mod words;
