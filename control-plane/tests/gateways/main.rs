@@ -5,6 +5,7 @@
 mod fake;
 mod pair;
 mod radius;
+mod stuck;
 
 use std::collections::HashSet;
 
