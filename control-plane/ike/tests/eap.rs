@@ -6,7 +6,7 @@ mod pair;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Config, Credential, LocalAuth, RemoteAuth};
+use ike::config::{Childless, Config, Credential, LocalAuth, RemoteAuth};
 use ike::error::Failure;
 use ike::io::{Event, Record};
 use ike::provider::{
@@ -143,6 +143,28 @@ fn another_method_than_the_configured_one_is_refused() {
     let pair = refused(user(PasswordMethod::Mschapv2, "wonderland"), gateway(server(PasswordMethod::Md5)));
     let Failure::Unauthenticated(theirs) = failure(&pair, B) else { panic!() };
     assert_eq!(theirs.summary, "the peer wants another EAP method than MD5-Challenge: MSCHAPv2");
+}
+
+/// RFC 6023 section 5: with EAP, too, the Child SA may come in an exchange of its own; a responder that has to leaves it out.
+#[test]
+fn an_ike_sa_of_a_user_may_come_up_without_a_child_sa() {
+    for theirs in [Childless::Allow, Childless::Force] {
+        let mut a = user(PasswordMethod::Mschapv2, "wonderland");
+        a.connections[0].childless = Childless::Force;
+        let mut b = gateway(server(PasswordMethod::Mschapv2));
+        b.connections[0].childless = theirs;
+        let mut pair = Pair::new(1, a, b);
+        pair.connect();
+        let said = messages(&pair, A);
+        assert_eq!(said[0], "IKE_AUTH request 1: SK IDi IDr N(INIT_CONTACT)");
+        assert_eq!(said.last().unwrap(), "IKE_AUTH response 5: SK AUTH N(INIT_CONTACT)");
+        assert_eq!(pair.assert_mirrored(), 1);
+    }
+    let mut a = user(PasswordMethod::Mschapv2, "wonderland");
+    a.connections[0].childless = Childless::Force;
+    let mut b = gateway(server(PasswordMethod::Mschapv2));
+    b.connections[0].childless = Childless::Never;
+    refused(a, b);
 }
 
 /// gw.example, by a certificate of an authority that is trusted in June 2026 (`ike-crypto/tests/x509/make.py`).

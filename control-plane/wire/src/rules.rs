@@ -24,6 +24,8 @@ pub enum Form {
     Childless,
     /// The first pair of IKE_AUTH messages with EAP (section 2.16).
     EapFirst,
+    /// The first request with EAP, without a Child SA (RFC 6023 section 5).
+    EapFirstChildless,
     /// One of those between.
     Eap,
     /// The last pair.
@@ -165,13 +167,17 @@ const AUTH_REQUEST_CHILDLESS: &[Rule] =
 const AUTH_REQUEST_EAP_FIRST: &[Rule] =
     &[one(P::IDI), any(P::CERTREQ), maybe(P::IDR), maybe(P::CP), one(P::SA), one(P::TSI), one(P::TSR), any(P::NOTIFY), any(P::VENDOR_ID)];
 
+const AUTH_REQUEST_EAP_FIRST_CHILDLESS: &[Rule] =
+    &[one(P::IDI), any(P::CERTREQ), maybe(P::IDR), maybe(P::CP), any(P::NOTIFY), any(P::VENDOR_ID)];
+
 const EAP: &[Rule] = &[one(P::EAP), any(P::NOTIFY), any(P::VENDOR_ID)];
 const AUTH_REQUEST_EAP_LAST: &[Rule] = &[one(P::AUTH), any(P::NOTIFY), any(P::VENDOR_ID)];
 
 const IKE_AUTH_REQUEST: &[Row] = &[
     (Form::Normal, &[Has(P::IDI), Has(P::AUTH), Has(P::SA)], AUTH_REQUEST),
     (Form::Childless, &[Has(P::IDI), Has(P::AUTH)], AUTH_REQUEST_CHILDLESS),
-    (Form::EapFirst, &[Has(P::IDI)], AUTH_REQUEST_EAP_FIRST),
+    (Form::EapFirst, &[Has(P::IDI), Has(P::SA)], AUTH_REQUEST_EAP_FIRST),
+    (Form::EapFirstChildless, &[Has(P::IDI)], AUTH_REQUEST_EAP_FIRST_CHILDLESS),
     (Form::Eap, &[Has(P::EAP)], EAP),
     (Form::EapLast, &[Has(P::AUTH)], AUTH_REQUEST_EAP_LAST),
     (Form::Normal, &[], AUTH_REQUEST),
@@ -188,6 +194,8 @@ const AUTH_RESPONSE_EAP_FIRST: &[Rule] = &[one(P::IDR), any(P::CERT), maybe(P::A
 const AUTH_RESPONSE_EAP_LAST: &[Rule] =
     &[one(P::AUTH), maybe(P::CP), one(P::SA), one(P::TSI), one(P::TSR), any(P::NOTIFY), any(P::VENDOR_ID)];
 
+const AUTH_RESPONSE_EAP_LAST_CHILDLESS: &[Rule] = &[one(P::AUTH), maybe(P::CP), any(P::NOTIFY), any(P::VENDOR_ID)];
+
 /// With IDr and AUTH only the Child SA is refused; without, the IKE SA (section 2.21.2).
 const AUTH_RESPONSE_ERROR: &[Rule] = &[maybe(P::IDR), any(P::CERT), maybe(P::AUTH), maybe(P::CP), some(P::NOTIFY), any(P::VENDOR_ID)];
 
@@ -198,6 +206,7 @@ const IKE_AUTH_RESPONSE: &[Row] = &[
     (Form::EapLast, &[Has(P::SA)], AUTH_RESPONSE_EAP_LAST),
     (Form::Error, &[SaysError], AUTH_RESPONSE_ERROR),
     (Form::Childless, &[Has(P::IDR), Has(P::AUTH)], AUTH_RESPONSE_CHILDLESS),
+    (Form::EapLast, &[Has(P::AUTH)], AUTH_RESPONSE_EAP_LAST_CHILDLESS),
     (Form::Normal, &[], AUTH_RESPONSE),
 ];
 

@@ -28,7 +28,7 @@ use alloc::vec::Vec;
 use ike_wire::{CertificateEncoding, CertificateRequest, Identification, Notify, NotifyType, Payload};
 use ipsec_types::Identity;
 
-use crate::config::{Childless, LocalAuth, RemoteAuth, Unique};
+use crate::config::{Childless, RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
@@ -226,10 +226,10 @@ pub(crate) fn certificate_request<'a>(ways: impl Iterator<Item = &'a RemoteAuth>
 }
 
 /// Whether an initiator leaves the Child SA to CREATE_CHILD_SA (RFC 6023): "The initiator MUST NOT send the modified IKE_AUTH request if the
-/// notification was not present." After EAP the first Child SA comes in IKE_AUTH all the same.
+/// notification was not present."
 pub(crate) fn begins_childless(core: &Core) -> bool {
     let wanted = matches!(core.connection.childless, Childless::Prefer | Childless::Force);
-    core.extensions.childless && wanted && !matches!(core.connection.local_auth, LocalAuth::Eap(_))
+    core.extensions.childless && wanted
 }
 
 /// Who we are.

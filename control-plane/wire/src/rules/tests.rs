@@ -57,6 +57,8 @@ const APPENDIX_C: &[(ExchangeType, bool, Form, &[PayloadType])] = &[
     (ExchangeType::CREATE_CHILD_SA, false, Form::ChildSa, &[P::SA, P::NONCE, P::TSI, P::TSR]),
     (ExchangeType::CREATE_CHILD_SA, true, Form::ChildSa, &[P::SA, P::NONCE, P::TSI, P::TSR]),
     (ExchangeType::CREATE_CHILD_SA, false, Form::RekeyIkeSa, &[P::SA, P::NONCE, P::KE]),
+    (ExchangeType::IKE_AUTH, false, Form::EapFirstChildless, &[P::IDI]),
+    (ExchangeType::IKE_AUTH, true, Form::EapLast, &[P::AUTH]),
     (ExchangeType::IKE_AUTH, false, Form::Childless, &[P::IDI, P::AUTH]),
     (ExchangeType::IKE_AUTH, true, Form::Childless, &[P::IDR, P::AUTH]),
     (ExchangeType::CREATE_CHILD_SA, true, Form::RekeyIkeSa, &[P::SA, P::NONCE, P::KE]),

@@ -46,13 +46,13 @@ pub(crate) struct Installing {
 /// Who is it, is it true, and what does it want?
 pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     // Without an SPI the Child SA cannot be answered. The peer will ask again, and by then there will be some.
-    if message.form != Form::Childless && !cx.shared.can_install() {
+    if !is_childless(message.form) && !cx.shared.can_install() {
         cx.shared.lease_spis();
         cx.shared.count("messages_ignored");
         return State::AwaitAuthRequest(state);
     }
     core.window.accepted();
-    if message.form == Form::EapFirst {
+    if let Form::EapFirst | Form::EapFirstChildless = message.form {
         return match identify(&state, core, &message) {
             Ok(()) => eap::responder::start(state, core, cx, message),
             Err(fault) => reject(state, core, cx, &message, &fault),
@@ -76,6 +76,11 @@ fn verify(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: 
     verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)
 }
 
+/// Whether a first request wants no Child SA (RFC 6023).
+const fn is_childless(form: Form) -> bool {
+    matches!(form, Form::Childless | Form::EapFirstChildless)
+}
+
 /// Finds the connection of who the initiator says it is, and of how it wants to show that.
 fn identify(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Result<(), Fault> {
     let payloads = &message.payloads;
@@ -93,7 +98,7 @@ fn identify(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Resul
     let unknown = || Fault::Authentication(diagnosis::unknown_peer(&candidates, &remote, local.as_ref()));
     core.connection = found.cloned().ok_or_else(unknown)?;
     // RFC 6023 section 3: one that is configured not to do this says what one that cannot does.
-    if message.form == Form::Childless && core.connection.childless == Childless::Never {
+    if is_childless(message.form) && core.connection.childless == Childless::Never {
         return Err(Fault::Syntax("IKE_AUTH without a Child SA, which this connection does not allow (childless = \"never\")".into()));
     }
     if auth.is_none() && !core.connection.remote_auth.takes(None) {

@@ -125,7 +125,8 @@ fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protect
     let data = proof::by_eap(&talk.sk, Role::Responder, outcome, &talk.transcript, &own_id(core)).expose().to_vec();
     let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data });
     let Talk { sk, transcript, side: Side::Responder(responder), .. } = talk else { return talk.over() };
-    let wanted = Protected { header: message.header, verified: message.verified, ..responder.request };
+    let form = if responder.request.form == Form::EapFirstChildless { Form::Childless } else { responder.request.form };
+    let wanted = Protected { header: message.header, verified: message.verified, form, ..responder.request };
     choose_child(AwaitRequest { sk, transcript }, core, cx, wanted, authenticated, alloc::vec![auth])
 }
 
