@@ -235,6 +235,8 @@ fn own_config(all: &Config, address: IpAddr) -> Result<Config, Failure> {
         remote_identity: connection.remote_identity.clone(),
         local_auth: connection.local_auth.clone(),
         remote_auth: connection.remote_auth.clone(),
+        local_more: connection.local_more.clone(),
+        remote_more: connection.remote_more.clone(),
         pools: Vec::new(),
         virtual_addresses: Vec::new(),
         children: vec![child],

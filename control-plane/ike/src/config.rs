@@ -70,6 +70,10 @@ pub struct Connection {
     pub local_auth: LocalAuth,
     /// How the peer must.
     pub remote_auth: RemoteAuth,
+    /// What else we show, in rounds of their own after the first (RFC 4739); empty as a rule.
+    pub local_more: Vec<LocalRound>,
+    /// What else the peer must. Whoever has to begin EAP in a round has shown by then all but that; the other side has shown everything.
+    pub remote_more: Vec<RemoteRound>,
     /// Where addresses come from that the peer asks for (RFC 7296 section 2.19); empty for none.
     pub pools: Vec<Arc<Pool>>,
     /// Addresses inside the peer's network to ask it for, unspecified ones for any; empty for none.
@@ -163,6 +167,24 @@ pub enum LocalAuth {
     PublicKey(Credential),
     /// By EAP, as an initiator; as a responder only where the peer wants nothing but EAP (RFC 5998).
     Eap(Arc<dyn EapMethod>),
+}
+
+/// A further round in which we show who we are.
+#[derive(Debug, Clone)]
+pub struct LocalRound {
+    /// Who we say we are in it.
+    pub identity: Identity,
+    /// How we show it.
+    pub auth: LocalAuth,
+}
+
+/// A further round in which a peer shows who it is.
+#[derive(Debug, Clone)]
+pub struct RemoteRound {
+    /// Who it must be; `None` for anybody who can show it.
+    pub identity: Option<Identity>,
+    /// How it must.
+    pub auth: RemoteAuth,
 }
 
 /// A private key, and what tells the peer of the public one.
@@ -305,6 +327,25 @@ pub enum StartAction {
     Trap,
     /// At once.
     Start,
+}
+
+impl Connection {
+    /// Who we say we are in each round of authentication, and how we show it.
+    pub(crate) fn local_rounds(&self) -> impl DoubleEndedIterator<Item = (&Identity, &LocalAuth)> {
+        let more = self.local_more.iter().map(|round| (&round.identity, &round.auth));
+        core::iter::once((&self.local_identity, &self.local_auth)).chain(more)
+    }
+
+    /// Who the peer must be in each round, and how it shows it.
+    pub(crate) fn remote_rounds(&self) -> impl DoubleEndedIterator<Item = (Option<&Identity>, &RemoteAuth)> {
+        let more = self.remote_more.iter().map(|round| (round.identity.as_ref(), &round.auth));
+        core::iter::once((self.remote_identity.as_ref(), &self.remote_auth)).chain(more)
+    }
+
+    /// Whether either side authenticates more than once.
+    pub(crate) const fn has_rounds(&self) -> bool {
+        !self.local_more.is_empty() || !self.remote_more.is_empty()
+    }
 }
 
 impl LocalAuth {

@@ -26,8 +26,8 @@ use crate::v2::nat::NatStatus;
 
 use self::authentication::own_key;
 pub(crate) use self::authentication::{
-    bad_identity, bad_signature, cannot_prove, eap_alone, eap_refused, endless_eap, no_key, not_unique, other_eap_key, other_peer,
-    unknown_peer, wrong_key, wrong_method,
+    bad_identity, bad_signature, cannot_prove, eap_alone, eap_refused, endless_eap, no_key, not_unique, one_round, other_eap_key,
+    other_peer, other_rounds, unknown_peer, wrong_key, wrong_method,
 };
 pub(crate) use self::overlap::held_by_another;
 
@@ -383,6 +383,11 @@ pub(crate) fn not_childless(connection: &ConnectionRef) -> Failure {
         ..Detail::default()
     };
     Failure::Incompatible(NotifyType::CHILDLESS_IKEV2_SUPPORTED, detail.bounded())
+}
+
+/// The peer does not know RFC 4739, and without it one of the two sides shows too little.
+pub(crate) fn not_multiple(connection: &ConnectionRef) -> Failure {
+    Failure::Incompatible(NotifyType::MULTIPLE_AUTH_SUPPORTED, one_round(connection))
 }
 
 /// What an initiator asked for.

@@ -138,7 +138,7 @@ impl ConnectionRef {
     /// with a pattern for it, before one that names nobody but
     /// us, before one that names nobody. A key that names others than us is for them: it must name the peer.
     pub(crate) fn key(&self, remote: &Identity) -> Option<&Psk> {
-        let is_ours = |owner: &Identity| owner.same(&self.local_identity);
+        let is_ours = |owner: &Identity| self.local_rounds().any(|(identity, _)| owner.same(identity));
         let score = |owners: &[Identity]| {
             let names_us = owners.iter().any(is_ours);
             if owners.iter().any(|owner| owner.same(remote)) {
@@ -183,6 +183,8 @@ mod tests {
             remote_identity: None,
             local_auth: crate::config::LocalAuth::Psk,
             remote_auth: crate::config::RemoteAuth::Psk,
+            local_more: Vec::new(),
+            remote_more: Vec::new(),
             children: Vec::new(),
             unique: crate::config::Unique::default(),
             dpd_delay: None,

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ike::config::{LocalAuth, LocalRound, RemoteAuth, RemoteRound};
 use ike::io::{Datagram, Input, Record};
 use ike_wire::{
     Auth, AuthMethod, Delete, ExchangeType, Flags, Header, Identification, KeyExchange, Message, Nonce, Notify, NotifyType, Payload,
@@ -36,6 +37,18 @@ fn fresh_with(dpd_delay: Option<Duration>) -> Pair {
         let mut config = config(side);
         config.connections[0].dpd_delay = dpd_delay;
         config.connections[0].children[0].proposals = vec![esp("aes128gcm16"), esp("aes128gcm16-x25519")];
+        config
+    });
+    Pair::with(clear::provider(&[&SUITE]), Network::GOOD, 7, a, b)
+}
+
+/// Each side shows two things (RFC 4739).
+fn rounds() -> Pair {
+    let [a, b] = [A, B].map(|side| {
+        let mut config = config(side);
+        let [local, remote] = [side, side.other()].map(|side| format!("{side:?}.host").parse().unwrap());
+        config.connections[0].local_more = vec![LocalRound { identity: local, auth: LocalAuth::Psk }];
+        config.connections[0].remote_more = vec![RemoteRound { identity: Some(remote), auth: RemoteAuth::Psk }];
         config
     });
     Pair::with(clear::provider(&[&SUITE]), Network::GOOD, 7, a, b)
@@ -87,6 +100,18 @@ const STATES: &[State] = &[
         then(fresh(), |pair| {
             pair.acquire(A, 1);
             pair.run(3 * HALF);
+        })
+    }),
+    ("initiator, waits for IKE_AUTH of a further round", A, || {
+        then(rounds(), |pair| {
+            pair.acquire(A, 1);
+            pair.run(9 * HALF);
+        })
+    }),
+    ("responder, waits for IKE_AUTH of a further round", B, || {
+        then(rounds(), |pair| {
+            pair.acquire(A, 1);
+            pair.run(7 * HALF);
         })
     }),
     ("responder, installs the first Child SA", B, || {

@@ -13,7 +13,7 @@ use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
 
 use super::authorities::{self, Authorities};
 use super::section::{Found, Section};
-use super::{eap, secrets};
+use super::{eap, rounds, secrets};
 use crate::radius;
 
 /// Files that a configuration names are beside it.
@@ -151,7 +151,11 @@ fn schemes_of(word: &str) -> Vec<SignatureScheme> {
 
 /// How we show who we are.
 pub(super) fn local(connection: &mut Section<'_>, files: Files<'_>, users: eap::Known<'_>) -> Local {
-    let Some(mut section) = connection.section("local") else { return Local::default() };
+    rounds::first(connection, "local", "local-1").map_or_else(Local::default, |section| local_round(section, files, users))
+}
+
+/// The same in one round.
+pub(super) fn local_round(mut section: Section<'_>, files: Files<'_>, users: eap::Known<'_>) -> Local {
     let way = way(&mut section);
     let identity = identity(&mut section);
     if let Some(pattern) = identity.as_ref().filter(|found| found.value.is_pattern()) {
@@ -243,7 +247,12 @@ fn credential(
 
 /// Whom we believe, and how.
 pub(super) fn remote(connection: &mut Section<'_>, files: Files<'_>, authorities: &Authorities, users: eap::Known<'_>) -> Remote {
-    let Some(mut section) = connection.section("remote") else { return Remote::default() };
+    let section = rounds::first(connection, "remote", "remote-1");
+    section.map_or_else(Remote::default, |section| remote_round(section, files, authorities, users))
+}
+
+/// The same in one round.
+pub(super) fn remote_round(mut section: Section<'_>, files: Files<'_>, authorities: &Authorities, users: eap::Known<'_>) -> Remote {
     let way = way(&mut section);
     let any = section.text_is("id", "%any");
     let identity = identity(&mut section).filter(|_| !any);

@@ -14,7 +14,7 @@ use super::diagnostic::Report;
 use super::section::{Found, Place, Section};
 use super::selectors::{self, Dynamic, Ends, Selected};
 use super::spd::Spd;
-use super::{eap, exchanges, handling, lifetimes, pools, proposals};
+use super::{eap, exchanges, handling, lifetimes, pools, proposals, rounds};
 
 /// strongSwan's, and what RFC 3948 section 4 recommends.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -91,12 +91,18 @@ pub(super) fn read(
     if section.faults() == before {
         eap::tls(&section, &mut local, &mut remote);
     }
+    let local_more = rounds::local(&mut section, local_identity.as_ref(), &mut remote, files, users);
+    let remote_more = rounds::remote(&mut section, &mut local, files, authorities, users);
     let (local_auth, remote_auth, remote_identity) = (local.auth, remote.auth, remote.identity);
     let begins = |child: &Child| {
         (child.start_action, child.close_action, child.dpd_action) != (StartAction::None, StartAction::None, DpdAction::Clear)
     };
     if section.faults() == before {
-        eap::check(&section, &local_auth, &remote_auth, children.iter().any(begins));
+        let begins = children.iter().any(begins);
+        eap::check(&section, &local_auth, &remote_auth, begins);
+        let ours: Vec<&LocalAuth> = std::iter::once(&local_auth).chain(local_more.iter().map(|round| &round.auth)).collect();
+        let theirs: Vec<&RemoteAuth> = std::iter::once(&remote_auth).chain(remote_more.iter().map(|round| &round.auth)).collect();
+        rounds::check(&section, &ours, &theirs, begins);
     }
     section.finish();
     let Some(local_identity) = local_identity.filter(|_| needs_peer) else { return (None, shunts) };
@@ -108,6 +114,8 @@ pub(super) fn read(
         local_identity,
         local_auth,
         remote_auth,
+        local_more,
+        remote_more,
         remote_identity,
         pools,
         virtual_addresses,

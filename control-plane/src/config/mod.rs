@@ -33,6 +33,7 @@ mod lifetimes;
 mod pools;
 mod proposals;
 mod radius;
+mod rounds;
 mod secrets;
 mod section;
 mod selectors;

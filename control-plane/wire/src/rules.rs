@@ -3,7 +3,7 @@
 //! Read a row beside the appendix: `one` is X, `maybe` is \[X\], `any` is \[X+\], `some` is X+. The order of payloads is free
 //! (section 2.5). Notifications and Vendor IDs may come with every message. Which notifications mean what is for the exchange to say.
 
-use Sign::{Has, Says, SaysError};
+use Sign::{Bare, Has, Says, SaysError};
 
 use crate::PayloadType as P;
 use crate::{ExchangeType, Header, NotifyType, Payload, PayloadType};
@@ -30,6 +30,10 @@ pub enum Form {
     Eap,
     /// The last pair.
     EapLast,
+    /// Nothing but what comes with every message: the other side is to show more of itself (RFC 4739 section 2.5).
+    Another,
+    /// The response with the Child SA after the initiator's last round (RFC 4739 section 2.4).
+    ChildAlone,
     /// CREATE_CHILD_SA for a new or rekeyed Child SA.
     ChildSa,
     /// CREATE_CHILD_SA for a rekeyed IKE SA.
@@ -124,6 +128,8 @@ enum Sign {
     Says(NotifyType),
     /// Any notification of an error.
     SaysError,
+    /// Nothing but notifications and Vendor IDs.
+    Bare,
 }
 
 /// A row: the form, its signs (all of them must show), its rules. Of a table, the first row whose signs show is the one that counts; the
@@ -145,7 +151,8 @@ const IKE_SA_INIT_RESPONSE: &[Row] = &[
     (Form::Normal, &[], INIT_RESPONSE),
 ];
 
-// C.2. IKE_AUTH exchange without EAP, and C.3. with EAP: there the first request has no AUTH, and the last pair has nothing but.
+// C.2. IKE_AUTH exchange without EAP, and C.3. with EAP: there the first request has no AUTH, and the last pair has nothing but. With several
+// rounds of authentication (RFC 4739) only the first request and the last response have a Child SA.
 
 const AUTH_REQUEST: &[Rule] = &[
     one(P::IDI),
@@ -172,6 +179,7 @@ const AUTH_REQUEST_EAP_FIRST_CHILDLESS: &[Rule] =
 
 const EAP: &[Rule] = &[one(P::EAP), any(P::NOTIFY), any(P::VENDOR_ID)];
 const AUTH_REQUEST_EAP_LAST: &[Rule] = &[one(P::AUTH), any(P::NOTIFY), any(P::VENDOR_ID)];
+const BARE: &[Rule] = &[any(P::NOTIFY), any(P::VENDOR_ID)];
 
 const IKE_AUTH_REQUEST: &[Row] = &[
     (Form::Normal, &[Has(P::IDI), Has(P::AUTH), Has(P::SA)], AUTH_REQUEST),
@@ -180,6 +188,7 @@ const IKE_AUTH_REQUEST: &[Row] = &[
     (Form::EapFirstChildless, &[Has(P::IDI)], AUTH_REQUEST_EAP_FIRST_CHILDLESS),
     (Form::Eap, &[Has(P::EAP)], EAP),
     (Form::EapLast, &[Has(P::AUTH)], AUTH_REQUEST_EAP_LAST),
+    (Form::Another, &[Bare], BARE),
     (Form::Normal, &[], AUTH_REQUEST),
 ];
 
@@ -195,6 +204,7 @@ const AUTH_RESPONSE_EAP_LAST: &[Rule] =
     &[one(P::AUTH), maybe(P::CP), one(P::SA), one(P::TSI), one(P::TSR), any(P::NOTIFY), any(P::VENDOR_ID)];
 
 const AUTH_RESPONSE_EAP_LAST_CHILDLESS: &[Rule] = &[one(P::AUTH), maybe(P::CP), any(P::NOTIFY), any(P::VENDOR_ID)];
+const AUTH_RESPONSE_CHILD_ALONE: &[Rule] = &[maybe(P::CP), one(P::SA), one(P::TSI), one(P::TSR), any(P::NOTIFY), any(P::VENDOR_ID)];
 
 /// With IDr and AUTH only the Child SA is refused; without, the IKE SA (section 2.21.2).
 const AUTH_RESPONSE_ERROR: &[Rule] = &[maybe(P::IDR), any(P::CERT), maybe(P::AUTH), maybe(P::CP), some(P::NOTIFY), any(P::VENDOR_ID)];
@@ -203,10 +213,12 @@ const IKE_AUTH_RESPONSE: &[Row] = &[
     (Form::EapFirst, &[Has(P::EAP), Has(P::IDR)], AUTH_RESPONSE_EAP_FIRST),
     (Form::Eap, &[Has(P::EAP)], EAP),
     (Form::Normal, &[Has(P::SA), Has(P::IDR)], AUTH_RESPONSE),
-    (Form::EapLast, &[Has(P::SA)], AUTH_RESPONSE_EAP_LAST),
+    (Form::EapLast, &[Has(P::SA), Has(P::AUTH)], AUTH_RESPONSE_EAP_LAST),
+    (Form::ChildAlone, &[Has(P::SA)], AUTH_RESPONSE_CHILD_ALONE),
     (Form::Error, &[SaysError], AUTH_RESPONSE_ERROR),
     (Form::Childless, &[Has(P::IDR), Has(P::AUTH)], AUTH_RESPONSE_CHILDLESS),
     (Form::EapLast, &[Has(P::AUTH)], AUTH_RESPONSE_EAP_LAST_CHILDLESS),
+    (Form::Another, &[Bare], BARE),
     (Form::Normal, &[], AUTH_RESPONSE),
 ];
 
@@ -266,11 +278,14 @@ fn broken(rules: &[Rule], payloads: &[Payload]) -> Option<(Rule, usize)> {
 
 impl Sign {
     fn shows(self, payloads: &[Payload]) -> bool {
+        if let Bare = self {
+            return payloads.iter().all(|payload| matches!(payload, Payload::Notify(_) | Payload::VendorId(_) | Payload::Unknown(_)));
+        }
         payloads.iter().any(|payload| match (self, payload) {
             (Has(payload_type), payload) => payload.payload_type() == payload_type,
             (Says(kind), Payload::Notify(notify)) => notify.kind == kind,
             (SaysError, Payload::Notify(notify)) => notify.kind.is_error(),
-            (Says(_) | SaysError, _) => false,
+            (Says(_) | SaysError | Bare, _) => false,
         })
     }
 }

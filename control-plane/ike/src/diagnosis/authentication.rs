@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use ipsec_types::Identity;
 
 use super::list;
-use crate::config::{Psk, RemoteAuth};
+use crate::config::{LocalAuth, Psk, RemoteAuth};
 use crate::error::{Detail, Failure};
 use crate::policy::ConnectionRef;
 
@@ -39,8 +39,8 @@ pub(crate) fn unknown_peer(candidates: &[ConnectionRef], remote: &Identity, aske
 }
 
 /// Another peer answered than was called.
-pub(crate) fn other_peer(connection: &ConnectionRef, found: &Identity) -> Box<Detail> {
-    let expected = connection.remote_identity.as_ref().map_or_else(|| "anybody".to_string(), ToString::to_string);
+pub(crate) fn other_peer(connection: &ConnectionRef, wanted: Option<&Identity>, found: &Identity) -> Box<Detail> {
+    let expected = wanted.map_or_else(|| "anybody".to_string(), ToString::to_string);
     Detail {
         summary: format!("the peer is {found}, not {expected}"),
         ours: format!("connection {} demands {expected}", connection.name),
@@ -81,9 +81,9 @@ pub(crate) fn wrong_key(connection: &ConnectionRef, remote: &Identity) -> Box<De
 }
 
 /// The peer authenticates by what is not configured.
-pub(crate) fn wrong_method(connection: &ConnectionRef, who: &str, method: &str) -> Box<Detail> {
-    let keyword = connection.remote_auth.keyword();
-    let expected = match connection.remote_auth {
+pub(crate) fn wrong_method(connection: &ConnectionRef, way: &RemoteAuth, who: &str, method: &str) -> Box<Detail> {
+    let keyword = way.keyword();
+    let expected = match way {
         RemoteAuth::Psk => "a shared key",
         RemoteAuth::PublicKey(_) => "a signature",
         RemoteAuth::Eap(_) => "EAP",
@@ -94,6 +94,35 @@ pub(crate) fn wrong_method(connection: &ConnectionRef, who: &str, method: &str) 
         theirs: method.into(),
         would_match: expected.into(),
         remedy: format!("set local.auth = {keyword} at the peer, or another remote.auth here"),
+    }
+    .bounded()
+}
+
+/// The peer shows more than is configured, or less (RFC 4739).
+pub(crate) fn other_rounds(connection: &ConnectionRef, over: usize, more: bool) -> Box<Detail> {
+    let ways: Vec<&str> = connection.remote_rounds().map(|(_, way)| way.keyword()).collect();
+    Detail {
+        summary: format!(
+            "the peer has to authenticate {} times, and {}",
+            ways.len(),
+            if more { "would do so more often" } else { "stops before" }
+        ),
+        ours: format!("connection {}: {}", connection.name, ways.join(", then ")),
+        theirs: format!("{over} rounds of authentication{}", if more { ", and another follows (ANOTHER_AUTH_FOLLOWS)" } else { "" }),
+        would_match: String::new(),
+        remedy: "let local, local-2, ... at the peer be as many as remote, remote-2, ... here".into(),
+    }
+    .bounded()
+}
+
+/// An initiator that takes one round of authentication alone.
+pub(crate) fn one_round(connection: &ConnectionRef) -> Box<Detail> {
+    Detail {
+        summary: "the peer does not take several rounds of authentication (RFC 4739)".into(),
+        ours: format!("connection {} has local-2 or remote-2", connection.name),
+        theirs: "no MULTIPLE_AUTH_SUPPORTED".into(),
+        remedy: "configure as many rounds at the peer, or leave out local-2 and remote-2 here".into(),
+        ..Detail::default()
     }
     .bounded()
 }
@@ -110,11 +139,10 @@ pub(crate) fn other_eap_key(who: &Identity) -> Box<Detail> {
 }
 
 /// The peer's EAP server has said no.
-pub(crate) fn eap_refused(connection: &ConnectionRef) -> Box<Detail> {
-    let keyword = connection.local_auth.keyword();
+pub(crate) fn eap_refused(connection: &ConnectionRef, identity: &Identity, way: &LocalAuth) -> Box<Detail> {
     Detail {
         summary: "the peer's EAP server refuses us".into(),
-        ours: format!("connection {}: local.auth = {keyword}, id = {}", connection.name, connection.local_identity),
+        ours: format!("connection {}: local.auth = {}, id = {identity}", connection.name, way.keyword()),
         theirs: "EAP Failure".into(),
         remedy: "compare local.eap_id and its secret with the user's at the server".into(),
         ..Detail::default()

@@ -6,6 +6,8 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use ipsec_types::Identity;
+
 use super::*;
 use crate::config::{Child, Config, Connection};
 use crate::error::Failure;
@@ -78,9 +80,18 @@ fn next(last: &mut u32) -> PolicyId {
 /// Whether an IKE SA of one would be an IKE SA of the other. Times and actions do not count: they are looked up when they are needed.
 fn speaks_alike(a: &Connection, b: &Connection) -> bool {
     (&a.local_addrs, &a.remote_addrs, &a.proposals) == (&b.local_addrs, &b.remote_addrs, &b.proposals)
-        && (&a.local_identity, &a.remote_identity, a.force_encapsulation) == (&b.local_identity, &b.remote_identity, b.force_encapsulation)
+        && a.force_encapsulation == b.force_encapsulation
         && a.virtual_addresses == b.virtual_addresses
-        && (a.local_auth.keyword(), a.remote_auth.keyword()) == (b.local_auth.keyword(), b.remote_auth.keyword())
+        && shows(a).eq(shows(b))
+        && demands(a).eq(demands(b))
+}
+
+fn shows(connection: &Connection) -> impl Iterator<Item = (&Identity, &'static str)> {
+    connection.local_rounds().map(|(identity, auth)| (identity, auth.keyword()))
+}
+
+fn demands(connection: &Connection) -> impl Iterator<Item = (Option<&Identity>, &'static str)> {
+    connection.remote_rounds().map(|(identity, auth)| (identity, auth.keyword()))
 }
 
 /// Whether a Child SA of one would be a Child SA of the other. Which packets are sent in it, of those that may be, is the SPD's matter.

@@ -19,6 +19,7 @@ pub(crate) mod eap;
 pub(crate) mod initiator;
 mod proof;
 pub(crate) mod responder;
+pub(crate) mod rounds;
 mod verification;
 
 use alloc::format;
@@ -34,7 +35,7 @@ use crate::diagnosis;
 use crate::error::Fault;
 use crate::io::{Event, IkeSaId, JobId, JobResult};
 use crate::peers::Superseded;
-use crate::v2::find::notification;
+use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
 use crate::v2::{Core, Protected, Sk, State};
@@ -42,6 +43,7 @@ use crate::v2::{Core, Protected, Sk, State};
 pub(crate) use self::eap::Conversing;
 pub(crate) use self::initiator::AwaitResponse;
 pub(crate) use self::responder::{AwaitRequest, Installing};
+pub(crate) use self::rounds::Rounds;
 pub(crate) use self::verification::PeerAuthenticated;
 
 /// What was said in IKE_SA_INIT, as AUTH covers it.
@@ -66,6 +68,8 @@ impl Transcript {
 pub(crate) struct Authenticating {
     pub(crate) sk: Sk,
     transcript: Transcript,
+    /// Of a responder the first request, after the first round.
+    first: Option<Protected>,
     /// None while it waits for an SPI.
     job: Option<JobId>,
     step: Step,
@@ -81,8 +85,8 @@ enum Step {
     Initiator { message: Protected, pending: verification::Pending },
     /// A responder's signature, for an initiator that asks for EAP: the first EAP packet, then the response.
     Opening { message: Protected, pending: proof::Pending },
-    /// A responder's signature: the Child SA, then the response.
-    Answer { message: Protected, authenticated: PeerAuthenticated, pending: proof::Pending },
+    /// A responder's signature: the Child SA or another round, then the response.
+    Answer { message: Protected, pending: proof::Pending },
     /// A responder needs an SPI for its Child SA; the proof of who it is is made.
     Child { message: Protected, authenticated: PeerAuthenticated, proof: Vec<Payload> },
 }
@@ -123,25 +127,26 @@ pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_
     if state.job != Some(job) {
         return State::Authenticating(state);
     }
-    let Authenticating { sk, transcript, job, step } = state;
+    let Authenticating { sk, transcript, first, job, step } = state;
     match (step, result) {
         (Step::Request { child, pending }, JobResult::Signed(result)) => {
-            initiator::on_signed(AwaitResponse { sk, child, transcript }, core, cx, pending, result)
+            initiator::on_signed(AwaitResponse { sk, child, transcript, asks_for_eap: false }, core, cx, pending, result)
         }
         (Step::Response { child, message, pending }, JobResult::Verified(result)) => {
-            let state = AwaitResponse { sk, child, transcript };
+            let asks_for_eap = find::eap(&message.payloads).is_some();
+            let state = AwaitResponse { sk, child, transcript, asks_for_eap };
             initiator::on_verified(state, core, cx, &message, pending.done(result).map_err(Into::into))
         }
         (Step::Initiator { message, pending }, JobResult::Verified(result)) => {
-            responder::on_verified(AwaitRequest { sk, transcript }, core, cx, message, pending.done(result))
+            responder::on_verified(AwaitRequest { sk, transcript, first }, core, cx, message, pending.done(result))
         }
         (Step::Opening { message, pending }, JobResult::Signed(result)) => {
-            eap::responder::on_signed(AwaitRequest { sk, transcript }, core, cx, message, (pending, result))
+            eap::responder::on_signed(AwaitRequest { sk, transcript, first }, core, cx, message, (pending, result))
         }
-        (Step::Answer { message, authenticated, pending }, JobResult::Signed(result)) => {
-            responder::on_signed(AwaitRequest { sk, transcript }, core, cx, message, authenticated, (pending, result))
+        (Step::Answer { message, pending }, JobResult::Signed(result)) => {
+            responder::on_signed(AwaitRequest { sk, transcript, first }, core, cx, message, (pending, result))
         }
-        (step, _) => State::Authenticating(Authenticating { sk, transcript, job, step }),
+        (step, _) => State::Authenticating(Authenticating { sk, transcript, first, job, step }),
     }
 }
 
@@ -149,7 +154,7 @@ pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_
 pub(crate) fn go_on(state: Authenticating, core: &mut Core, cx: &mut Context<'_>) -> State {
     match state {
         Authenticating { sk, transcript, step: Step::Child { message, authenticated, proof }, .. } => {
-            responder::choose_child(AwaitRequest { sk, transcript }, core, cx, message, authenticated, proof)
+            responder::choose_child(AwaitRequest { sk, transcript, first: None }, core, cx, message, authenticated, proof)
         }
         state => State::Authenticating(state),
     }
@@ -232,7 +237,7 @@ pub(crate) fn begins_childless(core: &Core) -> bool {
     core.extensions.childless && wanted
 }
 
-/// Who we are.
+/// Who we are, in the round under way.
 fn own_id(core: &Core) -> Identification {
-    Identification::from(&core.connection.local_identity)
+    Identification::from(core.own_round().0)
 }

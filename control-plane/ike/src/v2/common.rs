@@ -18,6 +18,7 @@ use crate::policy::ConnectionRef;
 use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
+use crate::v2::auth::Rounds;
 use crate::v2::configuration::Assigned;
 use crate::v2::fragments::Reassembly;
 use crate::v2::hurdles::Hurdles;
@@ -53,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) peer_token: Option<Secret>,
     /// When somebody last said that it has.
     pub(crate) suspected: Option<Instant>,
+    /// What IKE_AUTH has shown so far.
+    pub(crate) rounds: Rounds,
     /// Addresses of the two ends (RFC 4555).
     pub(crate) mobility: Mobility,
     /// What both sides can do beyond RFC 7296.
@@ -155,6 +158,7 @@ impl Core {
             sealer: Sealer::new(),
             reassembly: Reassembly::default(),
             gets_through: None,
+            rounds: Rounds::default(),
             mobility: Mobility::default(),
             peer_token: None,
             suspected: None,

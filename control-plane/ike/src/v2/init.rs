@@ -224,6 +224,9 @@ fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: 
     if core.connection.childless == Childless::Force && !says(payloads, NotifyType::CHILDLESS_IKEV2_SUPPORTED) {
         return State::AwaitInit(AwaitInit { refused: Some(diagnosis::not_childless(&core.connection)), ..state });
     }
+    if core.connection.has_rounds() && !says(payloads, NotifyType::MULTIPLE_AUTH_SUPPORTED) {
+        return State::AwaitInit(AwaitInit { refused: Some(diagnosis::not_multiple(&core.connection)), ..state });
+    }
     core.window.completed();
     core.responder_spi = Some(responder_spi);
     core.last_inbound = cx.now;
@@ -257,7 +260,7 @@ pub(crate) fn on_agreed(state: Agreeing, core: &mut Core, cx: &mut Context<'_>, 
                 initiator_nonce: state.attempt.nonce,
                 responder_nonce: state.responder_nonce,
             };
-            auth::initiator::start(core, cx, sk, transcript, state.attempt.child)
+            auth::initiator::start(auth::AwaitResponse::new(sk, state.attempt.child, transcript), core, cx)
         }
         Err(error) => State::Agreeing(state).close(core, cx, Some(error.into())),
     }
@@ -338,15 +341,17 @@ pub(crate) fn on_responded(
     payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
     // Which of them it will be, the peer says in IKE_AUTH.
     let candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
-    payloads.extend(auth::certificate_request(candidates.iter().map(|connection| &connection.remote_auth)));
+    let ways = candidates.iter().flat_map(|connection| connection.remote_rounds().map(|(_, way)| way));
+    payloads.extend(auth::certificate_request(ways));
     payloads.extend(hash_algorithms(candidates.iter()));
     payloads.extend(core.extensions.fragmentation.then(|| saying(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
     core.extensions.childless = candidates.iter().any(|connection| connection.childless != Childless::Never);
     payloads.extend(core.extensions.childless.then(childless_supported));
+    payloads.extend(auth::rounds::supported(candidates.iter().map(|connection| &**connection)));
     match core.send_init(cx, true, payloads) {
         Ok(response) => {
             let transcript = auth::Transcript { request: state.request, response, initiator_nonce: state.initiator_nonce, responder_nonce };
-            State::AwaitAuthRequest(auth::AwaitRequest { sk: Sk { suite, keys }, transcript })
+            State::AwaitAuthRequest(auth::AwaitRequest { sk: Sk { suite, keys }, transcript, first: None })
         }
         Err(failure) => State::Responding(state).close(core, cx, Some(failure)),
     }
@@ -356,7 +361,8 @@ pub(crate) fn on_responded(
 fn hash_algorithms<'a>(mut connections: impl Iterator<Item = &'a ConnectionRef>) -> Option<Payload> {
     const HASHES: &[HashAlgorithm] = &[HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::Identity];
     let signs = |connection: &ConnectionRef| {
-        matches!(connection.local_auth, LocalAuth::PublicKey(_)) || matches!(connection.remote_auth, RemoteAuth::PublicKey(_))
+        connection.local_rounds().any(|(_, way)| matches!(way, LocalAuth::PublicKey(_)))
+            || connection.remote_rounds().any(|(_, way)| matches!(way, RemoteAuth::PublicKey(_)))
     };
     let notify = || Payload::Notify(Notify::new(NotifyType::SIGNATURE_HASH_ALGORITHMS, signature::hash_algorithms(HASHES)));
     connections.any(signs).then(notify)

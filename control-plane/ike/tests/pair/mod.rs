@@ -216,6 +216,8 @@ pub fn config(side: Side) -> Config {
         remote_identity: Some(name(side.other()).parse().unwrap()),
         local_auth: ike::config::LocalAuth::Psk,
         remote_auth: ike::config::RemoteAuth::Psk,
+        local_more: vec![],
+        remote_more: vec![],
         children: vec![child],
         unique: ike::config::Unique::default(),
         dpd_delay: None,

@@ -118,3 +118,40 @@ fn what_does_not_fit_is_explained() {
         assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:?}");
     }
 }
+
+#[test]
+fn further_rounds_are_read_and_what_cannot_be_is_explained() {
+    const REMOTE: &str = "remote = { auth = \"eap-mschapv2\", id = \"%any\", eap_id = \"%any\" }";
+    const FIRST: &str = "auth = \"pubkey\", cacerts = [\"ca.crt\"]";
+    const USER: &str = "auth = \"eap-mschapv2\", id = \"%any\", eap_id = \"%any\"";
+    let both = format!("remote-1 = {{ {FIRST}, id = \"host.example\" }}\nremote-2 = {{ {USER} }}");
+    let loaded = load_users(REMOTE, &both, ALICE).unwrap();
+    let connection = &loaded.ike.connections[0];
+    assert!(matches!(connection.remote_auth, RemoteAuth::PublicKey(_)));
+    assert_eq!(connection.remote_identity, Some("host.example".parse().unwrap()));
+    assert!(matches!(connection.remote_more[..], [ike::config::RemoteRound { identity: None, auth: RemoteAuth::Eap(_) }]));
+
+    let own = "local-2 = { auth = \"eap-mschapv2\", eap_id = \"alice\" }";
+    let loaded = load_users(REMOTE, &format!("{own}\nremote = {{ {FIRST} }}\nremote_addrs = [\"192.0.2.2\"]"), ALICE).unwrap();
+    let [round] = &loaded.ike.connections[0].local_more[..] else { panic!() };
+    assert!(matches!(round.auth, LocalAuth::Eap(_)));
+    assert_eq!(round.identity, "gw-a.example".parse().unwrap());
+
+    let cases = [
+        (format!("remote = {{ {FIRST} }}\nremote-1 = {{ {FIRST} }}"), "remote is the same round"),
+        (format!("remote = {{ {FIRST} }}\nremote-3 = {{ {USER} }}"), "there is no remote-2 before it"),
+        (format!("remote = {{ {FIRST} }}\nremote-2 = {{ auth = \"psk\" }}"), "a shared key is for the first round"),
+        (
+            format!("remote = {{ {USER} }}\nlocal-2 = {{ auth = \"pubkey\", certs = [\"gw.crt\"], key = \"gw.key\" }}"),
+            "this gateway has shown everything",
+        ),
+        (
+            format!("remote_addrs = [\"192.0.2.2\"]\nremote = {{ {FIRST} }}\nremote-2 = {{ {FIRST} }}\nremote-3 = {{ {FIRST} }}\n{own}"),
+            "the peer has shown everything",
+        ),
+    ];
+    for (by, expected) in cases {
+        let faults = load_users(REMOTE, &by, ALICE).expect_err(expected);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{expected}: {faults:?}");
+    }
+}

@@ -42,7 +42,7 @@ fn payloads(types: &[PayloadType]) -> Vec<Payload> {
     types.iter().copied().map(payload).collect()
 }
 
-/// The messages of Appendix C without their optional payloads.
+/// The messages of Appendix C, and of RFC 4739, without their optional payloads.
 const APPENDIX_C: &[(ExchangeType, bool, Form, &[PayloadType])] = &[
     (ExchangeType::IKE_SA_INIT, false, Form::Normal, &[P::SA, P::KE, P::NONCE]),
     (ExchangeType::IKE_SA_INIT, true, Form::Normal, &[P::SA, P::KE, P::NONCE]),
@@ -62,6 +62,9 @@ const APPENDIX_C: &[(ExchangeType, bool, Form, &[PayloadType])] = &[
     (ExchangeType::IKE_AUTH, false, Form::Childless, &[P::IDI, P::AUTH]),
     (ExchangeType::IKE_AUTH, true, Form::Childless, &[P::IDR, P::AUTH]),
     (ExchangeType::CREATE_CHILD_SA, true, Form::RekeyIkeSa, &[P::SA, P::NONCE, P::KE]),
+    (ExchangeType::IKE_AUTH, false, Form::Another, &[]),
+    (ExchangeType::IKE_AUTH, true, Form::Another, &[]),
+    (ExchangeType::IKE_AUTH, true, Form::ChildAlone, &[P::SA, P::TSI, P::TSR]),
     (ExchangeType::INFORMATIONAL, false, Form::Normal, &[]),
     (ExchangeType::INFORMATIONAL, true, Form::Normal, &[]),
 ];

@@ -7,8 +7,8 @@ use ike_wire::{ExchangeType, Identification, Notify, NotifyType, Payload};
 use ipsec_types::Secret;
 
 use super::proof::{self, Proof};
-use super::verification::{self, PeerAuthenticated, Verification};
-use super::{Authenticating, Step, Transcript, begins_childless, certificate_request, eap, initial_contact, own_id, supersede};
+use super::verification::{self, PeerAuthenticated, Shown, Verification};
+use super::{Authenticating, Step, Transcript, begins_childless, certificate_request, eap, initial_contact, own_id, rounds, supersede};
 use crate::config::{LocalAuth, RemoteAuth};
 use crate::context::Context;
 use crate::diagnosis::{self, Asked};
@@ -27,19 +27,30 @@ pub(crate) struct AwaitResponse {
     pub(crate) sk: Sk,
     pub(crate) child: WantedChild,
     pub(super) transcript: Transcript,
+    /// AUTH was left out.
+    pub(super) asks_for_eap: bool,
 }
 
-/// Begins: AUTH comes first, or is left out to ask for EAP (section 2.16).
-pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, sk: Sk, transcript: Transcript, child: WantedChild) -> State {
-    if let LocalAuth::Eap(_) = core.connection.local_auth {
-        return send_request(AwaitResponse { sk, child, transcript }, core, cx, Vec::new());
+impl AwaitResponse {
+    /// Before the first round.
+    pub(crate) const fn new(sk: Sk, child: WantedChild, transcript: Transcript) -> Self {
+        Self { sk, child, transcript, asks_for_eap: false }
     }
-    match proof::begin(core, cx, &sk, &transcript, initiator_psk) {
-        Ok(Proof::Made(proof)) => send_request(AwaitResponse { sk, child, transcript }, core, cx, proof),
+}
+
+/// The next round begins: AUTH comes first, or is left out to ask for EAP (section 2.16).
+pub(crate) fn start(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>) -> State {
+    core.rounds.begin();
+    if let LocalAuth::Eap(_) = core.own_round().1 {
+        return send(AwaitResponse { asks_for_eap: true, ..state }, core, cx, Vec::new());
+    }
+    match proof::begin(core, cx, &state.sk, &state.transcript, initiator_psk) {
+        Ok(Proof::Made(proof)) => send(state, core, cx, proof),
         Ok(Proof::Signing(job, pending)) => {
-            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Request { child, pending } })
+            let AwaitResponse { sk, child, transcript, .. } = state;
+            State::Authenticating(Authenticating { sk, transcript, first: None, job: Some(job), step: Step::Request { child, pending } })
         }
-        Err(failure) => State::AwaitAuthResponse(AwaitResponse { sk, child, transcript }).close(core, cx, Some(failure)),
+        Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
     }
 }
 
@@ -52,7 +63,24 @@ pub(super) fn on_signed(
     result: Result<Vec<u8>, CryptoError>,
 ) -> State {
     match pending.done(core, result) {
-        Ok(proof) => send_request(state, core, cx, proof),
+        Ok(proof) => send(state, core, cx, proof),
+        Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
+    }
+}
+
+fn send(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, proof: Vec<Payload>) -> State {
+    if core.rounds.is_first() {
+        return send_request(state, core, cx, proof);
+    }
+    let another = core.another_follows().filter(|_| !proof.is_empty());
+    let id = core::iter::once(Payload::IdInitiator(own_id(core)));
+    send_further(state, core, cx, &id.chain(proof).chain(another).collect::<Vec<_>>())
+}
+
+/// `HDR, SK {IDi, [CERT,] [AUTH]}  -->` in a further round, or `HDR, SK {}  -->` where only the peer has one.
+fn send_further(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, payloads: &[Payload]) -> State {
+    match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, payloads) {
+        Ok(()) => State::AwaitAuthResponse(state),
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
     }
 }
@@ -78,10 +106,12 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
     // In the order of appendix C, though any other is as good.
     let auth = proof.pop();
     payloads.extend(proof);
-    payloads.extend(certificate_request(core::iter::once(&core.connection.remote_auth)));
+    payloads.extend(certificate_request(core.connection.remote_rounds().map(|(_, way)| way)));
     payloads.extend(core.connection.one_peer().map(|identity| Payload::IdResponder(Identification::from(identity))));
     payloads.extend(initial_contact(core, cx, core.connection.one_peer()));
     payloads.extend(eap_alone(&core.connection).then(|| Payload::Notify(Notify::new(NotifyType::EAP_ONLY_AUTHENTICATION, Vec::new()))));
+    payloads.extend(rounds::supported(core::iter::once(&*core.connection)));
+    payloads.extend(core.another_follows().filter(|_| auth.is_some()));
     payloads.extend(auth);
     payloads.extend(crash::own_token(core, cx));
     payloads.extend(configuration::request(core, cx));
@@ -114,46 +144,98 @@ fn initiator_psk(connection: &ConnectionRef) -> Result<&Secret, Failure> {
 /// The responder has answered.
 pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     core.window.completed();
-    if message.form == Form::EapFirst && find::auth(&message.payloads).is_none() && eap_alone(&core.connection) {
+    if core.peer_round().is_none() {
+        // It has shown everything, and waits for the rest of ours.
+        return match expect_nothing(&state, core, &message) {
+            Ok(()) => go_on(state, core, cx, &message),
+            Err(failure) => on_verified(state, core, cx, &message, Err(failure)),
+        };
+    }
+    let first = core.rounds.is_first() && message.form == Form::EapFirst;
+    if first && find::auth(&message.payloads).is_none() && eap_alone(&core.connection) {
         return match identify(core, &message) {
-            Ok(_) => eap::initiator::start(state, core, cx, &message, true),
+            Ok(()) => eap::initiator::start(state, core, cx, &message, true),
             Err(failure) => on_verified(state, core, cx, &message, Err(failure)),
         };
     }
     match verify(&state, core, cx, &message) {
-        Ok(Verification::Done(authenticated)) => on_verified(state, core, cx, &message, Ok(authenticated)),
+        Ok(Verification::Done(shown)) => on_verified(state, core, cx, &message, Ok(shown)),
         Ok(Verification::Checking(job, pending)) => {
-            let AwaitResponse { sk, child, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Response { child, message, pending } })
+            let AwaitResponse { sk, child, transcript, .. } = state;
+            State::Authenticating(Authenticating {
+                sk,
+                transcript,
+                first: None,
+                job: Some(job),
+                step: Step::Response { child, message, pending },
+            })
         }
         Err(failure) => on_verified(state, core, cx, &message, Err(failure)),
     }
 }
 
-fn verify(state: &AwaitResponse, core: &Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Failure> {
+fn verify(state: &AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Failure> {
     let payloads = &message.payloads;
     let Some((id, auth)) = find::id_responder(payloads).zip(find::auth(payloads)) else {
-        let asked = core.connection.child(state.child.index).map_or(Asked::Nothing, Asked::Child);
-        let refused = notification(payloads, NotifyType::is_error).map(|notify| diagnosis::refused(&core.connection, notify.kind, asked));
-        return Err(refused.unwrap_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr and AUTH".into())));
+        return Err(
+            refusal(state, core, payloads).unwrap_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr and AUTH".into()))
+        );
     };
-    let eap = matches!(core.connection.local_auth, LocalAuth::Eap(_));
-    if eap != (message.form == Form::EapFirst) && (eap || message.form != Form::Error) {
-        let what = if eap { "an IKE_AUTH response without EAP, which was asked for" } else { "EAP that nobody has asked for" };
-        return Err(Failure::PeerMisbehaved(what.into()));
+    if state.asks_for_eap != find::eap(payloads).is_some() && (state.asks_for_eap || message.form != Form::Error) {
+        return Err(Failure::PeerMisbehaved(if state.asks_for_eap { WITHOUT_EAP } else { UNASKED_EAP }.into()));
     }
     identify(core, message)?;
     Ok(verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)?)
 }
 
+const WITHOUT_EAP: &str = "an IKE_AUTH response without EAP, which was asked for";
+const UNASKED_EAP: &str = "EAP that nobody has asked for";
+
+/// The responder has nothing more to show, and shows nothing. Once we have not either, an error is the Child SA's alone, if it is one of those.
+fn expect_nothing(state: &AwaitResponse, core: &Core, message: &Protected) -> Result<(), Failure> {
+    let payloads = &message.payloads;
+    let at_end = !state.asks_for_eap && !core.rounds.more_of_ours(&core.connection);
+    let childs_alone = |kind| {
+        let kinds = [
+            NotifyType::NO_PROPOSAL_CHOSEN,
+            NotifyType::TS_UNACCEPTABLE,
+            NotifyType::SINGLE_PAIR_REQUIRED,
+            NotifyType::INTERNAL_ADDRESS_FAILURE,
+            NotifyType::FAILED_CP_REQUIRED,
+            NotifyType::NO_ADDITIONAL_SAS,
+        ];
+        at_end && kinds.contains(&kind)
+    };
+    let refused = notification(payloads, |kind| kind.is_error() && !childs_alone(kind)).and_then(|_| refusal(state, core, payloads));
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    if find::auth(payloads).is_some() || find::id_responder(payloads).is_some() {
+        return Err(Failure::Unauthenticated(diagnosis::other_rounds(&core.connection, core.rounds.shown().len(), true)));
+    }
+    match (state.asks_for_eap, find::eap(payloads).is_some()) {
+        (true, false) => Err(Failure::PeerMisbehaved(WITHOUT_EAP.into())),
+        (false, true) => Err(Failure::PeerMisbehaved(UNASKED_EAP.into())),
+        _ => Ok(()),
+    }
+}
+
+/// What the responder says against us.
+fn refusal(state: &AwaitResponse, core: &Core, payloads: &[Payload]) -> Option<Failure> {
+    let asked = core.connection.child(state.child.index).map_or(Asked::Nothing, Asked::Child);
+    notification(payloads, NotifyType::is_error).map(|notify| diagnosis::refused(&core.connection, notify.kind, asked))
+}
+
 /// Who the responder says it is has to be whom we have called.
-fn identify(core: &Core, message: &Protected) -> Result<(), Failure> {
+fn identify(core: &mut Core, message: &Protected) -> Result<(), Failure> {
     let id = find::id_responder(&message.payloads).ok_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr".into()))?;
     let identity = id.identity().map_err(|error| Failure::Unauthenticated(diagnosis::bad_identity(&error)))?;
-    if core.connection.admits(&identity, None) {
+    let wanted = core.peer_round().and_then(|(wanted, _)| wanted);
+    if wanted.is_none_or(|wanted| wanted.same(&identity)) {
+        core.rounds.peer = Some(id.clone());
         return Ok(());
     }
-    Err(Failure::Unauthenticated(diagnosis::other_peer(&core.connection, &identity)))
+    Err(Failure::Unauthenticated(diagnosis::other_peer(&core.connection, wanted, &identity)))
 }
 
 /// It is known whether the responder is who it says.
@@ -162,33 +244,40 @@ pub(super) fn on_verified(
     core: &mut Core,
     cx: &mut Context<'_>,
     message: &Protected,
-    result: Result<PeerAuthenticated, Failure>,
+    result: Result<Shown, Failure>,
 ) -> State {
-    let authenticated = match result {
-        Ok(authenticated) => authenticated,
-        Err(refused @ Failure::Refused(..)) => return State::AwaitAuthResponse(state).close(core, cx, Some(refused)),
+    match result.and_then(|shown| Ok(core.count_round(cx, shown, &message.payloads)?)) {
+        Ok(()) => go_on(state, core, cx, message),
+        Err(refused @ Failure::Refused(..)) => State::AwaitAuthResponse(state).close(core, cx, Some(refused)),
         Err(failure) => {
             // Section 2.21.2: the responder believes that the IKE SA exists, and is told in an exchange of its own.
             let kind = NotifyType::AUTHENTICATION_FAILED;
             let notify = alloc::vec![Payload::Notify(Notify::new(kind, Vec::new()))];
-            return informational::delete_because(State::AwaitAuthResponse(state), core, cx, failure, notify);
+            informational::delete_because(State::AwaitAuthResponse(state), core, cx, failure, notify)
         }
-    };
-    if message.form == Form::EapFirst {
+    }
+}
+
+/// What the responder has said is as it should be: EAP begins, or what we have to show besides, or the peer has; or all is shown.
+pub(super) fn go_on(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    if state.asks_for_eap {
         return eap::initiator::start(state, core, cx, message, false);
     }
-    establish(state, core, cx, message, authenticated)
+    if core.rounds.more_of_ours(&core.connection) {
+        return start(state, core, cx);
+    }
+    if core.rounds.more_of_the_peers(&core.connection) {
+        return send_further(state, core, cx, &[]);
+    }
+    match PeerAuthenticated::after(core) {
+        Ok(authenticated) => establish(state, core, cx, message, authenticated),
+        Err(fault) => on_verified(state, core, cx, message, Err(fault.into())),
+    }
 }
 
 /// Both know each other.
-pub(super) fn establish(
-    state: AwaitResponse,
-    core: &mut Core,
-    cx: &mut Context<'_>,
-    message: &Protected,
-    authenticated: PeerAuthenticated,
-) -> State {
-    let AwaitResponse { sk, child: wanted, transcript } = state;
+fn establish(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: &Protected, authenticated: PeerAuthenticated) -> State {
+    let AwaitResponse { sk, child: wanted, transcript, .. } = state;
     let nonces = [&transcript.initiator_nonce[..], &transcript.responder_nonce];
     // An initiator refuses nothing here: it began because it wants the IKE SA.
     let _accepted = supersede(core, cx, &authenticated, &message.payloads);

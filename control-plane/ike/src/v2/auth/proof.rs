@@ -32,7 +32,7 @@ pub(super) struct Pending {
     encoding: SignatureEncoding,
 }
 
-/// Begins to prove who we are. `psk` is the key between us and the peer, where there is one.
+/// Begins to prove who we are. The round is under way. `psk` is the key between us and the peer, where there is one.
 ///
 /// # Errors
 /// What is missing on this side.
@@ -44,7 +44,7 @@ pub(super) fn begin(
     psk: impl FnOnce(&ConnectionRef) -> Result<&Secret, Failure>,
 ) -> Result<Proof, Failure> {
     let id = super::own_id(core);
-    match &core.connection.local_auth {
+    match core.own_round().1 {
         LocalAuth::Psk => {
             let data = by_shared_key(sk, core.role, psk(&core.connection)?, transcript, &id).expose().to_vec();
             Ok(Proof::Made(alloc::vec![Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data })]))
@@ -71,7 +71,7 @@ impl Pending {
         let signature = result.map_err(|error| Failure::Local(format!("the private key cannot sign by {}: {error}", self.scheme)))?;
         let auth = Auth::signed(self.scheme, self.encoding, signature);
         let auth = auth.ok_or_else(|| Failure::Local(format!("no AUTH method is for {}", self.scheme)))?;
-        let certificates = match &core.connection.local_auth {
+        let certificates = match core.own_round().1 {
             LocalAuth::PublicKey(credential) => credential.certificates.as_slice(),
             LocalAuth::Psk | LocalAuth::Eap(_) => &[],
         };

@@ -4,10 +4,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
-use ike_wire::{Header, Identification, Payload};
+use ike_wire::{Header, Identification, NotifyType, Payload};
 
 use super::proof::{self, Proof};
-use super::verification::{self, PeerAuthenticated, Verification};
+use super::verification::{self, PeerAuthenticated, Shown, Verification};
 use super::{Authenticating, Step, Transcript, eap, initial_contact, own_id, supersede};
 use crate::child::{Child, Replaces};
 use crate::config::Childless;
@@ -20,6 +20,7 @@ use crate::provider::CryptoError;
 use crate::v2::configuration::{self, Assigned};
 use crate::v2::create_child::{self, Answer, Seed};
 use crate::v2::find;
+use crate::v2::init::says;
 use crate::v2::sk::SkVerified;
 use crate::v2::{Core, Established, Protected, Sk, State, crash, informational, mobike, reauthentication};
 
@@ -27,6 +28,8 @@ use crate::v2::{Core, Established, Protected, Sk, State, crash, informational, m
 pub(crate) struct AwaitRequest {
     pub(crate) sk: Sk,
     pub(crate) transcript: Transcript,
+    /// The first request, which says what Child SA the initiator wants; there after the first round.
+    pub(crate) first: Option<Protected>,
 }
 
 /// The peer is authenticated, its answer waits for the data plane.
@@ -52,17 +55,25 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
         return State::AwaitAuthRequest(state);
     }
     core.window.accepted();
-    if let Form::EapFirst | Form::EapFirstChildless = message.form {
-        return match identify(&state, core, &message) {
+    match (&state.first, message.form) {
+        (None, Form::Normal | Form::Childless) | (Some(_), Form::Childless) => check(state, core, cx, message),
+        (None, Form::EapFirst | Form::EapFirstChildless) | (Some(_), Form::EapFirstChildless) => match identify(&state, core, &message) {
             Ok(()) => eap::responder::start(state, core, cx, message),
             Err(fault) => reject(state, core, cx, &message, &fault),
-        };
+        },
+        // The initiator has shown everything and waits for the rest of ours.
+        (Some(_), Form::Another) if core.peer_round().is_none() => prove(state, core, cx, message),
+        _ => reject(state, core, cx, &message, &Fault::Syntax("an IKE_AUTH request without what has to come now".into())),
     }
+}
+
+/// The initiator shows who it is.
+fn check(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     match verify(&state, core, cx, &message) {
-        Ok(Verification::Done(authenticated)) => on_verified(state, core, cx, message, Ok(authenticated)),
+        Ok(Verification::Done(shown)) => on_verified(state, core, cx, message, Ok(shown)),
         Ok(Verification::Checking(job, pending)) => {
-            let AwaitRequest { sk, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Initiator { message, pending } })
+            let AwaitRequest { sk, transcript, first } = state;
+            State::Authenticating(Authenticating { sk, transcript, first, job: Some(job), step: Step::Initiator { message, pending } })
         }
         Err(fault) => reject(state, core, cx, &message, &fault),
     }
@@ -81,8 +92,34 @@ const fn is_childless(form: Form) -> bool {
     matches!(form, Form::Childless | Form::EapFirstChildless)
 }
 
-/// Finds the connection of who the initiator says it is, and of how it wants to show that.
+/// Who the initiator says it is: the first time that finds its connection, later it has to fit that.
 fn identify(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Result<(), Fault> {
+    match state.first {
+        None => choose_connection(state, core, message)?,
+        Some(_) => identify_again(core, message)?,
+    }
+    core.rounds.peer = find::id_initiator(&message.payloads).cloned();
+    Ok(())
+}
+
+/// The same in a further round.
+fn identify_again(core: &Core, message: &Protected) -> Result<(), Fault> {
+    let id = find::id_initiator(&message.payloads).ok_or_else(|| Fault::Syntax("IDi is missing".into()))?;
+    let identity = id.identity().map_err(|error| Fault::Authentication(diagnosis::bad_identity(&error)))?;
+    let Some((wanted, way)) = core.peer_round() else {
+        return Err(Fault::Authentication(diagnosis::other_rounds(&core.connection, core.rounds.shown().len(), true)));
+    };
+    if !wanted.is_none_or(|wanted| wanted.same(&identity)) {
+        return Err(Fault::Authentication(diagnosis::other_peer(&core.connection, wanted, &identity)));
+    }
+    if find::auth(&message.payloads).is_none() && !way.takes(None) {
+        return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, way, &identity.to_string(), "EAP")));
+    }
+    Ok(())
+}
+
+/// Finds the connection of who the initiator says it is, and of how it wants to show that.
+fn choose_connection(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Result<(), Fault> {
     let payloads = &message.payloads;
     let id = find::id_initiator(payloads).ok_or_else(|| Fault::Syntax("IDi is missing".into()))?;
     let auth = find::auth(payloads);
@@ -92,9 +129,12 @@ fn identify(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Resul
     let mut candidates: Vec<ConnectionRef> = core.connection.siblings(core.local.ip(), core.remote.ip()).collect();
     candidates.sort_by_key(ConnectionRef::vagueness);
     let fits = |connection: &&ConnectionRef| connection.admits(&remote, local.as_ref()) && allows(connection, &state.sk);
-    // One that wants another method is only found to say so.
-    let found =
-        candidates.iter().filter(fits).find(|connection| connection.remote_auth.takes(auth)).or_else(|| candidates.iter().find(fits));
+    // One that wants another method, or other rounds, is only found to say so.
+    let more = says(payloads, NotifyType::ANOTHER_AUTH_FOLLOWS);
+    let takes = |connection: &&ConnectionRef| connection.remote_auth.takes(auth);
+    let suits = |connection: &&ConnectionRef| takes(connection) && (auth.is_none() || more != connection.remote_more.is_empty());
+    let fitting = || candidates.iter().filter(fits);
+    let found = fitting().find(suits).or_else(|| fitting().find(takes)).or_else(|| fitting().next());
     let unknown = || Fault::Authentication(diagnosis::unknown_peer(&candidates, &remote, local.as_ref()));
     core.connection = found.cloned().ok_or_else(unknown)?;
     // RFC 6023 section 3: one that is configured not to do this says what one that cannot does.
@@ -102,7 +142,11 @@ fn identify(state: &AwaitRequest, core: &mut Core, message: &Protected) -> Resul
         return Err(Fault::Syntax("IKE_AUTH without a Child SA, which this connection does not allow (childless = \"never\")".into()));
     }
     if auth.is_none() && !core.connection.remote_auth.takes(None) {
-        return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, &remote.to_string(), "EAP")));
+        let way = &core.connection.remote_auth;
+        return Err(Fault::Authentication(diagnosis::wrong_method(&core.connection, way, &remote.to_string(), "EAP")));
+    }
+    if core.connection.has_rounds() && !says(payloads, NotifyType::MULTIPLE_AUTH_SUPPORTED) {
+        return Err(Fault::Authentication(diagnosis::one_round(&core.connection)));
     }
     Ok(())
 }
@@ -123,22 +167,40 @@ pub(super) fn on_verified(
     core: &mut Core,
     cx: &mut Context<'_>,
     message: Protected,
-    result: Result<PeerAuthenticated, Fault>,
+    result: Result<Shown, Fault>,
 ) -> State {
-    let proven = result.and_then(|authenticated| {
-        let identity = authenticated.identity().clone();
-        let proof = proof::begin(core, cx, &state.sk, &state.transcript, |connection| {
-            connection.psk(&identity).ok_or_else(|| Failure::Unauthenticated(diagnosis::no_key(connection, &identity)))
-        });
-        Ok((authenticated, proof.map_err(cannot_prove)?))
-    });
-    match proven {
-        Ok((authenticated, Proof::Made(proof))) => choose_child(state, core, cx, message, authenticated, with_id(core, proof)),
-        Ok((authenticated, Proof::Signing(job, pending))) => {
-            let AwaitRequest { sk, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Answer { message, authenticated, pending } })
+    match result.and_then(|shown| core.count_round(cx, shown, &message.payloads)) {
+        Ok(()) => prove(state, core, cx, message),
+        Err(fault) => reject(state, core, cx, &message, &fault),
+    }
+}
+
+/// Our next round, if there is one.
+fn prove(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
+    match next_proof(&state, core, cx) {
+        Ok(Proof::Made(proof)) => answer(state, core, cx, message, proof),
+        Ok(Proof::Signing(job, pending)) => {
+            let AwaitRequest { sk, transcript, first } = state;
+            State::Authenticating(Authenticating { sk, transcript, first, job: Some(job), step: Step::Answer { message, pending } })
         }
         Err(fault) => reject(state, core, cx, &message, &fault),
+    }
+}
+
+/// `IDr, [CERT,] AUTH` of our next round, or nothing.
+pub(super) fn next_proof(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>) -> Result<Proof, Fault> {
+    if !core.rounds.more_of_ours(&core.connection) {
+        return Ok(Proof::Made(Vec::new()));
+    }
+    core.rounds.begin();
+    let identity = core.rounds.peer.as_ref().and_then(|id| id.identity().ok());
+    let identity = identity.ok_or_else(|| Fault::Syntax("IDi is missing".into()))?;
+    let proof = proof::begin(core, cx, &state.sk, &state.transcript, |connection| {
+        connection.psk(&identity).ok_or_else(|| Failure::Unauthenticated(diagnosis::no_key(connection, &identity)))
+    });
+    match proof.map_err(cannot_prove)? {
+        Proof::Made(proof) => Ok(Proof::Made(with_id(core, proof))),
+        signing => Ok(signing),
     }
 }
 
@@ -156,18 +218,43 @@ pub(super) fn on_signed(
     core: &mut Core,
     cx: &mut Context<'_>,
     message: Protected,
-    authenticated: PeerAuthenticated,
     (pending, result): (proof::Pending, Result<Vec<u8>, CryptoError>),
 ) -> State {
     match pending.done(core, result) {
-        Ok(proof) => choose_child(state, core, cx, message, authenticated, with_id(core, proof)),
+        Ok(proof) => {
+            let proof = with_id(core, proof);
+            answer(state, core, cx, message, proof)
+        }
         Err(failure) => reject(state, core, cx, &message, &cannot_prove(failure)),
     }
 }
 
-/// `IDr, [CERT,] AUTH`
-fn with_id(core: &Core, proof: Vec<Payload>) -> Vec<Payload> {
-    core::iter::once(Payload::IdResponder(own_id(core))).chain(proof).collect()
+/// `IDr, [CERT,] AUTH, [N(ANOTHER_AUTH_FOLLOWS)]`
+pub(super) fn with_id(core: &Core, proof: Vec<Payload>) -> Vec<Payload> {
+    core::iter::once(Payload::IdResponder(own_id(core))).chain(proof).chain(core.another_follows()).collect()
+}
+
+/// A round is over: the Child SA comes next, or `<--  HDR, SK {[IDr, [CERT,] AUTH]}` and another round.
+pub(super) fn answer(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected, proof: Vec<Payload>) -> State {
+    if core.rounds.more_of_ours(&core.connection) || core.rounds.more_of_the_peers(&core.connection) {
+        return match core.respond(cx, &state.sk, &message.header, &proof) {
+            Ok(()) => State::AwaitAuthRequest(AwaitRequest { first: state.first.or(Some(message)), ..state }),
+            Err(failure) => State::AwaitAuthRequest(state).close(core, cx, Some(failure)),
+        };
+    }
+    let AwaitRequest { sk, transcript, first } = state;
+    let message = match first {
+        Some(first) => {
+            let form = if is_childless(first.form) { Form::Childless } else { first.form };
+            Protected { header: message.header, verified: message.verified, form, ..first }
+        }
+        None => message,
+    };
+    let state = AwaitRequest { sk, transcript, first: None };
+    match PeerAuthenticated::after(core) {
+        Ok(authenticated) => choose_child(state, core, cx, message, authenticated, proof),
+        Err(fault) => reject(state, core, cx, &message, &fault),
+    }
 }
 
 /// Both know each other: the first Child SA, as soon as there is an SPI for it.
@@ -181,8 +268,14 @@ pub(super) fn choose_child(
 ) -> State {
     if message.form != Form::Childless && !cx.shared.can_install() {
         cx.shared.lease_spis();
-        let AwaitRequest { sk, transcript } = state;
-        return State::Authenticating(Authenticating { sk, transcript, job: None, step: Step::Child { message, authenticated, proof } });
+        let AwaitRequest { sk, transcript, first } = state;
+        return State::Authenticating(Authenticating {
+            sk,
+            transcript,
+            first,
+            job: None,
+            step: Step::Child { message, authenticated, proof },
+        });
     }
     let message = &message;
     let succeeds = match supersede(core, cx, &authenticated, &message.payloads) {

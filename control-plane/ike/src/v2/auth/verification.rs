@@ -18,15 +18,39 @@ use crate::io::{Job, JobId};
 use crate::provider::{EapOutcome, PeerProof, PeerVerifier};
 use crate::v2::{Core, Sk};
 
-/// Proof that the peer is who it says. Only this module makes one; a rekeyed IKE SA inherits it.
+/// Proof that the peer is who it says, by everything that it has to show. Only this module makes one; a rekeyed IKE SA inherits it.
 #[derive(Clone)]
 pub(crate) struct PeerAuthenticated {
     identity: Identity,
 }
 
 impl PeerAuthenticated {
+    /// The only way to have one: every round that is configured is over. Of several identities the peer is the last, a user rather than a host.
+    ///
+    /// # Errors
+    /// Where the peer has more to show.
+    pub(super) fn after(core: &Core) -> Result<Self, Fault> {
+        let shown = core.rounds.shown();
+        match shown.last() {
+            Some(last) if shown.len() == core.connection.remote_rounds().count() => Ok(Self { identity: last.identity.clone() }),
+            _ => Err(Fault::Authentication(diagnosis::other_rounds(&core.connection, shown.len(), false))),
+        }
+    }
+
     /// Who the peer is.
     pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Proof that the peer has shown who it is in one round. Only this module makes one.
+pub(crate) struct Shown {
+    identity: Identity,
+}
+
+impl Shown {
+    /// Who the peer is.
+    pub(super) const fn identity(&self) -> &Identity {
         &self.identity
     }
 }
@@ -34,20 +58,20 @@ impl PeerAuthenticated {
 /// How far it is.
 pub(super) enum Verification {
     /// The peer is who it says.
-    Done(PeerAuthenticated),
+    Done(Shown),
     /// Its signature is being checked.
     Checking(JobId, Pending),
 }
 
-/// A signature that is being checked, and who is authenticated if it is right.
+/// A signature that is being checked, and what is shown if it is right.
 pub(super) struct Pending {
-    authenticated: PeerAuthenticated,
+    shown: Shown,
 }
 
 impl Pending {
     /// It is checked.
-    pub(super) fn done(self, result: Result<(), Box<Detail>>) -> Result<PeerAuthenticated, Fault> {
-        result.map(|()| self.authenticated).map_err(|detail| Fault::Authentication(detail.bounded()))
+    pub(super) fn done(self, result: Result<(), Box<Detail>>) -> Result<Shown, Fault> {
+        result.map(|()| self.shown).map_err(|detail| Fault::Authentication(detail.bounded()))
     }
 }
 
@@ -65,13 +89,17 @@ pub(super) fn begin(
 ) -> Result<Verification, Fault> {
     let connection = &core.connection;
     let identity = id.identity().map_err(|error| Fault::Authentication(diagnosis::bad_identity(&error)))?;
-    if !connection.remote_auth.takes(Some(auth)) {
-        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
+    let Some((_, way)) = core.peer_round() else {
+        return Err(Fault::Authentication(diagnosis::other_rounds(connection, core.rounds.shown().len(), true)));
+    };
+    let other_method = |method: &str| Fault::Authentication(diagnosis::wrong_method(connection, way, &identity.to_string(), method));
+    if !way.takes(Some(auth)) {
+        return Err(other_method(&auth.method.to_string()));
     }
-    match &connection.remote_auth {
+    match way {
         RemoteAuth::Psk => by_shared_key(core, sk, transcript, id, identity, auth).map(Verification::Done),
         RemoteAuth::PublicKey(verifier) => by_signature(core, cx, sk, transcript, (id, identity, auth), payloads, verifier),
-        RemoteAuth::Eap(_) => Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), "AUTH without EAP"))),
+        RemoteAuth::Eap(_) => Err(other_method("AUTH without EAP")),
     }
 }
 
@@ -86,15 +114,16 @@ pub(super) fn by_eap(
     outcome: &EapOutcome,
     (id, identity): (&Identification, &Identity),
     auth: &Auth,
-) -> Result<PeerAuthenticated, Fault> {
+) -> Result<Shown, Fault> {
     let connection = &core.connection;
     if auth.method != AuthMethod::SHARED_KEY {
-        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
+        let way = core.peer_round().map_or(&connection.remote_auth, |(_, way)| way);
+        return Err(Fault::Authentication(diagnosis::wrong_method(connection, way, &identity.to_string(), &auth.method.to_string())));
     }
     if Secret::copy_from(&auth.data) != proof::by_eap(sk, core.role.other(), outcome, transcript, id) {
         return Err(Fault::Authentication(diagnosis::other_eap_key(identity)));
     }
-    Ok(PeerAuthenticated { identity: outcome.user.as_ref().unwrap_or(identity).clone() })
+    Ok(Shown { identity: outcome.user.as_ref().unwrap_or(identity).clone() })
 }
 
 /// In constant time.
@@ -105,16 +134,17 @@ fn by_shared_key(
     id: &Identification,
     identity: Identity,
     auth: &Auth,
-) -> Result<PeerAuthenticated, Fault> {
+) -> Result<Shown, Fault> {
     let connection = &core.connection;
     if auth.method != AuthMethod::SHARED_KEY {
-        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &identity.to_string(), &auth.method.to_string())));
+        let method = auth.method.to_string();
+        return Err(Fault::Authentication(diagnosis::wrong_method(connection, &RemoteAuth::Psk, &identity.to_string(), &method)));
     }
     let psk = connection.psk(&identity).ok_or_else(|| Fault::Authentication(diagnosis::no_key(connection, &identity)))?;
     if Secret::copy_from(&auth.data) != proof::by_shared_key(sk, core.role.other(), psk, transcript, id) {
         return Err(Fault::Authentication(diagnosis::wrong_key(connection, &identity)));
     }
-    Ok(PeerAuthenticated { identity })
+    Ok(Shown { identity })
 }
 
 fn by_signature(
@@ -146,5 +176,5 @@ fn by_signature(
     };
     core.step(cx, "check the peer's signature", alloc::vec![format!("{identity}, {by}, {} certificates", proof.certificates.len())]);
     let job = cx.shared.job(core.id, Job::Verify { verifier: verifier.clone(), proof });
-    Ok(Verification::Checking(job, Pending { authenticated: PeerAuthenticated { identity } }))
+    Ok(Verification::Checking(job, Pending { shown: Shown { identity } }))
 }

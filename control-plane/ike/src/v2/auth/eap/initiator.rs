@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::diagnosis::{self, Asked};
 use crate::error::{Detail, Failure};
 use crate::provider::{EapBetween, EapConversation, EapOutcome};
-use crate::v2::auth::initiator::{AwaitResponse, establish};
+use crate::v2::auth::initiator::{AwaitResponse, go_on as go_on_with};
 use crate::v2::auth::{own_id, proof, verification};
 use crate::v2::find::{self, notification};
 use crate::v2::keys::Role;
@@ -25,20 +25,14 @@ pub(in crate::v2::auth) fn start(
     message: &Protected,
     eap_alone: bool,
 ) -> State {
-    let payloads = &message.payloads;
-    let said = find::id_responder(payloads).and_then(|id| Some((id, id.identity().ok()?))).zip(find::eap(payloads));
-    let (Some(((id, identity), packet)), LocalAuth::Eap(method)) = (said, &core.connection.local_auth) else {
+    let peer = core.rounds.peer.clone().and_then(|id| Some((id.identity().ok()?, id)));
+    let (Some(((identity, id), packet)), (own, LocalAuth::Eap(method))) = (peer.zip(find::eap(&message.payloads)), core.own_round()) else {
         let failure = Failure::PeerMisbehaved("an IKE_AUTH response with EAP that nobody has asked for".into());
         return refuse(State::AwaitAuthResponse(state), core, cx, failure);
     };
-    let conversation = method.begin(&EapBetween {
-        initiator: &core.connection.local_identity,
-        responder: &identity,
-        local: core.local,
-        remote: core.remote,
-    });
-    let AwaitResponse { sk, child, transcript } = state;
-    let side = Side::Initiator(Initiator { child, id: id.clone(), identity, eap_alone });
+    let conversation = method.begin(&EapBetween { initiator: own, responder: &identity, local: core.local, remote: core.remote });
+    let AwaitResponse { sk, child, transcript, .. } = state;
+    let side = Side::Initiator(Initiator { child, id, identity, eap_alone });
     hear(Talk { sk, transcript, side, spent: Spent::default() }, core, cx, conversation, packet)
 }
 
@@ -46,8 +40,9 @@ pub(in crate::v2::auth) fn start(
 fn hear(talk: Talk, core: &mut Core, cx: &mut Context<'_>, mut conversation: Box<dyn EapConversation>, packet: &EapMessage) -> State {
     if EapPacket::parse(packet).is_ok_and(|packet| packet.code == EapCode::FAILURE) {
         // The responder has forgotten us already (section 2.16).
+        let (identity, way) = core.own_round();
         let known = conversation.refused().map(|why| why.bounded());
-        let refused = Failure::Unauthenticated(known.unwrap_or_else(|| diagnosis::eap_refused(&core.connection)));
+        let refused = Failure::Unauthenticated(known.unwrap_or_else(|| diagnosis::eap_refused(&core.connection, identity, way)));
         return talk.over().close(core, cx, Some(refused));
     }
     talk.work(core, cx, conversation, Some(packet.clone()))
@@ -55,18 +50,19 @@ fn hear(talk: Talk, core: &mut Core, cx: &mut Context<'_>, mut conversation: Box
 
 /// `HDR, SK {EAP}  -->`, or after success `HDR, SK {AUTH}  -->`
 pub(super) fn go_on(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<EapMessage>) -> State {
-    let payload = match (&phase, &talk.side) {
+    let payloads = match (&phase, &talk.side) {
         (Phase::Proving(outcome), Side::Initiator(initiator)) if initiator.eap_alone && outcome.msk.is_none() => {
             let summary = "EAP alone has to show who the responder is, and has made no key".into();
             return fail(talk, core, cx, Box::new(Detail { summary, ..Detail::default() }));
         }
         (Phase::Proving(outcome), _) => {
             let data = proof::by_eap(&talk.sk, Role::Initiator, outcome, &talk.transcript, &own_id(core));
-            Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: data.expose().to_vec() })
+            let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: data.expose().to_vec() });
+            core::iter::once(auth).chain(core.another_follows()).collect()
         }
-        _ => Payload::Eap(packet.unwrap_or_default()),
+        _ => alloc::vec![Payload::Eap(packet.unwrap_or_default())],
     };
-    match core.request(cx, &talk.sk, ExchangeType::IKE_AUTH, &[payload]) {
+    match core.request(cx, &talk.sk, ExchangeType::IKE_AUTH, &payloads) {
         Ok(()) => State::Conversing(Conversing { talk, phase }),
         Err(failure) => talk.over().close(core, cx, Some(failure)),
     }
@@ -94,13 +90,14 @@ pub(super) fn on_response(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Co
 fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protected, outcome: &EapOutcome) -> State {
     let (Side::Initiator(initiator), Some(auth)) = (&talk.side, find::auth(&message.payloads)) else { return talk.over() };
     let claimed = (&initiator.id, &initiator.identity);
-    match verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, auth) {
-        Ok(authenticated) => {
-            let Talk { sk, transcript, side: Side::Initiator(Initiator { child, .. }), .. } = talk else { return talk.over() };
-            establish(AwaitResponse { sk, child, transcript }, core, cx, message, authenticated)
-        }
-        Err(fault) => refuse(talk.over(), core, cx, fault.into()),
+    let verified = verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, auth);
+    // A responder that has shown who it is before shows nothing new.
+    let counted = verified.and_then(|shown| if initiator.eap_alone { core.count_round(cx, shown, &message.payloads) } else { Ok(()) });
+    if let Err(fault) = counted {
+        return refuse(talk.over(), core, cx, fault.into());
     }
+    let Talk { sk, transcript, side: Side::Initiator(Initiator { child, .. }), .. } = talk else { return talk.over() };
+    go_on_with(AwaitResponse::new(sk, child, transcript), core, cx, message)
 }
 
 /// The responder is not believed.

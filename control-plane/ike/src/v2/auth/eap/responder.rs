@@ -13,7 +13,7 @@ use crate::diagnosis;
 use crate::error::{Detail, Failure, Fault};
 use crate::provider::{CryptoError, EapBetween, EapOutcome};
 use crate::v2::auth::proof::{self, Proof};
-use crate::v2::auth::responder::{AwaitRequest, cannot_prove, choose_child, reject};
+use crate::v2::auth::responder::{AwaitRequest, answer as answer_round, cannot_prove, next_proof, reject, with_id};
 use crate::v2::auth::{Authenticating, Step, own_id, verification};
 use crate::v2::find::{self, notification};
 use crate::v2::keys::Role;
@@ -24,25 +24,30 @@ pub(in crate::v2::auth) fn start(state: AwaitRequest, core: &mut Core, cx: &mut 
     match opening(&state, core, cx, &request) {
         Ok(Proof::Made(proof)) => begin(state, core, cx, request, proof),
         Ok(Proof::Signing(job, pending)) => {
-            let AwaitRequest { sk, transcript } = state;
-            State::Authenticating(Authenticating { sk, transcript, job: Some(job), step: Step::Opening { message: request, pending } })
+            let AwaitRequest { sk, transcript, first } = state;
+            State::Authenticating(Authenticating {
+                sk,
+                transcript,
+                first,
+                job: Some(job),
+                step: Step::Opening { message: request, pending },
+            })
         }
         Err(fault) => reject(state, core, cx, &request, &fault),
     }
 }
 
-fn opening(state: &AwaitRequest, core: &Core, cx: &mut Context<'_>, request: &Protected) -> Result<Proof, Fault> {
+fn opening(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, request: &Protected) -> Result<Proof, Fault> {
     let payloads = &request.payloads;
-    if let (LocalAuth::Eap(_), RemoteAuth::Eap(method)) = (&core.connection.local_auth, &core.connection.remote_auth) {
+    if let (None, LocalAuth::Eap(_), RemoteAuth::Eap(method)) = (&state.first, &core.connection.local_auth, &core.connection.remote_auth) {
         let alone = notification(payloads, |kind| kind == NotifyType::EAP_ONLY_AUTHENTICATION).is_some() && method.is_mutual();
-        return if alone { Ok(Proof::Made(Vec::new())) } else { Err(Fault::Authentication(diagnosis::eap_alone(&core.connection))) };
+        if !alone {
+            return Err(Fault::Authentication(diagnosis::eap_alone(&core.connection)));
+        }
+        core.rounds.begin();
+        return Ok(Proof::Made(alloc::vec![Payload::IdResponder(own_id(core))]));
     }
-    let identity = find::id_initiator(payloads).and_then(|id| id.identity().ok());
-    let identity = identity.ok_or_else(|| Fault::Syntax("IDi is missing".into()))?;
-    let proof = proof::begin(core, cx, &state.sk, &state.transcript, |connection| {
-        connection.psk(&identity).ok_or_else(|| Failure::Unauthenticated(diagnosis::no_key(connection, &identity)))
-    });
-    proof.map_err(cannot_prove)
+    next_proof(state, core, cx)
 }
 
 /// Our signature is made.
@@ -54,28 +59,26 @@ pub(in crate::v2::auth) fn on_signed(
     (pending, result): (proof::Pending, Result<Vec<u8>, CryptoError>),
 ) -> State {
     match pending.done(core, result) {
-        Ok(proof) => begin(state, core, cx, request, proof),
+        Ok(proof) => {
+            let proof = with_id(core, proof);
+            begin(state, core, cx, request, proof)
+        }
         Err(failure) => reject(state, core, cx, &request, &cannot_prove(failure)),
     }
 }
 
 /// The method makes the first packet.
-fn begin(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, request: Protected, proof: Vec<Payload>) -> State {
+fn begin(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, request: Protected, opening: Vec<Payload>) -> State {
     let claimed = find::id_initiator(&request.payloads).and_then(|id| Some((id.clone(), id.identity().ok()?)));
-    let (Some((id, identity)), RemoteAuth::Eap(method)) = (claimed, &core.connection.remote_auth) else {
-        let fault = Fault::Authentication(diagnosis::wrong_method(&core.connection, "the peer", "EAP"));
+    let (Some((id, identity)), Some((_, RemoteAuth::Eap(method)))) = (claimed, core.peer_round()) else {
+        let fault = Fault::Authentication(diagnosis::wrong_method(&core.connection, &core.connection.remote_auth, "the peer", "EAP"));
         return reject(state, core, cx, &request, &fault);
     };
-    let conversation = method.begin(&EapBetween {
-        initiator: &identity,
-        responder: &core.connection.local_identity,
-        local: core.local,
-        remote: core.remote,
-    });
-    let opening = core::iter::once(Payload::IdResponder(own_id(core))).chain(proof).collect();
-    let AwaitRequest { sk, transcript } = state;
+    let between = EapBetween { initiator: &identity, responder: core.own_round().0, local: core.local, remote: core.remote };
+    let conversation = method.begin(&between);
+    let AwaitRequest { sk, transcript, first } = state;
     let header = request.header;
-    let side = Side::Responder(Responder { request, id, identity, header, opening });
+    let side = Side::Responder(Responder { request: first.unwrap_or(request), id, identity, header, opening });
     Talk { sk, transcript, side, spent: Spent::default() }.work(core, cx, conversation, None)
 }
 
@@ -108,26 +111,24 @@ pub(super) fn on_request(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut
     }
     match (phase, message.form) {
         (Phase::Listening(conversation), Form::Eap) => talk.work(core, cx, conversation, find::eap(&message.payloads).cloned()),
-        (Phase::Proving(outcome), Form::EapLast) => conclude(talk, core, cx, &message, &outcome),
+        (Phase::Proving(outcome), Form::EapLast) => conclude(talk, core, cx, message, &outcome),
         _ => give_up(talk, core, cx, &Fault::Syntax("an IKE_AUTH request that does not go on with EAP".into())),
     }
 }
 
-/// `HDR, SK {AUTH}  -->`: both hold the key that EAP has made. The Child SA comes next.
-fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protected, outcome: &EapOutcome) -> State {
+/// `HDR, SK {AUTH}  -->`: both hold the key that EAP has made. The Child SA comes next, or another round.
+fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: Protected, outcome: &EapOutcome) -> State {
     let (Side::Responder(responder), Some(auth)) = (&talk.side, find::auth(&message.payloads)) else { return talk.over() };
     let claimed = (&responder.id, &responder.identity);
-    let authenticated = match verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, auth) {
-        Ok(authenticated) => authenticated,
-        Err(fault) => return give_up(talk, core, cx, &fault),
-    };
+    let verified = verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, auth);
+    if let Err(fault) = verified.and_then(|shown| core.count_round(cx, shown, &message.payloads)) {
+        return give_up(talk, core, cx, &fault);
+    }
     core.granted = outcome.lifetime;
     let data = proof::by_eap(&talk.sk, Role::Responder, outcome, &talk.transcript, &own_id(core)).expose().to_vec();
     let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data });
     let Talk { sk, transcript, side: Side::Responder(responder), .. } = talk else { return talk.over() };
-    let form = if responder.request.form == Form::EapFirstChildless { Form::Childless } else { responder.request.form };
-    let wanted = Protected { header: message.header, verified: message.verified, form, ..responder.request };
-    choose_child(AwaitRequest { sk, transcript }, core, cx, wanted, authenticated, alloc::vec![auth])
+    answer_round(AwaitRequest { sk, transcript, first: Some(responder.request) }, core, cx, message, alloc::vec![auth])
 }
 
 /// The initiator is not believed. `last` is EAP Failure, where there is somebody to hear it.
@@ -143,5 +144,5 @@ pub(super) fn fail(mut talk: Talk, core: &mut Core, cx: &mut Context<'_>, last: 
 fn give_up(talk: Talk, core: &mut Core, cx: &mut Context<'_>, fault: &Fault) -> State {
     let Talk { sk, transcript, side: Side::Responder(Responder { header, mut request, .. }), .. } = talk else { return talk.over() };
     request.header = header;
-    reject(AwaitRequest { sk, transcript }, core, cx, &request, fault)
+    reject(AwaitRequest { sk, transcript, first: None }, core, cx, &request, fault)
 }
