@@ -180,6 +180,7 @@ pub(crate) fn meaning(counter: &str) -> &'static str {
         "messages_unauthentic" => "IKE messages whose integrity check failed",
         "negotiations_failed" => "exchanges that ended without an SA",
         "probes_sent" => "idle peers asked for a sign of life (RFC 7296 section 2.4)",
+        "redirects_followed" => "times that peers sent this gateway to another one (RFC 5685)",
         "requests_refused_for_now" => "requests refused because another exchange stood in the way (RFC 7296 section 2.25)",
         "reauthentications" => "IKE SAs that made way for others so that the peer shows anew who it is (RFC 7296 section 2.8.3)",
         "requests_retransmitted" => "requests sent again",
@@ -230,6 +231,9 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
             let why = failure.as_ref().map_or_else(String::new, |failure| format!(": {}", shortened(&failure.headline())));
             let text = format!("IKE SA {} of {connection}{why}", id.0);
             WatchEvent { failure: failure.as_ref().map(explain), ..happening("ike-sa-deleted", connection, "", text) }
+        }
+        Event::Redirected { connection, from, to } => {
+            happening("redirected", connection, "", format!("{connection}: {from} sends this gateway to {to}"))
         }
         Event::EapRound { connection, remote, round, packet } => {
             happening("eap-round", connection, "", format!("{connection} with {remote}: EAP packet {round}, {packet}"))

@@ -100,6 +100,8 @@ pub struct Connection {
     pub mobike: bool,
     /// IKE SAs without a first Child SA.
     pub childless: Childless,
+    /// Whether the peer, where it is called, may send this gateway to another one (RFC 5685).
+    pub follow_redirects: bool,
 }
 
 /// Whether IKE SAs come up without a Child SA, which CREATE_CHILD_SA brings then (RFC 6023).

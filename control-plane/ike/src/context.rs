@@ -20,6 +20,7 @@ use crate::pool::Leases;
 use crate::provider::{Provider, Random};
 use crate::v2::cookie::Cookies;
 use crate::v2::keys::KeyLog;
+use crate::v2::redirect::Redirects;
 use crate::v2::rekey_ike::Succession;
 use crate::want::{Waiter, Wants};
 
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) leases: Leases,
     /// Addresses that peers gave to this side last time, by connection.
     pub(crate) remembered: BTreeMap<String, Vec<IpAddr>>,
+    /// Where peers have sent this gateway.
+    pub(crate) redirects: Redirects,
     /// Who is connected.
     pub(crate) peers: Peers,
     /// Child SAs that have ended by nobody's wish on this side, and how.
@@ -152,6 +155,7 @@ impl Shared {
             orphans: Orphans::default(),
             leases: Leases::default(),
             remembered: BTreeMap::new(),
+            redirects: Redirects::default(),
             peers: Peers::default(),
             ended: Vec::new(),
             trapped: BTreeSet::new(),

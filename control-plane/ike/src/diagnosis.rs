@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use ike_wire::{Configuration, NotifyType, Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
+use ike_wire::{Configuration, Gateway, NotifyType, Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
 use ipsec_types::{
     ChildProposal, EncryptionAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers, TrafficSelector,
 };
@@ -388,6 +388,18 @@ pub(crate) fn not_childless(connection: &ConnectionRef) -> Failure {
 /// The peer does not know RFC 4739, and without it one of the two sides shows too little.
 pub(crate) fn not_multiple(connection: &ConnectionRef) -> Failure {
     Failure::Incompatible(NotifyType::MULTIPLE_AUTH_SUPPORTED, one_round(connection))
+}
+
+/// The peer sends us to another gateway, and we do not go.
+pub(crate) fn redirect(connection: &ConnectionRef, gateway: &Gateway, why: &str, remedy: &str) -> Box<Detail> {
+    Detail {
+        summary: format!("the peer sends this gateway to {gateway} (RFC 5685): {why}"),
+        ours: format!("connection {}: follow_redirects = {}", connection.name, connection.follow_redirects),
+        theirs: format!("REDIRECT to {gateway}"),
+        remedy: remedy.into(),
+        ..Detail::default()
+    }
+    .bounded()
 }
 
 /// What an initiator asked for.

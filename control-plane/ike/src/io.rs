@@ -424,6 +424,15 @@ pub enum Event {
         /// Which.
         child: ChildSaId,
     },
+    /// The peer has sent this gateway to another one, which is called next (RFC 5685).
+    Redirected {
+        /// Its connection.
+        connection: String,
+        /// The one that was called.
+        from: IpAddr,
+        /// The other one.
+        to: IpAddr,
+    },
     /// An EAP packet goes out (RFC 7296 section 2.16).
     EapRound {
         /// Its connection.

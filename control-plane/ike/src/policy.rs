@@ -198,6 +198,7 @@ mod tests {
             fragmentation: crate::config::Fragmentation::default(),
             mobike: false,
             childless: crate::config::Childless::default(),
+            follow_redirects: false,
         };
         let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });
         ConnectionRef::all(&config).next().unwrap()

@@ -10,7 +10,7 @@ use core::fmt::{self, Write};
 
 use crate::{
     Attribute, AttributeValue, Configuration, Delete, EapPacket, EapTlsData, EapType, Flags, Header, Identification, Notify, NotifyType,
-    Payload, PayloadType, Proposal, Protocol, Sa, Selector, Transform, TransformType,
+    Payload, PayloadType, Proposal, Protocol, Redirect, Sa, Selector, Transform, TransformType,
 };
 
 /// One field of a message.
@@ -230,8 +230,20 @@ impl Fields {
         self.add(1, "Protocol ID", numbered(notify.protocol, notify.protocol.0));
         self.spi(1, &notify.spi);
         self.add(1, "Notify Message Type", numbered(notify.kind, notify.kind.0));
-        if !notify.data.is_empty() {
+        if let Some(redirect) = redirect(notify) {
+            self.redirect(&redirect);
+        } else if !notify.data.is_empty() {
             self.add(1, "Notification Data", notify_data(notify));
+        }
+    }
+
+    /// RFC 5685 section 9.
+    fn redirect(&mut self, redirect: &Redirect) {
+        let (name, kind) = redirect.gateway.kind();
+        self.add(1, "GW Ident Type", numbered(name, kind));
+        self.add(1, "GW Identity", &redirect.gateway);
+        if !redirect.nonce.is_empty() {
+            self.add(1, "Nonce Data", Hex(&redirect.nonce));
         }
     }
 
@@ -251,6 +263,11 @@ impl Fields {
 fn numbered(name: impl fmt::Display, number: impl fmt::Display) -> String {
     let (name, number) = (name.to_string(), number.to_string());
     if name == number { number } else { format!("{name} ({number})") }
+}
+
+/// What REDIRECT and REDIRECTED_FROM hold.
+fn redirect(notify: &Notify) -> Option<Redirect> {
+    matches!(notify.kind, NotifyType::REDIRECT | NotifyType::REDIRECTED_FROM).then(|| Redirect::parse(&notify.data)).flatten()
 }
 
 /// Notification Data in the form its type gives it; of what is not for every eye, the length.

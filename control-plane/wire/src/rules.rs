@@ -16,6 +16,8 @@ pub enum Form {
     Normal,
     /// A responder that first wants its cookie back (section 2.6).
     Cookie,
+    /// A responder that wants the initiator elsewhere (RFC 5685 section 3).
+    Redirect,
     /// A responder that wants another key exchange method (section 1.2).
     OtherGroup,
     /// A refusal, in whole or, in IKE_AUTH, of the Child SA alone.
@@ -147,6 +149,7 @@ const IKE_SA_INIT_RESPONSE: &[Row] = &[
     (Form::Normal, &[Has(P::SA)], INIT_RESPONSE),
     (Form::Cookie, &[Says(NotifyType::COOKIE)], REFUSAL),
     (Form::OtherGroup, &[Says(NotifyType::INVALID_KE_PAYLOAD)], REFUSAL),
+    (Form::Redirect, &[Says(NotifyType::REDIRECT)], REFUSAL),
     (Form::Error, &[SaysError], REFUSAL),
     (Form::Normal, &[], INIT_RESPONSE),
 ];

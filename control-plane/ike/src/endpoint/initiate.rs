@@ -43,8 +43,20 @@ impl Endpoint {
                 sa.go_on(cx)
             });
         }
-        match self.addresses(&connection) {
-            Ok(addresses) => self.begin_ike_sa(now, random, connection, index, policy, addresses),
+        if self.shared.free_spis() == 0 {
+            // It stays wanted until they have come.
+            return self.shared.lease_spis();
+        }
+        let redirected = self.shared.redirects.take(&connection.name);
+        let addresses = match redirected {
+            Some((to, _)) => self.addresses(&connection, &[to]),
+            None => self.addresses(&connection, &connection.remote_addrs),
+        };
+        match addresses {
+            Ok(addresses) => {
+                let from = redirected.map(|(_, from)| from);
+                self.begin_ike_sa(now, random, connection, (index, policy), addresses, from);
+            }
             Err(failure) => self.shared.child_failed(now, policy, &failure),
         }
     }
@@ -54,9 +66,9 @@ impl Endpoint {
         now: Instant,
         random: &mut dyn Random,
         connection: ConnectionRef,
-        index: usize,
-        policy: PolicyId,
+        (index, policy): (usize, PolicyId),
         addresses: (SocketAddr, SocketAddr),
+        redirected_from: Option<IpAddr>,
     ) {
         // Without SPIs it stays wanted until they have come.
         let Some(spi) = self.shared.take_spi() else { return };
@@ -67,6 +79,7 @@ impl Endpoint {
         let initiator_spi = cx.ike_spi();
         let mut core = Core::new(id, Role::Initiator, connection, initiator_spi, addresses, now);
         core.wanted.push(policy);
+        core.redirected_from = redirected_from;
         match init::start(&core, &mut cx, WantedChild { index, spi }) {
             Ok(state) => {
                 self.shared.by_spi.insert(initiator_spi, id);
@@ -81,10 +94,10 @@ impl Endpoint {
     }
 
     /// From where to where.
-    fn addresses(&self, connection: &ConnectionRef) -> Result<(SocketAddr, SocketAddr), Failure> {
+    fn addresses(&self, connection: &ConnectionRef, remotes: &[IpAddr]) -> Result<(SocketAddr, SocketAddr), Failure> {
         let attached = self.shared.attachment.as_ref().map(|attachment| attachment.local_addresses.as_slice()).unwrap_or_default();
         let ours = if connection.local_addrs.is_empty() { attached } else { &connection.local_addrs };
-        let (Some(first), remotes) = (connection.remote_addrs.first(), &connection.remote_addrs) else {
+        let Some(first) = remotes.first() else {
             return Err(Failure::Local("the peer's address is not configured".into()));
         };
         // Both of one family.

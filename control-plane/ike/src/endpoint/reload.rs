@@ -19,6 +19,8 @@ impl Endpoint {
         config.share_entries(&self.shared.config);
         let old = core::mem::replace(&mut self.shared.config, Arc::from(config));
         let failure = Failure::Local("the configuration was replaced".into());
+        let connections = &self.shared.config.connections;
+        self.shared.redirects.retain(|name| connections.iter().any(|connection| connection.name == name));
         for waiter in self.shared.wants.retain(&self.shared.config) {
             self.shared.disappoint(waiter, Duration::ZERO, &failure);
         }

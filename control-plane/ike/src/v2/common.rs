@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version};
@@ -24,7 +24,7 @@ use crate::v2::fragments::Reassembly;
 use crate::v2::hurdles::Hurdles;
 use crate::v2::init::InitKey;
 use crate::v2::keys::Role;
-use crate::v2::mobike::Mobility;
+use crate::v2::mobike::{self, Mobility};
 use crate::v2::nat::{self, NatStatus};
 use crate::v2::receive::Incoming;
 use crate::v2::sk::{Seal, Sealer};
@@ -54,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) peer_token: Option<Secret>,
     /// When somebody last said that it has.
     pub(crate) suspected: Option<Instant>,
+    /// The gateway that has sent us to this one (RFC 5685).
+    pub(crate) redirected_from: Option<IpAddr>,
     /// What IKE_AUTH has shown so far.
     pub(crate) rounds: Rounds,
     /// Addresses of the two ends (RFC 4555).
@@ -99,6 +101,8 @@ pub(crate) struct Extensions {
     pub(crate) childless: bool,
     /// Moving between addresses (RFC 4555).
     pub(crate) mobike: bool,
+    /// We have begun, and follow where the peer sends us (RFC 5685).
+    pub(crate) redirect: bool,
 }
 
 /// One operation of ours: one exchange.
@@ -158,6 +162,7 @@ impl Core {
             sealer: Sealer::new(),
             reassembly: Reassembly::default(),
             gets_through: None,
+            redirected_from: None,
             rounds: Rounds::default(),
             mobility: Mobility::default(),
             peer_token: None,
@@ -179,6 +184,12 @@ impl Core {
             later: Vec::new(),
             granted: None,
         }
+    }
+
+    /// Where we speak to an address from: as now, or where that is of the other version of IP from the first one that fits.
+    pub(crate) fn local_towards(&self, cx: &Context<'_>, remote: IpAddr) -> Option<IpAddr> {
+        let same = |local: &IpAddr| local.is_ipv4() == remote.is_ipv4();
+        Some(self.local.ip()).filter(same).or_else(|| mobike::own_addresses(self, cx).into_iter().find(same))
     }
 
     /// Our SPI.

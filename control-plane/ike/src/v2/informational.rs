@@ -14,7 +14,7 @@ use crate::io::{Output, RequestId};
 use crate::v2::configuration;
 use crate::v2::find::notification;
 use crate::v2::keys::Role;
-use crate::v2::{Active, Core, Established, Protected, Sk, State, crash, mobike, rekey_child, rekey_ike};
+use crate::v2::{Active, Core, Established, Protected, Sk, State, crash, mobike, redirect, rekey_child, rekey_ike};
 
 /// The peer has been told that the IKE SA is gone, and has not answered yet.
 pub(crate) struct Deleting {
@@ -60,7 +60,14 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
         }
     }
     answer.extend(mobike::on_request(&state, core, cx, payloads));
-    match core.respond(cx, &state.sk, &message.header, &answer) {
+    let sent = core.respond(cx, &state.sk, &message.header, &answer);
+    if let Some(elsewhere) = redirect::asked(core, payloads)
+        && state.heir.is_none()
+        && let Err(failure) = state.redirect(core, cx, elsewhere)
+    {
+        cx.fail(Some(&core.connection.name), core.remote, failure);
+    }
+    match sent {
         Ok(()) => State::Established(state),
         Err(failure) => State::Established(state).close(core, cx, Some(failure)),
     }

@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 
 use ike_wire::payload::signature;
 use ike_wire::rules::{self, Form};
-use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Protocol, Sa};
+use ike_wire::{KeyExchange, Nonce, Notify, NotifyType, Payload, Protocol, Redirect, Sa};
 use ipsec_types::{HashAlgorithm, IkeSpi, KeyExchangeMethod, Secret};
 
 use crate::config::{Childless, LocalAuth, RemoteAuth};
@@ -22,7 +22,7 @@ use crate::v2::find::{self, notification};
 use crate::v2::keys::{Exchanged, IkeKeys};
 use crate::v2::nat::{self, HeaderSpis};
 use crate::v2::receive::trace_clear;
-use crate::v2::{Core, IkeSa, Incoming, Sk, State, auth};
+use crate::v2::{Core, IkeSa, Incoming, Sk, State, auth, redirect};
 use crate::window::Arrival;
 
 /// What tells one IKE_SA_INIT request from another (section 2.1).
@@ -140,6 +140,7 @@ fn ask(attempt: &Attempt, core: &Core, cx: &mut Context<'_>, public: Vec<u8>) ->
     payloads.extend(nat::notifications(cx, spis, core.local, core.remote, core.connection.force_encapsulation));
     payloads.extend(hash_algorithms(core::iter::once(&core.connection)));
     payloads.extend(core.connection.fragmentation.is_announced().then(|| saying(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
+    payloads.extend(redirect::announce(core));
     payloads
 }
 
@@ -169,6 +170,7 @@ pub(crate) fn on_response(state: AwaitInit, core: &mut Core, cx: &mut Context<'_
     match form {
         Form::Cookie => on_cookie(state, core, cx, incoming),
         Form::OtherGroup => on_other_group(state, core, cx, incoming),
+        Form::Redirect => on_redirect(state, core, cx, incoming),
         Form::Normal => on_answer(state, core, cx, incoming),
         _ => {
             let kind = notification(&incoming.message.payloads, NotifyType::is_error).map_or(NotifyType(0), |notify| notify.kind);
@@ -211,6 +213,33 @@ fn on_other_group(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, i
     }
 }
 
+/// RFC 5685 section 3: the nonce is ours, or anybody may have sent this. What is asked of the other gateway is another exchange.
+fn on_redirect(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
+    let redirect = redirect::said(&incoming.message.payloads).and_then(|notify| Redirect::parse(&notify.data));
+    let Some(redirect) = redirect.filter(|redirect| redirect.nonce == state.attempt.nonce) else {
+        cx.shared.count("messages_ignored");
+        return State::AwaitInit(state);
+    };
+    match redirect::accept(core, cx, &redirect.gateway) {
+        Ok(to) => {
+            core.redirected_from = Some(core.remote.ip());
+            let local = core.local_towards(cx, to).unwrap_or(core.local.ip());
+            (core.local, core.remote) = (SocketAddr::new(local, nat::IKE_PORT), SocketAddr::new(to, nat::IKE_PORT));
+            core.reply_to = (core.local, core.remote);
+            cx.shared.calls(to);
+            core.window.withdraw();
+            // What the first gateway may still say is for nobody.
+            cx.shared.by_spi.remove(&core.initiator_spi);
+            core.initiator_spi = cx.ike_spi();
+            cx.shared.by_spi.insert(core.initiator_spi, core.id);
+            state.attempt.nonce = nonce(cx);
+            state.attempt.cookie = None;
+            generate(core, cx, state.attempt)
+        }
+        Err(failure) => State::AwaitInit(AwaitInit { refused: Some(failure), ..state }),
+    }
+}
+
 fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: &Incoming) -> State {
     let payloads = &incoming.message.payloads;
     let (Some((sa, ke, nonce)), Some(responder_spi)) = (find::offer(payloads), incoming.header().responder()) else {
@@ -236,6 +265,7 @@ fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: 
     core.extensions.fragmentation =
         core.connection.fragmentation.is_announced() && says(payloads, NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
     core.extensions.childless = says(payloads, NotifyType::CHILDLESS_IKEV2_SUPPORTED);
+    core.extensions.redirect = core.connection.follow_redirects;
     core.move_ports();
     let job = cx.shared.job(core.id, Job::Agree { private: state.private, peer_public: ke.data.clone() });
     State::Agreeing(Agreeing {

@@ -69,7 +69,7 @@ pub(crate) fn agree(core: &mut Core, payloads: &[Payload]) {
 }
 
 /// The addresses of this side between which the connection may choose.
-fn own_addresses(core: &Core, cx: &Context<'_>) -> Vec<IpAddr> {
+pub(crate) fn own_addresses(core: &Core, cx: &Context<'_>) -> Vec<IpAddr> {
     let attached = cx.shared.attachment.as_ref().map(|attachment| attachment.local_addresses.as_slice()).unwrap_or_default();
     let usable = |address: &&IpAddr| core.connection.local_addrs.is_empty() || core.connection.local_addrs.contains(address);
     attached.iter().filter(usable).copied().take(MOST_ADDRESSES).collect()
@@ -96,7 +96,7 @@ fn address(notify: &Notify) -> Option<IpAddr> {
 }
 
 /// Whether a gateway can be there.
-fn usable(address: &IpAddr) -> bool {
+pub(crate) fn usable(address: &IpAddr) -> bool {
     let local = match address {
         IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
         IpAddr::V6(address) => address.is_unicast_link_local(),

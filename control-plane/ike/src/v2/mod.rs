@@ -32,6 +32,7 @@ pub(crate) mod mobike;
 pub(crate) mod nat;
 pub(crate) mod reauthentication;
 pub(crate) mod receive;
+pub(crate) mod redirect;
 pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
 mod sk;

@@ -231,6 +231,7 @@ pub fn config(side: Side) -> Config {
         fragmentation: ike::config::Fragmentation::default(),
         mobike: false,
         childless: ike::config::Childless::default(),
+        follow_redirects: false,
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };
     Config {

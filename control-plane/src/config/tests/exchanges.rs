@@ -27,6 +27,12 @@ fn childless_has_strongswans_words() {
 }
 
 #[test]
+fn redirects_are_followed_unless_it_says_not_to() {
+    assert!(connection("").follow_redirects);
+    assert!(!connection("follow_redirects = false").follow_redirects);
+}
+
+#[test]
 fn what_contradicts_itself_is_named_with_a_remedy() {
     for (lines, expected) in [
         (

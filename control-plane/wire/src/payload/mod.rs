@@ -23,6 +23,7 @@ pub(crate) mod identification;
 pub(crate) mod key_exchange;
 pub(crate) mod nonce;
 pub(crate) mod notify;
+pub(crate) mod redirect;
 pub(crate) mod sa;
 pub mod signature;
 pub(crate) mod traffic_selectors;

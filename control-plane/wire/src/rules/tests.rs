@@ -116,6 +116,7 @@ fn refusals_are_told_apart() {
     let init = header(ExchangeType::IKE_SA_INIT, true);
     assert_eq!(check(&init, &[notify(NotifyType::COOKIE)]), Ok(Form::Cookie));
     assert_eq!(check(&init, &[notify(NotifyType::INVALID_KE_PAYLOAD)]), Ok(Form::OtherGroup));
+    assert_eq!(check(&init, &[notify(NotifyType::REDIRECT)]), Ok(Form::Redirect));
     assert_eq!(check(&init, &[notify(NotifyType::NO_PROPOSAL_CHOSEN)]), Ok(Form::Error));
     assert_eq!(check(&init, &[notify(NotifyType(9999))]), Ok(Form::Error), "an error nobody knows is an error");
     assert!(check(&init, &[notify(NotifyType::INITIAL_CONTACT)]).is_err());

@@ -20,7 +20,7 @@ use crate::v2::configuration;
 use crate::v2::create_child::ends;
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
-use crate::v2::{Core, Established, Protected, Sk, State, Task, crash, informational, mobike};
+use crate::v2::{Core, Established, Protected, Sk, State, Task, crash, informational, mobike, redirect};
 
 /// Waits for the response.
 pub(crate) struct AwaitResponse {
@@ -181,7 +181,8 @@ fn verify(state: &AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message:
             refusal(state, core, payloads).unwrap_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr and AUTH".into()))
         );
     };
-    if state.asks_for_eap != find::eap(payloads).is_some() && (state.asks_for_eap || message.form != Form::Error) {
+    let elsewhere = first_redirect(core, message).is_some();
+    if !elsewhere && state.asks_for_eap != find::eap(payloads).is_some() && (state.asks_for_eap || message.form != Form::Error) {
         return Err(Failure::PeerMisbehaved(if state.asks_for_eap { WITHOUT_EAP } else { UNASKED_EAP }.into()));
     }
     identify(core, message)?;
@@ -218,6 +219,12 @@ fn expect_nothing(state: &AwaitResponse, core: &Core, message: &Protected) -> Re
         (false, true) => Err(Failure::PeerMisbehaved(UNASKED_EAP.into())),
         _ => Ok(()),
     }
+}
+
+/// Whether the responder sends us elsewhere in its first response: "the client MUST accept the REDIRECT notification only in the first IKE_AUTH
+/// response or the last IKE_AUTH response" (RFC 5685 section 6).
+fn first_redirect<'a>(core: &Core, message: &'a Protected) -> Option<&'a Notify> {
+    redirect::asked(core, &message.payloads).filter(|_| message.header.message_id == 1)
 }
 
 /// What the responder says against us.
@@ -260,6 +267,10 @@ pub(super) fn on_verified(
 
 /// What the responder has said is as it should be: EAP begins, or what we have to show besides, or the peer has; or all is shown.
 pub(super) fn go_on(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> State {
+    let more = state.asks_for_eap || core.rounds.more_of_ours(&core.connection) || core.rounds.more_of_the_peers(&core.connection);
+    if let Some(elsewhere) = first_redirect(core, message).filter(|_| more) {
+        return redirect::instead(state, core, cx, elsewhere);
+    }
     if state.asks_for_eap {
         return eap::initiator::start(state, core, cx, message, false);
     }
@@ -285,6 +296,14 @@ fn establish(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, messag
     core.begin_authentication(cx, &message.payloads);
     mobike::agree(core, &message.payloads);
     let mut established = Established::new(core, cx, sk, message.verified, authenticated);
+    if let Some(elsewhere) = redirect::asked(core, &message.payloads) {
+        cx.shared.return_spi(wanted.spi);
+        if let Err(failure) = established.redirect(core, cx, elsewhere) {
+            core.wanted_child_failed(cx, wanted.index, &failure);
+            core.give_up();
+        }
+        return State::Established(established);
+    }
     if begins_childless(core) {
         cx.shared.return_spi(wanted.spi);
         core.tasks.push_front(Task::CreateChild(wanted.index));
