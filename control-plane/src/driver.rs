@@ -40,6 +40,8 @@ pub(crate) enum Request {
     Initiate(String, oneshot::Sender<Result<Answer, Failure>>),
     /// Replaces SAs by new ones.
     Rekey(Target, oneshot::Sender<Result<Answer, Failure>>),
+    /// Replaces IKE SAs by others whose peers show anew who they are.
+    Reauthenticate(Target, oneshot::Sender<Result<Answer, Failure>>),
     /// Deletes SAs.
     Terminate(Target, oneshot::Sender<Result<Answer, Failure>>),
     /// Events from now on.
@@ -252,6 +254,10 @@ impl Driver {
             Request::Rekey(target, reply) => {
                 let request = self.expect_answer(reply);
                 self.handle(Input::Command(Command::Rekey { request, target }));
+            }
+            Request::Reauthenticate(target, reply) => {
+                let request = self.expect_answer(reply);
+                self.handle(Input::Command(Command::Reauthenticate { request, target }));
             }
             Request::Terminate(target, reply) => {
                 let request = self.expect_answer(reply);

@@ -158,6 +158,7 @@ impl Journal {
 pub(crate) fn meaning(counter: &str) -> &'static str {
     match counter {
         "acquires" => "packets for which the data plane asked for an SA",
+        "child_sas_missed" => "Child SAs replaced because peers said that they have none for our packets (RFC 7296 section 1.5)",
         "child_sas_installed" => "pairs of ESP SAs installed",
         "cookies_sent" => "initiators asked for a cookie (RFC 7296 section 2.6)",
         "ike_sas_established" => "IKE SAs whose peers are authenticated",

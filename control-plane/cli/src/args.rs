@@ -126,6 +126,9 @@ impl TerminateArgs {
 pub(crate) struct RekeyArgs {
     #[command(flatten)]
     target: TargetArgs,
+    /// Let the peer show anew who it is, in an IKE SA that begins from scratch; the old one ends when the new one is there.
+    #[arg(long)]
+    reauth: bool,
     /// Seconds to wait.
     #[arg(long, default_value_t = 30)]
     timeout: u32,
@@ -133,7 +136,7 @@ pub(crate) struct RekeyArgs {
 
 impl RekeyArgs {
     pub(crate) fn request(self) -> RekeyRequest {
-        RekeyRequest { target: Some(self.target.target()), timeout_ms: self.timeout.saturating_mul(1000) }
+        RekeyRequest { target: Some(self.target.target()), timeout_ms: self.timeout.saturating_mul(1000), reauthenticate: self.reauth }
     }
 }
 

@@ -67,13 +67,22 @@ pub(crate) struct Shared {
     pub(crate) stats: BTreeMap<&'static str, u64>,
     terminations: BTreeMap<RequestId, Termination>,
     rekeyings: BTreeMap<RequestId, Rekeying>,
-    /// IKE SAs that make way for others, and for how many policies there is no other yet.
-    pub(crate) making_way: BTreeMap<IkeSaId, usize>,
+    /// IKE SAs that make way for others.
+    pub(crate) making_way: BTreeMap<IkeSaId, MakingWay>,
     /// What IKE SAs have decided about their heirs.
     pub(crate) successions: VecDeque<Succession>,
     last_ike_sa: u64,
     last_job: u64,
     last_child: u32,
+}
+
+/// An IKE SA that makes way.
+#[derive(Debug)]
+pub(crate) struct MakingWay {
+    /// For how many policies there is no other yet.
+    pub(crate) waiting: usize,
+    /// Operators who wait for the other.
+    pub(crate) requests: Vec<RequestId>,
 }
 
 /// How a Child SA has ended.
@@ -285,19 +294,35 @@ impl Shared {
         for waiter in self.wants.succeeded(policy) {
             match waiter {
                 Waiter::Request(request) => self.event(Event::Answer { request, result: Ok(Answer::Initiated { ike_sa, child }) }),
-                Waiter::Predecessor(predecessor) => self.makes_way(predecessor),
+                Waiter::Predecessor(predecessor) => self.makes_way(predecessor, Ok(ike_sa)),
                 Waiter::Acquire(_) | Waiter::Start | Waiter::Heir => {}
             }
         }
     }
 
     /// One of the policies that keep an IKE SA is served by another now, or will not be.
-    pub(crate) fn makes_way(&mut self, ike_sa: IkeSaId) {
-        let Some(waiting) = self.making_way.get_mut(&ike_sa) else { return };
-        *waiting = waiting.saturating_sub(1);
-        if *waiting == 0 {
-            self.making_way.remove(&ike_sa);
+    pub(crate) fn makes_way(&mut self, ike_sa: IkeSaId, successor: Result<IkeSaId, &Failure>) {
+        let Some(making_way) = self.making_way.get_mut(&ike_sa) else { return };
+        making_way.waiting = making_way.waiting.saturating_sub(1);
+        if making_way.waiting == 0 {
             self.peers.superseded.push_back(Superseded::Unwanted(ike_sa));
+            self.has_made_way(ike_sa, successor);
+        }
+    }
+
+    /// It waits no more: whoever waits for its successor is told.
+    pub(crate) fn has_made_way(&mut self, ike_sa: IkeSaId, successor: Result<IkeSaId, &Failure>) {
+        for request in self.making_way.remove(&ike_sa).map(|making_way| making_way.requests).unwrap_or_default() {
+            self.ike_rekeyed(request, successor.map_err(Failure::clone));
+        }
+    }
+
+    /// An operator waits for the IKE SA that takes the place of one which makes way.
+    pub(crate) fn awaits_successor(&mut self, ike_sa: IkeSaId, request: Option<RequestId>) {
+        let Some(request) = request else { return };
+        match self.making_way.get_mut(&ike_sa) {
+            Some(making_way) => making_way.requests.push(request),
+            None => self.ike_rekeyed(request, Err(Failure::Local("the IKE SA has no Child SA for which another would be set up".into()))),
         }
     }
 
@@ -314,7 +339,7 @@ impl Shared {
         match waiter {
             Waiter::Acquire(id) => self.output(Output::RefuseAcquire { id, retry_after }),
             Waiter::Request(request) => self.event(Event::Answer { request, result: Err(failure.clone()) }),
-            Waiter::Predecessor(ike_sa) => self.makes_way(ike_sa),
+            Waiter::Predecessor(ike_sa) => self.makes_way(ike_sa, Err(failure)),
             Waiter::Start | Waiter::Heir => {}
         }
     }

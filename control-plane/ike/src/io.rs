@@ -152,6 +152,13 @@ pub enum Command {
         /// Which.
         target: Target,
     },
+    /// Lets the peers of IKE SAs show anew who they are, in IKE SAs that take the place of these (RFC 7296 section 2.8.3).
+    Reauthenticate {
+        /// Answered by [`Event::Answer`], as rekeying is.
+        request: RequestId,
+        /// Which.
+        target: Target,
+    },
     /// Deletes SAs.
     Terminate {
         /// Answered by [`Event::Answer`].

@@ -6,7 +6,7 @@ mod pair;
 use std::time::Duration;
 
 use ike::config::{Config, IkeLifetime};
-use ike::io::Event;
+use ike::io::{Answer, Command, Event, Input, RequestId, Target};
 use ipsec_types::Secret;
 use pair::Side::{A, B};
 use pair::{Pair, Side};
@@ -67,8 +67,51 @@ fn a_peer_that_does_not_show_itself_again_is_gone() {
     let mut other = pair::config(B);
     other.psks[0].secret = Secret::copy_from(b"another key");
     other.connections[0].reauthentication = None;
-    pair.input(B, ike::io::Input::Command(ike::io::Command::Configure(Box::new(other))));
+    pair.input(B, Input::Command(Command::Configure(Box::new(other))));
     assert_eq!((pair.established(B), pair.installed(B)), (1, 1), "the key counts with the next authentication");
     pair.run(400 * SECOND);
     assert_eq!((pair.established(A), pair.established(B), pair.installed(A), pair.installed(B)), (0, 0, 0, 0));
+}
+
+/// An operator's wish; what cannot be is refused, and everything stays.
+#[test]
+fn an_operator_asks_for_it() {
+    let mut pair = Pair::connected(25, |side, config| {
+        if side == B {
+            config.connections[0].remote_addrs.clear();
+        }
+    });
+    let old = pair.ike_sas(A)[0].id;
+    let ask = |pair: &mut Pair, side, target| {
+        pair.input(side, Input::Command(Command::Reauthenticate { request: RequestId(77), target }));
+        assert_eq!(pair.run_under_load(10 * SECOND), 0);
+        let answer = pair.answer(side, RequestId(77)).unwrap();
+        pair.gateway(side).events.clear();
+        answer
+    };
+    let Ok(Answer::Rekeyed { ike_sas, child_sas }) = ask(&mut pair, A, pair::lab()) else { panic!() };
+    let new = pair.ike_sas(A)[0].id;
+    assert_eq!((ike_sas, child_sas.len()), (vec![new], 0));
+    assert_ne!(new, old);
+    assert_eq!((pair.established(A), pair.established(B), pair.assert_mirrored()), (1, 1, 1));
+    assert_eq!(pair.stat(A, "reauthentications"), 1);
+
+    let why = |answer: Result<Answer, ike::error::Failure>| answer.unwrap_err().to_string();
+    assert!(why(ask(&mut pair, A, Target::IkeSa(old))).contains("there is no such IKE SA"));
+    assert!(why(ask(&mut pair, A, pair::net())).contains("name that, or a connection"));
+    assert!(why(ask(&mut pair, B, pair::lab())).contains("the peer has to begin"));
+    assert_eq!((pair.ike_sas(A)[0].id, pair.assert_mirrored()), (new, 1));
+}
+
+/// The peer refuses the new one: the operator is told, and the old one ends when that is certain.
+#[test]
+fn an_operator_is_told_that_the_peer_is_not_who_it_was() {
+    let mut pair = Pair::connected(26, |_, _| {});
+    let mut other = pair::config(B);
+    other.psks[0].secret = Secret::copy_from(b"another key");
+    pair.input(B, Input::Command(Command::Configure(Box::new(other))));
+    pair.input(A, Input::Command(Command::Reauthenticate { request: RequestId(77), target: pair::lab() }));
+    pair.run(60 * SECOND);
+    assert!(pair.answer(A, RequestId(77)).unwrap().is_err());
+    assert_eq!((pair.established(A), pair.installed(A)), (0, 0));
 }

@@ -139,9 +139,10 @@ impl Control for Service {
     }
 
     async fn rekey(&self, request: tonic::Request<RekeyRequest>) -> Result<Response<RekeyResponse>, Status> {
-        let RekeyRequest { target, timeout_ms } = request.into_inner();
+        let RekeyRequest { target, timeout_ms, reauthenticate } = request.into_inner();
         let target = self.target(target)?;
-        let answer = in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.ask(|reply| Request::Rekey(target, reply))).await?;
+        let ask = |reply| if reauthenticate { Request::Reauthenticate(target, reply) } else { Request::Rekey(target, reply) };
+        let answer = in_wait(wait(timeout_ms, DEFAULT_INITIATE), self.ask(ask)).await?;
         let Answer::Rekeyed { ike_sas, child_sas } = answer.map_err(status)? else { return Err(another_command()) };
         Ok(Response::new(RekeyResponse {
             ike_sas: ike_sas.iter().map(|id| id.0).collect(),

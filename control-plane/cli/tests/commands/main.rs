@@ -96,6 +96,10 @@ async fn a_rekeyed_child_sa_has_another_number() {
     assert!(rekeyed["child_sas"][0].is_u64() && rekeyed["child_sas"][0] != first, "{rekeyed}");
     let again = culvert(&pair, &["rekey", "--child", "peer/net"]).await.done().out;
     assert!(again.starts_with("rekeyed; now Child SA "), "{again}");
+    let wrong = culvert(&pair, &["rekey", "--child", "net", "--reauth"]).await;
+    assert!(wrong.err.contains("a peer is authenticated for an IKE SA"), "{}", wrong.err);
+    let reauthenticated = culvert(&pair, &["rekey", "--connection", "peer", "--reauth", "--json"]).await.done().json();
+    assert!(reauthenticated["ike_sas"][0].is_u64(), "{reauthenticated}");
     let unknown = culvert(&pair, &["rekey", "--child", "nut"]).await;
     assert!(unknown.code == 1 && unknown.err.contains("there are: peer/net"), "{unknown:?}");
 }

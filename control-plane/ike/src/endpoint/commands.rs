@@ -19,6 +19,7 @@ impl Endpoint {
             Command::Initiate { request, child } => self.initiate(now, request, &child),
             Command::Shutdown => self.shutdown(now, random),
             Command::Rekey { request, target } => self.rekey(now, random, request, &target),
+            Command::Reauthenticate { request, target } => self.reauthenticate(now, random, request, &target),
             Command::Terminate { request, target } => self.terminate(now, random, request, &target),
         }
     }
@@ -64,6 +65,27 @@ impl Endpoint {
         }
         for (id, child) in children {
             self.queue(now, random, id, Task::RekeyChild { child, request: Some(request) });
+        }
+    }
+
+    /// Replaces IKE SAs by others that begin from scratch. Those whose peer has to begin stay.
+    fn reauthenticate(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
+        let in_use = |sa: &IkeSa| matches!(sa.state, State::Established(_)) && sa.state.takes_tasks();
+        let (ike_sas, _) = self.named(target, in_use, |_| false);
+        let calls = |id: &IkeSaId| self.sas.get(id).is_some_and(|sa| !sa.core.connection.remote_addrs.is_empty());
+        let count = count(&ike_sas, &[]);
+        let refused = match target {
+            Target::Child { .. } | Target::ChildSa(_) => Some("a peer is authenticated for an IKE SA: name that, or a connection"),
+            _ if count == 0 => Some("there is no such IKE SA, or it is being replaced or deleted"),
+            _ if !ike_sas.iter().all(calls) => Some("the peer has to begin: its connection has no remote_addrs to call"),
+            _ => None,
+        };
+        if let Some(why) = refused {
+            return self.shared.event(Event::Answer { request, result: Err(Failure::Local(why.into())) });
+        }
+        self.shared.rekeying(request, count);
+        for id in ike_sas {
+            self.queue(now, random, id, Task::Reauthenticate { request: Some(request) });
         }
     }
 

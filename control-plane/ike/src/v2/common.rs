@@ -120,7 +120,7 @@ pub(crate) enum Task {
     /// Replace the IKE SA.
     RekeyIkeSa { request: Option<RequestId> },
     /// Let another IKE SA take its place, whose peer shows anew who it is.
-    Reauthenticate,
+    Reauthenticate { request: Option<RequestId> },
     /// Delete the IKE SA.
     DeleteIkeSa,
     /// Delete the IKE SA because it has come to the end of its life.
@@ -424,7 +424,9 @@ impl Core {
         let later = core::mem::take(&mut self.later).into_iter().map(|(_, task)| task);
         for task in core::mem::take(&mut self.tasks).into_iter().chain(later) {
             match task {
-                Task::RekeyIkeSa { request: Some(request) } => cx.shared.ike_rekeyed(request, Err(failure.clone())),
+                Task::RekeyIkeSa { request: Some(request) } | Task::Reauthenticate { request: Some(request) } => {
+                    cx.shared.ike_rekeyed(request, Err(failure.clone()))
+                }
                 Task::RekeyChild { request: Some(request), .. } => cx.shared.child_rekeyed(request, Err(failure.clone())),
                 Task::DeleteChild { request: Some(request), .. } => cx.shared.terminated(request),
                 Task::DeleteSpi { unused: Some(unused), .. } => cx.shared.return_spi(unused),

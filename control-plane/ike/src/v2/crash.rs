@@ -16,10 +16,11 @@ use core::time::Duration;
 use ike_wire::{ExchangeType, Notify, NotifyType, Payload, Protocol};
 use ipsec_types::{IkeSpi, Secret};
 
+use crate::child::{Child, ChildPhase};
 use crate::context::{Context, Shared};
 use crate::diagnosis;
 use crate::v2::init::says;
-use crate::v2::{Core, IkeSa, Incoming, State, Task};
+use crate::v2::{Core, Established, IkeSa, Incoming, State, Task};
 
 /// Octets of a token (RFC 6290 section 5).
 const LENGTHS: RangeInclusive<usize> = 16..=128;
@@ -104,6 +105,30 @@ impl IkeSa {
         self.core.suspected = Some(cx.now);
         self.core.tasks.push_back(Task::Probe);
         self.go_on(cx)
+    }
+}
+
+/// How old an SA is before it is replaced because of INVALID_SPI: what was under way when it came may have met the one before.
+const DOUBTED_FROM: Duration = Duration::from_secs(10);
+
+/// The peer itself says that packets of ours met no SA (RFC 7296 section 1.5). The SA is replaced: a peer that has it after all loses nothing by
+/// that, and one that has not answers CHILD_SA_NOT_FOUND, upon which another is made from scratch (section 2.25).
+pub(crate) fn on_missing_sa(state: &Established, core: &mut Core, cx: &mut Context<'_>, payloads: &[Payload]) {
+    let named = |child: &Child| {
+        payloads.iter().any(|payload| match payload {
+            Payload::Notify(notify) => notify.kind == NotifyType::INVALID_SPI && notify.data == child.outbound.value().to_be_bytes(),
+            _ => false,
+        })
+    };
+    let doubted = |child: &&Child| child.phase == ChildPhase::Installed && cx.now.since(child.since) >= DOUBTED_FROM && named(child);
+    let doubted: Vec<&Child> = state.children.iter().filter(doubted).collect();
+    for child in doubted {
+        let task = Task::RekeyChild { child: child.id, request: None };
+        if state.heir.is_none() && !state.makes_way && !core.tasks.contains(&task) {
+            cx.shared.count("child_sas_missed");
+            core.step(cx, "the peer has no SA for our packets", alloc::vec![alloc::format!("SPI {}, of {}", child.outbound, child.name)]);
+            core.tasks.push_back(task);
+        }
     }
 }
 

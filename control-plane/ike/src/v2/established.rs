@@ -295,9 +295,10 @@ pub(crate) fn next_task(mut state: Established, core: &mut Core, cx: &mut Contex
                 rekey_ike::begin(&mut state, core, cx, request);
                 Ok(())
             }
-            Task::Reauthenticate => {
+            Task::Reauthenticate { request } => {
                 cx.shared.count("reauthentications");
                 state.make_way(core, cx);
+                cx.shared.awaits_successor(core.id, request);
                 Ok(())
             }
             Task::ExpireIkeSa | Task::ExpireAuthentication => {

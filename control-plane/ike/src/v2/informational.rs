@@ -61,6 +61,7 @@ pub(crate) fn on_request(mut state: Established, core: &mut Core, cx: &mut Conte
     }
     answer.extend(mobike::on_request(&state, core, cx, payloads));
     let sent = core.respond(cx, &state.sk, &message.header, &answer);
+    crash::on_missing_sa(&state, core, cx, payloads);
     if let Some(elsewhere) = redirect::asked(core, payloads)
         && state.heir.is_none()
         && let Err(failure) = state.redirect(core, cx, elsewhere)

@@ -3,11 +3,12 @@
 //! SAs carry packets until others do in their place (section 2.8).
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use ipsec_types::PolicyId;
 
 use crate::child::ChildPhase;
-use crate::context::{Context, End};
+use crate::context::{Context, End, MakingWay};
 use crate::v2::{Core, Established, Task};
 use crate::want::{Admission, Waiter};
 
@@ -37,7 +38,7 @@ impl Established {
         if policies.is_empty() {
             core.give_up();
         } else {
-            cx.shared.making_way.insert(core.id, policies.len());
+            cx.shared.making_way.insert(core.id, MakingWay { waiting: policies.len(), requests: Vec::new() });
         }
     }
 }

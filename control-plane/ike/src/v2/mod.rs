@@ -495,7 +495,7 @@ impl State {
             }
             Self::Established(mut state) => {
                 cx.shared.peers.left(core.id);
-                cx.shared.making_way.remove(&core.id);
+                cx.shared.has_made_way(core.id, Err(&reason));
                 let end = match failure {
                     Some(Failure::TimedOut(_)) => Some(End::Dead),
                     Some(_) => Some(End::Failed),

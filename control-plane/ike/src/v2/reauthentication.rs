@@ -48,7 +48,7 @@ impl Core {
         let Some(after) = [own, allowed].into_iter().flatten().min() else { return };
         let after = after - cx.up_to(after / 10);
         self.step(cx, "the peer will be authenticated anew", alloc::vec![format!("in {} s", after.as_secs())]);
-        self.later.push((cx.now + after, Task::Reauthenticate));
+        self.later.push((cx.now + after, Task::Reauthenticate { request: None }));
     }
 }
 
