@@ -7,10 +7,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Config, Pool, StartAction};
+use ike::config::{Config, LocalAuth, Pool, RemoteAuth, StartAction};
 use ike::error::Failure;
 use ike::io::{Event, Record};
+use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users};
 use ike_wire::NotifyType;
+use ipsec_types::Secret;
 use pair::Side::{A, B};
 use pair::{Pair, Side, config};
 
@@ -190,4 +192,28 @@ fn who_asks_for_none_and_needs_none_is_given_none() {
     connect(&mut pair);
     assert_eq!(pair.assert_mirrored(), 1);
     assert!(pair.traced(B).iter().all(|(.., payloads)| !payloads.contains("CP")), "{:?}", pair.traced(B));
+}
+
+/// Section 2.19: with several exchanges of IKE_AUTH, "the CP payloads MUST be inserted in the messages containing the SA payloads".
+#[test]
+fn with_eap_the_address_comes_beside_the_child_sa() {
+    let (mut a, mut b) = (changed(A, "10.3.0.0/24"), changed(B, "10.3.0.0/24"));
+    let secret = || Secret::copy_from(b"wonderland");
+    let client = EapClient::new(PasswordMethod::Mschapv2, Some("alice".into()), Arc::new(secret()));
+    a.connections[0].local_auth = LocalAuth::Eap(Arc::new(client));
+    let mut users = Users::default();
+    users.add("alice".into(), secret());
+    b.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(EapServer::new(PasswordMethod::Mschapv2, EapIdentity::Any, Arc::new(users))));
+    let mut pair = Pair::new(3, a, b);
+    connect(&mut pair);
+    assert_eq!(address_of_a(&mut pair), "10.3.0.1");
+    assert_eq!(selected(&mut pair, B), (vec!["10.2.0.0/16".into()], vec!["10.3.0.1".into()]));
+    let shown = pair.traced(A);
+    let having = |name: &str| -> Vec<String> {
+        let has = |payloads: &str| payloads.split(' ').any(|payload| payload.split('(').next() == Some(name));
+        let auth = shown.iter().filter(|(_, title, payloads)| title.starts_with("IKE_AUTH") && has(payloads));
+        auth.map(|(_, title, _)| title.clone()).collect()
+    };
+    assert_eq!(having("CP"), ["IKE_AUTH request 1", "IKE_AUTH response 5"]);
+    assert_eq!(having("CP"), having("SA"));
 }

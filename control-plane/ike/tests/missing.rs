@@ -30,8 +30,8 @@ fn outbound(pair: &mut Pair, side: Side) -> u32 {
 
 /// B tells A, protected, that it has no SA with this SPI.
 fn invalid_spi(pair: &mut Pair, message_id: u32, spi: u32) {
-    let sent = pair.sent.iter().filter(|sent| sent.from == A).map(|sent| Header::peek(&sent.datagram.payload).unwrap());
-    let of = sent.filter(|header| header.responder_spi != 0).last().unwrap();
+    let mut sent = pair.sent.iter().filter(|sent| sent.from == A).map(|sent| Header::peek(&sent.datagram.payload).unwrap());
+    let of = sent.rfind(|header| header.responder_spi != 0).unwrap();
     let flags = Flags { initiator: false, response: false, version: false };
     let header = Header { version: Version::V2, exchange: ExchangeType::INFORMATIONAL, flags, message_id, ..of };
     let notify = Payload::Notify(Notify::new(NotifyType::INVALID_SPI, spi.to_be_bytes().to_vec()));

@@ -184,8 +184,8 @@ fn whoever_answers_there_has_to_be_the_same_peer() {
 
 /// A's IKE SA, as its messages name it.
 fn header_of(pair: &Pair) -> Header {
-    let messages = pair.sent.iter().filter(|sent| sent.from == A).map(|sent| Header::peek(&sent.datagram.payload).unwrap());
-    messages.filter(|header| header.responder_spi != 0).last().unwrap()
+    let mut messages = pair.sent.iter().filter(|sent| sent.from == A).map(|sent| Header::peek(&sent.datagram.payload).unwrap());
+    messages.rfind(|header| header.responder_spi != 0).unwrap()
 }
 
 /// Section 5: the new IKE SA is there before the old one is deleted.

@@ -425,7 +425,7 @@ impl Core {
         for task in core::mem::take(&mut self.tasks).into_iter().chain(later) {
             match task {
                 Task::RekeyIkeSa { request: Some(request) } | Task::Reauthenticate { request: Some(request) } => {
-                    cx.shared.ike_rekeyed(request, Err(failure.clone()))
+                    cx.shared.ike_rekeyed(request, Err(failure.clone()));
                 }
                 Task::RekeyChild { request: Some(request), .. } => cx.shared.child_rekeyed(request, Err(failure.clone())),
                 Task::DeleteChild { request: Some(request), .. } => cx.shared.terminated(request),

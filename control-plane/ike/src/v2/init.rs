@@ -223,7 +223,7 @@ fn on_redirect(mut state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, inco
     match redirect::accept(core, cx, &redirect.gateway) {
         Ok(to) => {
             core.redirected_from = Some(core.remote.ip());
-            let local = core.local_towards(cx, to).unwrap_or(core.local.ip());
+            let local = core.local_towards(cx, to).unwrap_or_else(|| core.local.ip());
             (core.local, core.remote) = (SocketAddr::new(local, nat::IKE_PORT), SocketAddr::new(to, nat::IKE_PORT));
             core.reply_to = (core.local, core.remote);
             cx.shared.calls(to);

@@ -238,7 +238,7 @@ fn identify(core: &mut Core, message: &Protected) -> Result<(), Failure> {
     let id = find::id_responder(&message.payloads).ok_or_else(|| Failure::PeerMisbehaved("an IKE_AUTH response without IDr".into()))?;
     let identity = id.identity().map_err(|error| Failure::Unauthenticated(diagnosis::bad_identity(&error)))?;
     let wanted = core.peer_round().and_then(|(wanted, _)| wanted);
-    if wanted.is_none_or(|wanted| wanted.same(&identity)) {
+    if wanted.is_none_or(|wanted| wanted.admits(&identity)) {
         core.rounds.peer = Some(id.clone());
         return Ok(());
     }

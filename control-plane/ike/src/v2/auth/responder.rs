@@ -109,7 +109,7 @@ fn identify_again(core: &Core, message: &Protected) -> Result<(), Fault> {
     let Some((wanted, way)) = core.peer_round() else {
         return Err(Fault::Authentication(diagnosis::other_rounds(&core.connection, core.rounds.shown().len(), true)));
     };
-    if !wanted.is_none_or(|wanted| wanted.same(&identity)) {
+    if !wanted.is_none_or(|wanted| wanted.admits(&identity)) {
         return Err(Fault::Authentication(diagnosis::other_peer(&core.connection, wanted, &identity)));
     }
     if find::auth(&message.payloads).is_none() && !way.takes(None) {
