@@ -112,7 +112,7 @@ async fn watchers_that_never_read_delay_nobody_and_lose_what_is_too_much() {
     let mut operator = pair.a.operator().await;
     for _ in 0..REKEYED {
         let target = Some(Target { sas: Some(Sas::Child("peer/net".into())) });
-        let request = RekeyRequest { target, timeout_ms: PATIENCE.as_millis().try_into().unwrap() };
+        let request = RekeyRequest { target, timeout_ms: PATIENCE.as_millis().try_into().unwrap(), reauthenticate: false };
         soon("the Child SA is replaced", operator.rekey(request)).await.unwrap();
     }
     wait("the other gateway has gone along", || pair.b.state().sas.len() == 1).await;
