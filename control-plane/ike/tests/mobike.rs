@@ -11,7 +11,7 @@ use ike::io::{Datagram, Dataplane, Input};
 use ike_wire::{ExchangeType, Flags, Header, Notify, NotifyType, Payload, Version};
 use pair::Side::{A, B};
 use pair::clear::{self, Clear};
-use pair::{Network, Pair, Side, config, title};
+use pair::{Network, Pair, Side, config, lab, title};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SUITE: Clear = Clear(b"ICV!");
@@ -162,6 +162,20 @@ fn a_nat_that_is_not_allowed_is_found() {
 /// Nothing comes through from A's first address any more: it goes on from its second one, and B's Child SAs follow.
 #[test]
 fn an_initiator_with_another_address_goes_on_from_there() {
+    goes_on_elsewhere(|_| {});
+}
+
+/// RFC 4555 section 1.3: the initiator is that of the first IKE SA, whoever rekeys it.
+#[test]
+fn so_does_one_whose_ike_sa_the_responder_has_rekeyed() {
+    goes_on_elsewhere(|pair| {
+        pair.rekey(B, lab());
+        pair.run(SECOND);
+        assert_eq!(pair.stat(B, "ike_sas_rekeyed"), 1);
+    });
+}
+
+fn goes_on_elsewhere(meanwhile: impl FnOnce(&mut Pair)) {
     let second: IpAddr = "192.0.2.101".parse().unwrap();
     let mut a = configured(A);
     a.connections[0].local_addrs.push(second);
@@ -172,6 +186,7 @@ fn an_initiator_with_another_address_goes_on_from_there() {
     pair.input(A, Input::Dataplane(Dataplane::Attached { boot: [1; 16], epoch: 2, child_sas, local_addresses }));
     pair.connect();
     assert!(pair.shown(B)[2].contains("N(MOBIKE_SUP) N(ADD_4_ADDR)"), "{:?}", pair.shown(B));
+    meanwhile(&mut pair);
     pair.tamper = Some(Box::new(|_, payload| payload.clear()));
     pair.run(12 * SECOND);
     assert_eq!(pair.ike_sas(A)[0].local.ip(), A.address());

@@ -34,6 +34,8 @@ use crate::window::{Datagrams, Window};
 pub(crate) struct Core {
     pub(crate) id: IkeSaId,
     pub(crate) role: Role,
+    /// The role in the first of the IKE SAs that this one follows by rekeying.
+    pub(crate) first_role: Role,
     pub(crate) connection: ConnectionRef,
     pub(crate) initiator_spi: IkeSpi,
     pub(crate) responder_spi: Option<IkeSpi>,
@@ -150,6 +152,7 @@ impl Core {
         Self {
             id,
             role,
+            first_role: role,
             connection,
             initiator_spi,
             responder_spi: None,

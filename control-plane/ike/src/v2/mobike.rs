@@ -118,7 +118,7 @@ pub(crate) fn on_request(state: &Established, core: &mut Core, cx: &mut Context<
         answer.push(saying(refusal));
         return answer;
     }
-    if core.role == Role::Responder && says(payloads, NotifyType::UPDATE_SA_ADDRESSES) {
+    if core.first_role == Role::Responder && says(payloads, NotifyType::UPDATE_SA_ADDRESSES) {
         if !acceptable(state, core, local, remote) {
             answer.push(saying(NotifyType::UNACCEPTABLE_ADDRESSES));
             return answer;
@@ -227,7 +227,7 @@ pub(crate) fn on_updated(state: &Established, core: &mut Core, cx: &mut Context<
 
 /// What a sign of life asks for besides: whether a NAT before us still knows us (section 3.8).
 pub(crate) fn probe(core: &Core, cx: &mut Context<'_>) -> Vec<Payload> {
-    if core.extensions.mobike && core.role == Role::Initiator && core.nat.local {
+    if core.extensions.mobike && core.first_role == Role::Initiator && core.nat.local {
         return nat::notifications(cx, spis(core), core.local, core.remote, core.connection.force_encapsulation).into();
     }
     Vec::new()
@@ -236,7 +236,7 @@ pub(crate) fn probe(core: &Core, cx: &mut Context<'_>) -> Vec<Payload> {
 /// The answer to it: another address than last time is one that the peer has to be told of.
 pub(crate) fn on_probed(core: &mut Core, payloads: &[Payload]) {
     let seen = notification(payloads, |kind| kind == NotifyType::NAT_DETECTION_DESTINATION_IP).map(|notify| notify.data.clone());
-    let Some(seen) = seen.filter(|_| core.extensions.mobike && core.role == Role::Initiator) else { return };
+    let Some(seen) = seen.filter(|_| core.extensions.mobike && core.first_role == Role::Initiator) else { return };
     if core.mobility.seen.replace(seen.clone()).is_some_and(|before| before != seen) {
         core.tasks.push_front(Task::UpdateAddresses);
     }
@@ -245,7 +245,8 @@ pub(crate) fn on_probed(core: &mut Core, payloads: &[Payload]) {
 /// The peer does not answer: the request goes another way, if there is one. Gives back whether it does.
 pub(crate) fn on_silence(core: &mut Core, cx: &mut Context<'_>) -> bool {
     let tries = core.window.unanswered().map_or(0, |unanswered| unanswered.tries);
-    let may = core.extensions.mobike && core.role == Role::Initiator && tries > REPETITIONS && (tries - 1).is_multiple_of(REPETITIONS);
+    let may =
+        core.extensions.mobike && core.first_role == Role::Initiator && tries > REPETITIONS && (tries - 1).is_multiple_of(REPETITIONS);
     may && try_another_way(core, cx)
 }
 
@@ -272,7 +273,7 @@ fn try_another_way(core: &mut Core, cx: &mut Context<'_>) -> bool {
 
 /// The peer has answered by whatever way: now it can be told which one it is.
 pub(crate) fn on_answer(core: &mut Core) {
-    if core::mem::take(&mut core.mobility.pending) && core.role == Role::Initiator {
+    if core::mem::take(&mut core.mobility.pending) && core.first_role == Role::Initiator {
         core.tasks.push_front(Task::UpdateAddresses);
     }
 }

@@ -279,6 +279,7 @@ fn bear(state: &Established, core: &Core, cx: &mut Context<'_>, role: Role, spis
     let id = cx.shared.next_ike_sa();
     let mut heir = Core::new(id, role, core.connection.clone(), spis.0, (core.local, core.remote), cx.now);
     heir.responder_spi = Some(spis.1);
+    heir.first_role = core.first_role;
     heir.nat = core.nat;
     heir.assigned = core.assigned.clone();
     heir.extensions = core.extensions;
