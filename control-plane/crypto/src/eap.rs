@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 pub use client::EapClient;
 pub use server::{EapIdentity, EapServer};
+pub(crate) use server::{by_name, name_in};
 pub use tls::{EapTlsClient, EapTlsServer};
 
 /// A method by password.

@@ -110,11 +110,6 @@ impl Trust {
         self.authorities.iter().map(|anchor| anchor.subject.as_ref())
     }
 
-    /// Whether all is right but what is not known of revocations.
-    pub(crate) fn is_believed(&self, proof: &PeerProof) -> bool {
-        self.believe(proof).is_ok()
-    }
-
     fn check(&self, proof: &PeerProof) -> Result<(), Refusal> {
         let links = self.believe(proof)?;
         let (policy, known) = &self.revocation;

@@ -2,6 +2,9 @@
 //!
 //! The core does nothing by itself: the driver hands it [`Input`]s with the time, then takes [`Output`]s until there are none, in order.
 
+mod status;
+mod trace;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -12,13 +15,16 @@ use core::time::Duration;
 
 use ike_wire::EapMessage;
 use ipsec_types::{
-    AddressRange, ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Mode, Policy,
-    PolicyId, Protection, Secret, SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
+    ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyId, Secret,
+    SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
 };
 
 use crate::config::Config;
 use crate::error::{Detail, Failure};
 use crate::provider::{CryptoError, EapConversation, EapStep, PeerProof, PeerVerifier, PrivateKey, Provider, SigningKey};
+
+pub use status::{ChildSaStatus, IkeSaStatus, LeaseStatus, PoolStatus, SaState, VirtualAddresses, WantStatus};
+pub use trace::{Record, Trace, TracedField, TracedPayload};
 
 /// An IKE message between two addresses, without UDP header and without the non-ESP marker of port 4500 (RFC 3948 section 2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -532,207 +538,4 @@ pub enum Answer {
         /// The new Child SAs.
         child_sas: Vec<ChildSaId>,
     },
-}
-
-/// One line of a sequence diagram.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trace {
-    /// The connection, once it is known.
-    pub connection: Option<String>,
-    /// Initiator's SPI.
-    pub initiator_spi: Option<IkeSpi>,
-    /// Responder's SPI.
-    pub responder_spi: Option<IkeSpi>,
-    /// What it shows.
-    pub record: Record,
-}
-
-/// A message, or a step that sends nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// A message.
-    Message {
-        /// From here to the peer.
-        outbound: bool,
-        /// This gateway.
-        local: SocketAddr,
-        /// The peer.
-        remote: SocketAddr,
-        /// Such as `IKE_SA_INIT request 0`.
-        title: String,
-        /// The fields of its header.
-        header: Vec<TracedField>,
-        /// Its payloads; those inside SK stand behind it.
-        payloads: Vec<TracedPayload>,
-        /// Octets of the IKE message.
-        octets: usize,
-        /// Sent or received before.
-        retransmission: bool,
-    },
-    /// Configuration, key derivation, installation.
-    Step {
-        /// Such as `derive keys`.
-        title: String,
-        /// Details; never secrets.
-        lines: Vec<String>,
-    },
-}
-
-/// A payload in a trace.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TracedPayload {
-    /// Such as `SA` or `N(COOKIE)`.
-    pub name: String,
-    /// Whether it travelled inside the Encrypted payload.
-    pub encrypted: bool,
-    /// Its fields.
-    pub fields: Vec<TracedField>,
-}
-
-/// A field in a trace, perhaps with fields of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TracedField {
-    /// The RFC's name.
-    pub name: &'static str,
-    /// The value, readable.
-    pub value: String,
-    /// Fields inside it.
-    pub fields: Vec<Self>,
-}
-
-/// An IKE SA as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IkeSaStatus {
-    /// Its identifier.
-    pub id: IkeSaId,
-    /// Its connection.
-    pub connection: String,
-    /// Initiator's SPI.
-    pub initiator_spi: IkeSpi,
-    /// Responder's SPI; `None` before the first answer.
-    pub responder_spi: Option<IkeSpi>,
-    /// Whether this gateway began it.
-    pub initiator: bool,
-    /// Where it stands.
-    pub state: SaState,
-    /// This gateway.
-    pub local: SocketAddr,
-    /// The peer.
-    pub remote: SocketAddr,
-    /// Who we are.
-    pub local_identity: Option<Identity>,
-    /// Who the peer is, once authenticated.
-    pub remote_identity: Option<Identity>,
-    /// Such as `AES_GCM_16_128/PRF_HMAC_SHA2_256/CURVE_25519`; empty before the negotiation.
-    pub proposal: String,
-    /// Time since it was begun.
-    pub age: Duration,
-    /// A NAT stands before this gateway.
-    pub nat_local: bool,
-    /// A NAT stands before the peer.
-    pub nat_remote: bool,
-    /// Addresses that its ends have given each other.
-    pub virtual_addresses: VirtualAddresses,
-    /// Its Child SAs.
-    pub children: Vec<ChildSaStatus>,
-}
-
-/// Addresses that one side of an IKE SA has inside the other's network (RFC 7296 section 2.19).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct VirtualAddresses {
-    /// This gateway's in the peer's network.
-    pub local: Vec<IpAddr>,
-    /// The peer's in this gateway's.
-    pub remote: Vec<IpAddr>,
-    /// Name servers that the peer has named.
-    pub dns: Vec<IpAddr>,
-    /// Networks that it has named as its own.
-    pub networks: Vec<AddressRange>,
-}
-
-/// A pool of addresses for peers, and who has which.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolStatus {
-    /// Its name.
-    pub name: String,
-    /// What it has.
-    pub addresses: AddressRange,
-    /// How many addresses peers may have.
-    pub size: u128,
-    /// Those that were given out, in their order.
-    pub leases: Vec<LeaseStatus>,
-}
-
-/// An address that a peer has, or has had and finds again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeaseStatus {
-    /// The address.
-    pub address: IpAddr,
-    /// Whose it is; `None` where only an SA of an earlier process says that it is somebody's.
-    pub identity: Option<Identity>,
-    /// Whether it is in use.
-    pub online: bool,
-}
-
-/// A Child SA that somebody wants, or that the last negotiation did not bring, as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WantStatus {
-    /// Its connection.
-    pub connection: String,
-    /// Its name in the configuration.
-    pub child: String,
-    /// The SPD entry it stands under.
-    pub policy: PolicyId,
-    /// A negotiation runs or is about to.
-    pub negotiating: bool,
-    /// It is tried again without being asked.
-    pub insists: bool,
-    /// Not before so long.
-    pub rest: Option<Duration>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Why the last one failed.
-    pub last_failure: Option<Failure>,
-}
-
-/// A Child SA as operators see it; its counters are the data plane's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChildSaStatus {
-    /// Its identifier.
-    pub id: ChildSaId,
-    /// Its name in the configuration.
-    pub name: String,
-    /// Where it stands.
-    pub state: SaState,
-    /// Towards this gateway.
-    pub inbound_spi: Spi,
-    /// Towards the peer.
-    pub outbound_spi: Spi,
-    /// ESP or AH, and the algorithms.
-    pub protection: Protection,
-    /// Tunnel or transport mode.
-    pub mode: Mode,
-    /// Such as `AES_GCM_16_128/NO_EXT_SEQ`.
-    pub proposal: String,
-    /// Whether ESP travels in UDP.
-    pub udp_encapsulation: bool,
-    /// Local side.
-    pub local_selectors: Vec<TrafficSelector>,
-    /// Remote side.
-    pub remote_selectors: Vec<TrafficSelector>,
-    /// Time since it was installed.
-    pub age: Duration,
-}
-
-/// Where an SA stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SaState {
-    /// Being negotiated or installed.
-    Connecting,
-    /// In use.
-    Established,
-    /// Replaced by a newer one; its deletion follows.
-    Rekeyed,
-    /// Deletion is under way.
-    Deleting,
 }

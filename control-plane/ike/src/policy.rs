@@ -134,9 +134,9 @@ impl ConnectionRef {
         self.one_peer().cloned().or_else(by_address)
     }
 
-    /// The shared key between us and `remote`: one that names both sides before one that names the peer, both before one
-    /// with a pattern for it, before one that names nobody but
-    /// us, before one that names nobody. A key that names others than us is for them: it must name the peer.
+    /// The shared key between us and `remote`: one that names both sides before one that names the peer, both before one with a
+    /// pattern for it, before one that names nobody but us, before one that names nobody. A key that names others than us is for them: it must name
+    /// the peer.
     pub(crate) fn key(&self, remote: &Identity) -> Option<&Psk> {
         let is_ours = |owner: &Identity| self.local_rounds().any(|(identity, _)| owner.same(identity));
         let score = |owners: &[Identity]| {

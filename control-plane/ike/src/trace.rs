@@ -120,8 +120,7 @@ fn within(fields: &mut Peekable<impl Iterator<Item = Field>>, depth: usize, room
             break;
         };
         *room = left;
-        let inner = if fields.peek().is_some_and(|next| next.depth > depth) { within(fields, depth + 1, room) } else { Vec::new() };
-        nested.push(TracedField { name, value, fields: inner });
+        nested.push(TracedField { name, value, fields: within(fields, depth + 1, room) });
     }
     nested
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ike::config::{Childless, Config, Credential, LocalAuth, RemoteAuth};
 use ike::error::Failure;
-use ike::io::{Event, Record};
+use ike::io::Event;
 use ike::provider::{
     Certificate, CertificateEncoding, EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapType,
 };
@@ -39,22 +39,6 @@ fn gateway(method: impl EapMethod + 'static) -> Config {
     config
 }
 
-fn messages(pair: &Pair, side: Side) -> Vec<String> {
-    let traces = pair.gateways[side as usize].traces.iter();
-    let said = traces.filter_map(|trace| match &trace.record {
-        Record::Message { title, payloads, .. } => {
-            Some(format!("{title}: {}", payloads.iter().map(|payload| payload.name.clone()).collect::<Vec<_>>().join(" ")))
-        }
-        Record::Step { .. } => None,
-    });
-    said.filter(|line| line.starts_with("IKE_AUTH")).collect()
-}
-
-fn failure(pair: &Pair, side: Side) -> Failure {
-    let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };
-    pair.gateways[side as usize].events.iter().find_map(failed).expect("nothing has failed")
-}
-
 /// A calls B, and comes to nothing.
 fn refused(a: Config, b: Config) -> Pair {
     let mut pair = Pair::new(1, a, b);
@@ -83,7 +67,7 @@ fn a_user_is_authenticated_between_the_first_exchange_and_the_last() {
         "IKE_AUTH request 5: SK AUTH",
         "IKE_AUTH response 5: SK AUTH N(INIT_CONTACT) SA TSi TSr",
     ];
-    assert_eq!(messages(&pair, A), expected);
+    assert_eq!(pair.ike_auth(A), expected);
     // Section 2.16: the user of EAP, not the identity of IKE, is who the peer is.
     let now = pair.now;
     let known = pair.gateway(B).endpoint.ike_sas(now).first().unwrap().remote_identity.clone();
@@ -124,7 +108,7 @@ fn loss_repetition_and_reordering_change_nothing() {
 fn a_wrong_password_is_refused_and_both_sides_know_why() {
     for method in [PasswordMethod::Mschapv2, PasswordMethod::Md5, PasswordMethod::Gtc] {
         let pair = refused(user(method, "another"), gateway(server(method)));
-        let (Failure::Unauthenticated(ours), Failure::Unauthenticated(theirs)) = (failure(&pair, A), failure(&pair, B)) else { panic!() };
+        let (Failure::Unauthenticated(ours), Failure::Unauthenticated(theirs)) = (pair.failure(A), pair.failure(B)) else { panic!() };
         assert_eq!(ours.summary, "the peer's EAP server refuses us");
         assert_eq!(theirs.summary, "the EAP user does not know the password");
     }
@@ -133,15 +117,15 @@ fn a_wrong_password_is_refused_and_both_sides_know_why() {
 #[test]
 fn eap_that_is_not_configured_is_refused_on_either_side() {
     let pair = refused(user(PasswordMethod::Md5, "wonderland"), config(B));
-    assert!(failure(&pair, B).to_string().contains("wants to authenticate by EAP, not by a shared key"));
+    assert!(pair.failure(B).to_string().contains("wants to authenticate by EAP, not by a shared key"));
     let pair = refused(config(A), gateway(server(PasswordMethod::Md5)));
-    assert!(failure(&pair, B).to_string().contains("not by EAP"));
+    assert!(pair.failure(B).to_string().contains("not by EAP"));
 }
 
 #[test]
 fn another_method_than_the_configured_one_is_refused() {
     let pair = refused(user(PasswordMethod::Mschapv2, "wonderland"), gateway(server(PasswordMethod::Md5)));
-    let Failure::Unauthenticated(theirs) = failure(&pair, B) else { panic!() };
+    let Failure::Unauthenticated(theirs) = pair.failure(B) else { panic!() };
     assert_eq!(theirs.summary, "the peer wants another EAP method than MD5-Challenge: MSCHAPv2");
 }
 
@@ -155,7 +139,7 @@ fn an_ike_sa_of_a_user_may_come_up_without_a_child_sa() {
         b.connections[0].childless = theirs;
         let mut pair = Pair::new(1, a, b);
         pair.connect();
-        let said = messages(&pair, A);
+        let said = pair.ike_auth(A);
         assert_eq!(said[0], "IKE_AUTH request 1: SK IDi IDr N(INIT_CONTACT)");
         assert_eq!(said.last().unwrap(), "IKE_AUTH response 5: SK AUTH N(INIT_CONTACT)");
         assert_eq!(pair.assert_mirrored(), 1);
@@ -218,7 +202,7 @@ fn only_tls(side: Side) -> Config {
 fn eap_alone_shows_who_both_are_where_its_method_does() {
     let mut pair = Pair::new(1, only_tls(A), only_tls(B));
     pair.connect();
-    let said = messages(&pair, A);
+    let said = pair.ike_auth(A);
     assert_eq!(said[0], "IKE_AUTH request 1: SK IDi IDr N(INIT_CONTACT) N(EAP_ONLY) SA TSi TSr");
     assert_eq!(said[1], "IKE_AUTH response 1: SK IDr EAP");
     assert_eq!(
@@ -234,14 +218,14 @@ fn eap_alone_is_for_both_or_for_nobody() {
     let mut a = config(A);
     a.connections[0].local_auth = tls_user();
     let pair = refused(a, only_tls(B));
-    assert!(failure(&pair, B).to_string().contains("EAP"), "{}", failure(&pair, B));
+    assert!(pair.failure(B).to_string().contains("EAP"), "{}", pair.failure(B));
     // By a method that does not show who the responder is nothing stands alone.
     let mut a = user(PasswordMethod::Mschapv2, "wonderland");
     a.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(server(PasswordMethod::Mschapv2)));
     let mut b = gateway(server(PasswordMethod::Mschapv2));
     b.connections[0].local_auth = a.connections[0].local_auth.clone();
     let pair = refused(a, b);
-    assert!(!messages(&pair, A)[0].contains("EAP_ONLY"));
+    assert!(!pair.ike_auth(A)[0].contains("EAP_ONLY"));
 }
 
 #[test]
@@ -249,7 +233,7 @@ fn success_without_a_key_where_eap_stands_alone_is_refused() {
     let mut b = only_tls(B);
     b.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(Rogue::Alone));
     let pair = refused(only_tls(A), b);
-    let Failure::Unauthenticated(why) = failure(&pair, A) else { panic!() };
+    let Failure::Unauthenticated(why) = pair.failure(A) else { panic!() };
     assert_eq!(why.summary, "EAP Success has come before the method was done");
 }
 
@@ -313,7 +297,7 @@ impl EapConversation for Conversation {
 fn early_success_is_refused() {
     for method in [PasswordMethod::Mschapv2, PasswordMethod::Md5, PasswordMethod::Gtc] {
         let pair = refused(user(method, "wonderland"), gateway(Rogue::EarlySuccess));
-        let Failure::Unauthenticated(why) = failure(&pair, A) else { panic!() };
+        let Failure::Unauthenticated(why) = pair.failure(A) else { panic!() };
         assert_eq!(why.summary, "EAP Success has come before the method was done");
     }
 }
@@ -321,15 +305,15 @@ fn early_success_is_refused() {
 #[test]
 fn success_without_the_key_that_the_method_makes_is_refused() {
     let pair = refused(user(PasswordMethod::Mschapv2, "wonderland"), gateway(Rogue::WithoutKey));
-    assert!(failure(&pair, B).to_string().contains("does not hold the key that EAP has made"));
+    assert!(pair.failure(B).to_string().contains("does not hold the key that EAP has made"));
 }
 
 #[test]
 fn a_conversation_without_an_end_is_ended() {
     let mut pair = refused(user(PasswordMethod::Mschapv2, "wonderland"), gateway(Rogue::Endless));
     pair.run(Duration::from_secs(120));
-    assert!(failure(&pair, B).to_string().contains("EAP has come to no end after 101 packets"));
-    assert!(messages(&pair, A).len() < 210);
+    assert!(pair.failure(B).to_string().contains("EAP has come to no end after 101 packets"));
+    assert!(pair.ike_auth(A).len() < 210);
 }
 
 /// What a RADIUS server says of a session's length: the initiator is told (RFC 4478), and who does not come back is gone.
@@ -337,7 +321,7 @@ fn a_conversation_without_an_end_is_ended() {
 fn a_user_is_believed_as_long_as_its_server_says() {
     let mut pair = Pair::new(1, user(PasswordMethod::Mschapv2, "wonderland"), gateway(Rogue::ForAMinute));
     pair.connect();
-    assert!(messages(&pair, A).last().unwrap().contains("N(AUTH_LFT)"), "{:?}", messages(&pair, A));
+    assert!(pair.ike_auth(A).last().unwrap().contains("N(AUTH_LFT)"), "{:?}", pair.ike_auth(A));
     let of = |pair: &mut Pair| pair.gateways[B as usize].endpoint.ike_sas(pair.now).first().map(|sa| sa.id);
     let first = of(&mut pair);
     pair.run(Duration::from_secs(70));

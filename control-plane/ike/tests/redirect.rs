@@ -13,7 +13,7 @@ use ike_wire::{Auth, ExchangeType, Flags, Gateway, Header, Message, Notify, Noti
 use ipsec_types::Secret;
 use pair::Side::{A, B};
 use pair::clear::{self, Clear};
-use pair::{Network, Pair, Side, config};
+use pair::{Network, Pair, Side, Tamper, config};
 
 const SECOND: Duration = Duration::from_secs(1);
 const OTHER: &str = "198.51.100.77";
@@ -235,28 +235,32 @@ fn a_redirect_later_that_must_not_be_is_not_followed() {
     assert_eq!(pair.assert_mirrored(), 1);
 }
 
+/// B's first response of IKE_AUTH holds what `keep` makes of its payloads, and REDIRECT.
+fn redirecting(keep: impl Fn(Payload) -> Option<Payload> + 'static) -> Tamper {
+    let armed = std::cell::Cell::new(true);
+    Box::new(move |from: Side, payload: &mut Vec<u8>| {
+        let message = Message::parse(payload).unwrap();
+        let is_auth = message.header.exchange == ExchangeType::IKE_AUTH && message.header.flags.response;
+        if from != B || !is_auth || !armed.replace(false) {
+            return;
+        }
+        let encrypted = message.encrypted().unwrap();
+        let inner = ike_wire::parse_payloads(encrypted.first, &encrypted.body[..encrypted.body.len() - 5]).unwrap();
+        let said: Vec<Payload> = inner.into_iter().filter_map(&keep).chain([redirect_to(OTHER, &[])]).collect();
+        *payload = SUITE.seal(&message.header, &said);
+    })
+}
+
 /// Section 6, by hand: what B says in IKE_AUTH. AUTH is computed with the key both hold.
 #[test]
 fn a_redirect_in_ike_auth_is_followed_after_the_gateway_has_shown_who_it_is() {
     for right in [true, false] {
         let mut pair = pair(configs());
-        let armed = std::cell::Cell::new(true);
         // B's response keeps IDr and AUTH, and loses the Child SA.
-        pair.tamper = Some(Box::new(move |from: Side, payload: &mut Vec<u8>| {
-            let message = Message::parse(payload).unwrap();
-            let is_auth = message.header.exchange == ExchangeType::IKE_AUTH && message.header.flags.response;
-            if from != B || !is_auth || !armed.replace(false) {
-                return;
-            }
-            let encrypted = message.encrypted().unwrap();
-            let inner = ike_wire::parse_payloads(encrypted.first, &encrypted.body[..encrypted.body.len() - 5]).unwrap();
-            let kept = inner.into_iter().filter_map(|payload| match payload {
-                Payload::Auth(auth) if !right => Some(Payload::Auth(Auth { data: vec![1; auth.data.len()], ..auth })),
-                Payload::IdResponder(_) | Payload::Auth(_) => Some(payload),
-                _ => None,
-            });
-            let said: Vec<Payload> = kept.chain([redirect_to(OTHER, &[])]).collect();
-            *payload = SUITE.seal(&message.header, &said);
+        pair.tamper = Some(redirecting(move |payload| match payload {
+            Payload::Auth(auth) if !right => Some(Payload::Auth(Auth { data: vec![1; auth.data.len()], ..auth })),
+            Payload::IdResponder(_) | Payload::Auth(_) => Some(payload),
+            _ => None,
         }));
         pair.acquire(A, 1);
         pair.run(SECOND);
@@ -287,19 +291,7 @@ fn a_user_is_sent_elsewhere_before_eap() {
     let server = EapServer::new(PasswordMethod::Mschapv2, EapIdentity::Any, std::sync::Arc::new(users));
     b.connections[0].remote_auth = RemoteAuth::Eap(std::sync::Arc::new(server));
     let mut pair = pair([a, b]);
-    let armed = std::cell::Cell::new(true);
-    pair.tamper = Some(Box::new(move |from: Side, payload: &mut Vec<u8>| {
-        let message = Message::parse(payload).unwrap();
-        let is_auth = message.header.exchange == ExchangeType::IKE_AUTH && message.header.flags.response;
-        if from != B || !is_auth || !armed.replace(false) {
-            return;
-        }
-        let encrypted = message.encrypted().unwrap();
-        let inner = ike_wire::parse_payloads(encrypted.first, &encrypted.body[..encrypted.body.len() - 5]).unwrap();
-        let kept = inner.into_iter().filter(|payload| !matches!(payload, Payload::Eap(_)));
-        let said: Vec<Payload> = kept.chain([redirect_to(OTHER, &[])]).collect();
-        *payload = SUITE.seal(&message.header, &said);
-    }));
+    pair.tamper = Some(redirecting(|payload| (!matches!(payload, Payload::Eap(_))).then_some(payload)));
     pair.acquire(A, 1);
     pair.run(3 * SECOND);
     let shown = pair.shown(A);

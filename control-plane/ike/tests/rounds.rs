@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ike::config::{Config, LocalAuth, LocalRound, RemoteAuth, RemoteRound};
 use ike::error::Failure;
-use ike::io::{Event, Record};
+use ike::io::Event;
 use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users};
 use ipsec_types::{Identity, Secret};
 use pair::{Network, Pair, Side, config};
@@ -49,22 +49,6 @@ fn configs(a: (Vec<LocalRound>, Vec<RemoteRound>), b: (Vec<LocalRound>, Vec<Remo
 
 fn host_and_user(password: &str) -> [Config; 2] {
     configs((vec![by_eap(password)], vec![]), (vec![], vec![users()]))
-}
-
-fn messages(pair: &Pair, side: Side) -> Vec<String> {
-    let traces = pair.gateways[side as usize].traces.iter();
-    let said = traces.filter_map(|trace| match &trace.record {
-        Record::Message { title, payloads, .. } => {
-            Some(format!("{title}: {}", payloads.iter().map(|payload| payload.name.clone()).collect::<Vec<_>>().join(" ")))
-        }
-        Record::Step { .. } => None,
-    });
-    said.filter(|line| line.starts_with("IKE_AUTH")).collect()
-}
-
-fn failure(pair: &Pair, side: Side) -> Failure {
-    let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };
-    pair.gateways[side as usize].events.iter().find_map(failed).expect("nothing has failed")
 }
 
 fn established(pair: &Pair, side: Side) -> bool {
@@ -110,7 +94,7 @@ fn a_host_shows_who_it_is_and_then_its_user() {
         "IKE_AUTH request 6: SK AUTH",
         "IKE_AUTH response 6: SK AUTH N(INIT_CONTACT) SA TSi TSr",
     ];
-    assert_eq!(messages(&pair, A), expected);
+    assert_eq!(pair.ike_auth(A), expected);
     assert_eq!(peer_of(&mut pair, B), "keyid:alice".parse().unwrap());
     assert_eq!(peer_of(&mut pair, A), "b.lab.test".parse().unwrap());
 }
@@ -122,7 +106,7 @@ fn two_users_one_after_the_other() {
     a.connections[0].local_auth = by_eap("wonderland").auth;
     b.connections[0].remote_auth = users().auth;
     let pair = connected([a, b]);
-    let said = messages(&pair, A);
+    let said = pair.ike_auth(A);
     assert!(said.contains(&"IKE_AUTH request 5: SK AUTH N(AUTH_FOLLOWS)".to_owned()), "{said:?}");
     assert!(said.contains(&"IKE_AUTH response 5: SK AUTH".to_owned()), "{said:?}");
     assert!(said.contains(&"IKE_AUTH request 6: SK IDi".to_owned()), "{said:?}");
@@ -139,7 +123,7 @@ fn an_initiator_has_two_keys() {
         "IKE_AUTH request 2: SK IDi AUTH",
         "IKE_AUTH response 2: SK N(INIT_CONTACT) SA TSi TSr",
     ];
-    assert_eq!(messages(&pair, A), expected);
+    assert_eq!(pair.ike_auth(A), expected);
     assert_eq!(peer_of(&mut pair, B), "host.a".parse().unwrap());
 }
 
@@ -153,7 +137,7 @@ fn a_responder_has_two_keys() {
         "IKE_AUTH request 2: SK",
         "IKE_AUTH response 2: SK IDr AUTH N(INIT_CONTACT) SA TSi TSr",
     ];
-    assert_eq!(messages(&pair, A), expected);
+    assert_eq!(pair.ike_auth(A), expected);
     assert_eq!(peer_of(&mut pair, A), "host.b".parse().unwrap());
 }
 
@@ -164,7 +148,7 @@ fn both_have_three() {
         (numbered(ours_of).map(|id| ours(&id)).to_vec(), numbered(theirs_of).map(|id| theirs(&id)).to_vec())
     };
     let pair = connected(configs(rounds("a", "b"), rounds("b", "a")));
-    assert_eq!(messages(&pair, A).len(), 6);
+    assert_eq!(pair.ike_auth(A).len(), 6);
 }
 
 /// Nobody is authenticated, and nothing installed, between the rounds.
@@ -175,7 +159,7 @@ fn one_round_of_two_proves_nothing() {
     pair.acquire(A, 1);
     // There and back again twice, and the request of the second round, which is on its way.
     pair.run(Duration::from_millis(45));
-    assert_eq!(messages(&pair, A).len(), 3);
+    assert_eq!(pair.ike_auth(A).len(), 3);
     for side in [A, B] {
         assert!(!established(&pair, side));
         assert!(pair.gateway(side).data_plane.installed.is_empty());
@@ -201,37 +185,37 @@ fn loss_repetition_and_reordering_change_nothing() {
 #[test]
 fn what_the_second_round_does_not_show_is_refused() {
     let pair = refused(host_and_user("another"));
-    assert!(failure(&pair, B).to_string().contains("does not know the password"), "{}", failure(&pair, B));
-    assert!(failure(&pair, A).to_string().contains("refuses us"));
+    assert!(pair.failure(B).to_string().contains("does not know the password"), "{}", pair.failure(B));
+    assert!(pair.failure(A).to_string().contains("refuses us"));
     // Another identity, and another key, on either side.
     let pair = refused(configs((vec![ours("host.x")], vec![]), (vec![], vec![theirs("host.a")])));
-    assert!(failure(&pair, B).to_string().contains("the peer is host.x, not host.a"));
+    assert!(pair.failure(B).to_string().contains("the peer is host.x, not host.a"));
     let pair = refused(configs((vec![], vec![theirs("host.b")]), (vec![ours("host.x")], vec![])));
-    assert!(failure(&pair, A).to_string().contains("the peer is host.x, not host.b"));
+    assert!(pair.failure(A).to_string().contains("the peer is host.x, not host.b"));
     // Another way than is asked for.
     let pair = refused(configs((vec![ours("host.a")], vec![]), (vec![], vec![users()])));
-    assert!(failure(&pair, B).to_string().contains("not by EAP"));
+    assert!(pair.failure(B).to_string().contains("not by EAP"));
     let pair = refused(configs((vec![by_eap("wonderland")], vec![]), (vec![], vec![theirs("alice@lab.test")])));
-    assert!(failure(&pair, B).to_string().contains("wants to authenticate by EAP, not by a shared key"));
+    assert!(pair.failure(B).to_string().contains("wants to authenticate by EAP, not by a shared key"));
 }
 
 #[test]
 fn more_rounds_or_fewer_than_are_configured_are_refused() {
     // A stops before B believes it.
     let pair = refused(configs((vec![], vec![theirs("host.b")]), (vec![ours("host.b")], vec![theirs("host.a")])));
-    assert!(failure(&pair, B).to_string().contains("the peer has to authenticate 2 times, and stops before"));
+    assert!(pair.failure(B).to_string().contains("the peer has to authenticate 2 times, and stops before"));
     // B shows less than A wants.
     let pair = refused(configs((vec![ours("host.a")], vec![theirs("host.b")]), (vec![], vec![theirs("host.a")])));
-    assert!(failure(&pair, A).to_string().contains("stops before"), "{}", failure(&pair, A));
+    assert!(pair.failure(A).to_string().contains("stops before"), "{}", pair.failure(A));
     // A would go on.
     let more = vec![ours("host.a"), ours("user.a")];
     let pair = refused(configs((more, vec![]), (vec![], vec![theirs("host.a")])));
-    assert!(failure(&pair, B).to_string().contains("would do so more often"));
+    assert!(pair.failure(B).to_string().contains("would do so more often"));
     // One of the two does not know RFC 4739 at all.
     let pair = refused(configs((vec![ours("host.a")], vec![]), (vec![], vec![])));
-    assert!(matches!(failure(&pair, A), Failure::Incompatible(..)), "{}", failure(&pair, A));
+    assert!(matches!(pair.failure(A), Failure::Incompatible(..)), "{}", pair.failure(A));
     let pair = refused(configs((vec![], vec![]), (vec![], vec![theirs("host.a")])));
-    assert!(failure(&pair, B).to_string().contains("does not take several rounds"), "{}", failure(&pair, B));
+    assert!(pair.failure(B).to_string().contains("does not take several rounds"), "{}", pair.failure(B));
 }
 
 /// The last response may hold nothing but the refusal of the Child SA.
@@ -242,7 +226,7 @@ fn a_child_sa_that_is_refused_leaves_the_ike_sa() {
     let mut pair = Pair::new(1, a, b);
     pair.acquire(A, 1);
     pair.run(Duration::from_secs(1));
-    assert_eq!(messages(&pair, A).last().unwrap(), "IKE_AUTH response 2: SK N(INIT_CONTACT) N(NO_PROP)");
+    assert_eq!(pair.ike_auth(A).last().unwrap(), "IKE_AUTH response 2: SK N(INIT_CONTACT) N(NO_PROP)");
     assert!(established(&pair, A) && established(&pair, B));
     assert!(pair.gateway(A).data_plane.installed.is_empty());
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ike::config::{Config, Credential, LocalAuth, RemoteAuth};
 use ike::error::{Detail, Failure};
-use ike::io::{Event, Input};
+use ike::io::Input;
 use ike::provider::{CryptoError, PeerProof, PeerVerifier, SigningKey};
 use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme, Spi};
@@ -87,11 +87,6 @@ fn names(pair: &Pair, side: Side) -> Vec<String> {
         .collect()
 }
 
-fn failure(pair: &Pair, side: Side) -> Failure {
-    let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };
-    pair.gateways[side as usize].events.iter().find_map(failed).unwrap()
-}
-
 #[test]
 fn both_sign_in_four_messages() {
     let mut pair = Pair::new(1, signing(A), signing(B));
@@ -128,7 +123,7 @@ fn a_wrong_signature_is_refused_by_either_side() {
         pair.acquire(A, 1);
         pair.run(Duration::from_secs(2));
         assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
-        let seen = failure(&pair, liar.other());
+        let seen = pair.failure(liar.other());
         assert!(matches!(&seen, Failure::Unauthenticated(detail) if detail.summary == "the signature is wrong"), "{seen:?}");
     }
 }
@@ -143,9 +138,9 @@ fn a_key_out_of_reach_is_told_to_the_operator_alone() {
         pair.acquire(A, 1);
         pair.run(Duration::from_secs(2));
         assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
-        assert!(failure(&pair, broken).to_string().contains("cannot sign"), "{}", failure(&pair, broken));
+        assert!(pair.failure(broken).to_string().contains("cannot sign"), "{}", pair.failure(broken));
         if broken == B {
-            assert!(!failure(&pair, A).to_string().contains("cannot sign"), "{}", failure(&pair, A));
+            assert!(!pair.failure(A).to_string().contains("cannot sign"), "{}", pair.failure(A));
         }
     }
 }
@@ -159,7 +154,7 @@ fn a_shared_key_is_not_taken_where_a_signature_is_due_nor_the_other_way_round() 
         pair.acquire(A, 1);
         pair.run(Duration::from_secs(2));
         assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
-        assert!(failure(&pair, B).to_string().contains(expected), "{}", failure(&pair, B));
+        assert!(pair.failure(B).to_string().contains(expected), "{}", pair.failure(B));
     }
 }
 

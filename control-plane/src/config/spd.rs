@@ -71,7 +71,7 @@ impl Spd {
         for (place, (of, child, policy)) in all.iter().enumerate() {
             let earlier = all.get(..place).unwrap_or_default().iter();
             let mut others =
-                earlier.filter(|(other, _, entry)| entry.id != policy.id && !is_same_peer(other, of) && overlap(entry, policy));
+                earlier.filter(|(other, _, entry)| entry.id != policy.id && overlap(entry, policy) && !is_same_peer(other, of));
             let (Some((_, other, _)), Some(entry)) = (others.next(), self.entry(child.policy)) else { continue };
             let name = self.entry(other.policy).map(|entry| entry.path.as_str()).unwrap_or_default();
             let (local, remote) =

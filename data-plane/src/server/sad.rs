@@ -26,7 +26,7 @@ pub(super) struct Sad {
     resting: VecDeque<(u64, SaSlot)>,
     by_id: HashMap<ChildSaId, SaSlot>,
     /// The newest SA of each policy, from which a chain leads to the others.
-    by_policy: HashMap<PolicyId, SaSlot>,
+    by_policy: HashMap<PolicyId, Spi>,
     used_ids: BTreeSet<ChildSaId>,
     forgotten_up_to: Option<ChildSaId>,
 }
@@ -87,10 +87,10 @@ pub(super) struct Entry {
     pub(super) life_packet_ms: u64,
     /// Up to when dummy packets were sent.
     pub(super) dummies_ms: u64,
-    /// The next older SA of its policy, and the next newer one: of a policy that many peers share there are many.
-    pub(super) older: Option<SaSlot>,
+    /// The inbound SPI of the next older SA of its policy, and of the next newer one: of a policy that many peers share there are many.
+    pub(super) older: Option<Spi>,
     /// The same.
-    pub(super) newer: Option<SaSlot>,
+    pub(super) newer: Option<Spi>,
 }
 
 impl Sad {
@@ -161,11 +161,10 @@ impl Sad {
         if let Some(predecessor) = entry.predecessor.and_then(|id| self.entry_mut(id)) {
             predecessor.successors.push(id);
         }
-        if slot.index() < self.slots.len() {
-            entry.older = self.by_policy.insert(entry.policy, slot);
-            if let Some(older) = entry.older.and_then(|older| self.in_slot(older)) {
-                older.newer = Some(slot);
-            }
+        let spi = entry.sa.inbound.spi();
+        entry.older = self.by_policy.insert(entry.policy, spi);
+        if let Some(older) = entry.older.and_then(|older| self.by_spi_mut(older)) {
+            older.newer = Some(spi);
         }
         if let Some(place) = self.slots.get_mut(slot.index()) {
             place.content = Content::Installed(Box::new(entry));
@@ -190,12 +189,12 @@ impl Sad {
     /// Takes an SA out of the chain of its policy.
     fn unchain(&mut self, entry: &Entry) {
         let Entry { policy, older, newer, .. } = *entry;
-        if let Some(older) = older.and_then(|older| self.in_slot(older)) {
+        if let Some(older) = older.and_then(|older| self.by_spi_mut(older)) {
             older.newer = newer;
         }
         match (newer, older) {
             (Some(newer), older) => {
-                if let Some(newer) = self.in_slot(newer) {
+                if let Some(newer) = self.by_spi_mut(newer) {
                     newer.older = older;
                 }
             }
@@ -208,8 +207,8 @@ impl Sad {
         }
     }
 
-    fn in_slot(&mut self, slot: SaSlot) -> Option<&mut Entry> {
-        self.slots.get_mut(slot.index())?.entry_mut()
+    fn by_spi_mut(&mut self, spi: Spi) -> Option<&mut Entry> {
+        self.slots.get_mut(SaSlot::of(spi.value()).index())?.entry_mut()
     }
 
     /// An installed SA.
@@ -244,7 +243,7 @@ impl Sad {
 
     /// The installed SAs of a policy, the newest first.
     pub(super) fn of_policy(&self, policy: PolicyId) -> impl Iterator<Item = &Entry> {
-        let entry = |slot: SaSlot| self.slots.get(slot.index())?.entry();
+        let entry = |spi: Spi| self.by_spi(spi.value());
         let newest = self.by_policy.get(&policy).copied().and_then(entry);
         std::iter::successors(newest, move |newer| newer.older.and_then(entry))
     }
@@ -302,7 +301,7 @@ mod tests {
     /// There is one for each of perhaps 100,000 SAs.
     #[test]
     fn what_the_server_keeps_of_an_sa_is_small() {
-        assert!(size_of::<Entry>() <= 200 && size_of::<Slot>() <= 24);
+        assert!(size_of::<Entry>() <= 192 && size_of::<Slot>() <= 24);
     }
 
     #[test]

@@ -77,8 +77,8 @@ pub(super) struct Asked {
     pub(super) name: fn(&str) -> Identity,
 }
 
-/// By a password a name is shown, never an address or a distinguished name: those are for others to show.
-fn by_name(name: &str) -> Identity {
+/// A name that a user or a server says, never an address or a distinguished name: those are for others to show.
+pub(crate) fn by_name(name: &str) -> Identity {
     if name.contains('@') { Identity::Rfc822(name.to_owned()) } else { Identity::KeyId(name.as_bytes().to_vec()) }
 }
 
@@ -100,6 +100,11 @@ pub(super) struct Authenticator {
 /// Octets of a user's name.
 const LONGEST_NAME: usize = 253;
 
+/// The name that octets are.
+pub(crate) fn name_in(octets: &[u8]) -> Option<&str> {
+    std::str::from_utf8(octets).ok().filter(|name| (1..=LONGEST_NAME).contains(&name.len()))
+}
+
 impl Authenticator {
     pub(super) fn new(asked: Asked, initiator: Identity, begin: Begin) -> Self {
         let [identifier] = random();
@@ -120,8 +125,7 @@ impl Authenticator {
     }
 
     fn identified(&mut self, name: &[u8]) -> Result<EapStep, Why> {
-        let name = std::str::from_utf8(name).ok().filter(|name| (1..=LONGEST_NAME).contains(&name.len()));
-        let name = name.ok_or("the peer's EAP identity is no text of 1 to 253 octets")?;
+        let name = name_in(name).ok_or("the peer's EAP identity is no text of 1 to 253 octets")?;
         if matches!(&self.asked.identity, EapIdentity::Exactly(only) if only != name) {
             return Err(format!("the peer is the EAP user {}, not the one of remote.eap_id", name.escape_debug()).into());
         }

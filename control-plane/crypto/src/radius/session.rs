@@ -19,7 +19,7 @@ use ike::provider::{EapBetween, EapCode, EapOutcome, EapPacket, EapStep, EapType
 use ipsec_types::Identity;
 
 use super::packet::{Answer, Request, Verdict, kind};
-use crate::eap::{EapIdentity, detail, random, user_of};
+use crate::eap::{EapIdentity, by_name, detail, name_in, random, user_of};
 
 /// What the conversation holds between two steps.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ const MTU: u32 = 1024;
 /// RFC 2865 section 5.6: Framed. RFC 2865 section 5.41: Virtual.
 const FRAMED: u32 = 2;
 const VIRTUAL: u32 = 5;
-/// Octets of a name, and of what else is text.
+/// Octets of text in an attribute.
 const LONGEST_TEXT: usize = 253;
 
 impl Session {
@@ -197,15 +197,10 @@ impl Session {
         }
     }
 
-    /// Who the peer is: as the server says (RFC 3579 section 3), as it says itself, or as IKE says where that is the same. A name, never an
-    /// address or a distinguished name: those are for others to show.
+    /// Who the peer is: as the server says (RFC 3579 section 3), as it says itself, or as IKE says where that is the same.
     fn known_as(&self, by_server: Option<&str>) -> Identity {
         let name = by_server.and_then(|name| name_in(name.as_bytes())).unwrap_or(&self.user);
-        match name {
-            name if name == user_of(&self.initiator) => self.initiator.clone(),
-            name if name.contains('@') => Identity::Rfc822(name.to_owned()),
-            name => Identity::KeyId(name.as_bytes().to_vec()),
-        }
+        if name == user_of(&self.initiator) { self.initiator.clone() } else { by_name(name) }
     }
 }
 
@@ -213,10 +208,6 @@ impl Session {
 const fn makes_key(method: EapType) -> bool {
     const OTP: EapType = EapType(5);
     !matches!(method, EapType::MD5_CHALLENGE | OTP | EapType::GTC)
-}
-
-fn name_in(octets: &[u8]) -> Option<&str> {
-    std::str::from_utf8(octets).ok().filter(|name| (1..=LONGEST_TEXT).contains(&name.len()))
 }
 
 /// As much of a text as an attribute holds.

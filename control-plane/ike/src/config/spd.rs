@@ -7,7 +7,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use ipsec_types::{Mode, Policy, PolicyAction, PolicyId, TrafficSelector};
+use ipsec_types::{AddressRange, Mode, Policy, PolicyAction, PolicyId, TrafficSelector};
 
 use super::{Child, Config, Connection};
 
@@ -32,11 +32,11 @@ impl Config {
     pub fn spd(&self) -> Vec<Policy> {
         let alone = self.one_each();
         let (shared, others): (Vec<Policy>, Vec<Policy>) = alone.into_iter().partition(|policy| self.entries.of.contains_key(&policy.id));
-        let of = |id: &PolicyId| shared.iter().find(|policy| policy.id == *id);
+        let shared: BTreeMap<PolicyId, Policy> = shared.into_iter().map(|policy| (policy.id, policy)).collect();
         let together = self.entries.groups.iter().filter_map(|group| {
-            let mut entry = of(group.members.first()?)?.clone();
+            let mut entry = shared.get(group.members.first()?)?.clone();
             entry.id = group.id;
-            for selector in group.members.iter().filter_map(of).flat_map(|policy| &policy.local) {
+            for selector in group.members.iter().filter_map(|id| shared.get(id)).flat_map(|policy| &policy.local) {
                 if !entry.local.contains(selector) {
                     entry.local.push(*selector);
                 }
@@ -65,12 +65,24 @@ impl Config {
         ordered.sort_by_key(|policy| policy.priority);
         let callers: BTreeSet<PolicyId> =
             self.children().filter(|(of, child)| is_called(of, child)).map(|(_, child)| child.policy).collect();
-        for (place, policy) in ordered.iter().enumerate().filter(|(_, policy)| callers.contains(&policy.id)) {
-            let joined = entries.groups.iter().position(|group| may_join(&ordered, place, policy, group));
-            let group = joined.unwrap_or_else(|| {
+        // By remote addresses, the places where groups begin; and by place, the group of each policy so far. There may be thousands of either.
+        let mut begun: BTreeMap<Vec<AddressRange>, Vec<(usize, usize)>> = BTreeMap::new();
+        let mut group_at: Vec<Option<usize>> = Vec::with_capacity(ordered.len());
+        for (place, policy) in ordered.iter().enumerate() {
+            if !callers.contains(&policy.id) {
+                group_at.push(None);
+                continue;
+            }
+            let heads = begun.entry(policy.remote.iter().map(|selector| *selector.addresses()).collect()).or_default();
+            let joins =
+                |(head, group): &(usize, usize)| may_join(&ordered, *head, place, |other| group_at.get(other) == Some(&Some(*group)));
+            let joined = heads.iter().copied().find(joins);
+            let group = joined.map_or(entries.groups.len(), |(_, group)| group);
+            if joined.is_none() {
                 entries.groups.push(Group { id: policy.id, members: Vec::new() });
-                entries.groups.len().saturating_sub(1)
-            });
+                heads.push((place, group));
+            }
+            group_at.push(Some(group));
             entries.of.insert(policy.id, group);
             if let Some(group) = entries.groups.get_mut(group) {
                 group.members.push(policy.id);
@@ -104,17 +116,17 @@ fn is_called(connection: &Connection, child: &Child) -> bool {
     child.mode == Mode::Tunnel && (child.remote_dynamic || connection.remote_addrs.is_empty())
 }
 
-/// Whether a policy may stand where the first of a group does: it is for the same addresses and packets, and nothing in between has a say in them.
-fn may_join(ordered: &[Policy], place: usize, policy: &Policy, group: &Group) -> bool {
-    let first = ordered.iter().position(|other| Some(&other.id) == group.members.first());
-    let Some((first, head)) = first.and_then(|first| Some((first, ordered.get(first)?))) else { return false };
-    let between = ordered.get(first..place).unwrap_or_default().iter().filter(|other| !group.members.contains(&other.id));
-    (&head.remote, head.dscp) == (&policy.remote, policy.dscp) && !between.into_iter().any(|other| overlap(other, policy))
+/// Whether the policy at a place may stand where the first of a group does: it is for the same addresses and packets, and nothing in between but
+/// members has a say in them.
+fn may_join(ordered: &[Policy], head: usize, place: usize, is_member: impl Fn(usize) -> bool) -> bool {
+    let (Some(first), Some(policy)) = (ordered.get(head), ordered.get(place)) else { return false };
+    let mut between = (head..place).filter(|other| !is_member(*other)).filter_map(|other| ordered.get(other));
+    (&first.remote, first.dscp) == (&policy.remote, policy.dscp) && !between.any(|other| overlap(other, policy))
 }
 
 /// Whether two entries have a packet in common.
 pub fn overlap(a: &Policy, b: &Policy) -> bool {
-    a.dscp.intersects(b.dscp) && meet(&a.local, &b.local) && meet(&a.remote, &b.remote)
+    a.dscp.intersects(b.dscp) && meet(&a.remote, &b.remote) && meet(&a.local, &b.local)
 }
 
 /// Whether two lists of selectors have something in common.

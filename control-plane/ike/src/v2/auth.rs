@@ -172,36 +172,29 @@ fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticate
     if core.connection.unique == Unique::Never {
         return Ok(false);
     }
-    let before = cx.shared.peers.superseded.len();
     let earlier = cx.shared.peers.before(core, authenticated.identity());
+    if earlier.is_empty() {
+        return Ok(false);
+    }
     let forgotten = notification(payloads, |kind| kind == NotifyType::INITIAL_CONTACT).is_some();
-    if core.connection.unique == Unique::Keep && !forgotten && core.role == Role::Responder && !earlier.is_empty() {
+    if core.connection.unique == Unique::Keep && !forgotten && core.role == Role::Responder {
         return Err(Fault::Authentication(diagnosis::not_unique(&core.connection, authenticated.identity())));
     }
-    if !earlier.is_empty() {
-        let (replaced, why) = fate(core.connection.unique, forgotten);
-        tell_of_others(core, cx, authenticated.identity(), &earlier, replaced, why);
-    }
-    match core.connection.unique {
-        Unique::Never => {}
-        Unique::Replace if !forgotten => {
-            cx.shared.peers.superseded.extend(earlier.into_iter().map(Superseded::Unwanted));
-        }
-        Unique::No | Unique::Keep | Unique::Replace if forgotten => {
-            cx.shared.peers.superseded.extend(earlier.into_iter().map(Superseded::Forgotten));
-        }
-        Unique::No | Unique::Keep | Unique::Replace => {}
-    }
-    Ok(cx.shared.peers.superseded.len() > before)
+    let (end, why) = fate(core.connection.unique, forgotten);
+    tell_of_others(core, cx, authenticated.identity(), &earlier, end.is_some(), why);
+    cx.shared.peers.superseded.extend(earlier.into_iter().filter_map(|id| Some(end?(id))));
+    Ok(end.is_some())
 }
 
-/// Whether earlier IKE SAs end, and why, where the new one is not refused.
-const fn fate(unique: Unique, forgotten: bool) -> (bool, &'static str) {
+type Ending = fn(IkeSaId) -> Superseded;
+
+/// How earlier IKE SAs end, if they do, and why, where the new one is not refused.
+const fn fate(unique: Unique, forgotten: bool) -> (Option<Ending>, &'static str) {
     match (unique, forgotten) {
-        (_, true) => (true, "the peer has forgotten what was before (INITIAL_CONTACT)"),
-        (Unique::Replace, false) => (true, "unique = replace"),
-        (Unique::Keep, false) => (false, "unique = keep"),
-        (Unique::No | Unique::Never, false) => (false, "unique = no"),
+        (_, true) => (Some(Superseded::Forgotten), "the peer has forgotten what was before (INITIAL_CONTACT)"),
+        (Unique::Replace, false) => (Some(Superseded::Unwanted), "unique = replace"),
+        (Unique::Keep, false) => (None, "unique = keep"),
+        (Unique::No | Unique::Never, false) => (None, "unique = no"),
     }
 }
 

@@ -617,6 +617,23 @@ impl Pair {
         request
     }
 
+    /// The IKE_AUTH messages that a side has traced, SK included.
+    pub fn ike_auth(&self, side: Side) -> Vec<String> {
+        let said = self.gateways[side as usize].traces.iter().filter_map(|trace| match &trace.record {
+            Record::Message { title, payloads, .. } => {
+                Some(format!("{title}: {}", payloads.iter().map(|payload| payload.name.clone()).collect::<Vec<_>>().join(" ")))
+            }
+            Record::Step { .. } => None,
+        });
+        said.filter(|line| line.starts_with("IKE_AUTH")).collect()
+    }
+
+    /// Why the first negotiation that failed did.
+    pub fn failure(&self, side: Side) -> Failure {
+        let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };
+        self.gateways[side as usize].events.iter().find_map(failed).expect("nothing has failed")
+    }
+
     /// Why negotiations failed.
     pub fn failures(&mut self, side: Side) -> Vec<Failure> {
         let failed = |event: &Event| if let Event::NegotiationFailed { failure, .. } = event { Some(failure.clone()) } else { None };

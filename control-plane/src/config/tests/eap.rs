@@ -18,8 +18,13 @@ remote_ts = ["10.2.0.0/24"]
 const ALICE: &str = "[eap.alice]\nid = \"alice\"\nsecret = \"wonderland\"\n";
 
 fn load_users(line: &str, by: &str, secrets: &str) -> Result<Loaded, Vec<String>> {
-    assert!(USERS.contains(line), "the table is out of date: {line}");
-    let folder = folder(&USERS.replacen(line, by, 1), secrets);
+    load_changed(USERS, line, by, secrets)
+}
+
+/// A configuration with another text in place of `line`, beside certificates.
+pub(super) fn load_changed(text: &str, line: &str, by: &str, secrets: &str) -> Result<Loaded, Vec<String>> {
+    assert!(text.contains(line), "the table is out of date: {line}");
+    let folder = folder(&text.replacen(line, by, 1), secrets);
     pki(&folder);
     load_in(&folder)
 }

@@ -2,7 +2,7 @@
 
 use ike::config::RemoteAuth;
 
-use super::authentication::pki;
+use super::eap::load_changed;
 use super::*;
 
 const USERS: &str = r#"secrets = "secrets.toml"
@@ -29,10 +29,7 @@ remote_ts = ["10.2.0.0/24"]
 const SECRETS: &str = "[radius.first]\nsecret = \"0123456789abcdef\"\n[radius.second]\nsecret = \"0123456789abcdef\"\n";
 
 fn load_users(line: &str, by: &str, secrets: &str) -> Result<Loaded, Vec<String>> {
-    assert!(USERS.contains(line), "the table is out of date: {line}");
-    let folder = folder(&USERS.replacen(line, by, 1), secrets);
-    pki(&folder);
-    load_in(&folder)
+    load_changed(USERS, line, by, secrets)
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) struct Agreeing {
 /// The key exchange is computed, an SPI is needed.
 pub(crate) struct Agreed {
     granted: Granted,
-    key: Result<Key, Fault>,
+    key: Key,
 }
 
 /// Method, KEr and shared secret of a key exchange of its own.
@@ -105,28 +105,41 @@ pub(crate) fn on_agreed(
     result: Result<(Vec<u8>, Secret), CryptoError>,
 ) -> State {
     let Agreeing { method, granted, .. } = agreeing;
-    let key = result.map(|(public, shared)| (method, public, shared)).map_err(Fault::from);
-    state.answering = Some(Answering::Agreed(Box::new(Agreed { granted, key })));
-    go_on(state, core, cx)
+    match result {
+        Ok((public, shared)) => {
+            state.answering = Some(Answering::Agreed(Box::new(Agreed { granted, key: (method, public, shared) })));
+            go_on(state, core, cx)
+        }
+        Err(error) => refuse_granted(state, core, cx, (&granted.header, granted.replaces), error.into()),
+    }
 }
 
 /// Answers as soon as there is an SPI: others may have taken those that were there when the request came.
 pub(crate) fn go_on(mut state: Established, core: &mut Core, cx: &mut Context<'_>) -> State {
-    if !cx.shared.can_install() {
-        cx.shared.lease_spis();
-        return State::Established(state);
-    }
-    let Some(Answering::Agreed(agreed)) = state.answering.take_if(|answering| matches!(answering, Answering::Agreed(_))) else {
+    let ready = cx.shared.can_install();
+    let Some(Answering::Agreed(agreed)) = state.answering.take_if(|answering| ready && matches!(answering, Answering::Agreed(_))) else {
         return State::Established(state);
     };
     let Agreed { granted, key } = *agreed;
     let (header, replaces) = (granted.header, granted.replaces);
-    let installing = key.and_then(|key| install(&mut state, core, cx, granted, Some(key)));
-    let Err(fault) = installing else { return State::Established(state) };
+    match install(&mut state, core, cx, granted, Some(key)) {
+        Ok(()) => State::Established(state),
+        Err(fault) => refuse_granted(state, core, cx, (&header, replaces), fault),
+    }
+}
+
+/// A request that nothing stood in the way of comes to nothing after all.
+fn refuse_granted(
+    mut state: Established,
+    core: &mut Core,
+    cx: &mut Context<'_>,
+    (header, replaces): (&Header, Option<ChildSaId>),
+    fault: Fault,
+) -> State {
     if let Some(old) = replaces {
         rekey_child::answered(&mut state, core, cx, old, None);
     }
-    refuse(state, core, cx, &header, fault)
+    refuse(state, core, cx, header, fault)
 }
 
 fn install(state: &mut Established, core: &Core, cx: &mut Context<'_>, granted: Granted, key: Option<Key>) -> Result<(), Fault> {
