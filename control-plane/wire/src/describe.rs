@@ -69,10 +69,10 @@ pub fn fields(payload: &Payload, next: PayloadType) -> Vec<Field> {
 }
 
 #[derive(Default)]
-struct Fields(Vec<Field>);
+pub(crate) struct Fields(pub(crate) Vec<Field>);
 
 impl Fields {
-    fn add(&mut self, depth: usize, name: &'static str, value: impl fmt::Display) {
+    pub(crate) fn add(&mut self, depth: usize, name: &'static str, value: impl fmt::Display) {
         self.0.push(Field { depth, name, value: value.to_string() });
     }
 
@@ -260,7 +260,7 @@ impl Fields {
 }
 
 /// A registered name with its number; where there is no name, the number is the name already.
-fn numbered(name: impl fmt::Display, number: impl fmt::Display) -> String {
+pub(crate) fn numbered(name: impl fmt::Display, number: impl fmt::Display) -> String {
     let (name, number) = (name.to_string(), number.to_string());
     if name == number { number } else { format!("{name} ({number})") }
 }
@@ -366,7 +366,7 @@ impl fmt::Display for Spaced<'_> {
     }
 }
 
-struct Hex<'a>(&'a [u8]);
+pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

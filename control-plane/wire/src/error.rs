@@ -2,16 +2,16 @@
 
 use core::fmt;
 
-use crate::PayloadType;
+use crate::{PayloadType, v1};
 
-/// Why octets are no IKEv2 message.
+/// Why octets are no message of the version of IKE that they are read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// Another major version than 2: above it the answer is INVALID_MAJOR_VERSION (RFC 7296 section 2.5), below it IKEv1.
-    #[error("major version {0} is not 2 (RFC 7296 section 3.1)")]
+    /// Another major version: above 2 the answer is INVALID_MAJOR_VERSION (RFC 7296 section 2.5).
+    #[error("major version {0} is not the one expected here")]
     MajorVersion(u8),
     /// The octets break a rule of the format; inside an IKE SA the answer is INVALID_SYNTAX (RFC 7296 section 2.21).
-    #[error("{part} {fault} (RFC 7296 section {})", part.section())]
+    #[error("{part} {fault} (RFC {} section {})", part.rfc(), part.section())]
     Malformed {
         /// Where.
         part: Part,
@@ -24,14 +24,14 @@ pub enum ParseError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
     /// Longer, or with more elements, than its length and count fields can say.
-    #[error("{part} does not fit its length and count fields (RFC 7296 section {section})", part = .0, section = .0.section())]
+    #[error("{part} does not fit its length and count fields (RFC {rfc} section {section})", part = .0, rfc = .0.rfc(), section = .0.section())]
     Oversize(Part),
     /// The Encrypted payload must be the last one and holds no other.
     #[error("an Encrypted payload must stand last and outermost (RFC 7296 section 3.14)")]
     EncryptedNotLast,
 }
 
-/// A structure of RFC 7296 section 3.
+/// A structure of RFC 7296 section 3, or of RFC 2408 section 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The IKE header.
@@ -46,10 +46,17 @@ pub enum Part {
     Attribute,
     /// One selector of a TS payload.
     Selector,
+    /// A structure of IKEv1.
+    V1(v1::Part),
 }
 
 impl Part {
-    /// The section of RFC 7296 that draws it.
+    /// The RFC that draws it.
+    pub const fn rfc(self) -> u16 {
+        if let Self::V1(_) = self { 2408 } else { 7296 }
+    }
+
+    /// The section that does.
     pub const fn section(self) -> &'static str {
         match self {
             Self::Header => "3.1",
@@ -58,6 +65,7 @@ impl Part {
             Self::Attribute => "3.3.5",
             Self::Selector => "3.13.1",
             Self::Payload(kind) => kind.section(),
+            Self::V1(part) => part.section(),
         }
     }
 }
@@ -72,6 +80,7 @@ impl fmt::Display for Part {
             Self::Selector => f.write_str("a traffic selector"),
             Self::Payload(PayloadType::NONE) => f.write_str("the chain of payloads"),
             Self::Payload(kind) => write!(f, "payload {kind}"),
+            Self::V1(part) => part.fmt(f),
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct Header {
 /// Major and minor version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version {
-    /// 2 for IKEv2.
+    /// 2 for IKEv2, 1 for IKEv1.
     pub major: u8,
     /// Sent as 0, ignored on receipt.
     pub minor: u8,
@@ -82,6 +82,8 @@ pub struct Flags {
 }
 
 impl Version {
+    /// IKEv1 as of RFC 2409, which is ISAKMP 1.0.
+    pub const V1: Self = Self { major: 1, minor: 0 };
     /// IKEv2 as of RFC 7296.
     pub const V2: Self = Self { major: 2, minor: 0 };
 }

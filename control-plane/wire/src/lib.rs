@@ -5,6 +5,8 @@
 //! bounded by the length of the input and the limits in [`limits`]. What a peer may invent (algorithms, attributes, notifications,
 //! selector types) is kept as numbers and never an error here: whether it is acceptable is for negotiation to say.
 //!
+//! IKEv1 has a form of its own, in [`v1`].
+//!
 //! Which payloads a message must carry is the table in [`rules`]; how it looks to a reader of traces is in [`describe`].
 //!
 //! ```
@@ -44,6 +46,7 @@ mod number;
 pub mod payload;
 mod reader;
 pub mod rules;
+pub mod v1;
 mod writer;
 
 pub use error::{EmitError, Fault, ParseError, Part};

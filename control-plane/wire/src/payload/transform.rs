@@ -79,7 +79,7 @@ impl Attribute {
     pub const KEY_LENGTH: u16 = 14;
     const FORMAT: u16 = 0x8000;
 
-    fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
+    pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let (kind, value) = (reader.u16()?, reader.u16()?);
         Ok(if kind & Self::FORMAT == 0 {
             Self { kind, value: AttributeValue::Long(reader.take(value.into())?.to_vec()) }
@@ -88,7 +88,7 @@ impl Attribute {
         })
     }
 
-    fn emit(&self, writer: &mut Writer) -> Result<(), EmitError> {
+    pub(crate) fn emit(&self, writer: &mut Writer) -> Result<(), EmitError> {
         if self.kind & Self::FORMAT != 0 {
             return Err(EmitError::Oversize(Part::Attribute));
         }
