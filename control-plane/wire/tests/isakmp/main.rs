@@ -82,8 +82,8 @@ fn payloads() -> impl Strategy<Value = Vec<Payload>> {
 }
 
 fn message(header: Header, payloads: &[Payload]) -> Vec<u8> {
-    let Chain { first, octets } = emit_payloads(payloads).unwrap();
-    Message { header, first, body: &octets }.emit().unwrap()
+    let Chain { first, octets } = emit_payloads(payloads).expect("payloads that octets can say");
+    Message { header, first, body: &octets }.emit().expect("short")
 }
 
 /// Makes the Length field of the header right, so that what follows is looked at.
