@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::{TraceRecord, WatchEvent, trace_record};
 use ike::error::{Detail, Failure};
-use ike::io::{Event, IkeSaId, IkeSaStatus, Record, Trace, TracedField, TracedPayload, VirtualAddresses};
+use ike::io::{Event, IkeSaId, IkeSaStatus, PpkStatus, Record, Trace, TracedField, TracedPayload, VirtualAddresses};
 use ipsec_types::ChildSaId;
 use tokio::sync::broadcast;
 use tokio::time::Instant as Clock;
@@ -147,7 +147,9 @@ impl Journal {
     /// Logs and passes on what is no event of the core.
     pub(crate) fn announce(&self, event: WatchEvent) {
         match event.kind.as_str() {
-            "negotiation-failed" | "data-plane-detached" => tracing::warn!("{}: {}{}", event.kind, event.text, details(&event)),
+            "negotiation-failed" | "data-plane-detached" | "ppk-missing" => {
+                tracing::warn!("{}: {}{}", event.kind, event.text, details(&event));
+            }
             _ => tracing::info!("{}: {}{}", event.kind, event.text, details(&event)),
         }
         let _ = self.events.send(event);
@@ -246,6 +248,9 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
             let text = format!("IKE SA {} {connection} of {remote} {what} IKE SA {named}{more}: {why}", ike_sa.0);
             happening("ike-sa-not-alone", connection, "", text)
         }
+        Event::PpkMissing { ike_sa, connection, why } => {
+            happening("ppk-missing", connection, "", format!("IKE SA {} {connection} comes up without its PPK: {why}", ike_sa.0))
+        }
         Event::IkeSaRekeyed { old, new } => {
             let sa = status(*new);
             let (connection, proposal) = sa.as_ref().map_or(("", ""), |sa| (&sa.connection, &sa.proposal));
@@ -312,7 +317,8 @@ fn shortened(text: &str) -> String {
 fn established(sa: &IkeSaStatus) -> String {
     let identity = |id: Option<&ipsec_types::Identity>| id.map_or_else(|| "?".to_owned(), ToString::to_string);
     let (local, remote) = (identity(sa.local_identity.as_ref()), identity(sa.remote_identity.as_ref()));
-    format!("IKE SA {} {}: {}[{local}] ... {}[{remote}], {}", sa.id.0, sa.connection, sa.local, sa.remote, sa.proposal)
+    let ppk = if let PpkStatus::Used(id) = &sa.ppk { format!(", PPK '{id}'") } else { String::new() };
+    format!("IKE SA {} {}: {}[{local}] ... {}[{remote}], {}{ppk}", sa.id.0, sa.connection, sa.local, sa.remote, sa.proposal)
 }
 
 fn list<T: ToString>(items: &[T]) -> String {

@@ -237,6 +237,7 @@ fn own_config(all: &Config, address: IpAddr) -> Result<Config, Failure> {
         remote_auth: connection.remote_auth.clone(),
         local_more: connection.local_more.clone(),
         remote_more: connection.remote_more.clone(),
+        ppk: None,
         pools: Vec::new(),
         virtual_addresses: Vec::new(),
         children: vec![child],

@@ -77,6 +77,11 @@ fn describe_ike_sa(sa: &IkeSa) -> String {
         (false, true) => ", NAT before the peer",
         (true, true) => ", NAT before both",
     };
+    let ppk = match (&*sa.ppk_id, &*sa.ppk_missing) {
+        ("", "") => String::new(),
+        ("", why) => format!(", WITHOUT ITS PPK: {why}"),
+        (id, _) => format!(", PPK '{id}'"),
+    };
     let lists = [
         ("ours inside", &sa.local_virtual_addresses),
         ("theirs inside", &sa.remote_virtual_addresses),
@@ -85,7 +90,7 @@ fn describe_ike_sa(sa: &IkeSa) -> String {
     ];
     let given = lists.iter().filter(|(_, items)| !items.is_empty()).map(|(what, items)| format!("  {what}: {}\n", items.join(", ")));
     format!(
-        "{} #{}: {}, {role}, IKEv2, {:016x}_i {:016x}_r, {} old\n  local  '{}' at {}\n  remote '{}' at {}{nat}\n  {}\n{}",
+        "{} #{}: {}, {role}, IKEv2, {:016x}_i {:016x}_r, {} old\n  local  '{}' at {}\n  remote '{}' at {}{nat}\n  {}{ppk}\n{}",
         sa.connection,
         sa.id,
         sa.state,
@@ -494,12 +499,16 @@ mod tests {
             proposal: "AES_GCM_16_128".into(),
             age_ms: 1500,
             nat_remote: true,
+            ppk_id: "site-b.ppk".into(),
             remote_virtual_addresses: vec!["10.3.0.1".into(), "fd99::1".into()],
             ..IkeSa::default()
         };
         let text = describe_ike_sa(&sa);
         assert!(text.starts_with("site-b #7: established, initiator, IKEv2, 0123456789abcdef_i 0000000000000001_r, 1 s old\n"), "{text}");
         assert!(text.contains("remote 'b.example' at 192.0.2.2:500, NAT before the peer\n"), "{text}");
+        assert!(text.contains("  AES_GCM_16_128, PPK 'site-b.ppk'\n"), "{text}");
+        let text = describe_ike_sa(&IkeSa { ppk_id: String::new(), ppk_missing: "the peer has none".into(), ..sa });
+        assert!(text.contains("  AES_GCM_16_128, WITHOUT ITS PPK: the peer has none\n"), "{text}");
         assert!(text.ends_with("\n  theirs inside: 10.3.0.1, fd99::1\n"), "{text}");
     }
 

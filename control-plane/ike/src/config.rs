@@ -27,6 +27,8 @@ pub struct Config {
     pub connections: Vec<Connection>,
     /// Pre-shared keys.
     pub psks: Vec<Psk>,
+    /// Post-quantum preshared keys (RFC 8784), with different identifiers.
+    pub ppks: Vec<Ppk>,
     /// SPD entries without a peer: bypass and discard.
     pub policies: Vec<Policy>,
     /// Which children share an entry of the SPD; [`Config::share_entries`] finds out.
@@ -49,6 +51,24 @@ pub struct Psk {
     pub owners: Vec<Identity>,
     /// The key.
     pub secret: Secret,
+}
+
+/// A post-quantum preshared key (RFC 8784).
+#[derive(Debug)]
+pub struct Ppk {
+    /// PPK_ID, of type PPK_ID_FIXED.
+    pub id: String,
+    /// The key.
+    pub secret: Secret,
+}
+
+/// The PPK between this gateway and a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PpkPolicy {
+    /// Which; `None` for any that a peer names, of a responder.
+    pub id: Option<String>,
+    /// There is no IKE SA without one.
+    pub required: bool,
 }
 
 /// A peer.
@@ -74,6 +94,8 @@ pub struct Connection {
     pub local_more: Vec<LocalRound>,
     /// What else the peer must. Whoever has to begin EAP in a round has shown by then all but that; the other side has shown everything.
     pub remote_more: Vec<RemoteRound>,
+    /// The post-quantum preshared key beside that; `None` for none.
+    pub ppk: Option<PpkPolicy>,
     /// Where addresses come from that the peer asks for (RFC 7296 section 2.19); empty for none.
     pub pools: Vec<Arc<Pool>>,
     /// Addresses inside the peer's network to ask it for, unspecified ones for any; empty for none.

@@ -5,6 +5,7 @@
 
 mod authentication;
 mod overlap;
+mod ppk;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -30,6 +31,7 @@ pub(crate) use self::authentication::{
     other_peer, other_rounds, unknown_peer, wrong_key, wrong_method,
 };
 pub(crate) use self::overlap::held_by_another;
+pub(crate) use self::ppk::{no_ppk_identity, or_another_ppk, peer_without_ppk, ppk_not_used, unknown_ppk};
 
 /// What a refusal does not say.
 const NOT_TOLD: &str = "not told: a refusal names no reason; the peer's log does";
@@ -439,7 +441,7 @@ pub(crate) fn refused(connection: &ConnectionRef, kind: NotifyType, asked: Asked
             connection
                 .expected_peer()
                 .map_or_else(|| format!("this gateway is {}", connection.local_identity), |remote| own_key(connection, &remote)),
-            "compare at the peer: its connection must expect our identity, and its secret for these two identities must be ours",
+            "compare at the peer: its connection must expect our identity, and its secret for these two identities must be ours, and so the PPK's, if ppk_id names one",
         ),
         (NotifyType::INTERNAL_ADDRESS_FAILURE, _) => (
             format!("asked for: {}", list(&connection.virtual_addresses, ", ")),

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::error::{Detail, Failure};
 use crate::provider::{CryptoError, EapConversation, EapStep, PeerProof, PeerVerifier, PrivateKey, Provider, SigningKey};
 
-pub use status::{ChildSaStatus, IkeSaStatus, LeaseStatus, PoolStatus, SaState, VirtualAddresses, WantStatus};
+pub use status::{ChildSaStatus, IkeSaStatus, LeaseStatus, PoolStatus, PpkStatus, SaState, VirtualAddresses, WantStatus};
 pub use trace::{Record, Trace, TracedField, TracedPayload};
 
 /// An IKE message between two addresses, without UDP header and without the non-ESP marker of port 4500 (RFC 3948 section 2.2).
@@ -445,6 +445,15 @@ pub enum Event {
         from: IpAddr,
         /// The other one.
         to: IpAddr,
+    },
+    /// An IKE SA comes up without the PPK that is configured for it (RFC 8784 section 6); it is established next.
+    PpkMissing {
+        /// Which.
+        ike_sa: IkeSaId,
+        /// Its connection.
+        connection: String,
+        /// Why.
+        why: String,
     },
     /// An EAP packet goes out (RFC 7296 section 2.16).
     EapRound {

@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 use core::ops::Deref;
 
+use ike_wire::PpkIdType;
 use ipsec_types::{Identity, PolicyId, Secret};
 
-use crate::config::{Child, Config, Connection, Psk};
+use crate::config::{Child, Config, Connection, Ppk, Psk};
 
 /// A connection, with the configuration that holds it: an IKE SA keeps the one it was negotiated under.
 #[derive(Debug, Clone)]
@@ -112,6 +113,21 @@ impl ConnectionRef {
         self.key(remote).map(|psk| &psk.secret)
     }
 
+    /// The PPK that an initiator names, with its identifier; `None` where it has none.
+    pub(crate) fn own_ppk(&self) -> Option<(&str, &Secret)> {
+        let id = self.ppk.as_ref()?.id.as_deref()?;
+        self.config.ppks.iter().find(|ppk| ppk.id == id).map(|ppk| (ppk.id.as_str(), &ppk.secret))
+    }
+
+    /// The PPK that a peer names by a PPK_ID, if it is one of this connection.
+    pub(crate) fn ppk_of_peer(&self, named: &[u8]) -> Option<(&str, &Secret)> {
+        let policy = self.ppk.as_ref()?;
+        let (kind, id) = named.split_first()?;
+        let admitted = |ppk: &&Ppk| ppk.id.as_bytes() == id && policy.id.as_ref().is_none_or(|wanted| *wanted == ppk.id);
+        let found = self.config.ppks.iter().find(admitted).filter(|_| *kind == PpkIdType::FIXED.0)?;
+        Some((&found.id, &found.secret))
+    }
+
     /// Every shared key of the configuration.
     pub(crate) fn keys(&self) -> &[Psk] {
         &self.config.psks
@@ -185,6 +201,7 @@ mod tests {
             remote_auth: crate::config::RemoteAuth::Psk,
             local_more: Vec::new(),
             remote_more: Vec::new(),
+            ppk: None,
             children: Vec::new(),
             unique: crate::config::Unique::default(),
             dpd_delay: None,

@@ -11,10 +11,11 @@ use ipsec_types::{ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction};
 use super::authentication::{self, Files};
 use super::authorities::Authorities;
 use super::diagnostic::Report;
+use super::secrets::Known;
 use super::section::{Found, Place, Section};
 use super::selectors::{self, Dynamic, Ends, Selected};
 use super::spd::Spd;
-use super::{eap, exchanges, handling, lifetimes, pools, proposals, rounds};
+use super::{eap, exchanges, handling, lifetimes, pools, ppk, proposals, rounds};
 
 /// strongSwan's, and what RFC 3948 section 4 recommends.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -27,7 +28,7 @@ pub(super) fn read(
     files: Files<'_>,
     authorities: &Authorities,
     all_pools: &[Arc<Pool>],
-    users: eap::Known<'_>,
+    known: Known<'_>,
 ) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
     let place = Found { value: (), span: section.span(), path: section.path("local") };
@@ -57,6 +58,8 @@ pub(super) fn read(
     let lifetime = lifetimes::ike(&mut section);
     let reauthentication = lifetimes::reauthentication(&mut section);
 
+    let ppk = ppk::policy(&mut section, known.ppks);
+
     let (mut children, mut places, mut shunts) = (Vec::new(), Vec::new(), Vec::new());
     let ends = Ends { local: &local_addrs, remote: &remote_addrs, faulty: local_faulty || remote_faulty };
     let (pools, virtual_addresses) = (pools::of_connection(&mut section, all_pools), pools::wanted(&mut section));
@@ -83,17 +86,17 @@ pub(super) fn read(
     let needs_peer = shunts.is_empty() || !children.is_empty();
 
     let before = section.faults();
-    let mut local = authentication::local(&mut section, files, users);
+    let mut local = authentication::local(&mut section, files, known.eap);
     let local_identity = local.identity.take().or_else(|| local_addrs.first().copied().map(address_identity));
     if local_identity.is_none() && !local_faulty && needs_peer {
         section.fault("local.id", "this gateway has no identity", "write local.id = \"gw.example.org\", or local_addrs");
     }
-    let mut remote = authentication::remote(&mut section, files, authorities, users);
+    let mut remote = authentication::remote(&mut section, files, authorities, known.eap);
     if section.faults() == before {
         eap::tls(&section, &mut local, &mut remote);
     }
-    let local_more = rounds::local(&mut section, local_identity.as_ref(), &mut remote, files, users);
-    let remote_more = rounds::remote(&mut section, &mut local, files, authorities, users);
+    let local_more = rounds::local(&mut section, local_identity.as_ref(), &mut remote, files, known.eap);
+    let remote_more = rounds::remote(&mut section, &mut local, files, authorities, known.eap);
     let (local_auth, remote_auth, remote_identity) = (local.auth, remote.auth, remote.identity);
     let begins = |child: &Child| {
         (child.start_action, child.close_action, child.dpd_action) != (StartAction::None, StartAction::None, DpdAction::Clear)
@@ -104,6 +107,9 @@ pub(super) fn read(
         let ours: Vec<&LocalAuth> = std::iter::once(&local_auth).chain(local_more.iter().map(|round| &round.auth)).collect();
         let theirs: Vec<&RemoteAuth> = std::iter::once(&remote_auth).chain(remote_more.iter().map(|round| &round.auth)).collect();
         rounds::check(&section, &ours, &theirs, begins);
+    }
+    if let Some(found) = ppk.as_ref().filter(|found| found.value.id.is_none() && children.iter().any(begins)) {
+        section.fault_at(found, "this gateway begins by itself, and has to name a PPK", "write the name of one, or let no child begin");
     }
     section.finish();
     let Some(local_identity) = local_identity.filter(|_| needs_peer) else { return (None, shunts) };
@@ -120,6 +126,7 @@ pub(super) fn read(
         remote_identity,
         pools,
         virtual_addresses,
+        ppk: ppk.map(|found| found.value),
         children,
         unique,
         dpd_delay,

@@ -31,6 +31,7 @@ mod exchanges;
 mod handling;
 mod lifetimes;
 mod pools;
+mod ppk;
 mod proposals;
 mod radius;
 mod rounds;
@@ -57,7 +58,7 @@ pub use diagnostic::Diagnostic;
 use crate::key_log;
 use authentication::Files;
 use diagnostic::Report;
-use secrets::Secrets;
+use secrets::{Known, Secrets};
 use section::Section;
 use spd::Spd;
 
@@ -117,11 +118,12 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     let data_socket = dataplane(&mut root);
 
     let secrets_path = secrets_file.map(|found| file.with_file_name(found.value));
-    let (Secrets { psks, users, radius: mut shared }, faults) = secrets_path.as_deref().map_or_else(Default::default, secrets::load);
+    let (Secrets { psks, users, radius: mut shared, ppks }, faults) = secrets_path.as_deref().map_or_else(Default::default, secrets::load);
     let users = Arc::new(users);
     let sound = faults.is_empty();
     let servers = radius::read(&mut root, sound.then_some(&mut shared));
-    let known = eap::Known { users: sound.then_some(&users), servers: &servers };
+    let eap = eap::Known { users: sound.then_some(&users), servers: &servers };
+    let known = Known { eap, ppks: sound.then_some(&ppks) };
     let authorities = authorities::read(&mut root, files);
     let pools = pools::read(&mut root);
     let mut spd = Spd::default();
@@ -145,7 +147,7 @@ fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loa
     spd.assign_priorities(&mut connections, &mut policies);
     let entries = Entries::default();
     let mut ike =
-        Config { connections, psks, policies, entries, cookie_threshold, block_threshold, key_log: key_log.is_some(), crash_secret };
+        Config { connections, psks, ppks, policies, entries, cookie_threshold, block_threshold, key_log: key_log.is_some(), crash_secret };
     ike.share_entries(&Config::default());
     spd.refuse_overlaps(&ike, report);
     spd.warn_of_hidden(&ike.spd(), report);

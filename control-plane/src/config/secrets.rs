@@ -1,5 +1,5 @@
-//! The secrets file: `[ike.NAME]` with `secret` and `ids`, `[eap.NAME]` with `secret` and `id`, as in swanctl.conf, and `[radius.NAME]` with `secret`. Only its
-//! owner may read it.
+//! The secrets file: `[ike.NAME]` with `secret` and `ids`, `[eap.NAME]` and `[ppk.NAME]` with `secret` and `id`, as in swanctl.conf, and `[radius.NAME]` with
+//! `secret`. Only its owner may read it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use ike::config::Psk;
+use ike::config::{Ppk, Psk};
 use ike_crypto::eap::Users;
 use ipsec_types::{Identity, Secret};
 use rustix::fs::OFlags;
@@ -19,7 +19,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::authentication::Files;
 use super::diagnostic::{Diagnostic, Report};
 use super::section::Section;
-use super::{parse, unreadable};
+use super::{eap, parse, unreadable};
 
 /// What is in it.
 #[derive(Debug, Default)]
@@ -28,6 +28,15 @@ pub(super) struct Secrets {
     pub(super) users: Users,
     /// Shared with RADIUS servers, by their names.
     pub(super) radius: BTreeMap<String, Secret>,
+    pub(super) ppks: Vec<Ppk>,
+}
+
+/// What the connections are checked against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) eap: eap::Known<'a>,
+    /// `None` where the file of secrets has faults.
+    pub(super) ppks: Option<&'a [Ppk]>,
 }
 
 /// The secrets, and what is wrong with the file. The text is zeroed before this returns.
@@ -98,6 +107,21 @@ fn read<'d>(table: &'d DeTable<'d>, report: &'d Report<'d>) -> Secrets {
         secrets.radius.extend(secret(&mut section).map(|secret| (name, secret)));
         section.finish();
     }
+    for (name, mut section) in root.sections("ppk") {
+        let id = section.text("id", PPK_ID_EXAMPLE);
+        if id.is_none() {
+            section.missing("id", format!("write id = \"{name}\", the PPK's name at both peers"));
+        }
+        if let Some((id, secret)) = id.zip(secret(&mut section)) {
+            if id.value.is_empty() || id.value == "%any" {
+                section.fault_at(&id, "this is no name of a PPK", format!("write for example {PPK_ID_EXAMPLE}"));
+            } else if secrets.ppks.iter().any(|ppk| ppk.id == id.value) {
+                section.fault_at(&id, format!("'{}' has a secret already", id.value), "leave one of the two out");
+            }
+            secrets.ppks.push(Ppk { id: id.value.to_owned(), secret });
+        }
+        section.finish();
+    }
     root.finish();
     secrets
 }
@@ -126,6 +150,7 @@ pub(super) fn crash(section: &mut Section<'_>, files: Files<'_>) -> Option<Secre
     None
 }
 
+pub(super) const PPK_ID_EXAMPLE: &str = "\"site-b.ppk\"";
 const SECRET_EXAMPLE: &str = "\"some long text\", \"0x...\" for hexadecimal or \"0s...\" for Base64";
 
 /// The key that the text stands for, as in swanctl.conf.

@@ -663,5 +663,6 @@ mod eap;
 mod exchanges;
 mod peers;
 mod pools;
+mod ppk;
 mod radius;
 mod words;

@@ -8,7 +8,7 @@ use culvert_proto::control::v1::{
 };
 use culvert_proto::convert::{address, dscp, milliseconds};
 use culvert_proto::dataplane::v1 as dataplane;
-use ike::io::{ChildSaStatus, IkeSaStatus, LeaseStatus, PoolStatus, SaState, WantStatus};
+use ike::io::{ChildSaStatus, IkeSaStatus, LeaseStatus, PoolStatus, PpkStatus, SaState, WantStatus};
 use ipsec_types::{DscpSet, Identity, IkeSpi, Protection, TrafficSelector};
 
 use crate::driver::Missing;
@@ -121,6 +121,8 @@ fn ike_sa(sa: &IkeSaStatus, counted: &HashMap<u64, &dataplane::ChildSaStatus>) -
         age_ms: milliseconds(sa.age),
         nat_local: sa.nat_local,
         nat_remote: sa.nat_remote,
+        ppk_id: if let PpkStatus::Used(id) = &sa.ppk { id.clone() } else { String::new() },
+        ppk_missing: if let PpkStatus::Missing(why) = &sa.ppk { why.clone() } else { String::new() },
         local_virtual_addresses: texts(&sa.virtual_addresses.local),
         remote_virtual_addresses: texts(&sa.virtual_addresses.remote),
         dns: texts(&sa.virtual_addresses.dns),

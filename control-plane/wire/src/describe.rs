@@ -10,7 +10,7 @@ use core::fmt::{self, Write};
 
 use crate::{
     Attribute, AttributeValue, Configuration, Delete, EapPacket, EapTlsData, EapType, Flags, Header, Identification, Notify, NotifyType,
-    Payload, PayloadType, Proposal, Protocol, Redirect, Sa, Selector, Transform, TransformType,
+    Payload, PayloadType, PpkIdType, Proposal, Protocol, Redirect, Sa, Selector, Transform, TransformType,
 };
 
 /// One field of a message.
@@ -286,8 +286,17 @@ fn notify_data(notify: &Notify) -> String {
         (NotifyType::ADDITIONAL_IP6_ADDRESS, data) => {
             <[u8; 16]>::try_from(data).map_or_else(|_| Hex(data).to_string(), |octets| core::net::Ipv6Addr::from(octets).to_string())
         }
+        (NotifyType::PPK_IDENTITY, data) => ppk_identity(data),
         (_, data) => Hex(data).to_string(),
     }
+}
+
+/// A PPK_ID (RFC 8784 section 5.1): `PPK_ID_FIXED (2) 'lab'`, in hexadecimal where it is no plain text.
+pub fn ppk_identity(data: &[u8]) -> String {
+    let Some((kind, id)) = data.split_first() else { return String::new() };
+    let is_text = id.iter().all(|octet| octet.is_ascii_graphic() && *octet != b'\'');
+    let id = if is_text { format!("'{}'", String::from_utf8_lossy(id)) } else { Hex(id).to_string() };
+    format!("{} {id}", numbered(PpkIdType(*kind), kind))
 }
 
 /// RFC 7427 section 7 and RFC 8420.
@@ -352,6 +361,8 @@ fn short_notify_name(kind: NotifyType) -> String {
         NotifyType::IKEV2_MESSAGE_ID_SYNC_SUPPORTED => "MSG_ID_SYN_SUP",
         NotifyType::IKEV2_FRAGMENTATION_SUPPORTED => "FRAG_SUP",
         NotifyType::SIGNATURE_HASH_ALGORITHMS => "HASH_ALG",
+        NotifyType::PPK_IDENTITY => "PPK_ID",
+        NotifyType::NO_PPK_AUTH => "NO_PPK",
         other => return other.to_string(),
     };
     name.to_string()

@@ -62,7 +62,7 @@ pub use payload::fragment::{Fragment, FragmentNumber};
 pub use payload::identification::Identification;
 pub use payload::key_exchange::KeyExchange;
 pub use payload::nonce::Nonce;
-pub use payload::notify::{Notify, NotifyType};
+pub use payload::notify::{Notify, NotifyType, PpkIdType, ppk_id};
 pub use payload::redirect::{Gateway, Redirect};
 pub use payload::sa::{Attribute, AttributeValue, Proposal, Protocol, Sa, Transform, TransformType};
 pub use payload::signature::{Signature, SignatureError};

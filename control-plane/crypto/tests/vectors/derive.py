@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Keys of IKEv2 computed without our code, from RFC 7296 sections 2.13 to 2.18, the hmac module of Python and AES of its package cryptography.
+"""Keys of IKEv2 computed without our code, from RFC 7296 sections 2.13 to 2.18 and RFC 8784 section 3, the hmac module of Python and AES of its package cryptography.
 
 Writes the vectors that the tests of the crate `ike` read (control-plane/ike/tests/vectors/ike-keys.json):
 
@@ -120,6 +120,17 @@ def psk_auth(hash_name, shared_secret, message, nonce_of_the_other, sk_p, identi
     return maced_id, prf(hash_name, padded, message + nonce_of_the_other + maced_id)
 
 
+def with_ppk(hash_name, keys, ppk, rekey, child_seed, child):
+    """RFC 8784 section 3: "In this case only the first iteration of prf+ is needed", as every PRF has keys as long as its output."""
+    stirred = {name: prf(hash_name, ppk, keys[name] + b"\x01") for name in ("sk_d", "sk_pi", "sk_pr")}
+    return {
+        "ppk": ppk,
+        **stirred,
+        "child_sa": child_sa(hash_name, stirred["sk_d"], child_seed, *child),
+        "skeyseed_rekey": prf(hash_name, stirred["sk_d"], rekey["g_ir"] + rekey["ni"] + rekey["nr"]),
+    }
+
+
 def octets(label, length):
     """Fixed inputs that look like nothing."""
     return hashlib.shake_256(label.encode()).digest(length)
@@ -174,6 +185,7 @@ def case(name, prf_name, ike, child, nonce_len, g_ir_len, shared_secret, leading
             "auth_r": auth_r,
         },
         "child_sa": child_sa(hash_name, keys["sk_d"], first["ni"] + first["nr"], *child),
+        "with_ppk": with_ppk(hash_name, keys, octets(f"{name} PPK", 32), rekey, first["ni"] + first["nr"], child),
         "child_sa_without_pfs": {
             "ni": fresh["ni"],
             "nr": fresh["nr"],
@@ -218,7 +230,7 @@ def check_against_nist():
 
 def vectors():
     return {
-        "origin": "control-plane/crypto/tests/vectors/derive.py: RFC 7296 sections 2.13 to 2.18 with Python's hmac, no code of ours.",
+        "origin": "control-plane/crypto/tests/vectors/derive.py: RFC 7296 sections 2.13 to 2.18 and RFC 8784 with Python's hmac, no code of ours.",
         "cases": [
             case("gcm 128, sha256, x25519", "prfsha256", ("aes128gcm16", None), ("aes128gcm16", None), 32, 32, b"a pre-shared key"),
             case("gcm 256, sha384, ecp256", "prfsha384", ("aes256gcm16", None), ("aes256gcm16", None), 48, 32, octets("psk", 64)),

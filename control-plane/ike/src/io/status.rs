@@ -41,10 +41,24 @@ pub struct IkeSaStatus {
     pub nat_local: bool,
     /// A NAT stands before the peer.
     pub nat_remote: bool,
+    /// What has become of the post-quantum preshared key.
+    pub ppk: PpkStatus,
     /// Addresses that its ends have given each other.
     pub virtual_addresses: VirtualAddresses,
     /// Its Child SAs.
     pub children: Vec<ChildSaStatus>,
+}
+
+/// The post-quantum preshared key of an IKE SA (RFC 8784).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum PpkStatus {
+    /// None is configured, or it is not known yet.
+    #[default]
+    NotWanted,
+    /// The one of this name is in its keys.
+    Used(String),
+    /// The one that is configured is not in its keys, because of this.
+    Missing(String),
 }
 
 /// Addresses that one side of an IKE SA has inside the other's network (RFC 7296 section 2.19).

@@ -135,10 +135,12 @@ pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_
         (Step::Response { child, message, pending }, JobResult::Verified(result)) => {
             let asks_for_eap = find::eap(&message.payloads).is_some();
             let state = AwaitResponse { sk, child, transcript, asks_for_eap };
-            initiator::on_verified(state, core, cx, &message, pending.done(result).map_err(Into::into))
+            let result = pending.done(core, result).map_err(Into::into);
+            initiator::on_verified(state, core, cx, &message, result)
         }
         (Step::Initiator { message, pending }, JobResult::Verified(result)) => {
-            responder::on_verified(AwaitRequest { sk, transcript, first }, core, cx, message, pending.done(result))
+            let result = pending.done(core, result);
+            responder::on_verified(AwaitRequest { sk, transcript, first }, core, cx, message, result)
         }
         (Step::Opening { message, pending }, JobResult::Signed(result)) => {
             eap::responder::on_signed(AwaitRequest { sk, transcript, first }, core, cx, message, (pending, result))

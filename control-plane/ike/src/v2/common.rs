@@ -26,6 +26,7 @@ use crate::v2::init::InitKey;
 use crate::v2::keys::Role;
 use crate::v2::mobike::{self, Mobility};
 use crate::v2::nat::{self, NatStatus};
+use crate::v2::ppk::Mixing;
 use crate::v2::receive::Incoming;
 use crate::v2::sk::{Seal, Sealer};
 use crate::window::{Datagrams, Window};
@@ -80,6 +81,8 @@ pub(crate) struct Core {
     pub(crate) cookie: bool,
     /// Hash algorithms that the peer takes in signatures; `None` where it does not know RFC 7427.
     pub(crate) peer_hashes: Option<Vec<HashAlgorithm>>,
+    /// The post-quantum preshared key.
+    pub(crate) ppk: Mixing,
     /// Addresses inside the networks of its ends.
     pub(crate) assigned: Assigned,
     /// Where the endpoint files it, as a responder.
@@ -180,6 +183,7 @@ impl Core {
             init_request: Vec::new(),
             cookie: false,
             peer_hashes: None,
+            ppk: Mixing::default(),
             assigned: Assigned::default(),
             init_key: None,
             end: None,

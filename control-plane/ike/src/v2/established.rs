@@ -17,7 +17,7 @@ use crate::v2::auth::PeerAuthenticated;
 use crate::v2::create_child::{initiator, responder};
 use crate::v2::init::WantedChild;
 use crate::v2::sk::SkVerified;
-use crate::v2::{Core, Protected, Sk, State, Task, informational, mobike, rekey_child, rekey_ike};
+use crate::v2::{Core, Protected, Sk, State, Task, informational, mobike, ppk, rekey_child, rekey_ike};
 
 /// What an authenticated IKE SA has.
 pub(crate) struct Established {
@@ -77,6 +77,7 @@ impl Established {
     /// The one way to get here: a message that only the peer can have sent, and the proof of who the peer is.
     pub(crate) fn new(core: &mut Core, cx: &mut Context<'_>, sk: Sk, _verified: SkVerified, authenticated: PeerAuthenticated) -> Self {
         cx.shared.count("ike_sas_established");
+        ppk::audit(core, cx);
         cx.shared.event(Event::IkeSaEstablished(core.id));
         Self::heir(core, cx, sk, authenticated)
     }

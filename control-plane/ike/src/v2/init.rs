@@ -21,6 +21,7 @@ use crate::provider::{CryptoError, PrivateKey};
 use crate::v2::find::{self, notification};
 use crate::v2::keys::{Exchanged, IkeKeys};
 use crate::v2::nat::{self, HeaderSpis};
+use crate::v2::ppk;
 use crate::v2::receive::trace_clear;
 use crate::v2::{Core, IkeSa, Incoming, Sk, State, auth, redirect};
 use crate::window::Arrival;
@@ -101,6 +102,9 @@ pub(crate) fn start(core: &Core, cx: &mut Context<'_>, child: WantedChild) -> Re
     let Some(method) = negotiate::methods(&offered).next() else {
         return Err((Failure::Local("no configured IKE proposal can be offered: the algorithms are not available".into()), child));
     };
+    if let Err(failure) = ppk::check(&core.connection) {
+        return Err((failure, child));
+    }
     let attempt = Attempt { child, nonce: nonce(cx), cookie: None, method, detours: 0 };
     let lines = diagnosis::begins(&core.connection, attempt.child.index, core.local, core.remote);
     core.step(cx, &format!("connection {} begins", core.connection.name), lines);
@@ -141,6 +145,7 @@ fn ask(attempt: &Attempt, core: &Core, cx: &mut Context<'_>, public: Vec<u8>) ->
     payloads.extend(hash_algorithms(core::iter::once(&core.connection)));
     payloads.extend(core.connection.fragmentation.is_announced().then(|| saying(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
     payloads.extend(redirect::announce(core));
+    payloads.extend(ppk::offer(&core.connection));
     payloads
 }
 
@@ -256,6 +261,10 @@ fn on_answer(state: AwaitInit, core: &mut Core, cx: &mut Context<'_>, incoming: 
     if core.connection.has_rounds() && !says(payloads, NotifyType::MULTIPLE_AUTH_SUPPORTED) {
         return State::AwaitInit(AwaitInit { refused: Some(diagnosis::not_multiple(&core.connection)), ..state });
     }
+    // Section 6 of RFC 8784: somebody else may have answered, so that a better answer is waited for.
+    if let Err(failure) = ppk::answered(core, payloads) {
+        return State::AwaitInit(AwaitInit { refused: Some(failure), ..state });
+    }
     core.window.completed();
     core.responder_spi = Some(responder_spi);
     core.last_inbound = cx.now;
@@ -330,6 +339,7 @@ pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted,
     let spis = HeaderSpis(core.initiator_spi.value(), 0);
     core.nat = nat::detect(cx, spis, &incoming.message.payloads, core.local, core.remote);
     core.peer_hashes = peer_hashes(&incoming.message.payloads);
+    ppk::offered(core, &incoming.message.payloads);
     core.extensions.fragmentation =
         core.connection.fragmentation.is_announced() && says(&incoming.message.payloads, NotifyType::IKEV2_FRAGMENTATION_SUPPORTED);
     core.init_request.clone_from(&incoming.datagram.payload);
@@ -375,6 +385,7 @@ pub(crate) fn on_responded(
     payloads.extend(auth::certificate_request(ways));
     payloads.extend(hash_algorithms(candidates.iter()));
     payloads.extend(core.extensions.fragmentation.then(|| saying(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED)));
+    payloads.extend(ppk::accept(core, &candidates));
     core.extensions.childless = candidates.iter().any(|connection| connection.childless != Childless::Never);
     payloads.extend(core.extensions.childless.then(childless_supported));
     payloads.extend(auth::rounds::supported(candidates.iter().map(|connection| &**connection)));

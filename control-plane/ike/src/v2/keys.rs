@@ -15,14 +15,21 @@ use crate::provider::{CryptoError, Prf, SkKey};
 /// Everything an IKE SA derives from its key exchange.
 pub(crate) struct IkeKeys {
     prf: &'static dyn Prf,
-    /// From which the keys of Child SAs grow.
-    sk_d: Secret,
-    sk_pi: Secret,
-    sk_pr: Secret,
+    roots: Roots,
+    /// Without the PPK that is in `roots`, as long as it is open whether the peer uses it.
+    without_ppk: Option<Roots>,
     /// Protects what the initiator sends.
     pub(crate) initiator: Box<dyn SkKey>,
     /// Protects what the responder sends.
     pub(crate) responder: Box<dyn SkKey>,
+}
+
+/// What the PPK of RFC 8784 is stirred into.
+struct Roots {
+    /// From which the keys of Child SAs grow.
+    sk_d: Secret,
+    sk_pi: Secret,
+    sk_pr: Secret,
 }
 
 /// Where keys go that the configuration wants to have logged; usually `None`.
@@ -69,7 +76,7 @@ impl IkeKeys {
 
     /// SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), with the old PRF; all further keys with the new one (section 2.18).
     pub(crate) fn rekey(&self, suite: &IkeSuite, said: &Exchanged<'_>, shared: &Secret, log: KeyLog<'_>) -> Result<Self, CryptoError> {
-        let skeyseed = self.prf.compute(self.sk_d.expose(), &[shared.expose(), said.initiator_nonce, said.responder_nonce]);
+        let skeyseed = self.prf.compute(self.roots.sk_d.expose(), &[shared.expose(), said.initiator_nonce, said.responder_nonce]);
         Self::grow(suite, said, &skeyseed, log)
     }
 
@@ -94,7 +101,34 @@ impl IkeKeys {
             let keys = IkeSaKeys { initiator_spi, responder_spi, encryption, integrity, sk_ei, sk_er, sk_ai, sk_ar };
             outputs.push_back(Output::IkeKeys(Box::new(keys)));
         }
-        Ok(Self { prf, sk_d, sk_pi, sk_pr, initiator, responder })
+        Ok(Self { prf, roots: Roots { sk_d, sk_pi, sk_pr }, without_ppk: None, initiator, responder })
+    }
+
+    /// SK_d = prf+ (PPK, SK_d'), and so SK_pi and SK_pr (RFC 8784 section 3), once in the life of an IKE SA.
+    pub(crate) fn stir(&mut self, ppk: &Secret) -> Result<(), CryptoError> {
+        let p = self.prf.algorithm().output_len();
+        let stirred = |key: &Secret| prf_plus(self.prf, ppk, &[key.expose()], p);
+        let Roots { sk_d, sk_pi, sk_pr } = &self.roots;
+        let roots = Roots { sk_d: stirred(sk_d)?, sk_pi: stirred(sk_pi)?, sk_pr: stirred(sk_pr)? };
+        self.without_ppk = Some(core::mem::replace(&mut self.roots, roots));
+        Ok(())
+    }
+
+    /// Whether a PPK is in the keys, and it is open whether the peer uses it.
+    pub(crate) const fn is_stirred(&self) -> bool {
+        self.without_ppk.is_some()
+    }
+
+    /// The peer uses the PPK.
+    pub(crate) fn settle(&mut self) {
+        self.without_ppk = None;
+    }
+
+    /// The peer does not.
+    pub(crate) fn unstir(&mut self) {
+        if let Some(roots) = self.without_ppk.take() {
+            self.roots = roots;
+        }
     }
 
     /// Names and lengths of the keys, for traces: never their values.
@@ -144,8 +178,8 @@ impl IkeKeys {
 
     const fn sk_p(&self, role: Role) -> &Secret {
         match role {
-            Role::Initiator => &self.sk_pi,
-            Role::Responder => &self.sk_pr,
+            Role::Initiator => &self.roots.sk_pi,
+            Role::Responder => &self.roots.sk_pr,
         }
     }
 
@@ -155,7 +189,7 @@ impl IkeKeys {
         let e = protection.encryption().map_or(0, EncryptionAlgorithm::keymat_len);
         let a = protection.integrity().map_or(0, IntegrityAlgorithm::key_len);
         let shared = shared.map_or(&[][..], Secret::expose);
-        let keymat = prf_plus(self.prf, &self.sk_d, &[shared, nonces[0], nonces[1]], 2 * (e + a))?;
+        let keymat = prf_plus(self.prf, &self.roots.sk_d, &[shared, nonces[0], nonces[1]], 2 * (e + a))?;
         let mut cut = Cutter(keymat.expose());
         let mut direction = || -> Result<SaKeys, CryptoError> {
             let encryption = cut.take(e)?;
@@ -324,9 +358,9 @@ mod tests {
     fn the_keys_of_the_ike_sa() {
         for_each_case(|name, case| {
             let keys = keys(case, &suite(case));
-            assert_eq!(keys.sk_d.expose(), octets(&case["sk_d"]), "{name}");
-            assert_eq!(keys.sk_pi.expose(), octets(&case["sk_pi"]), "{name}");
-            assert_eq!(keys.sk_pr.expose(), octets(&case["sk_pr"]), "{name}");
+            assert_eq!(keys.roots.sk_d.expose(), octets(&case["sk_d"]), "{name}");
+            assert_eq!(keys.roots.sk_pi.expose(), octets(&case["sk_pi"]), "{name}");
+            assert_eq!(keys.roots.sk_pr.expose(), octets(&case["sk_pr"]), "{name}");
             let expected = [("sk_ei", "sk_ai"), ("sk_er", "sk_ar")].map(|(e, a)| (octets(&case[e]), octets(&case[a])));
             assert_eq!(TAKEN.with_borrow(Clone::clone), expected, "{name}");
         });
@@ -341,9 +375,40 @@ mod tests {
             let said = Exchanged { initiator_nonce, responder_nonce, initiator_spi: spi(&new["spi_i"]), responder_spi: spi(&new["spi_r"]) };
             TAKEN.with_borrow_mut(Vec::clear);
             let rekeyed = old.rekey(&suite, &said, &Secret::new(octets(&new["g_ir_new"])), None).unwrap();
-            assert_eq!(rekeyed.sk_d.expose(), octets(&new["sk_d"]), "{name}");
+            assert_eq!(rekeyed.roots.sk_d.expose(), octets(&new["sk_d"]), "{name}");
             let expected = [("sk_ei", "sk_ai"), ("sk_er", "sk_ar")].map(|(e, a)| (octets(&new[e]), octets(&new[a])));
             assert_eq!(TAKEN.with_borrow(Clone::clone), expected, "{name}");
+        });
+    }
+
+    #[test]
+    fn a_ppk_is_stirred_in_and_out() {
+        for_each_case(|name, case| {
+            let (mut keys, with) = (keys(case, &suite(case)), &case["with_ppk"]);
+            let roots = |keys: &IkeKeys| [&keys.roots.sk_d, &keys.roots.sk_pi, &keys.roots.sk_pr].map(|key| key.expose().to_vec());
+            let (plain, stirred) = (roots(&keys), ["sk_d", "sk_pi", "sk_pr"].map(|key| octets(&with[key])));
+            let ppk = Secret::new(octets(&with["ppk"]));
+            keys.stir(&ppk).unwrap();
+            assert_eq!(roots(&keys), stirred, "{name}");
+            assert!(keys.is_stirred());
+            keys.unstir();
+            assert_eq!(roots(&keys), plain, "{name}");
+            keys.stir(&ppk).unwrap();
+            keys.settle();
+            assert!(!keys.is_stirred());
+            // Of Child SAs and of the next IKE SA, which is not stirred again.
+            let (child, rekeyed) = (&with["child_sa"], &case["rekeyed_ike_sa"]);
+            let encryption = child["encryption"].as_str().map(|keyword| EncryptionAlgorithm::from_keyword(keyword).unwrap());
+            let integrity = child["integrity"].as_str().map(|keyword| IntegrityAlgorithm::from_keyword(keyword).unwrap());
+            let protection = match encryption {
+                Some(encryption) => Protection::Esp { encryption, integrity },
+                None => Protection::Ah { integrity: integrity.unwrap() },
+            };
+            let cut = keys.child(protection, None, [&octets(&case["ni"]), &octets(&case["nr"])]).unwrap();
+            let expected = octets(&child["initiator_to_responder"]["encryption_key"]);
+            assert_eq!(cut.initiator_to_responder.encryption.expose(), expected, "{name}");
+            let said = [octets(&rekeyed["g_ir_new"]), octets(&rekeyed["ni"]), octets(&rekeyed["nr"])].concat();
+            assert_eq!(keys.prf.compute(keys.roots.sk_d.expose(), &[&said]).expose(), octets(&with["skeyseed_rekey"]), "{name}");
         });
     }
 

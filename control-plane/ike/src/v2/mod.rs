@@ -30,6 +30,7 @@ pub(crate) mod keys;
 mod make_way;
 pub(crate) mod mobike;
 pub(crate) mod nat;
+pub(crate) mod ppk;
 pub(crate) mod reauthentication;
 pub(crate) mod receive;
 pub(crate) mod redirect;
@@ -355,6 +356,7 @@ impl IkeSa {
             age: now.since(core.created),
             nat_local: core.nat.local,
             nat_remote: core.nat.remote,
+            ppk: core.ppk.status().clone(),
             virtual_addresses: core.assigned.status(),
             children: established.map(|e| e.children.iter().map(|child| child.status(now)).collect()).unwrap_or_default(),
         })

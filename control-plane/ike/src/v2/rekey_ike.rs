@@ -283,6 +283,7 @@ fn bear(state: &Established, core: &Core, cx: &mut Context<'_>, role: Role, spis
     heir.nat = core.nat;
     heir.assigned = core.assigned.clone();
     heir.extensions = core.extensions;
+    heir.ppk = core.ppk.clone();
     heir.mobility = core.mobility.clone();
     heir.gets_through = core.gets_through;
     heir.step(cx, &format!("derive keys: {}", sk.suite.describe()), IkeKeys::names(&sk.suite));

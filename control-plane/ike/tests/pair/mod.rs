@@ -218,6 +218,7 @@ pub fn config(side: Side) -> Config {
         remote_auth: ike::config::RemoteAuth::Psk,
         local_more: vec![],
         remote_more: vec![],
+        ppk: None,
         children: vec![child],
         unique: ike::config::Unique::default(),
         dpd_delay: None,
@@ -237,6 +238,7 @@ pub fn config(side: Side) -> Config {
     Config {
         connections: vec![connection],
         psks: vec![psk],
+        ppks: vec![],
         policies: vec![],
         entries: ike::config::Entries::default(),
         cookie_threshold: 100,

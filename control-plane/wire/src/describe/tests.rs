@@ -131,4 +131,7 @@ fn notifications_show_what_their_type_means() {
     assert_eq!(data(NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, &[53]), "SKF (53)");
     assert_eq!(data(NotifyType::SIGNATURE_HASH_ALGORITHMS, &[0, 2, 0, 5, 1, 0]), "SHA2-256 Identity unknown");
     assert_eq!(data(NotifyType::ADDITIONAL_IP6_ADDRESS, &[0xfe; 16]), "fefe:fefe:fefe:fefe:fefe:fefe:fefe:fefe");
+    assert_eq!(data(NotifyType::PPK_IDENTITY, b"\x02lab.ppk"), "PPK_ID_FIXED (2) 'lab.ppk'");
+    assert_eq!(data(NotifyType::PPK_IDENTITY, b"\x01\x00'"), "PPK_ID_OPAQUE (1) 0027");
+    assert_eq!(data(NotifyType::PPK_IDENTITY, b"\xc8"), "200 ''");
 }

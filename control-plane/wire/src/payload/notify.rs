@@ -125,6 +125,19 @@ numbers! {
     }
 }
 
+numbers! {
+    /// What a PPK_ID is (RFC 8784 section 5.1).
+    PpkIdType(u8) {
+        OPAQUE = 1, "PPK_ID_OPAQUE";
+        FIXED = 2, "PPK_ID_FIXED";
+    }
+}
+
+/// PPK_ID, the data of PPK_IDENTITY: its type in the first octet, then the identifier.
+pub fn ppk_id(kind: PpkIdType, id: &[u8]) -> Vec<u8> {
+    [&[kind.0], id].concat()
+}
+
 impl NotifyType {
     /// Whether the type reports an error. One that is not recognised fails the request it answers; in a request it is ignored.
     pub const fn is_error(self) -> bool {

@@ -20,7 +20,7 @@ use crate::v2::configuration;
 use crate::v2::create_child::ends;
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
-use crate::v2::{Core, Established, Protected, Sk, State, Task, crash, informational, mobike, redirect};
+use crate::v2::{Core, Established, Protected, Sk, State, Task, crash, informational, mobike, ppk, redirect};
 
 /// Waits for the response.
 pub(crate) struct AwaitResponse {
@@ -44,14 +44,25 @@ pub(crate) fn start(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>)
     if let LocalAuth::Eap(_) = core.own_round().1 {
         return send(AwaitResponse { asks_for_eap: true, ..state }, core, cx, Vec::new());
     }
-    match proof::begin(core, cx, &state.sk, &state.transcript, initiator_psk) {
-        Ok(Proof::Made(proof)) => send(state, core, cx, proof),
+    prove(state, core, cx)
+}
+
+/// AUTH; of a PPK that the responder may leave out twice, first the one without it.
+fn prove(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>) -> State {
+    let begun =
+        ppk::before_proof(core, cx, &mut state.sk).and_then(|()| proof::begin(core, cx, &state.sk, &state.transcript, initiator_psk));
+    match begun {
+        Ok(Proof::Made(proof)) => on_proof(state, core, cx, proof),
         Ok(Proof::Signing(job, pending)) => {
             let AwaitResponse { sk, child, transcript, .. } = state;
             State::Authenticating(Authenticating { sk, transcript, first: None, job: Some(job), step: Step::Request { child, pending } })
         }
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
     }
+}
+
+fn on_proof(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, proof: Vec<Payload>) -> State {
+    if ppk::keep(core, &state.sk, &proof) { prove(state, core, cx) } else { send(state, core, cx, proof) }
 }
 
 /// The signature is made.
@@ -63,7 +74,7 @@ pub(super) fn on_signed(
     result: Result<Vec<u8>, CryptoError>,
 ) -> State {
     match pending.done(core, result) {
-        Ok(proof) => send(state, core, cx, proof),
+        Ok(proof) => on_proof(state, core, cx, proof),
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
     }
 }
@@ -122,6 +133,7 @@ fn send_request(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>,
         payloads.push(Payload::TsResponder(remote.into_iter().collect()));
     }
     payloads.extend(mobike::announce(core, cx));
+    payloads.extend(ppk::claim(core, &state.sk));
     match core.request(cx, &state.sk, ExchangeType::IKE_AUTH, &payloads) {
         Ok(()) => State::AwaitAuthResponse(state),
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
@@ -142,7 +154,7 @@ fn initiator_psk(connection: &ConnectionRef) -> Result<&Secret, Failure> {
 }
 
 /// The responder has answered.
-pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
+pub(crate) fn on_response(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     core.window.completed();
     if core.peer_round().is_none() {
         // It has shown everything, and waits for the rest of ours.
@@ -158,7 +170,7 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
             Err(failure) => on_verified(state, core, cx, &message, Err(failure)),
         };
     }
-    match verify(&state, core, cx, &message) {
+    match verify(&mut state, core, cx, &message) {
         Ok(Verification::Done(shown)) => on_verified(state, core, cx, &message, Ok(shown)),
         Ok(Verification::Checking(job, pending)) => {
             let AwaitResponse { sk, child, transcript, .. } = state;
@@ -174,7 +186,7 @@ pub(crate) fn on_response(state: AwaitResponse, core: &mut Core, cx: &mut Contex
     }
 }
 
-fn verify(state: &AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Failure> {
+fn verify(state: &mut AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Failure> {
     let payloads = &message.payloads;
     let Some((id, auth)) = find::id_responder(payloads).zip(find::auth(payloads)) else {
         return Err(
@@ -186,6 +198,7 @@ fn verify(state: &AwaitResponse, core: &mut Core, cx: &mut Context<'_>, message:
         return Err(Failure::PeerMisbehaved(if state.asks_for_eap { WITHOUT_EAP } else { UNASKED_EAP }.into()));
     }
     identify(core, message)?;
+    ppk::conclude(core, cx, &mut state.sk, payloads)?;
     Ok(verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)?)
 }
 

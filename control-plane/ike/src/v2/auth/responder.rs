@@ -22,7 +22,7 @@ use crate::v2::create_child::{self, Answer, Seed};
 use crate::v2::find;
 use crate::v2::init::says;
 use crate::v2::sk::SkVerified;
-use crate::v2::{Core, Established, Protected, Sk, State, crash, informational, mobike, reauthentication};
+use crate::v2::{Core, Established, Protected, Sk, State, crash, informational, mobike, ppk, reauthentication};
 
 /// Waits for the request.
 pub(crate) struct AwaitRequest {
@@ -68,8 +68,8 @@ pub(crate) fn on_request(state: AwaitRequest, core: &mut Core, cx: &mut Context<
 }
 
 /// The initiator shows who it is.
-fn check(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
-    match verify(&state, core, cx, &message) {
+fn check(mut state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
+    match verify(&mut state, core, cx, &message) {
         Ok(Verification::Done(shown)) => on_verified(state, core, cx, message, Ok(shown)),
         Ok(Verification::Checking(job, pending)) => {
             let AwaitRequest { sk, transcript, first } = state;
@@ -79,12 +79,13 @@ fn check(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Pr
     }
 }
 
-fn verify(state: &AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Fault> {
+fn verify(state: &mut AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: &Protected) -> Result<Verification, Fault> {
     let payloads = &message.payloads;
     let missing = || Fault::Syntax("IDi or AUTH is missing".into());
     let (id, auth) = find::id_initiator(payloads).zip(find::auth(payloads)).ok_or_else(missing)?;
     identify(state, core, message)?;
-    verification::begin(core, cx, &state.sk, &state.transcript, (id, auth), payloads)
+    let auth = ppk::choose(core, cx, &mut state.sk, payloads, auth)?;
+    verification::begin(core, cx, &state.sk, &state.transcript, (id, &auth), payloads)
 }
 
 /// Whether a first request wants no Child SA (RFC 6023).
@@ -137,6 +138,7 @@ fn choose_connection(state: &AwaitRequest, core: &mut Core, message: &Protected)
     let found = fitting().find(suits).or_else(|| fitting().find(takes)).or_else(|| fitting().next());
     let unknown = || Fault::Authentication(diagnosis::unknown_peer(&candidates, &remote, local.as_ref()));
     core.connection = found.cloned().ok_or_else(unknown)?;
+    ppk::admit(core)?;
     // RFC 6023 section 3: one that is configured not to do this says what one that cannot does.
     if is_childless(message.form) && core.connection.childless == Childless::Never {
         return Err(Fault::Syntax("IKE_AUTH without a Child SA, which this connection does not allow (childless = \"never\")".into()));
@@ -235,7 +237,8 @@ pub(super) fn with_id(core: &Core, proof: Vec<Payload>) -> Vec<Payload> {
 }
 
 /// A round is over: the Child SA comes next, or `<--  HDR, SK {[IDr, [CERT,] AUTH]}` and another round.
-pub(super) fn answer(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected, proof: Vec<Payload>) -> State {
+pub(super) fn answer(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Protected, mut proof: Vec<Payload>) -> State {
+    proof.extend(ppk::confirmation(core));
     if core.rounds.more_of_ours(&core.connection) || core.rounds.more_of_the_peers(&core.connection) {
         return match core.respond(cx, &state.sk, &message.header, &proof) {
             Ok(()) => State::AwaitAuthRequest(AwaitRequest { first: state.first.or(Some(message)), ..state }),

@@ -12,7 +12,7 @@ use ipsec_types::{Identity, Secret, SignatureEncoding};
 use super::{Transcript, proof};
 use crate::config::RemoteAuth;
 use crate::context::Context;
-use crate::diagnosis;
+use crate::diagnosis::{self, or_another_ppk};
 use crate::error::{Detail, Fault};
 use crate::io::{Job, JobId};
 use crate::provider::{EapOutcome, PeerProof, PeerVerifier};
@@ -70,8 +70,8 @@ pub(super) struct Pending {
 
 impl Pending {
     /// It is checked.
-    pub(super) fn done(self, result: Result<(), Box<Detail>>) -> Result<Shown, Fault> {
-        result.map(|()| self.shown).map_err(|detail| Fault::Authentication(detail.bounded()))
+    pub(super) fn done(self, core: &Core, result: Result<(), Box<Detail>>) -> Result<Shown, Fault> {
+        result.map(|()| self.shown).map_err(|detail| Fault::Authentication(or_another_ppk(*detail, core.ppk.used())))
     }
 }
 
@@ -121,7 +121,7 @@ pub(super) fn by_eap(
         return Err(Fault::Authentication(diagnosis::wrong_method(connection, way, &identity.to_string(), &auth.method.to_string())));
     }
     if Secret::copy_from(&auth.data) != proof::by_eap(sk, core.role.other(), outcome, transcript, id) {
-        return Err(Fault::Authentication(diagnosis::other_eap_key(identity)));
+        return Err(Fault::Authentication(or_another_ppk(*diagnosis::other_eap_key(identity), core.ppk.used())));
     }
     Ok(Shown { identity: outcome.user.as_ref().unwrap_or(identity).clone() })
 }
@@ -142,7 +142,7 @@ fn by_shared_key(
     }
     let psk = connection.psk(&identity).ok_or_else(|| Fault::Authentication(diagnosis::no_key(connection, &identity)))?;
     if Secret::copy_from(&auth.data) != proof::by_shared_key(sk, core.role.other(), psk, transcript, id) {
-        return Err(Fault::Authentication(diagnosis::wrong_key(connection, &identity)));
+        return Err(Fault::Authentication(or_another_ppk(*diagnosis::wrong_key(connection, &identity), core.ppk.used())));
     }
     Ok(Shown { identity })
 }

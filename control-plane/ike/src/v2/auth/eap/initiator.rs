@@ -15,7 +15,7 @@ use crate::v2::auth::initiator::{AwaitResponse, go_on as go_on_with};
 use crate::v2::auth::{own_id, proof, verification};
 use crate::v2::find::{self, notification};
 use crate::v2::keys::Role;
-use crate::v2::{Core, Protected, State, informational};
+use crate::v2::{Core, Protected, State, informational, ppk};
 
 /// The responder begins with EAP. `eap_alone`: it has not shown who it is by AUTH.
 pub(in crate::v2::auth) fn start(
@@ -49,23 +49,36 @@ fn hear(talk: Talk, core: &mut Core, cx: &mut Context<'_>, mut conversation: Box
 }
 
 /// `HDR, SK {EAP}  -->`, or after success `HDR, SK {AUTH}  -->`
-pub(super) fn go_on(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<EapMessage>) -> State {
+pub(super) fn go_on(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<EapMessage>) -> State {
     let payloads = match (&phase, &talk.side) {
         (Phase::Proving(outcome), Side::Initiator(initiator)) if initiator.eap_alone && outcome.msk.is_none() => {
             let summary = "EAP alone has to show who the responder is, and has made no key".into();
             return fail(talk, core, cx, Box::new(Detail { summary, ..Detail::default() }));
         }
-        (Phase::Proving(outcome), _) => {
-            let data = proof::by_eap(&talk.sk, Role::Initiator, outcome, &talk.transcript, &own_id(core));
-            let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: data.expose().to_vec() });
-            core::iter::once(auth).chain(core.another_follows()).collect()
-        }
-        _ => alloc::vec![Payload::Eap(packet.unwrap_or_default())],
+        (Phase::Proving(outcome), _) => prove(&mut talk, core, cx, outcome),
+        _ => Ok(alloc::vec![Payload::Eap(packet.unwrap_or_default())]),
     };
-    match core.request(cx, &talk.sk, ExchangeType::IKE_AUTH, &payloads) {
+    match payloads.and_then(|payloads| core.request(cx, &talk.sk, ExchangeType::IKE_AUTH, &payloads)) {
         Ok(()) => State::Conversing(Conversing { talk, phase }),
         Err(failure) => talk.over().close(core, cx, Some(failure)),
     }
+}
+
+/// `AUTH`, and beside it which PPK it is made with (RFC 8784 section 3).
+fn prove(talk: &mut Talk, core: &mut Core, cx: &mut Context<'_>, outcome: &EapOutcome) -> Result<Vec<Payload>, Failure> {
+    let auth = |talk: &Talk, core: &Core| {
+        let data = proof::by_eap(&talk.sk, Role::Initiator, outcome, &talk.transcript, &own_id(core));
+        alloc::vec![Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data: data.expose().to_vec() })]
+    };
+    ppk::before_proof(core, cx, &mut talk.sk)?;
+    let mut proof = auth(talk, core);
+    if ppk::keep(core, &talk.sk, &proof) {
+        ppk::before_proof(core, cx, &mut talk.sk)?;
+        proof = auth(talk, core);
+    }
+    proof.extend(core.another_follows());
+    proof.extend(ppk::claim(core, &talk.sk));
+    Ok(proof)
 }
 
 /// The responder has answered.
@@ -87,7 +100,10 @@ pub(super) fn on_response(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Co
 }
 
 /// `<--  HDR, SK {AUTH, SAr2, TSi, TSr}`
-fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protected, outcome: &EapOutcome) -> State {
+fn conclude(mut talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: &Protected, outcome: &EapOutcome) -> State {
+    if let Err(failure) = ppk::conclude(core, cx, &mut talk.sk, &message.payloads) {
+        return refuse(talk.over(), core, cx, failure);
+    }
     let (Side::Initiator(initiator), Some(auth)) = (&talk.side, find::auth(&message.payloads)) else { return talk.over() };
     let claimed = (&initiator.id, &initiator.identity);
     let verified = verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, auth);

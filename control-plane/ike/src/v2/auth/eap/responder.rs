@@ -17,7 +17,7 @@ use crate::v2::auth::responder::{AwaitRequest, answer as answer_round, cannot_pr
 use crate::v2::auth::{Authenticating, Step, own_id, verification};
 use crate::v2::find::{self, notification};
 use crate::v2::keys::Role;
-use crate::v2::{Core, Protected, State, informational};
+use crate::v2::{Core, Protected, State, informational, ppk};
 
 /// An initiator asks for EAP. What we say of ourselves comes first: a proof, or nothing where the initiator takes EAP alone.
 pub(in crate::v2::auth) fn start(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, request: Protected) -> State {
@@ -117,10 +117,11 @@ pub(super) fn on_request(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut
 }
 
 /// `HDR, SK {AUTH}  -->`: both hold the key that EAP has made. The Child SA comes next, or another round.
-fn conclude(talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: Protected, outcome: &EapOutcome) -> State {
+fn conclude(mut talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: Protected, outcome: &EapOutcome) -> State {
     let (Side::Responder(responder), Some(auth)) = (&talk.side, find::auth(&message.payloads)) else { return talk.over() };
     let claimed = (&responder.id, &responder.identity);
-    let verified = verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, auth);
+    let verified = ppk::choose(core, cx, &mut talk.sk, &message.payloads, auth)
+        .and_then(|auth| verification::by_eap(core, &talk.sk, &talk.transcript, outcome, claimed, &auth));
     if let Err(fault) = verified.and_then(|shown| core.count_round(cx, shown, &message.payloads)) {
         return give_up(talk, core, cx, &fault);
     }
