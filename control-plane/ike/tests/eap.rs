@@ -6,7 +6,7 @@ mod pair;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Childless, Config, Credential, LocalAuth, RemoteAuth};
+use ike::config::{Childless, Config, Credential, LocalAuth, LocalRound, RemoteAuth, RemoteRound};
 use ike::error::Failure;
 use ike::io::Event;
 use ike::provider::{
@@ -187,6 +187,31 @@ fn a_user_shows_a_certificate_in_tls() {
     assert_eq!(known, Some(GW.parse::<Identity>().unwrap()));
     let tls = |event: &&Event| matches!(event, Event::EapRound { packet, .. } if packet.starts_with("Request TLS, "));
     assert!(pair.gateway(B).events.iter().filter(tls).count() >= 3);
+}
+
+/// RFC 4739: a host shows who it is by a shared key, and then its user by a certificate in TLS, which takes many messages of the second round.
+#[test]
+fn a_user_shows_a_certificate_in_tls_after_its_host() {
+    let (mut a, mut b) = (config(A), config(B));
+    a.connections[0].local_more = vec![LocalRound { identity: "user@lab.test".parse().unwrap(), auth: tls_user() }];
+    let server = Arc::new(tls_server(EapIdentity::Any));
+    b.connections[0].remote_more = vec![RemoteRound { identity: None, auth: RemoteAuth::Eap(server) }];
+    let mut pair = Pair::new(1, a, b);
+    pair.connect();
+    let said = pair.ike_auth(A);
+    assert_eq!(
+        said[..3],
+        [
+            "IKE_AUTH request 1: SK IDi IDr N(INIT_CONTACT) N(MULT_AUTH) N(AUTH_FOLLOWS) AUTH SA TSi TSr",
+            "IKE_AUTH response 1: SK IDr AUTH",
+            "IKE_AUTH request 2: SK IDi",
+        ]
+    );
+    assert!(said.len() > 12, "{said:?}");
+    assert!(said.last().unwrap().ends_with(": SK AUTH N(INIT_CONTACT) SA TSi TSr"), "{said:?}");
+    let now = pair.now;
+    let known = pair.gateway(B).endpoint.ike_sas(now).first().unwrap().remote_identity.clone();
+    assert_eq!(known, Some(GW.parse::<Identity>().unwrap()));
 }
 
 /// Both by EAP-TLS and nothing else.
