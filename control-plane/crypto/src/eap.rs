@@ -102,6 +102,14 @@ trait ClientMethod: Send {
         Err("nothing was to be verified".into())
     }
 
+    /// Goes on where others have something against what was to be verified, and tells the server if it can.
+    ///
+    /// # Errors
+    /// `why`, if it cannot.
+    fn distrusted(&mut self, why: Why) -> Result<Reply, Why> {
+        Err(why)
+    }
+
     /// What it knows of the reason for Failure.
     fn refused(&mut self) -> Option<Why> {
         None
@@ -122,6 +130,11 @@ trait ServerMethod: Send {
     /// Goes on after [`Verdict::Verify`].
     fn verified(&mut self) -> Verdict {
         Verdict::Refuse("nothing was to be verified".into())
+    }
+
+    /// Goes on where others have something against what was to be verified, and tells the peer if it can.
+    fn distrusted(&mut self, why: Why) -> Verdict {
+        Verdict::Refuse(why)
     }
 }
 

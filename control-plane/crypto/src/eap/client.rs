@@ -140,14 +140,11 @@ impl EapConversation for Peer {
     }
 
     fn verified(&mut self, verdict: Result<(), Box<Detail>>) -> EapStep {
-        let step = match verdict {
-            Ok(()) => {
-                let reply = self.method.verified();
-                self.go_on(reply)
-            }
-            Err(why) => Err((Why::Explained(why), self.remedy)),
+        let reply = match verdict {
+            Ok(()) => self.method.verified(),
+            Err(why) => self.method.distrusted(Why::Explained(why)),
         };
-        self.or_failed(step)
+        self.or_failed(self.go_on(reply))
     }
 
     fn refused(&mut self) -> Option<Box<Detail>> {

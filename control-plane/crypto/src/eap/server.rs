@@ -192,14 +192,12 @@ impl EapConversation for Authenticator {
     }
 
     fn verified(&mut self, verdict: Result<(), Box<Detail>>) -> EapStep {
-        let step = match (verdict, &mut self.method) {
-            (Err(why), _) => Err(Why::Explained(why)),
-            (Ok(()), None) => Err("nothing was to be verified".into()),
-            (Ok(()), Some(method)) => {
-                let verdict = method.verified();
-                self.go_on(verdict)
-            }
+        let verdict = match (verdict, &mut self.method) {
+            (_, None) => Verdict::Refuse("nothing was to be verified".into()),
+            (Ok(()), Some(method)) => method.verified(),
+            (Err(why), Some(method)) => method.distrusted(Why::Explained(why)),
         };
+        let step = self.go_on(verdict);
         self.or_failed(step)
     }
 }

@@ -25,6 +25,9 @@ use crate::Trust;
 
 const KEYWORD: &str = "eap-tls";
 
+/// Fatal certificate_unknown (RFC 5246 section 7.2), of whom others say something against. Nothing is encrypted yet, as our Finished has not gone out.
+const DISTRUST: [u8; 7] = [21, 3, 3, 0, 2, 2, 46];
+
 /// Shows who we are by a certificate, and wants one of the server.
 #[derive(Debug)]
 pub struct EapTlsClient {
@@ -187,7 +190,7 @@ enum ClientState {
     Running(Box<Session>),
     /// Both have shown who they are.
     Done(Secret),
-    /// The server does not believe us, as it has said in an alert.
+    /// One side does not believe the other, and has said so in an alert: EAP Failure is due.
     Alerted(Why),
     Over,
 }
@@ -242,17 +245,19 @@ impl ClientMethod for Client {
                 return Ok(Reply::Say(hello.into()));
             }
             ClientState::Running(session) => session,
-            ClientState::Done(_) | ClientState::Alerted(_) | ClientState::Over => {
-                return Err("the server goes on after EAP-TLS is done".into());
-            }
+            ClientState::Alerted(why) => return Err(why),
+            ClientState::Done(_) | ClientState::Over => return Err("the server goes on after EAP-TLS is done".into()),
         };
         let reply = match self.hear(&mut session, data) {
-            // RFC 5216 section 2.1.3: an alert is acknowledged, and EAP Failure follows.
-            Err(Fault::Tls(error @ rustls::Error::AlertReceived(_))) => {
-                self.state = ClientState::Alerted(self.judge.why(&error));
-                return Ok(Reply::Say(Outgoing::default().next().into()));
+            // RFC 5216 section 2.1.3: an alert is acknowledged, or the server hears one, and EAP Failure follows.
+            Err(Fault::Tls(error)) => {
+                let why = self.judge.why(&error);
+                if !session.speaks() && !matches!(error, rustls::Error::AlertReceived(_)) {
+                    return Err(why);
+                }
+                self.state = ClientState::Alerted(why);
+                return Ok(Reply::Say(session.outgoing.next().into()));
             }
-            Err(Fault::Tls(error)) => return Err(self.judge.why(&error)),
             Err(Fault::Eap(why)) => return Err(why),
             Ok(reply) => reply,
         };
@@ -268,6 +273,11 @@ impl ClientMethod for Client {
             ClientState::Running(session) => speak(session),
             _ => Err("nothing was to be verified".into()),
         }
+    }
+
+    fn distrusted(&mut self, why: Why) -> Result<Reply, Why> {
+        self.state = ClientState::Alerted(why);
+        Ok(Reply::Say(Outgoing::new(DISTRUST.to_vec()).next().into()))
     }
 
     fn refused(&mut self) -> Option<Why> {
@@ -341,6 +351,13 @@ impl ServerMethod for Server {
             Ok(session) => ask(session).unwrap_or_else(Verdict::Refuse),
             Err(_) => Verdict::Refuse("nothing was to be verified".into()),
         }
+    }
+
+    fn distrusted(&mut self, why: Why) -> Verdict {
+        let Ok(session) = &mut self.session else { return Verdict::Refuse(why) };
+        self.refusing = Some(why);
+        session.outgoing = Outgoing::new(DISTRUST.to_vec());
+        Verdict::Ask(session.outgoing.next())
     }
 }
 

@@ -99,8 +99,28 @@ fn a_certificate_of_another_authority_is_refused_and_both_are_told() {
     let [clients, servers] = failed(talk(client(credential(&other, of_alice), None), server(EapIdentity::FromIke)));
     assert!(servers.contains("no authority that is trusted here has signed it"), "{servers}");
     assert!(clients.starts_with("the other side ends TLS"), "{clients}");
-    let [clients, _] = failed(talk(alice(), server_of(credential(&other, |_| {}), EapIdentity::FromIke, RevocationPolicy::Off)));
+    let (ends, said) = talk(alice(), server_of(credential(&other, |_| {}), EapIdentity::FromIke, RevocationPolicy::Off));
+    // RFC 5216 section 2.1.3: "The EAP Server MUST reply with an EAP-Failure packet".
+    assert_eq!(said.last().unwrap()[0], EapCode::FAILURE.0);
+    let [clients, servers] = failed((ends, said));
     assert!(clients.contains("no authority that is trusted here has signed it"), "{clients}");
+    assert!(servers.starts_with("the other side ends TLS"), "{servers}");
+}
+
+/// A server that goes on though it was told by an alert that it is not believed.
+#[test]
+fn a_server_that_does_not_heed_an_alert_is_refused_for_the_reason_it_was_told() {
+    let mut peer = alice();
+    let mut gateway = server_of(credential(&authority("other", |_| {}), |_| {}), EapIdentity::FromIke, RevocationPolicy::Off);
+    let mut answer = None;
+    for _ in 0..2 {
+        let EapStep::Say(request) = gateway.step(answer.as_deref()) else { panic!() };
+        let EapStep::Say(response) = peer.step(Some(&request)) else { panic!() };
+        answer = Some(response);
+    }
+    let more = EapPacket::emit(EapCode::REQUEST, 9, EapType::TLS, &[0]).unwrap();
+    let EapStep::Failed { why, .. } = peer.step(Some(&more)) else { panic!() };
+    assert!(why.theirs.contains("no authority") || why.summary.contains("no authority"), "{why}");
 }
 
 #[test]
@@ -176,7 +196,14 @@ fn revocation_is_asked_about_before_anything_else_is_said() {
         let refusal = verifier.verify(&proof).unwrap_err();
         assert!(refusal.summary.starts_with("it is not known whether the certificate of alice@lab.test"), "{refusal}");
         match gateway.verified(if revoked { Err(refusal) } else { Ok(()) }) {
-            EapStep::Failed { why, last: Some(_) } if revoked => assert!(why.ours.contains("eap-tls"), "{why}"),
+            // RFC 5216 section 2.1.3: the peer hears an alert, and then EAP Failure.
+            EapStep::Say(alert) if revoked => {
+                let EapStep::Say(acknowledged) = peer.step(Some(&alert)) else { panic!() };
+                let EapStep::Failed { why, last: Some(failure) } = gateway.step(Some(&acknowledged)) else { panic!() };
+                assert!(why.ours.contains("eap-tls") && why.summary.starts_with("it is not known whether"), "{why}");
+                let EapStep::Failed { why, .. } = peer.step(Some(&failure)) else { panic!() };
+                assert_eq!(why.summary, "the other side ends TLS: CertificateUnknown");
+            }
             EapStep::Say(finished) if !revoked => {
                 let EapStep::Say(acknowledged) = peer.step(Some(&finished)) else { panic!() };
                 assert!(matches!(gateway.step(Some(&acknowledged)), EapStep::Succeeded { .. }));
@@ -184,4 +211,18 @@ fn revocation_is_asked_about_before_anything_else_is_said() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// The same of a server: it hears an alert.
+#[test]
+fn a_server_that_others_know_something_of_is_told_by_an_alert() {
+    let with_address = |params: &mut CertificateParams| {
+        params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec!["http://pki.example/ca.crl".to_owned()] }];
+    };
+    let strict = EapTlsClient::new(None, credential(&ROOT.issuer, of_alice), trusting(RevocationPolicy::Strict), None)
+        .begin(&between(&identity("alice@lab.test"), &identity("gw.example")));
+    let gateway = server_of(credential(&ROOT.issuer, with_address), EapIdentity::FromIke, RevocationPolicy::Off);
+    let [clients, servers] = failed(talk(strict, gateway));
+    assert!(clients.starts_with("it is not known whether the certificate of gw.example"), "{clients}");
+    assert_eq!(servers, "the other side ends TLS: CertificateUnknown");
 }

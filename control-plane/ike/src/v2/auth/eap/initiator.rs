@@ -88,12 +88,14 @@ pub(super) fn on_response(talk: Talk, phase: Phase, core: &mut Core, cx: &mut Co
         (Phase::Listening(conversation), Some(packet)) => hear(talk, core, cx, conversation, packet),
         // An error beside AUTH is one of the Child SA alone.
         (Phase::Proving(outcome), None) if find::auth(&message.payloads).is_some() => conclude(talk, core, cx, message, &outcome),
-        _ => {
+        (phase, _) => {
             let Some(notify) = notification(&message.payloads, NotifyType::is_error) else {
                 let failure = Failure::PeerMisbehaved("an IKE_AUTH response that does not go on with EAP".into());
                 return refuse(talk.over(), core, cx, failure);
             };
-            let refused = diagnosis::refused(&core.connection, notify.kind, Asked::Nothing);
+            let known = if let Phase::Listening(mut conversation) = phase { conversation.refused() } else { None };
+            let refused = || diagnosis::refused(&core.connection, notify.kind, Asked::Nothing);
+            let refused = known.map_or_else(refused, |why| Failure::Unauthenticated(why.bounded()));
             talk.over().close(core, cx, Some(refused))
         }
     }
