@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use ike_wire::{Fragment, FragmentNumber, Header, PayloadType};
 use ipsec_types::Instant;
+use zeroize::Zeroizing;
 
 /// Octets of a message in fragments, before the peer is authenticated and afterwards. "It is NOT RECOMMENDED for this value to exceed 64 KB"
 /// (section 5); four certificates of RSA-4096 take 8.
@@ -33,7 +34,7 @@ pub(crate) struct Reassembly {
 struct Queue {
     header: Header,
     total: u16,
-    chunks: BTreeMap<u16, Vec<u8>>,
+    chunks: BTreeMap<u16, Zeroizing<Vec<u8>>>,
     first: PayloadType,
     octets: usize,
     /// Of the largest datagram.
@@ -43,7 +44,7 @@ struct Queue {
 
 /// What was sealed in a fragment, and in how large a datagram it came.
 pub(crate) struct Chunk {
-    pub(crate) octets: Vec<u8>,
+    pub(crate) octets: Zeroizing<Vec<u8>>,
     pub(crate) datagram: usize,
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct Chunk {
 pub(crate) struct Whole {
     /// Type of the first payload.
     pub(crate) first: PayloadType,
-    pub(crate) octets: Vec<u8>,
+    pub(crate) octets: Zeroizing<Vec<u8>>,
     /// Octets of the largest datagram, where there was more than one: so much gets through.
     pub(crate) largest: Option<usize>,
 }
@@ -96,7 +97,9 @@ impl Reassembly {
             return Ok(None);
         }
         let largest = (queue.total > 1).then_some(queue.largest);
-        Ok(Some(Whole { first: queue.first, octets: queue.chunks.into_values().collect::<Vec<_>>().concat(), largest }))
+        let mut octets = Zeroizing::new(Vec::with_capacity(queue.octets));
+        queue.chunks.values().for_each(|chunk| octets.extend_from_slice(chunk));
+        Ok(Some(Whole { first: queue.first, octets, largest }))
     }
 
     /// The message has come in another way.
@@ -152,12 +155,12 @@ mod tests {
             return Ok(None);
         }
         let first = if number.number() == 1 { PayloadType::IDI } else { PayloadType::NONE };
-        let chunk = Chunk { octets: octets.to_vec(), datagram: octets.len() + 60 };
+        let chunk = Chunk { octets: octets.to_vec().into(), datagram: octets.len() + 60 };
         reassembly.keep(Instant::ZERO, header, &Fragment { first, number, body: Vec::new() }, chunk, 10)
     }
 
     fn whole(octets: &[u8], largest: usize) -> Result<Option<Whole>, TooLong> {
-        Ok(Some(Whole { first: PayloadType::IDI, octets: octets.to_vec(), largest: Some(largest) }))
+        Ok(Some(Whole { first: PayloadType::IDI, octets: octets.to_vec().into(), largest: Some(largest) }))
     }
 
     #[test]

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use ike_wire::{Chain, EmitError, Encrypted, Fragment, FragmentNumber, Header, Message, ParseError, Payload, PayloadType};
 use ike_wire::{emit_payloads, parse_payloads};
+use zeroize::Zeroizing;
 
 use crate::error::Failure;
 use crate::provider::{IvKind, Random, SkKey, SkSuite};
@@ -18,7 +19,8 @@ pub(crate) struct SkVerified(());
 pub(crate) struct Opened {
     /// Type of the first payload.
     pub(crate) first: PayloadType,
-    pub(crate) octets: Vec<u8>,
+    /// There may be a password in it.
+    pub(crate) octets: Zeroizing<Vec<u8>>,
     pub(crate) verified: SkVerified,
 }
 
@@ -78,13 +80,14 @@ impl Sealer {
         header: &Header,
         payloads: &[Payload],
     ) -> Result<Datagrams, Failure> {
-        let chain = emit_payloads(payloads).map_err(unbuildable)?;
-        let whole = |body_len| Encrypted::frame(header, chain.first, body_len);
-        let body_len = seal.body_len(chain.octets.len());
+        let Chain { first, octets } = emit_payloads(payloads).map_err(unbuildable)?;
+        let octets = Zeroizing::new(octets);
+        let whole = |body_len| Encrypted::frame(header, first, body_len);
+        let body_len = seal.body_len(octets.len());
         let length = Header::LEN + 4 + body_len;
         match seal.most.filter(|most| length > *most) {
-            None => Ok(vec![self.seal_one(seal, random, whole, chain.octets)?]),
-            Some(most) => self.seal_fragments(seal, random, header, chain, seal.chunk_len(most)),
+            None => Ok(vec![self.seal_one(seal, random, whole, &octets)?]),
+            Some(most) => self.seal_fragments(seal, random, header, (first, &octets), seal.chunk_len(most)),
         }
     }
 
@@ -94,15 +97,15 @@ impl Sealer {
         seal: &Seal<'_>,
         random: &mut dyn Random,
         header: &Header,
-        chain: Chain,
+        (first, octets): (PayloadType, &[u8]),
         chunk_len: usize,
     ) -> Result<Datagrams, Failure> {
-        let chunks = chain.octets.chunks(chunk_len);
+        let chunks = octets.chunks(chunk_len);
         let total = u16::try_from(chunks.len()).map_err(unbuildable)?;
         let numbers = (1..=total).filter_map(|number| FragmentNumber::new(number, total));
         let fragments = numbers.zip(chunks).map(|(number, chunk)| {
-            let first = if number.number() == 1 { chain.first } else { PayloadType::NONE };
-            self.seal_one(seal, random, |body_len| Fragment::frame(header, first, number, body_len), chunk.to_vec())
+            let first = if number.number() == 1 { first } else { PayloadType::NONE };
+            self.seal_one(seal, random, |body_len| Fragment::frame(header, first, number, body_len), chunk)
         });
         fragments.collect()
     }
@@ -113,14 +116,16 @@ impl Sealer {
         seal: &Seal<'_>,
         random: &mut dyn Random,
         frame: impl FnOnce(usize) -> Result<Vec<u8>, EmitError>,
-        octets: Vec<u8>,
+        octets: &[u8],
     ) -> Result<Vec<u8>, Failure> {
         let iv = self.iv(seal.suite, random);
         let body_len = seal.body_len(octets.len());
         let text_len = body_len - seal.suite.iv_len() - seal.suite.icv_len();
         let pad_len = u8::try_from(text_len - octets.len() - 1).map_err(unbuildable)?;
         let mut datagram = frame(body_len).map_err(unbuildable)?;
-        let mut text = octets;
+        // In memory of its whole length, so that none of it stays behind elsewhere.
+        let mut text = Vec::with_capacity(text_len);
+        text.extend_from_slice(octets);
         text.resize(text_len - 1, 0);
         text.push(pad_len);
         let mut icv = vec![0; seal.suite.icv_len()];
@@ -160,9 +165,10 @@ pub(crate) fn open(suite: &dyn SkSuite, key: &dyn SkKey, message: &Message, data
     let (iv, rest) = body.split_at_checked(suite.iv_len())?;
     let text_len = rest.len().checked_sub(suite.icv_len()).filter(|len| *len > 0)?;
     let (text, icv) = rest.split_at_checked(text_len)?;
-    let mut text = text.to_vec();
+    let mut text = Zeroizing::new(text.to_vec());
     key.open(aad, iv, &mut text, icv).ok()?;
     let padding = usize::from(text.last().copied().unwrap_or_default()) + 1;
-    text.truncate(text.len().saturating_sub(padding));
+    let len = text.len().saturating_sub(padding);
+    text.truncate(len);
     Some(Opened { first, octets: text, verified: SkVerified(()) })
 }
