@@ -1,6 +1,7 @@
 //! The one loop that owns the protocol core: whatever happens becomes an input, and its outputs are carried out in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use ike::io::{Answer, Command, Dataplane, Event, IkeSaStatus, Input, Output, Poo
 use ike_crypto::SystemRandom;
 use ipsec_types::{Instant, PolicyId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant as Clock, sleep_until};
 
-use crate::config::{self, Diagnostic};
+use crate::config::{self, Diagnostic, Loaded};
 use crate::key_log::KeyLog;
 use crate::northbound::Names;
 use crate::offload::Offload;
@@ -47,10 +49,13 @@ pub(crate) enum Request {
     /// Events from now on.
     Watch(oneshot::Sender<broadcast::Receiver<WatchEvent>>),
     /// Reads the configuration again: what has changed is set up anew, what has not stays. A file with faults changes nothing.
-    Reload(oneshot::Sender<Result<Reloaded, Vec<Diagnostic>>>),
+    Reload(Reply),
     /// Recent messages, and those from now on.
     Trace(oneshot::Sender<(Vec<TraceRecord>, broadcast::Receiver<TraceRecord>)>),
 }
+
+/// Whoever wants the configuration read again.
+type Reply = oneshot::Sender<Result<Reloaded, Vec<Diagnostic>>>;
 
 /// What the configuration holds that is now in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +89,10 @@ pub(crate) struct Driver {
     start: Clock,
     /// The configuration's file.
     file: PathBuf,
+    /// The configuration that is being read anew, on a thread: a token that it names may be slow.
+    reading: JoinSet<Result<Loaded, Vec<Diagnostic>>>,
+    /// Who wants that, in the order of asking; each gets a reading of its own.
+    readers: VecDeque<Reply>,
     names: watch::Sender<Names>,
     offload: Offload,
     key_log: Option<KeyLog>,
@@ -110,6 +119,8 @@ impl Driver {
             random: SystemRandom,
             start: Clock::now(),
             file,
+            reading: JoinSet::new(),
+            readers: VecDeque::new(),
             names,
             offload: Offload::new(provider),
             key_log,
@@ -141,6 +152,7 @@ impl Driver {
                     self.handle(Input::Command(Command::Shutdown));
                 }
                 done = self.offload.finished() => self.handle(done),
+                Some(read) = self.reading.join_next() => self.on_read(read.unwrap_or_else(|error| resume_unwind(error.into_panic()))),
                 () = until(timer) => self.handle(Input::Timeout),
                 () = until(lease_again) => {
                     self.lease_again = None;
@@ -246,7 +258,10 @@ impl Driver {
             Request::DataPlaneVersion(reply) => drop(reply.send(self.attached.as_ref().map(|attached| attached.version.clone()))),
             Request::Watch(reply) => drop(reply.send(self.journal.watch())),
             Request::Trace(reply) => drop(reply.send(self.journal.follow())),
-            Request::Reload(reply) => drop(reply.send(self.reload())),
+            Request::Reload(reply) => {
+                self.readers.push_back(reply);
+                self.read();
+            }
             Request::Initiate(child, reply) => {
                 let request = self.expect_answer(reply);
                 self.handle(Input::Command(Command::Initiate { request, child }));
@@ -266,9 +281,25 @@ impl Driver {
         }
     }
 
-    fn reload(&mut self) -> Result<Reloaded, Vec<Diagnostic>> {
+    /// Reads the configuration, if somebody wants that and it is not being read already.
+    fn read(&mut self) {
+        if self.reading.is_empty() && !self.readers.is_empty() {
+            let file = self.file.clone();
+            self.reading.spawn_blocking(move || config::load(&file));
+        }
+    }
+
+    fn on_read(&mut self, loaded: Result<Loaded, Vec<Diagnostic>>) {
+        let result = self.put_in_force(loaded);
+        if let Some(reply) = self.readers.pop_front() {
+            let _ = reply.send(result);
+        }
+        self.read();
+    }
+
+    fn put_in_force(&mut self, loaded: Result<Loaded, Vec<Diagnostic>>) -> Result<Reloaded, Vec<Diagnostic>> {
         let file = self.file.display();
-        let loaded = config::load(&self.file).inspect_err(|faults| {
+        let loaded = loaded.inspect_err(|faults| {
             tracing::error!("{file} has faults, and what was in force stays so");
             faults.iter().for_each(|fault| tracing::error!("{fault}"));
         })?;
