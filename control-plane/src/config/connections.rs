@@ -167,7 +167,8 @@ pub(super) fn policy(name: String, mut section: Section<'_>, spd: &mut Spd) -> O
 /// Notes a connection that no pre-shared key fits.
 pub(super) fn check_key(connection: &Connection, place: &Place, psks: &[Psk], secrets: Option<&Path>, report: &Report<'_>) {
     let by_key = matches!(connection.local_auth, LocalAuth::Psk) || matches!(connection.remote_auth, RemoteAuth::Psk);
-    if !by_key {
+    // A side that is at fault has no other way to authenticate, though it may want one.
+    if !by_key || report.is_about(&place.path) {
         return;
     }
     // As the core chooses: a key that names the peer, or this gateway alone, or nobody. One that names this gateway and another peer is

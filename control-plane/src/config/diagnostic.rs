@@ -81,6 +81,12 @@ impl<'t> Report<'t> {
         self.faults.borrow().len()
     }
 
+    /// Whether one is about this field, or about one below it.
+    pub(super) fn is_about(&self, field: &str) -> bool {
+        let below = |fault: &Diagnostic| fault.field.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.faults.borrow().iter().any(below)
+    }
+
     /// The faults in the order of the file.
     pub(super) fn into_faults(self) -> Vec<Diagnostic> {
         let mut faults = self.faults.into_inner();
