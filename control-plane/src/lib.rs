@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use northbound::BindError;
+pub use offload::TOKEN_THREADS;
 
 use config::{Diagnostic, Loaded};
 use driver::{Driver, Request};

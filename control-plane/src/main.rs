@@ -123,8 +123,8 @@ fn serve(file: &Path, level: &str) -> ExitCode {
     }
 }
 
-/// Threads for key exchanges.
-const JOB_THREADS: usize = 4;
+/// Threads for key exchanges and signatures, and those that may wait for tokens.
+const JOB_THREADS: usize = 4 + culvert_control::TOKEN_THREADS;
 
 /// SIGHUP has the configuration read again; SIGTERM and SIGINT end the daemon.
 fn listen() -> io::Result<(mpsc::Receiver<()>, oneshot::Receiver<()>)> {

@@ -7,6 +7,7 @@ use ike::error::Detail;
 use ike::io::{Input, Job, JobId, JobResult};
 use ike::provider::{EapConversation, PeerProof, PeerVerifier, Provider};
 use ike_wire::EapMessage;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use crate::fetch::Fetcher;
@@ -17,13 +18,18 @@ pub(crate) struct Offload {
     provider: Provider,
     /// For what others have to be asked; without one nobody is.
     fetcher: Option<Fetcher>,
+    /// For tokens, of which one that says nothing must not hold every thread.
+    tokens: Arc<Semaphore>,
     running: JoinSet<(JobId, JobResult)>,
 }
+
+/// Threads that may wait for tokens.
+pub const TOKEN_THREADS: usize = 2;
 
 impl Offload {
     pub(crate) fn new(provider: Provider) -> Self {
         let fetcher = Fetcher::start().inspect_err(|error| tracing::error!("nobody can be asked about certificates: {error}")).ok();
-        Self { provider, fetcher, running: JoinSet::new() }
+        Self { provider, fetcher, tokens: Arc::new(Semaphore::new(TOKEN_THREADS)), running: JoinSet::new() }
     }
 
     /// Begins a job. How many there are at once is bounded by the core's half-open IKE SAs, and by the runtime's threads.
@@ -36,6 +42,14 @@ impl Offload {
             }
             (Job::Eap { conversation, packet }, _) => {
                 self.running.spawn(async move { (id, converse(conversation, packet, provider).await) });
+            }
+            (job, _) if matches!(&job, Job::Sign { key, .. } if key.waits()) => {
+                let tokens = self.tokens.clone();
+                self.running.spawn(async move {
+                    // It is closed never.
+                    let _turn = tokens.acquire_owned().await;
+                    (id, blocking(move || job.run(&provider)).await)
+                });
             }
             (job, _) => drop(self.running.spawn_blocking(move || (id, job.run(&provider)))),
         }
@@ -100,10 +114,11 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
 
-    use ike::provider::Inquiry;
+    use ike::provider::{CryptoError, Inquiry, SigningKey};
     use ike_crypto::provider;
-    use ipsec_types::KeyExchangeMethod;
+    use ipsec_types::{KeyExchangeMethod, KeyKind, SignatureEncoding, SignatureScheme};
 
     use super::*;
 
@@ -148,8 +163,8 @@ mod tests {
         let proof = PeerProof {
             identity: "gw.example".parse().unwrap(),
             certificates: Vec::new(),
-            scheme: ipsec_types::SignatureScheme::Ed25519,
-            encoding: ipsec_types::SignatureEncoding::Der,
+            scheme: SignatureScheme::Ed25519,
+            encoding: SignatureEncoding::Der,
             message: Vec::new(),
             signature: Vec::new(),
         };
@@ -178,6 +193,48 @@ mod tests {
             for _ in 0..100 {
                 let Input::JobDone { result: JobResult::Verified(verdict), .. } = offload.finished().await else { panic!() };
                 assert!(verdict.is_err());
+            }
+        });
+    }
+
+    /// A key in a token that says nothing until it is told to.
+    #[derive(Debug)]
+    struct Silent(Mutex<Receiver<()>>);
+
+    impl SigningKey for Silent {
+        fn kind(&self) -> KeyKind {
+            KeyKind::Ed25519
+        }
+
+        fn sign(&self, _: SignatureScheme, _: SignatureEncoding, _: &[u8]) -> Result<Vec<u8>, CryptoError> {
+            let _ = self.0.lock().unwrap().recv();
+            Ok(Vec::new())
+        }
+
+        fn waits(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_silent_token_delays_nobody_but_those_who_need_its_signature() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1 + TOKEN_THREADS).build().unwrap();
+        runtime.block_on(async {
+            let (speak, told) = channel();
+            let key = Arc::new(Silent(Mutex::new(told)));
+            let mut offload = Offload::new(provider());
+            for id in 0..100 {
+                let (scheme, encoding) = (SignatureScheme::Ed25519, SignatureEncoding::Der);
+                offload.start(JobId(id), Job::Sign { key: key.clone(), scheme, encoding, message: Vec::new() });
+            }
+            for id in 100..103 {
+                offload.start(JobId(id), Job::Generate { method: KeyExchangeMethod::X25519 });
+                let Input::JobDone { id: done, result: JobResult::Generated(Ok(_)) } = offload.finished().await else { panic!() };
+                assert_eq!(done, JobId(id));
+            }
+            drop(speak);
+            for _ in 0..100 {
+                let Input::JobDone { result: JobResult::Signed(Ok(_)), .. } = offload.finished().await else { panic!() };
             }
         });
     }

@@ -19,6 +19,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
 
 pub use path::Refusal;
+pub(crate) use path::to_der;
 pub use revocation::{Crl, Places, Policy as RevocationPolicy, REQUEST_TYPE as OCSP_REQUEST, Revocations};
 
 use revocation::{Issuer, Link};

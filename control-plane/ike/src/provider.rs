@@ -138,8 +138,13 @@ pub trait SigningKey: fmt::Debug + Send + Sync {
     /// Signs `message`, which is not hashed yet.
     ///
     /// # Errors
-    /// [`CryptoError::Unavailable`] where the key cannot make such signatures, or is out of reach.
+    /// [`CryptoError::Unavailable`] where the key cannot make such signatures, [`CryptoError::Token`] where it is out of reach.
     fn sign(&self, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError>;
+
+    /// Whether something else than this machine's processor makes the signature: a token, which may be slow or say nothing for a while.
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 /// Says whether a peer is who it claims to be, by a certificate or a public key that is known: whom a connection trusts, for what, and what has
@@ -190,7 +195,7 @@ pub struct PeerProof {
 }
 
 /// Why a primitive refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CryptoError {
     /// A key of the wrong length.
     #[error("the key has the wrong length for this algorithm")]
@@ -210,4 +215,7 @@ pub enum CryptoError {
     /// No randomness, or no such algorithm in the library underneath.
     #[error("the cryptographic library could not do this")]
     Unavailable,
+    /// A private key in a token does not sign: which, why, and what to do.
+    #[error("{0}")]
+    Token(String),
 }

@@ -5,24 +5,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ike::config::{Credential, LocalAuth, RemoteAuth};
-use ike::provider::SigningKey;
+use ike_crypto::Trust;
 use ike_crypto::eap::{EapIdentity, PasswordMethod};
-use ike_crypto::{PrivateKeyFile, Trust};
 use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
 
 use super::authorities::{self, Authorities};
 use super::section::{Found, Section};
-use super::{eap, rounds, secrets};
+use super::tokens::{OwnKey, Tokens, private_key};
+use super::{eap, rounds};
 use crate::radius;
 
 /// Files that a configuration names are beside it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Files<'a>(pub(super) &'a Path);
+pub(super) struct Files<'a> {
+    /// The configuration.
+    pub(super) beside: &'a Path,
+    pub(super) tokens: &'a Tokens,
+}
 
 impl Files<'_> {
     pub(super) fn path(self, name: &str) -> PathBuf {
-        self.0.with_file_name(name)
+        self.beside.with_file_name(name)
     }
 
     /// Every certificate of a PEM file, or the one of a DER file.
@@ -204,25 +208,12 @@ fn credential(
         certificates.extend(files.certificates(section, &name).unwrap_or_default());
     }
     let Some(name) = section.text("key", "\"gateway.key\"") else {
-        section.missing("key", "write key = \"gateway.key\", a file that nobody else may read");
+        section.missing("key", "write key = \"gateway.key\", a file that nobody else may read, or the pkcs11: URI of a key in a token");
         return None;
     };
-    let key = match secrets::read_private(&files.path(name.value)) {
-        Ok(text) => PrivateKeyFile::from_pem(text.as_bytes()),
-        Err(fault) => {
-            section.fault_at(&name, format!("{}: {}", fault.file.display(), fault.problem), fault.remedy);
-            return None;
-        }
-    };
-    let key = match key {
-        Ok(key) => key,
-        Err(error) => {
-            section.fault_at(&name, format!("'{}': {error}", name.value), "name a PEM file with a private key that is not encrypted");
-            return None;
-        }
-    };
+    let OwnKey { key, public_key, schemes: possible } = private_key(section, files, &name)?;
     let own = certificates.first();
-    if own.is_some_and(|der| ike_crypto::public_key(der).as_deref() != Some(key.public_key())) {
+    if own.is_some_and(|der| ike_crypto::public_key(der).as_deref() != Some(&*public_key)) {
         section.fault_at(&name, "this is not the key of the first certificate in certs", "name the two that belong together");
     }
     if let (Some(own), Some(identity)) = (own, identity)
@@ -231,8 +222,7 @@ fn credential(
         let problem = format!("the certificate is not one of '{}': it is about {}", identity.value, names.join(", "));
         section.fault_at(identity, problem, "write an id that is in the certificate, or leave it out for its subject");
     }
-    let suitable: Vec<SignatureScheme> =
-        ike_crypto::schemes(key.kind()).iter().copied().filter(|scheme| schemes.contains(scheme)).collect();
+    let suitable: Vec<SignatureScheme> = possible.into_iter().filter(|scheme| schemes.contains(scheme)).collect();
     if suitable.is_empty() {
         section.fault_at(&name, format!("a key of {} does not sign by what auth says", key.kind()), "write auth = \"pubkey\"");
     }
@@ -240,9 +230,9 @@ fn credential(
     let mut shown: Vec<Certificate> =
         certificates.into_iter().map(|data| Certificate { encoding: CertificateEncoding::X509_SIGNATURE, data }).collect();
     if shown.is_empty() {
-        shown.push(Certificate { encoding: CertificateEncoding::RAW_PUBLIC_KEY, data: key.public_key().to_vec() });
+        shown.push(Certificate { encoding: CertificateEncoding::RAW_PUBLIC_KEY, data: public_key });
     }
-    Some((Credential { key: Arc::new(key), certificates: shown, schemes: suitable }, subject))
+    Some((Credential { key, certificates: shown, schemes: suitable }, subject))
 }
 
 /// Whom we believe, and how.

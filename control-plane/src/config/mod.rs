@@ -39,6 +39,7 @@ mod secrets;
 mod section;
 mod selectors;
 mod spd;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,7 @@ use diagnostic::Report;
 use secrets::{Known, Secrets};
 use section::Section;
 use spd::Spd;
+use tokens::Tokens;
 
 /// A configuration without faults.
 #[derive(Debug)]
@@ -112,7 +114,8 @@ fn parse<'t>(text: &'t str, report: &Report<'_>) -> DeTable<'t> {
 fn read<'d>(file: &Path, table: &'d DeTable<'d>, report: &'d Report<'d>) -> (Loaded, Vec<Diagnostic>) {
     let mut root = Section::root(table, report);
     let secrets_file = root.text("secrets", "\"secrets.toml\"");
-    let files = Files(file);
+    let tokens = Tokens::default();
+    let files = Files { beside: file, tokens: &tokens };
     let Control { socket: control_socket, thresholds: [cookie_threshold, block_threshold], key_log, crash_secret } =
         control(&mut root, files);
     let data_socket = dataplane(&mut root);

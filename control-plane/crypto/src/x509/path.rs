@@ -277,7 +277,7 @@ fn of_scheme(scheme: SignatureScheme, encoding: SignatureEncoding) -> Vec<&'stat
 }
 
 /// r and s, one after the other, as an ECDSA-Sig-Value (RFC 4754 section 7, RFC 5480 appendix A).
-fn to_der(fixed: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn to_der(fixed: &[u8]) -> Option<Vec<u8>> {
     use x509_cert::der::Encode;
     use x509_cert::der::asn1::UintRef;
     if fixed.is_empty() || !fixed.len().is_multiple_of(2) {

@@ -69,8 +69,8 @@ impl Core {
 
     /// A key exchange with what the peer has answered has failed. "If the invalid KE payload is in a response, the Initiator getting this
     /// reply MUST immediately delete the IKE SA by sending an IKE SA Delete notification as a new exchange" (RFC 6989 section 2.5).
-    pub(crate) fn give_up_over(&mut self, error: CryptoError) {
-        if error == CryptoError::PublicValue {
+    pub(crate) fn give_up_over(&mut self, error: &CryptoError) {
+        if *error == CryptoError::PublicValue {
             self.give_up();
         }
     }

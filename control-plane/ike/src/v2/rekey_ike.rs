@@ -157,8 +157,8 @@ pub(crate) fn on_job(
                 }
                 Ok(shared) => settle(state, core, cx, rekeying, accepted, &shared),
                 Err(error) => {
-                    failed(state, core, cx, rekeying, error.into());
-                    core.give_up_over(error);
+                    failed(state, core, cx, rekeying, error.clone().into());
+                    core.give_up_over(&error);
                 }
             }
         }

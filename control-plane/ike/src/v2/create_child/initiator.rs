@@ -186,8 +186,8 @@ pub(crate) fn on_job(
             match result {
                 Ok(shared) => install(state, core, cx, creating, accepted, &responder_nonce, Some(&shared)),
                 Err(error) => {
-                    failed(state, core, cx, creating, error.into(), true);
-                    core.give_up_over(error);
+                    failed(state, core, cx, creating, error.clone().into(), true);
+                    core.give_up_over(&error);
                 }
             }
         }
