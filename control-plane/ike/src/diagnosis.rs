@@ -3,6 +3,7 @@
 //! A responder knows both sides. An initiator is told a notification and nothing else (RFC 7296 section 3.10.1): it can say what it
 //! offered, and what to compare at the peer.
 
+mod addresses;
 mod authentication;
 mod overlap;
 mod ppk;
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use ike_wire::{Configuration, Gateway, NotifyType, Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
+use ike_wire::{Gateway, NotifyType, Proposal, Protocol, Sa, TrafficSelectors, Transform, TransformType};
 use ipsec_types::{
     ChildProposal, EncryptionAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, SequenceNumbers, TrafficSelector,
 };
@@ -25,6 +26,7 @@ use crate::io::Datagram;
 use crate::policy::ConnectionRef;
 use crate::v2::nat::NatStatus;
 
+pub(crate) use self::addresses::{address_required, chosen_address, no_address};
 use self::authentication::own_key;
 pub(crate) use self::authentication::{
     bad_identity, bad_signature, cannot_prove, eap_alone, eap_refused, endless_eap, no_key, not_unique, one_round, other_eap_key,
@@ -338,31 +340,6 @@ pub(crate) fn no_virtual_address(child: &Child) -> Box<Detail> {
         ),
     };
     Detail { summary, ours: both(child), remedy: remedy.into(), ..Detail::default() }.bounded()
-}
-
-/// Every address of the pools is in use.
-pub(crate) fn no_address(connection: &ConnectionRef, request: &Configuration) -> Box<Detail> {
-    let pools = connection.pools.iter().map(|pool| format!("{}: {}", pool.name, pool.addresses)).collect::<Vec<_>>();
-    let asked = request.attributes.iter().filter(|attribute| attribute.kind.is_address()).map(|attribute| attribute.kind.to_string());
-    Detail {
-        summary: format!("no address is left for a peer of connection {}", connection.name),
-        ours: format!("pools {}", pools.join(", ")),
-        theirs: format!("asks for {}", asked.collect::<Vec<_>>().join(", ")),
-        remedy: "let a pool of the connection have more addresses, or add one of the family that is asked for".into(),
-        ..Detail::default()
-    }
-    .bounded()
-}
-
-/// A peer without the question for an address.
-pub(crate) fn address_required(connection: &ConnectionRef) -> Box<Detail> {
-    Detail {
-        summary: format!("connection {} gives addresses to its peers, and this one asks for none", connection.name),
-        theirs: "an IKE_AUTH request without CP(CFG_REQUEST)".into(),
-        remedy: "let the peer ask for an address (strongSwan: vips = 0.0.0.0), or write remote_ts in a child of the connection".into(),
-        ..Detail::default()
-    }
-    .bounded()
 }
 
 /// Nobody at this address is to be spoken to.

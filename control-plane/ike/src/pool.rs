@@ -65,14 +65,33 @@ enum Owner {
 impl Leases {
     /// An address of the pool: the one that the peer had; one that nobody had; one whose peer is gone. `None` where all are in use.
     pub(crate) fn take(&mut self, pool: &Pool, claim: Claim<'_>) -> Option<Lease> {
-        let book = self.0.entry(pool.name.clone()).or_insert_with(|| Book::new(pool.addresses));
-        if book.range != pool.addresses {
-            *book = Book::new(pool.addresses);
-        }
+        let book = self.book(pool);
         let identity = claim.identity.canonical();
         let known = book.own(&identity, claim).or_else(|| book.wished(claim));
         let address = known.or_else(|| book.unused()).or_else(|| book.abandoned())?;
         Some(book.lease(address, Owner::Peer(identity)))
+    }
+
+    /// This address of the pool, which somebody else has chosen for the peer. `None` where it is none of the pool, or another's; a second IKE SA of the peer has
+    /// it where it is there for the first, or the peer asks for it by itself.
+    pub(crate) fn assign(&mut self, pool: &Pool, address: IpAddr, claim: Claim<'_>) -> Option<Lease> {
+        let book = self.book(pool);
+        let identity = claim.identity.canonical();
+        let own = match book.leases.get(&address).map(|entry| &entry.owner) {
+            Some(Owner::Peer(owner)) => *owner == identity && (claim.succeeds || claim.wish == Some(address)),
+            Some(Owner::At(from)) => *from == claim.from,
+            None => book.leases.len() < MOST,
+        };
+        (book.has(address) && (own || book.leases.contains_key(&address) && book.is_free(&address)))
+            .then(|| book.lease(address, Owner::Peer(identity)))
+    }
+
+    fn book(&mut self, pool: &Pool) -> &mut Book {
+        let book = self.0.entry(pool.name.clone()).or_insert_with(|| Book::new(pool.addresses));
+        if book.range != pool.addresses {
+            *book = Book::new(pool.addresses);
+        }
+        book
     }
 
     /// Keeps an address for the peer at `from`, which an SA of an earlier process is for. `None` where it is none of the pool, or another's.
@@ -303,6 +322,29 @@ mod tests {
             ["10.3.0.1", "10.3.0.3"],
             "the second is passed over"
         );
+    }
+
+    /// A RADIUS server may know better.
+    #[test]
+    fn an_address_that_somebody_else_has_chosen_is_given_to_nobody_but_its_peer() {
+        let (mut leases, pool) = (Leases::default(), pool("10.3.0.0/29"));
+        let chosen: IpAddr = "10.3.0.4".parse().unwrap();
+        let claim = |identity| Claim { identity, wish: None, succeeds: false, from: HERE };
+        let (a, b) = (identity("a.example"), identity("b.example"));
+        let held = leases.assign(&pool, chosen, claim(&a));
+        assert_eq!(address(held.as_ref()), "10.3.0.4");
+        for refused in ["10.3.0.4", "10.3.0.0", "10.3.0.7", "10.4.0.1", "fd99::1"] {
+            assert!(leases.assign(&pool, refused.parse().unwrap(), claim(&b)).is_none(), "{refused}");
+        }
+        let others: Vec<_> = ["1.example", "2.example", "3.example", "4.example", "5.example", "6.example"]
+            .map(|name| take(&mut leases, &pool, name))
+            .into();
+        assert_eq!(others.iter().flatten().count(), 5, "the pool gives the others");
+        // The same peer again: beside its first IKE SA only where that ends, or where it asks for its own.
+        assert!(leases.assign(&pool, chosen, claim(&a)).is_none());
+        assert!(leases.assign(&pool, chosen, Claim { succeeds: true, ..claim(&a) }).is_some());
+        assert!(leases.assign(&pool, chosen, Claim { wish: Some(chosen), ..claim(&a) }).is_some());
+        assert!(leases.assign(&pool, chosen, Claim { wish: Some(chosen), succeeds: true, ..claim(&b) }).is_some(), "nobody holds it");
     }
 
     #[test]

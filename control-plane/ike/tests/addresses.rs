@@ -10,11 +10,12 @@ use std::time::Duration;
 use ike::config::{Config, LocalAuth, Pool, RemoteAuth, StartAction};
 use ike::error::Failure;
 use ike::io::{Event, Record};
+use ike::provider::{EapBetween, EapConversation, EapMethod, EapOutcome, EapStep};
 use ike_crypto::eap::{EapClient, EapIdentity, EapServer, PasswordMethod, Users};
 use ike_wire::NotifyType;
 use ipsec_types::Secret;
 use pair::Side::{A, B};
-use pair::{Pair, Side, config};
+use pair::{Pair, Side, config, lab};
 
 fn texts<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
     items.into_iter().map(|item| item.to_string()).collect()
@@ -97,7 +98,7 @@ fn an_address_is_asked_for_given_and_what_the_child_sa_is_for() {
 fn a_rekeyed_ike_sa_keeps_the_address_and_further_child_sas_are_for_it() {
     let mut pair = pair("10.3.0.0/24");
     connect(&mut pair);
-    pair.rekey(A, pair::lab());
+    pair.rekey(A, lab());
     pair.run(Duration::from_secs(5));
     assert_eq!(address_of_a(&mut pair), "10.3.0.1");
     pair.rekey(A, pair::net());
@@ -112,7 +113,7 @@ fn who_comes_back_gets_the_same_address_and_what_is_gone_is_free() {
     for _ in 0..3 {
         connect(&mut pair);
         assert_eq!(address_of_a(&mut pair), "10.3.0.1");
-        pair.terminate(A, pair::lab());
+        pair.terminate(A, lab());
         pair.run(Duration::from_secs(2));
         assert_eq!(pair.established(B), 0);
     }
@@ -194,16 +195,25 @@ fn who_asks_for_none_and_needs_none_is_given_none() {
     assert!(pair.traced(B).iter().all(|(.., payloads)| !payloads.contains("CP")), "{:?}", pair.traced(B));
 }
 
+fn users() -> EapServer {
+    let mut users = Users::default();
+    users.add("alice".into(), Secret::copy_from(b"wonderland"));
+    EapServer::new(PasswordMethod::Mschapv2, EapIdentity::Any, Arc::new(users))
+}
+
+/// A is alice, about whom B asks `server`.
+fn of_user(server: impl EapMethod + 'static) -> (Config, Config) {
+    let (mut a, mut b) = (changed(A, "10.3.0.0/24"), changed(B, "10.3.0.0/24"));
+    let client = EapClient::new(PasswordMethod::Mschapv2, Some("alice".into()), Arc::new(Secret::copy_from(b"wonderland")));
+    a.connections[0].local_auth = LocalAuth::Eap(Arc::new(client));
+    b.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(server));
+    (a, b)
+}
+
 /// Section 2.19: with several exchanges of IKE_AUTH, "the CP payloads MUST be inserted in the messages containing the SA payloads".
 #[test]
 fn with_eap_the_address_comes_beside_the_child_sa() {
-    let (mut a, mut b) = (changed(A, "10.3.0.0/24"), changed(B, "10.3.0.0/24"));
-    let secret = || Secret::copy_from(b"wonderland");
-    let client = EapClient::new(PasswordMethod::Mschapv2, Some("alice".into()), Arc::new(secret()));
-    a.connections[0].local_auth = LocalAuth::Eap(Arc::new(client));
-    let mut users = Users::default();
-    users.add("alice".into(), secret());
-    b.connections[0].remote_auth = RemoteAuth::Eap(Arc::new(EapServer::new(PasswordMethod::Mschapv2, EapIdentity::Any, Arc::new(users))));
+    let (a, b) = of_user(users());
     let mut pair = Pair::new(3, a, b);
     connect(&mut pair);
     assert_eq!(address_of_a(&mut pair), "10.3.0.1");
@@ -216,4 +226,78 @@ fn with_eap_the_address_comes_beside_the_child_sa() {
     };
     assert_eq!(having("CP"), ["IKE_AUTH request 1", "IKE_AUTH response 5"]);
     assert_eq!(having("CP"), having("SA"));
+}
+
+/// A server that chooses the address of whoever it accepts, as RADIUS servers may (RFC 2865 section 5.8).
+#[derive(Debug)]
+struct Chooses(&'static str);
+
+struct Choosing(&'static str, Box<dyn EapConversation>);
+
+impl EapMethod for Chooses {
+    fn keyword(&self) -> &'static str {
+        "chooses"
+    }
+
+    fn is_mutual(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, between: &EapBetween<'_>) -> Box<dyn EapConversation> {
+        Box::new(Choosing(self.0, users().begin(between)))
+    }
+}
+
+impl EapConversation for Choosing {
+    fn step(&mut self, packet: Option<&[u8]>) -> EapStep {
+        match self.1.step(packet) {
+            EapStep::Succeeded { last, outcome } => {
+                let addresses = vec![self.0.parse().unwrap()];
+                EapStep::Succeeded { last, outcome: EapOutcome { addresses, ..outcome } }
+            }
+            other => other,
+        }
+    }
+}
+
+#[test]
+fn the_address_may_be_the_one_that_a_radius_server_chooses() {
+    let (a, b) = of_user(Chooses("10.3.0.77"));
+    let mut pair = Pair::new(3, a, b);
+    connect(&mut pair);
+    assert_eq!(address_of_a(&mut pair), "10.3.0.77");
+    assert_eq!(selected(&mut pair, B), (vec!["10.2.0.0/16".into()], vec!["10.3.0.77".into()]));
+    // An address of the other family says nothing of this one.
+    let (a, b) = of_user(Chooses("fd99::1"));
+    let mut pair = Pair::new(3, a, b);
+    connect(&mut pair);
+    assert_eq!(address_of_a(&mut pair), "10.3.0.1");
+}
+
+#[test]
+fn an_address_of_no_pool_is_given_to_nobody_whoever_has_chosen_it() {
+    let (a, b) = of_user(Chooses("10.4.0.77"));
+    let mut pair = Pair::new(3, a, b);
+    connect(&mut pair);
+    assert_eq!(pair.installed(B), 0);
+    let why = pair.failures(B)[0].to_string();
+    assert!(why.contains("that is in no pool of the connection: 10.4.0.77") && why.contains("v4: 10.3.0.0/24"), "{why}");
+    assert!(matches!(pair.failures(A)[0], Failure::Refused(NotifyType::INTERNAL_ADDRESS_FAILURE, _)));
+}
+
+/// Make before break (RFC 7296 section 2.8.3): the old IKE SA still has the address when the new one gets it.
+#[test]
+fn who_authenticates_anew_or_comes_back_has_the_chosen_address_again() {
+    let (mut a, b) = of_user(Chooses("10.3.0.77"));
+    a.connections[0].reauthentication = Some(Duration::from_secs(100));
+    let mut pair = Pair::new(3, a, b);
+    connect(&mut pair);
+    pair.run(Duration::from_secs(250));
+    assert!(pair.stat(A, "reauthentications") >= 2);
+    assert_eq!(address_of_a(&mut pair), "10.3.0.77");
+    let request = pair.terminate(A, lab());
+    pair.run(Duration::from_secs(2));
+    assert!(pair.answer(A, request).unwrap().is_ok());
+    connect(&mut pair);
+    assert_eq!((address_of_a(&mut pair), pair.assert_mirrored()), ("10.3.0.77".into(), 1));
 }

@@ -298,12 +298,10 @@ impl EapConversation for Conversation {
         match self.0 {
             Rogue::EarlySuccess | Rogue::Alone => {
                 let last = Some(EapPacket::verdict(EapCode::SUCCESS, 1));
-                EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None, lifetime: None } }
+                EapStep::Succeeded { last, outcome: EapOutcome::default() }
             }
             Rogue::WithoutKey => match self.1.step(packet) {
-                EapStep::Succeeded { last, .. } => {
-                    EapStep::Succeeded { last, outcome: EapOutcome { msk: None, user: None, lifetime: None } }
-                }
+                EapStep::Succeeded { last, .. } => EapStep::Succeeded { last, outcome: EapOutcome::default() },
                 other => other,
             },
             Rogue::ForAMinute => match self.1.step(packet) {

@@ -117,7 +117,7 @@ impl Peer {
             (EapCode::SUCCESS, _) => {
                 let msk = self.method.finish().filter(|_| self.stage == Stage::Running);
                 let msk = msk.ok_or_else(|| ("EAP Success has come before the method was done".into(), SERVER))?;
-                Ok(EapStep::Succeeded { last: None, outcome: EapOutcome { msk, user: None, lifetime: None } })
+                Ok(EapStep::Succeeded { last: None, outcome: EapOutcome { msk, ..EapOutcome::default() } })
             }
             (EapCode::FAILURE, _) => Err((self.method.refused().unwrap_or_else(|| "EAP Failure".into()), self.remedy)),
             _ => Err(("an EAP packet that no server sends".into(), SERVER)),

@@ -170,7 +170,10 @@ impl Authenticator {
             Verdict::Verify(open) => Ok(open.into()),
             Verdict::Accept(msk) => {
                 let last = EapPacket::verdict(EapCode::SUCCESS, self.identifier);
-                Ok(EapStep::Succeeded { last: Some(last), outcome: EapOutcome { msk, user: Some(self.known_as.clone()), lifetime: None } })
+                Ok(EapStep::Succeeded {
+                    last: Some(last),
+                    outcome: EapOutcome { msk, user: Some(self.known_as.clone()), ..EapOutcome::default() },
+                })
             }
             Verdict::Refuse(why) => Err(why),
         }

@@ -12,6 +12,7 @@
 //! ```
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -29,11 +30,12 @@ const HEADER: usize = 20;
 
 const ACCESS_REQUEST: u8 = 1;
 
-/// Types of attributes (RFC 2865 section 5, RFC 2869 section 5, RFC 3162 section 2).
+/// Types of attributes (RFC 2865 section 5, RFC 2869 section 5, RFC 3162 section 2, RFC 6911 section 3).
 pub(super) mod kind {
     pub(in crate::radius) const USER_NAME: u8 = 1;
     pub(in crate::radius) const NAS_IP_ADDRESS: u8 = 4;
     pub(in crate::radius) const SERVICE_TYPE: u8 = 6;
+    pub(in crate::radius) const FRAMED_IP_ADDRESS: u8 = 8;
     pub(in crate::radius) const FRAMED_MTU: u8 = 12;
     pub(in crate::radius) const REPLY_MESSAGE: u8 = 18;
     pub(in crate::radius) const STATE: u8 = 24;
@@ -47,6 +49,7 @@ pub(super) mod kind {
     pub(in crate::radius) const MESSAGE_AUTHENTICATOR: u8 = 80;
     pub(in crate::radius) const NAS_PORT_ID: u8 = 87;
     pub(in crate::radius) const NAS_IPV6_ADDRESS: u8 = 95;
+    pub(in crate::radius) const FRAMED_IPV6_ADDRESS: u8 = 168;
 }
 
 /// An Access-Request before it is for one server: its attributes.
@@ -89,6 +92,8 @@ pub struct Answer {
     pub msk: Option<Secret>,
     /// Session-Timeout, not zero.
     pub session: Option<Duration>,
+    /// Framed-IP-Address and Framed-IPv6-Address, one of each at most, only with [`Verdict::Accept`]; without those that leave the choice to others.
+    pub addresses: Vec<IpAddr>,
     /// Text for people, with [`Verdict::Reject`].
     pub reply: Option<String>,
 }
@@ -234,9 +239,26 @@ impl Answer {
             user: single(attributes, kind::USER_NAME)?.and_then(|name| text(name.to_vec())),
             msk: if accepted { keys::msk(attributes, reveal)? } else { None },
             session: session.transpose()?.filter(|session| accepted && !session.is_zero()),
+            addresses: if accepted { addresses(attributes)? } else { Vec::new() },
             reply: text(all(kind::REPLY_MESSAGE).collect()).filter(|_| verdict == Verdict::Reject),
         })
     }
+}
+
+/// Two values are no addresses: from 255.255.255.254 on "the NAS should select an address for the user", or the user itself (RFC 2865 section 5.8).
+const CHOICE: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 254);
+
+/// Addresses for the peer. Of several IPv6 addresses, which RFC 6911 section 3.1 allows, the first.
+fn addresses(attributes: &[(u8, &[u8])]) -> Result<Vec<IpAddr>, RadiusError> {
+    let ipv4: Option<[u8; 4]> = octets(single(attributes, kind::FRAMED_IP_ADDRESS)?, kind::FRAMED_IP_ADDRESS)?;
+    let ipv6 = attributes.iter().find(|(found, _)| *found == kind::FRAMED_IPV6_ADDRESS).map(|(_, value)| *value);
+    let ipv6: Option<[u8; 16]> = octets(ipv6, kind::FRAMED_IPV6_ADDRESS)?;
+    let ipv4 = ipv4.map(Ipv4Addr::from).filter(|address| *address < CHOICE).map(IpAddr::from);
+    Ok(ipv4.into_iter().chain(ipv6.map(IpAddr::from)).collect())
+}
+
+fn octets<const N: usize>(value: Option<&[u8]>, kind: u8) -> Result<Option<[u8; N]>, RadiusError> {
+    value.map(|value| value.try_into().map_err(|_| RadiusError::Attribute(kind))).transpose()
 }
 
 /// HMAC-MD5 over a packet whose own code is zero (RFC 3579 section 3.2).

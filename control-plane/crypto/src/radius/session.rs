@@ -182,7 +182,7 @@ impl Session {
                     ));
                 }
                 let user = Some(self.known_as(answer.user.as_deref()));
-                let outcome = EapOutcome { msk: answer.msk, user, lifetime: answer.session };
+                let outcome = EapOutcome { msk: answer.msk, user, lifetime: answer.session, addresses: answer.addresses };
                 Ok(EapStep::Succeeded { last: answer.eap, outcome })
             }
             (Verdict::Accept, _) => err("the RADIUS server's Access-Accept holds no EAP Success"),

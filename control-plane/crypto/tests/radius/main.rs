@@ -193,6 +193,35 @@ fn what_the_server_accepts_has_its_key_its_name_and_its_time() {
     assert_eq!((outcome.user, outcome.lifetime), (Some("alice@lab.test".parse().unwrap()), None));
 }
 
+/// RFC 2865 section 5.8, RFC 6911 section 3.1.
+#[test]
+fn a_server_may_choose_the_peers_addresses_or_leave_that_to_others() {
+    let given = |attributes: &[u8]| {
+        let (mut session, request) = running(EapType::TLS);
+        let answer = open(&request, server::ACCEPT, &[&success(), &keys(&request), attributes].concat())?;
+        let addresses = succeeded(session.hear_server(answer)).addresses;
+        Ok(addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+    };
+    let ipv4 = |address: [u8; 4]| attribute(8, &address);
+    let ipv6 = |last: u8| attribute(168, &[0xfd, 0x99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    for (attributes, expected) in [
+        (vec![], Ok("")),
+        (ipv4([10, 3, 0, 7]), Ok("10.3.0.7")),
+        ([ipv6(9), ipv4([10, 3, 0, 7]), ipv6(10)].concat(), Ok("10.3.0.7 fd99::9")),
+        (ipv4([255, 255, 255, 253]), Ok("255.255.255.253")),
+        (ipv4([255, 255, 255, 254]), Ok("")),
+        ([ipv4([255, 255, 255, 255]), ipv6(9)].concat(), Ok("fd99::9")),
+        ([ipv4([10, 3, 0, 7]), ipv4([10, 3, 0, 8])].concat(), Err(RadiusError::Attribute(8))),
+        (attribute(8, &[10, 3, 0]), Err(RadiusError::Attribute(8))),
+        (attribute(168, &[0xfd; 15]), Err(RadiusError::Attribute(168))),
+    ] {
+        assert_eq!(given(&attributes), expected.map(str::to_owned));
+    }
+    // Nobody who is not let in has any.
+    let (_, request) = running(EapType::TLS);
+    assert!(open(&request, CHALLENGE, &ipv4([10, 3, 0, 7])).unwrap().addresses.is_empty());
+}
+
 #[test]
 fn keys_that_are_malformed_are_no_keys() {
     let (_, request) = running(EapType::TLS);

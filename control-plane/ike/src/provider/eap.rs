@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
 use core::time::Duration;
 
@@ -93,7 +93,7 @@ pub enum EapStep {
 }
 
 /// What a conversation that has succeeded leaves.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct EapOutcome {
     /// The Master Session Key, where the method makes one.
     pub msk: Option<Secret>,
@@ -101,6 +101,8 @@ pub struct EapOutcome {
     pub user: Option<Identity>,
     /// How long the EAP peer is believed, where somebody says so.
     pub lifetime: Option<Duration>,
+    /// Addresses inside the authenticator's network that somebody else has chosen for the EAP peer; empty as a rule.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl fmt::Debug for EapStep {

@@ -7,12 +7,14 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use ike_wire::{Configuration, ConfigurationAttribute, ConfigurationAttributeType as Type, ConfigurationType, Payload};
 use ipsec_types::{AddressRange, Identity};
 
+use crate::config::Pool;
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
@@ -28,6 +30,8 @@ pub(crate) struct Assigned {
     pub(crate) local: Received,
     /// Addresses that the peer has of us.
     pub(crate) remote: Vec<Lease>,
+    /// Addresses that it has to have of us, as whoever has authenticated it says.
+    pub(crate) chosen: Vec<IpAddr>,
 }
 
 /// What an initiator was given.
@@ -127,8 +131,12 @@ pub(crate) fn answer(
     for kind in [Type::IP4_ADDRESS, Type::IP6_ADDRESS] {
         let Some(asked) = request.of(kind).next() else { continue };
         let claim = Claim { identity, wish: asked.ip().filter(|wish| !wish.is_unspecified()), succeeds, from: core.remote.ip() };
-        let of_family = |pool: &&alloc::sync::Arc<crate::config::Pool>| pool.addresses.first().is_ipv4() == (kind == Type::IP4_ADDRESS);
-        let given = pools.iter().filter(of_family).find_map(|pool| Some((pool, cx.shared.leases.take(pool, claim)?)));
+        let of_family = |address: IpAddr| address.is_ipv4() == (kind == Type::IP4_ADDRESS);
+        let of_pools = || pools.iter().filter(|pool| of_family(pool.addresses.first()));
+        let given = match core.assigned.chosen.iter().find(|address| of_family(**address)) {
+            Some(chosen) => Some(assign(core, cx, &pools, *chosen, claim)?),
+            None => of_pools().find_map(|pool| Some((pool, cx.shared.leases.take(pool, claim)?))),
+        };
         if let Some((pool, lease)) = given {
             attributes.push(ConfigurationAttribute::address(lease.address));
             attributes.extend(pool.dns.iter().copied().map(ConfigurationAttribute::dns));
@@ -141,6 +149,20 @@ pub(crate) fn answer(
     }
     tell(core, cx, "give addresses of this network");
     Ok(Some(Payload::Configuration(Configuration { kind: ConfigurationType::REPLY, attributes })))
+}
+
+/// An address that somebody else has chosen for the peer, such as a RADIUS server (RFC 2865 section 5.8). It has to be one of a pool, as SPD entries are
+/// for those, and nobody else's.
+fn assign<'a>(
+    core: &Core,
+    cx: &mut Context<'_>,
+    pools: &'a [Arc<Pool>],
+    address: IpAddr,
+    claim: Claim<'_>,
+) -> Result<(&'a Arc<Pool>, Lease), Fault> {
+    let pool = pools.iter().find(|pool| pool.addresses.contains(address));
+    let lease = pool.and_then(|pool| Some((pool, cx.shared.leases.assign(pool, address, claim)?)));
+    lease.ok_or_else(|| Fault::NoAddress(diagnosis::chosen_address(&core.connection, address, pool.is_some())))
 }
 
 /// An answer to what is asked in INFORMATIONAL (section 2.20): our version is nobody's business, which an empty string says. Addresses are for IKE_AUTH,

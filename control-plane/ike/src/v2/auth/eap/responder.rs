@@ -126,6 +126,9 @@ fn conclude(mut talk: Talk, core: &mut Core, cx: &mut Context<'_>, message: Prot
         return give_up(talk, core, cx, &fault);
     }
     core.granted = outcome.lifetime;
+    if !outcome.addresses.is_empty() {
+        core.assigned.chosen.clone_from(&outcome.addresses);
+    }
     let data = proof::by_eap(&talk.sk, Role::Responder, outcome, &talk.transcript, &own_id(core)).expose().to_vec();
     let auth = Payload::Auth(Auth { method: AuthMethod::SHARED_KEY, data });
     let Talk { sk, transcript, side: Side::Responder(responder), .. } = talk else { return talk.over() };
