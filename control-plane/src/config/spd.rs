@@ -111,7 +111,7 @@ fn hidden_by<'p>(policy: &Policy, earlier: &[&'p Policy]) -> Option<Vec<&'p Poli
     let mut left = cubes(policy);
     let mut hiders = Vec::new();
     // One that takes some of the policy's code points alone leaves something of all its traffic.
-    for other in earlier.iter().filter(|other| policy.dscp.without(other.dscp) == DscpSet::EMPTY) {
+    for other in earlier.iter().filter(|other| policy.dscp.without(other.dscp) == DscpSet::EMPTY && overlap(other, policy)) {
         let before = left.clone();
         for cut in cubes(other) {
             left = left.iter().flat_map(|cube| without(cube, &cut)).collect();
