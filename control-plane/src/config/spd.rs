@@ -77,7 +77,13 @@ impl Spd {
             let (local, remote) =
                 (common(&other.local_selectors, &child.local_selectors), common(&other.remote_selectors, &child.remote_selectors));
             let problem = format!("{name}, of another peer, selects some of the same packets: {local} === {remote}");
-            let remedy = "let the selectors of both have nothing in common, or write priority in one of them: the lower is looked at first";
+            let remedy = if other.remote_dynamic && child.remote_dynamic {
+                // An order would send packets for a lease of the later one to the earlier one.
+                "give both connections the same pools in the same order, both children networks of the same families in local_ts, and let no policy for \
+                 some of these packets stand between them; or give each connection pools of its own"
+            } else {
+                "let the selectors of both have nothing in common, or write priority in one of them: the lower is looked at first"
+            };
             report.add(&entry.span, &entry.path, problem, remedy);
         }
     }

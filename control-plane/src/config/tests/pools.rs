@@ -124,6 +124,32 @@ local_ts = ["10.1.0.0/16"]
     assert!(parted[0].contains("connections.managers.children.all: connections.site-b.children.net, of another peer"), "{parted:?}");
 }
 
+/// Leases of either would be looked for in the earlier entry: an order is no remedy.
+#[test]
+fn connections_that_have_some_of_their_pools_in_common_are_told_to_have_all() {
+    let (v4, v6) = (["\"v4\"", "\"10.1.0.0/24\""], ["\"v6\"", "\"fd01::/64\""]);
+    let [pools, networks] = [0, 1].map(|place| format!("{}, {}", v4[place], v6[place]));
+    let (both, v4_alone) = ([pools.as_str(), networks.as_str()], [pools.as_str(), v4[1]]);
+    let with = |[first, here]: [&str; 2], [second, there]: [&str; 2]| {
+        let other = format!(
+            "[connections.others]\npools = [{second}]\nlocal.id = \"gw-a.example\"\n[connections.others.children.all]\nlocal_ts = [{there}]\n"
+        );
+        gateway(|text| {
+            let text = text.replace("\"v4\", \"v6\"", first).replace("\"10.1.0.0/24\"", here);
+            text.replace("[policies.ssh]", &format!("{other}[policies.ssh]"))
+        })
+    };
+    for (first, second) in [(v4, both), (both, v4), (both, v4_alone)] {
+        let faults = with(first, second).unwrap_err();
+        let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+        assert!(fault.contains("give both connections the same pools in the same order") && !fault.contains("priority"), "{fault}");
+    }
+    for (first, second) in [(both, both), (v4, v6), (v4, v4_alone)] {
+        let loaded = with(first, second);
+        assert!(loaded.is_ok(), "{:?}", loaded.err());
+    }
+}
+
 fn selectors(texts: &[&str]) -> Vec<ipsec_types::TrafficSelector> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
