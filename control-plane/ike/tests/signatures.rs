@@ -33,9 +33,12 @@ impl SigningKey for FakeKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        if self.name == "broken" { Err(CryptoError::Unavailable) } else { Ok(fake_signature(self.name, scheme, encoding, message)) }
+        if self.name == "broken" { Err(CryptoError::Token(AWAY.into())) } else { Ok(fake_signature(self.name, scheme, encoding, message)) }
     }
 }
+
+/// What is said of a key in a token.
+const AWAY: &str = "the token 'gw': no such token is there; put the token in";
 
 /// Believes the key whose name is in the first certificate, if it is that of the identity.
 #[derive(Debug)]
@@ -138,9 +141,9 @@ fn a_key_out_of_reach_is_told_to_the_operator_alone() {
         pair.acquire(A, 1);
         pair.run(Duration::from_secs(2));
         assert!(pair.gateways.iter().all(|gateway| gateway.data_plane.installed.is_empty()));
-        assert!(pair.failure(broken).to_string().contains("cannot sign"), "{}", pair.failure(broken));
+        assert!(pair.failure(broken).to_string().contains(AWAY), "{}", pair.failure(broken));
         if broken == B {
-            assert!(!pair.failure(A).to_string().contains("cannot sign"), "{}", pair.failure(A));
+            assert!(!pair.failure(A).to_string().contains("token"), "{}", pair.failure(A));
         }
     }
 }

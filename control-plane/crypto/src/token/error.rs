@@ -67,7 +67,9 @@ impl TokenError {
             Self::Module(_) => {
                 "check the token with the tools that came with the module; some modules want this process to be started anew"
             }
-            Self::NoToken(_) => "put the token in, or correct token, serial, manufacturer or model in the URI",
+            Self::NoToken(_) => {
+                "put the token in, or correct token, serial, manufacturer or model in the URI; some modules find new tokens only when this process is started anew"
+            }
             Self::SeveralTokens(_) => "name one of them by token or serial in the URI",
             Self::NoPin => "add ?pin-source=file:FILE to the URI, a file with the PIN that nobody else may read",
             Self::WrongPin => {

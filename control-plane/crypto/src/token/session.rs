@@ -18,7 +18,9 @@ use super::{TokenError, TokenUri};
 use crate::signing;
 
 pub(super) struct Opened {
+    // It ends before the use of its module does.
     session: Session,
+    _used: Module,
     key: ObjectHandle,
     mechanisms: Vec<MechanismType>,
     pub(super) public_key: PublicKey,
@@ -28,8 +30,12 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) fn new(uri: &TokenUri, pin: Option<&Secret>) -> Result<Self, TokenError> {
-        let module = loaded(&uri.module)?;
-        let (slot, token) = find_token(&module, uri)?;
+        let used = Module::of(&uri.module)?;
+        let module = &used.module;
+        let (slot, token) = match find_token(module, uri) {
+            Err(TokenError::NoToken(_) | TokenError::Module(_)) if used.begin_anew()? => find_token(module, uri)?,
+            found => found?,
+        };
         let session = module.open_ro_session(slot)?;
         if token.login_required() {
             login(&session, &uri.module, &token, pin)?;
@@ -39,7 +45,7 @@ impl Opened {
         let mechanisms = module.get_mechanism_list(slot)?;
         let can = |scheme: &SignatureScheme| mechanism(*scheme, &mechanisms).is_some();
         let schemes = signing::schemes(public_key.kind).iter().copied().filter(can).collect();
-        Ok(Self { session, key, mechanisms, public_key, schemes })
+        Ok(Self { session, _used: used, key, mechanisms, public_key, schemes })
     }
 
     pub(super) fn sign(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, TokenError> {
@@ -48,22 +54,56 @@ impl Opened {
     }
 }
 
-/// A module is loaded and initialised once in the life of the process, and never ended: that would end everybody's sessions.
-fn loaded(path: &Path) -> Result<Pkcs11, TokenError> {
-    static MODULES: Mutex<Vec<(PathBuf, Pkcs11)>> = Mutex::new(Vec::new());
+/// A module is loaded once in the life of the process, whatever its path is called.
+struct Loaded {
+    path: PathBuf,
+    module: Pkcs11,
+    users: Arc<()>,
+}
 
-    let mut modules = lock(&MODULES);
-    if let Some((_, module)) = modules.iter().find(|(loaded, _)| loaded == path) {
-        return Ok(module.clone());
+static MODULES: Mutex<Vec<Loaded>> = Mutex::new(Vec::new());
+
+/// A use of a module, counted.
+struct Module {
+    module: Pkcs11,
+    users: Arc<()>,
+}
+
+impl Module {
+    fn of(path: &Path) -> Result<Self, TokenError> {
+        let mut modules = lock(&MODULES);
+        // Whatever is wrong with the path, the loader says it better.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if let Some(Loaded { module, users, .. }) = modules.iter().find(|loaded| loaded.path == path) {
+            return Ok(Self { module: module.clone(), users: users.clone() });
+        }
+        let module = Pkcs11::new(&path)?;
+        initialize(&module)?;
+        let users = Arc::new(());
+        modules.push(Loaded { path, module: module.clone(), users: users.clone() });
+        Ok(Self { module, users })
     }
-    let module = Pkcs11::new(path)?;
+
+    /// Lets the module look for tokens anew, which some do but then. That ends all its sessions: only where nobody else has one.
+    fn begin_anew(&self) -> Result<bool, TokenError> {
+        let _modules = lock(&MODULES);
+        let is_alone = Arc::strong_count(&self.users) == 2;
+        if is_alone {
+            match self.module.clone().finalize() {
+                // As after a beginning that failed.
+                Ok(()) | Err(Error::Pkcs11(RvError::CryptokiNotInitialized, _)) => initialize(&self.module)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(is_alone)
+    }
+}
+
+fn initialize(module: &Pkcs11) -> Result<(), TokenError> {
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        // It is known by another path.
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-        Err(error) => return Err(error.into()),
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    modules.push((path.to_owned(), module.clone()));
-    Ok(module)
 }
 
 fn find_token(module: &Pkcs11, uri: &TokenUri) -> Result<(Slot, TokenInfo), TokenError> {
