@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use culvert_proto::control::v1::{Counter, TraceRecord, WatchEvent};
+use culvert_proto::control::v1::{Counter, WatchEvent};
 use ike::Endpoint;
 use ike::config::Config;
 use ike::error::Failure;
@@ -21,7 +21,7 @@ use crate::key_log::KeyLog;
 use crate::northbound::Names;
 use crate::offload::Offload;
 use crate::southbound::{Attachment, Client, Report, Session, Settled};
-use crate::telemetry::{Journal, LastFailure, happening, meaning};
+use crate::telemetry::{Followed, Journal, LastFailure, happening, meaning};
 
 /// What an operator wants, with the way back.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) enum Request {
     /// Reads the configuration again: what has changed is set up anew, what has not stays. A file with faults changes nothing.
     Reload(Reply),
     /// Recent messages, and those from now on.
-    Trace(oneshot::Sender<(Vec<TraceRecord>, broadcast::Receiver<TraceRecord>)>),
+    Trace(oneshot::Sender<Followed>),
 }
 
 /// Whoever wants the configuration read again.

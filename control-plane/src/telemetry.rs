@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use culvert_proto::control::v1 as control;
 use culvert_proto::control::v1::{TraceRecord, WatchEvent, trace_record};
 use ike::error::{Detail, Failure};
-use ike::io::{Event, IkeSaId, IkeSaStatus, PpkStatus, Record, Trace, TracedField, TracedPayload, VirtualAddresses};
+use ike::io::{Event, IkeSaId, IkeSaStatus, KeptTrace, PpkStatus, Record, Trace, TracedField, TracedPayload, VirtualAddresses};
 use ipsec_types::ChildSaId;
 use tokio::sync::broadcast;
 use tokio::time::Instant as Clock;
@@ -25,7 +26,7 @@ pub fn init(level: &str) -> Result<(), tracing_subscriber::filter::ParseError> {
     Ok(())
 }
 
-/// Records kept for a trace that is asked for later.
+/// Lines kept for a trace that is asked for later.
 const KEPT: usize = 1024;
 /// Records a slow reader may lag behind before it loses some.
 const LAG: usize = 1024;
@@ -41,15 +42,38 @@ const LONGEST_FAILURE: usize = 500;
 /// The recent past, and those who follow it.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    /// With the times they were kept at; they are made ready for a reader when one comes.
-    recent: VecDeque<(u64, Trace)>,
-    traces: broadcast::Sender<TraceRecord>,
+    recent: VecDeque<Arc<Line>>,
+    traces: broadcast::Sender<Arc<Line>>,
     events: broadcast::Sender<WatchEvent>,
     clear: Throttle,
     failures: Throttle,
     rounds: Throttle,
     /// By connection.
     last_failures: HashMap<String, LastFailure>,
+}
+
+/// A line of the trace. Its reader makes it readable, and not the loop that keeps it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    at_ms: u64,
+    trace: KeptTrace,
+}
+
+/// The kept lines, and those from now on.
+pub(crate) type Followed = (Vec<Arc<Line>>, broadcast::Receiver<Arc<Line>>);
+
+impl Line {
+    /// Whether it is of a connection, any if it has no name, and of an IKE SA, any if the SPI is 0.
+    pub(crate) fn is_of(&self, connection: &str, spi: u64) -> bool {
+        let KeptTrace { connection: of, initiator_spi, responder_spi, .. } = &self.trace;
+        let has_spi = || [initiator_spi, responder_spi].into_iter().flatten().any(|of| of.value() == spi);
+        (connection.is_empty() || of.as_deref() == Some(connection)) && (spi == 0 || has_spi())
+    }
+
+    /// As it goes to readers.
+    pub(crate) fn record(&self) -> TraceRecord {
+        trace_record(self.at_ms, self.trace.describe())
+    }
 }
 
 /// What failed last with a peer, whoever began it.
@@ -88,20 +112,20 @@ impl Journal {
         self.events.subscribe()
     }
 
-    /// The kept records, and those from now on.
-    pub(crate) fn follow(&self) -> (Vec<TraceRecord>, broadcast::Receiver<TraceRecord>) {
-        (self.recent.iter().cloned().map(|(at, trace)| trace_record(at, trace)).collect(), self.traces.subscribe())
+    /// What is kept, and what comes.
+    pub(crate) fn follow(&self) -> Followed {
+        (self.recent.iter().cloned().collect(), self.traces.subscribe())
     }
 
-    /// Keeps and passes on a record; of messages before there is an IKE SA only some.
-    pub(crate) fn trace(&mut self, trace: Trace) {
-        if trace.responder_spi.is_none() && matches!(trace.record, Record::Message { .. }) {
+    /// Keeps and passes on a line; of messages before there is an IKE SA only some.
+    pub(crate) fn trace(&mut self, trace: KeptTrace) {
+        if trace.responder_spi.is_none() && trace.is_message() {
             match self.clear.pass(trace.connection.as_deref().unwrap_or_default(), Clock::now()) {
                 Some(0) => {}
                 Some(held) => {
                     let lines = vec![format!("{held} messages without an IKE SA: too many a second")];
                     let record = Record::Step { title: "left out".to_owned(), lines };
-                    self.keep(Trace { connection: None, initiator_spi: None, responder_spi: None, record });
+                    self.keep(Trace { connection: None, initiator_spi: None, responder_spi: None, record }.into());
                 }
                 None => return,
             }
@@ -109,16 +133,16 @@ impl Journal {
         self.keep(trace);
     }
 
-    fn keep(&mut self, trace: Trace) {
+    fn keep(&mut self, trace: KeptTrace) {
         if self.recent.len() == KEPT {
             self.recent.pop_front();
         }
-        let now = now_ms();
+        let line = Arc::new(Line { at_ms: now_ms(), trace });
         if self.traces.receiver_count() > 0 {
             // The reader may have gone by now.
-            let _ = self.traces.send(trace_record(now, trace.clone()));
+            let _ = self.traces.send(Arc::clone(&line));
         }
-        self.recent.push_back((now, trace));
+        self.recent.push_back(line);
     }
 
     /// Logs and passes on an event. `status` tells how an IKE SA stands now.
@@ -366,14 +390,14 @@ fn now_ms() -> u64 {
 mod tests {
     use super::*;
 
-    fn numbered(number: usize) -> Trace {
+    fn numbered(number: usize) -> KeptTrace {
         let record = Record::Step { title: number.to_string(), lines: Vec::new() };
-        Trace { connection: None, initiator_spi: None, responder_spi: None, record }
+        Trace { connection: None, initiator_spi: None, responder_spi: None, record }.into()
     }
 
-    fn title(record: &TraceRecord) -> &str {
-        let Some(trace_record::Record::Step(step)) = &record.record else { panic!() };
-        &step.title
+    fn title(line: &Line) -> String {
+        let Some(trace_record::Record::Step(step)) = line.record().record else { panic!() };
+        step.title
     }
 
     #[test]
@@ -381,7 +405,7 @@ mod tests {
         let mut journal = Journal::new();
         (0..=KEPT).for_each(|number| journal.trace(numbered(number)));
         let (recent, _) = journal.follow();
-        assert_eq!((recent.len(), title(&recent[0]), title(&recent[KEPT - 1])), (KEPT, "1", KEPT.to_string().as_str()));
+        assert_eq!((recent.len(), title(&recent[0]), title(&recent[KEPT - 1])), (KEPT, "1".to_owned(), KEPT.to_string()));
     }
 
     #[test]
@@ -392,7 +416,8 @@ mod tests {
         let (title, header, payloads) = ("IKE_SA_INIT request 0".to_owned(), Vec::new(), Vec::new());
         let record =
             Record::Message { outbound: false, local: address, remote: address, title, header, payloads, octets: 1, retransmission: false };
-        let message = |responder_spi| Trace { connection: None, initiator_spi: None, responder_spi, record: record.clone() };
+        let message =
+            |responder_spi| KeptTrace::from(Trace { connection: None, initiator_spi: None, responder_spi, record: record.clone() });
         let failure = Failure::Malformed("ü".repeat(70_000));
         let failed = Event::NegotiationFailed { connection: None, remote: address, failure };
         for _ in 0..KEPT {
@@ -403,7 +428,7 @@ mod tests {
         assert!(journal.follow().0.len() < KEPT / 2, "{}", journal.follow().0.len());
         assert!(events.len() < KEPT / 2 && events.try_recv().unwrap().text.len() < 2 * LONGEST_FAILURE + 100);
         (0..KEPT).for_each(|_| journal.trace(message(ipsec_types::IkeSpi::new(1))));
-        assert!(journal.follow().0.iter().all(|record| record.responder_spi == 1), "what belongs to an IKE SA is kept");
+        assert!(journal.follow().0.iter().all(|line| line.is_of("", 1)), "what belongs to an IKE SA is kept");
     }
 
     #[test]
@@ -412,7 +437,7 @@ mod tests {
         journal.trace(numbered(0));
         let (recent, mut later) = journal.follow();
         journal.trace(numbered(1));
-        assert_eq!((recent.len(), title(&later.try_recv().unwrap())), (1, "1"));
+        assert_eq!((recent.len(), title(&later.try_recv().unwrap())), (1, "1".to_owned()));
         assert!(later.try_recv().is_err());
     }
 }

@@ -207,12 +207,13 @@ impl Shared {
 
     /// A step that sends nothing, for the trace.
     pub(crate) fn step(&mut self, connection: Option<&str>, spis: (Option<IkeSpi>, Option<IkeSpi>), title: &str, lines: Vec<String>) {
-        self.output(Output::Trace(alloc::boxed::Box::new(Trace {
+        let trace = Trace {
             connection: connection.map(ToString::to_string),
             initiator_spi: spis.0,
             responder_spi: spis.1,
             record: Record::Step { title: title.to_string(), lines },
-        })));
+        };
+        self.output(Output::Trace(alloc::boxed::Box::new(trace.into())));
     }
 
     /// Hands slow work to the driver.

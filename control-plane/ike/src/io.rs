@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::error::{Detail, Failure};
 use crate::provider::{CryptoError, EapConversation, EapStep, PeerProof, PeerVerifier, PrivateKey, Provider, SigningKey};
 
+pub use crate::trace::KeptTrace;
 pub use status::{ChildSaStatus, IkeSaStatus, LeaseStatus, PoolStatus, PpkStatus, SaState, VirtualAddresses, WantStatus};
 pub use trace::{Record, Trace, TracedField, TracedPayload};
 
@@ -260,8 +261,8 @@ pub enum Output {
     IkeKeys(Box<IkeSaKeys>),
     /// For operators and logs.
     Event(Event),
-    /// A message or step, decoded; secrets never.
-    Trace(Box<Trace>),
+    /// A message or step, to be decoded when somebody wants to see it; secrets never.
+    Trace(Box<KeptTrace>),
 }
 
 /// What opens the Encrypted payloads of an IKE SA (RFC 7296 section 2.14). Its `Debug` shows lengths alone.

@@ -192,18 +192,14 @@ impl Control for Service {
         if !connection.is_empty() {
             self.names.borrow().connection(&connection).map_err(Status::not_found)?;
         }
-        let asked = move |record: &TraceRecord| {
-            let named = connection.is_empty() || record.connection == connection;
-            named && (spi == 0 || record.initiator_spi == spi || record.responder_spi == spi)
-        };
-        let (recent, later) = self.ask(Request::Trace).await?;
-        let recent = recent.into_iter().filter(&asked).map(Ok).collect::<Vec<_>>();
-        let recent = tokio_stream::iter(recent);
+        let (mut recent, later) = self.ask(Request::Trace).await?;
+        recent.retain(|line| line.is_of(&connection, spi));
+        let recent = tokio_stream::iter(recent).map(|line| Ok(line.record()));
         if !follow {
             return Ok(Response::new(Box::pin(recent)));
         }
-        let later = BroadcastStream::new(later).filter_map(move |record| match record {
-            Ok(record) => asked(&record).then_some(Ok(record)),
+        let later = BroadcastStream::new(later).filter_map(move |line| match line {
+            Ok(line) => line.is_of(&connection, spi).then(|| Ok(line.record())),
             Err(lagged) => Some(Ok(step("lost", vec![lost(&lagged)]))),
         });
         Ok(Response::new(Box::pin(recent.chain(later))))

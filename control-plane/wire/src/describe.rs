@@ -68,6 +68,15 @@ pub fn fields(payload: &Payload, next: PayloadType) -> Vec<Field> {
     fields.0
 }
 
+/// Whether a payload's fields show all that is in it: of what may be secret, and of what is sealed, they do not.
+pub const fn shows_all(payload: &Payload) -> bool {
+    match payload {
+        Payload::Eap(_) | Payload::Encrypted(_) | Payload::Fragment(_) => false,
+        Payload::Notify(notify) => !matches!(notify.kind, NotifyType::TICKET_LT_OPAQUE | NotifyType::TICKET_OPAQUE),
+        _ => true,
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Fields(pub(crate) Vec<Field>);
 

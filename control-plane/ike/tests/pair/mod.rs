@@ -451,7 +451,7 @@ impl Pair {
             Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&self.provider) }),
             Output::IkeKeys(keys) => gateway.keys.push(*keys),
             Output::Event(event) => gateway.events.push(event),
-            Output::Trace(trace) => gateway.traces.push(*trace),
+            Output::Trace(trace) => gateway.traces.push(trace.describe()),
         }
         None
     }

@@ -116,6 +116,7 @@ fn passwords_and_tickets_are_measured_not_shown() {
     ];
     let hex = Hex(password).to_string();
     for payload in hidden {
+        assert!(!shows_all(&payload));
         assert!(lines(&fields(&payload, PayloadType::NONE)).iter().all(|line| !line.contains(&hex)), "{payload:?}");
         if let Payload::Eap(_) = payload {
             assert_eq!(format!("{payload:?}"), "Eap(EapMessage(28 octets))");
