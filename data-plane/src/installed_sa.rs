@@ -106,12 +106,18 @@ impl InboundMeter {
     #[inline]
     #[must_use = "a packet beyond the quota is dropped"]
     pub(crate) const fn count(&mut self, octets: usize) -> bool {
-        if self.quota.is_spent(self.packets, self.octets) {
+        if self.is_spent() {
             return false;
         }
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(octets as u64);
         true
+    }
+
+    /// Whether the SA may carry no more.
+    #[inline]
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.quota.is_spent(self.packets, self.octets)
     }
 
     /// Packets counted with it, and their octets.

@@ -13,6 +13,12 @@ pub(crate) const fn decapsulate(inner: u8, outer: u8) -> Option<u8> {
     if outcome & DROP != 0 { None } else { Some((inner & !3) | (outcome & 3) as u8) }
 }
 
+/// Whether the inner traffic class stays as it is. Most tunnels show no ECN, and then all do.
+#[inline]
+pub(crate) fn is_kept(inner: u8, outer: u8) -> bool {
+    outer & 3 == NOT_ECT || decapsulate(inner, outer) == Some(inner)
+}
+
 /// The figure in four bits for each pair of fields.
 const OUTCOMES: u64 = outcomes();
 const DROP: u64 = 4;

@@ -16,7 +16,7 @@ use packet::ip::Parsed;
 use crate::layout::Protocol;
 use crate::{Accepted, InboundSa, ReplayError, ReplayWindow};
 
-pub use self::outer::IpsecPacket;
+pub use self::outer::{IpsecPacket, Peer};
 pub use self::tunnel::TunnelSa;
 
 /// Why a packet is not opened; each is a reason to drop of its own.

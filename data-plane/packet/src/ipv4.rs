@@ -237,16 +237,16 @@ fn is_right_with_options(header: Option<&[u8]>) -> bool {
 #[inline]
 pub fn decrement_ttl(bytes: &mut [u8]) -> Result<(), HopLimitExceeded> {
     let header = bytes.first_chunk_mut::<HEADER_LEN>().ok_or(HopLimitExceeded)?;
-    // TTL, protocol and checksum in one word, the TTL lowest.
-    let [.., ttl, protocol, high, low, _, _, _, _, _, _, _, _] = *header;
-    let word = u32::from_le_bytes([ttl, protocol, high, low]);
-    if word & 0xff <= 1 {
+    // TTL, protocol and checksum in one word, the TTL lowest: of octets that are named one by one the compiler reads each by itself.
+    let word = header.get_mut(8..).and_then(<[u8]>::first_chunk_mut::<4>).ok_or(HopLimitExceeded)?;
+    let fields = u32::from_le_bytes(*word);
+    if fields & 0xff <= 1 {
         return Err(HopLimitExceeded);
     }
     // The checksum grows by as much as the TTL shrinks, whatever the order of octets (RFC 1071 section 2 B); the carry comes back, and there is but one zero.
-    let raised = (word >> 16) + 1;
+    let raised = (fields >> 16) + 1;
     let raised = raised + u32::from(raised >= u16::MAX.into());
-    header[8..12].copy_from_slice(&((raised << 16) | ((word & 0xffff) - 1)).to_le_bytes());
+    *word = ((raised << 16) | ((fields & 0xffff) - 1)).to_le_bytes();
     Ok(())
 }
 

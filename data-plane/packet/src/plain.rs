@@ -1,9 +1,12 @@
 //! Frames with nothing special, which nearly all are: IPv4 without options or IPv6 without extension headers, no fragment, TCP or UDP. They are read in a
 //! few words; any other goes through the parsers, which say the same of these.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use crate::ethernet::{self, ETHERTYPE_IPV4, ETHERTYPE_IPV6, MacAddress};
 use crate::ip::Parsed;
 use crate::ipv4::{self, PROTOCOL_TCP, PROTOCOL_UDP};
+use crate::ipv6_extension::is_extension;
 use crate::{be16, checksum, ipv6, tcp};
 
 /// Octets of both ports.
@@ -56,17 +59,13 @@ impl Plain {
 
 #[inline(always)]
 fn read_v4(packet: &[u8]) -> Option<Plain> {
-    /// Version and header length, more fragments, and the offset.
-    const VERSION_AND_FRAGMENT: u64 = u64::from_le_bytes([0xff, 0, 0, 0, 0, 0, 0x3f, 0xff]);
     // In words only: of octets that are read one by one the compiler reads each by itself.
-    let [first, second, third] = words(packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?);
-    let [_, traffic_class, high, low, _, _, flags, _] = first.to_le_bytes();
+    let head: [u64; 3] = words(packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?);
+    let [first, second, third] = head;
+    let [_, traffic_class, _, _, _, _, flags, _] = first.to_le_bytes();
     let [hop_limit, protocol, ..] = second.to_le_bytes();
-    let total_len = usize::from(u16::from_be_bytes([high, low]));
-    if first & VERSION_AND_FRAGMENT != ipv4::VERSION_4_NO_OPTIONS.into() || !is_ported(protocol) {
-        return None;
-    }
-    if total_len < ipv4::HEADER_LEN + PORTS_LEN || total_len > packet.len() || !checksum::is_right_in_words(first, second, third & LOW) {
+    let total_len = whole_v4(head).filter(|total_len| (ipv4::HEADER_LEN + PORTS_LEN..=packet.len()).contains(total_len))?;
+    if !is_ported(protocol) {
         return None;
     }
     Some(Plain {
@@ -99,6 +98,80 @@ fn read_v6(packet: &[u8]) -> Option<Plain> {
         hop_limit,
         is_syn: is_syn(protocol, packet, ipv6::HEADER_LEN),
     })
+}
+
+/// The total length of an IPv4 packet without options that is no fragment, from the first words of it; `None` for any other.
+#[inline(always)]
+const fn whole_v4([first, second, third]: [u64; 3]) -> Option<usize> {
+    /// Version and header length, more fragments, and the offset.
+    const VERSION_AND_FRAGMENT: u64 = u64::from_le_bytes([0xff, 0, 0, 0, 0, 0, 0x3f, 0xff]);
+    if first & VERSION_AND_FRAGMENT != ipv4::VERSION_4_NO_OPTIONS as u64 || !checksum::is_right_in_words(first, second, third & LOW) {
+        return None;
+    }
+    let [_, _, high, low, ..] = first.to_le_bytes();
+    Some(u16::from_be_bytes([high, low]) as usize)
+}
+
+/// The header of a packet with nothing special: IPv4 without options, no fragment, or IPv6 without extension headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlainIp<A> {
+    /// Octets of the packet.
+    pub total_len: usize,
+    /// DSCP and ECN together.
+    pub traffic_class: u8,
+    /// Time to live, or hop limit.
+    pub hop_limit: u8,
+    /// Number of the upper-layer protocol.
+    pub protocol: u8,
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+}
+
+/// An address of either IP version, whose packets begin so.
+pub trait Address: Copy + Into<IpAddr> {
+    /// Octets of the header.
+    const HEADER_LEN: usize;
+    /// Reads a packet that begins the octets. `None` for another version, and for all that is malformed or special.
+    fn read(packet: &[u8]) -> Option<PlainIp<Self>>;
+}
+
+impl Address for Ipv4Addr {
+    const HEADER_LEN: usize = ipv4::HEADER_LEN;
+
+    #[inline(always)]
+    fn read(packet: &[u8]) -> Option<PlainIp<Self>> {
+        let octets = packet.first_chunk::<{ ipv4::HEADER_LEN }>()?;
+        let [first, second] = words(octets);
+        let [_, traffic_class, ..] = first.to_le_bytes();
+        let [hop_limit, protocol, _, _, source @ ..] = second.to_le_bytes();
+        let destination = *octets.last_chunk()?;
+        let head = [first, second, u32::from_le_bytes(destination).into()];
+        let total_len = whole_v4(head).filter(|total_len| (ipv4::HEADER_LEN..=packet.len()).contains(total_len))?;
+        Some(PlainIp { total_len, traffic_class, hop_limit, protocol, source: source.into(), destination: destination.into() })
+    }
+}
+
+impl Address for Ipv6Addr {
+    const HEADER_LEN: usize = ipv6::HEADER_LEN;
+
+    #[inline(always)]
+    fn read(packet: &[u8]) -> Option<PlainIp<Self>> {
+        let (octets, _) = packet.split_first_chunk::<{ ipv6::HEADER_LEN }>()?;
+        let [first] = words(octets);
+        let [version, class, _, _, high, low, protocol, hop_limit] = first.to_le_bytes();
+        let class = u16::from_be_bytes([version, class]);
+        let total_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([high, low]));
+        if class >> 12 != 6 || total_len > packet.len() || is_extension(protocol) {
+            return None;
+        }
+        let (_, addresses) = octets.split_at(8);
+        let (source, destination) = (*addresses.first_chunk::<16>()?, *addresses.last_chunk::<16>()?);
+        #[expect(clippy::cast_possible_truncation, reason = "the version is cut off")]
+        let traffic_class = (class >> 4) as u8;
+        Some(PlainIp { total_len, traffic_class, hop_limit, protocol, source: source.into(), destination: destination.into() })
+    }
 }
 
 /// The low half of a word, which is what comes first.
@@ -192,6 +265,33 @@ mod tests {
         })
     }
 
+    /// What the parsers say of the header of a packet that has nothing special.
+    fn parsed_v4(packet: &[u8]) -> Option<PlainIp<Ipv4Addr>> {
+        let ip = ipv4::Ipv4::parse(packet).ok().filter(|ip| ip.options().is_empty() && !ip.is_fragment())?;
+        let (source, destination) = (ip.source(), ip.destination());
+        Some(PlainIp {
+            total_len: ip.total_len(),
+            traffic_class: ip.traffic_class(),
+            hop_limit: ip.ttl(),
+            protocol: ip.protocol(),
+            source,
+            destination,
+        })
+    }
+
+    fn parsed_v6(packet: &[u8]) -> Option<PlainIp<Ipv6Addr>> {
+        let ip = ipv6::Ipv6::parse(packet).ok().filter(|ip| ip.header_len() == ipv6::HEADER_LEN)?;
+        let (source, destination) = (ip.source(), ip.destination());
+        Some(PlainIp {
+            total_len: ip.total_len(),
+            traffic_class: ip.traffic_class(),
+            hop_limit: ip.hop_limit(),
+            protocol: ip.protocol(),
+            source,
+            destination,
+        })
+    }
+
     proptest! {
         /// Also with an octet of the headers changed, cut off, or with octets behind.
         #[test]
@@ -216,6 +316,9 @@ mod tests {
             frame.extend(core::iter::repeat_n(0, behind));
             prop_assert_eq!(Plain::read(&frame, TO), parsed(&frame));
             prop_assert_eq!(Plain::read(&frame, FROM), None);
+            let packet = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
+            prop_assert_eq!(Ipv4Addr::read(packet), parsed_v4(packet));
+            prop_assert_eq!(Ipv6Addr::read(packet), parsed_v6(packet));
         }
     }
 
@@ -228,5 +331,8 @@ mod tests {
             assert_eq!(plain.parsed.total_len(), if v6 { 60 } else { 40 });
             assert!(!Plain::read(&frame(v6, PROTOCOL_UDP, 0, 20, 2), TO).unwrap().is_syn);
         }
+        let ip = Ipv4Addr::read(&frame(false, PROTOCOL_TCP, 0xb8, 20, 2)[ethernet::HEADER_LEN..]).unwrap();
+        assert_eq!((ip.protocol, ip.total_len, ip.traffic_class, ip.hop_limit), (PROTOCOL_TCP, 40, 0xb8, 9));
+        assert_eq!(Ipv6Addr::read(&frame(true, PROTOCOL_TCP, 0, 20, 2)[ethernet::HEADER_LEN..]).unwrap().total_len, 60);
     }
 }

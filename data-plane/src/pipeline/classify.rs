@@ -1,6 +1,6 @@
 //! What each frame is: for the gateway, from the protected side, ESP or AH, or cleartext from the unprotected side.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 use packet::Buffer;
@@ -8,7 +8,7 @@ use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethe
 use packet::ip::Ip;
 use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
 use packet::ipv6::{ExtensionError, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_ICMPV6, PROTOCOL_ROUTING};
-use packet::plain::Plain;
+use packet::plain::{Address, Plain};
 use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
 
 use super::flow_cache::{FlowCache, FlowKey, Place};
@@ -132,25 +132,19 @@ fn esp(ports: &Ports, port: &PortInfo, frame: &[u8]) -> Option<IpsecPacket> {
     }
     // The two versions go apart to the end: where they came together before, what is known of the packet would be copied.
     match u16::from_be_bytes([high, low]) {
-        ETHERTYPE_IPV4 => esp_in(ports, &Ip::V4(Ipv4::parse_plain(bytes)?)),
-        ETHERTYPE_IPV6 => esp_in(ports, &Ip::V6(Ipv6::parse_plain(bytes)?)),
+        ETHERTYPE_IPV4 => esp_in::<Ipv4Addr>(ports, bytes),
+        ETHERTYPE_IPV6 => esp_in::<Ipv6Addr>(ports, bytes),
         _ => None,
     }
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn esp_in(ports: &Ports, ip: &Ip<'_>) -> Option<IpsecPacket> {
-    let (source, destination) = (ip.source(), ip.destination());
-    if !ports.is_own_outer(destination) || !is_plainly_host(source) || !is_plainly_host(destination) {
-        return None;
-    }
-    let is_esp = match ip.protocol() {
-        PROTOCOL_ESP => true,
-        PROTOCOL_UDP => ip.upper().get(2..4) == Some(&PORT_NAT_T.to_be_bytes()),
-        _ => false,
-    };
-    if is_esp { IpsecPacket::read(ip).ok() } else { None }
+fn esp_in<A: Address>(ports: &Ports, bytes: &[u8]) -> Option<IpsecPacket> {
+    let ip = A::read(bytes)?;
+    let (source, destination) = (ip.source.into(), ip.destination.into());
+    let is_for_us = ports.is_own_outer(destination) && is_plainly_host(source) && is_plainly_host(destination);
+    if is_for_us { IpsecPacket::of_plain(&ip, bytes) } else { None }
 }
 
 /// The same for ESP and AH packets that another worker has classified: their headers are read again.

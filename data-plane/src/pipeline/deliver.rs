@@ -1,24 +1,27 @@
 //! After the cipher: what is authentic, accepted and permitted leaves on the protected side (RFC 4301 section 5.2).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use esp::open::{IpsecPacket, OpenError, OpenPlan, Opened, TunnelSa};
+use arrayvec::ArrayVec;
+use esp::open::{IpsecPacket, OpenError, OpenPlan, Opened, Peer, TunnelSa};
 use esp::{Accepted, ReplayWindow};
 use esp_crypto::Verified;
 use ipsec_types::{Dscp, Flow};
 use packet::Buffer;
 use packet::ethernet::HEADER_LEN;
-use packet::ip::Ip;
-use packet::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_IPV4};
-use packet::ipv6::{self, PROTOCOL_ICMPV6};
+use packet::ip::{self, Ip};
+use packet::ipv4::{self, PROTOCOL_ICMP, PROTOCOL_IPV4, PROTOCOL_TCP};
+use packet::ipv6::{self, PROTOCOL_ICMPV6, PROTOCOL_IPV6};
+use packet::plain::{Address, PlainIp};
+use packet::tcp;
 
 use super::egress::{self, Leaving};
 use super::flow_cache::{DeliveryCache, Way};
-use super::inbound::{Opening, Openings, verdict};
+use super::inbound::{Opening, Openings, Received, verdict};
 use super::outbound::{Outgoing, Source};
 use super::refuse::Refusals;
 use super::wait::Waiting;
-use super::{Burst, Context, Io, classify, mss};
+use super::{BURST, Burst, Context, Io, classify, mss};
 use crate::command::{InstalledSa, Notice, Origin, PuntClass};
 use crate::installed_sa::InboundMeter;
 use crate::table::sad::{SadEntry, Windows};
@@ -48,29 +51,165 @@ pub(super) fn stage<B: Buffer>(
     let mut plans = openings.plans.iter();
     let mut behind = 0;
     for packets in openings.packets.chunk_by(|one, next| std::ptr::eq(one.entry, next.entry)) {
-        let jobs = behind..behind + packets.len();
-        behind = jobs.end;
+        let first_job = behind;
+        behind += packets.len();
         let Some(Opening { entry, .. }) = packets.first() else { continue };
         let Some(window) = windows.of_mut(entry.slot()) else { continue };
-        let mut run = Run { entry, meter: entry.sa.state.inbound_meter() };
-        let authentic = jobs.map(|job| verified.contains(job));
-        match TunnelSa::of(&entry.sa.inbound) {
+        let sa = &entry.sa;
+        let mut run = Run { entry, meter: sa.state.inbound_meter(), is_active: sa.state.is_active() };
+        match TunnelSa::of(&sa.inbound) {
             Some(sa) => {
-                for (Opening { received, number, .. }, authentic) in packets.iter().zip(authentic) {
-                    let Some(mut frame) = burst.take(received.index.into()) else { continue };
-                    let sender = sender(entry, &received.packet, &frame);
-                    let result = sa.finish(&received.packet, *number, authentic, HEADER_LEN, window, &mut frame);
-                    run.conclude(cx, result, sender, frame, deliveries, io);
-                }
+                let mut decrypted = Decrypted { sa, packets, job: first_job, verified };
+                decrypted.finish(cx, &mut run, window, burst, deliveries, io);
             }
             None => {
-                for ((opening, authentic), plan) in packets.iter().zip(authentic).zip(&mut plans) {
-                    finish_other(cx, &mut run, opening, plan, authentic, window, burst, deliveries, io);
+                for ((opening, job), plan) in packets.iter().zip(first_job..).zip(&mut plans) {
+                    finish_other(cx, &mut run, opening, plan, verified.contains(job), window, burst, deliveries, io);
                 }
             }
         }
         run.end(cx);
     }
+}
+
+/// What is left of packets of one SA of ESP in tunnel mode that follow one another.
+struct Decrypted<'o> {
+    sa: TunnelSa<'o>,
+    packets: &'o [Opening<'o>],
+    /// The place of the first in the cipher's burst.
+    job: usize,
+    verified: Verified,
+}
+
+/// An inner packet with nothing special: where it begins, how long it is, and its way.
+struct Plain<'w> {
+    at: u32,
+    len: u32,
+    way: &'w Way,
+}
+
+impl<'o> Decrypted<'o> {
+    /// Packets with nothing special are looked at and leave together; each other by itself.
+    #[inline]
+    fn finish<B: Buffer>(
+        &mut self,
+        cx: Context<'_>,
+        run: &mut Run<'_>,
+        window: &mut ReplayWindow,
+        burst: &mut Burst<B>,
+        deliveries: &mut Deliveries<'_, B>,
+        io: &mut impl Io<B>,
+    ) {
+        while !self.packets.is_empty() {
+            if run.is_active {
+                let mut plain = ArrayVec::new();
+                self.look(&Peer::from(&run.entry.template), burst, deliveries.ways, &mut plain);
+                self.accept(run, window, &mut plain);
+                self.leave(cx, &plain, burst, io);
+            }
+            self.finish_one(cx, run, window, burst, deliveries, io);
+        }
+    }
+
+    /// The first packets, as far as nothing is special about them: they are authentic and came from the peer, and their way is known. Nothing is changed.
+    #[inline(never)]
+    fn look<'w, B: Buffer>(&self, peer: &Peer, burst: &Burst<B>, ways: &'w DeliveryCache, plain: &mut ArrayVec<Plain<'w>, BURST>) {
+        let authentic = (self.verified.bits() >> self.job).trailing_ones() as usize;
+        for Opening { received: Received { index, packet }, .. } in self.packets.iter().take(authentic) {
+            let Some(bytes) = burst.get(usize::from(*index)).map(Buffer::bytes) else { return };
+            if !packet.is_from(peer, bytes) {
+                return;
+            }
+            let Some((at, octets, next_header)) = self.sa.payload(packet, bytes) else { return };
+            let found = match next_header {
+                PROTOCOL_IPV4 => self.sa.inner::<Ipv4Addr>(packet, octets).and_then(|inner| plain_way(inner, ways, octets)),
+                PROTOCOL_IPV6 => self.sa.inner::<Ipv6Addr>(packet, octets).and_then(|inner| plain_way(inner, ways, octets)),
+                _ => None,
+            };
+            let Some((len, way)) = found else { return };
+            plain.push(Plain { at: short(at), len: short(len), way });
+        }
+    }
+
+    /// The replay window advances. The first packet that it does not accept, or the quota of the SA, is special, and so are those behind it.
+    #[inline]
+    fn accept(&self, run: &mut Run<'_>, window: &mut ReplayWindow, plain: &mut ArrayVec<Plain<'_>, BURST>) {
+        let refused = self.packets.iter().zip(plain.iter()).position(|(opening, plain)| {
+            run.meter.is_spent() || window.accept(opening.number).is_err() || !run.meter.count(plain.len as usize)
+        });
+        if let Some(refused) = refused {
+            plain.truncate(refused);
+        }
+    }
+
+    /// Packets that were accepted leave, those that leave through one port together.
+    #[inline]
+    fn leave<B: Buffer>(&mut self, cx: Context<'_>, plain: &[Plain<'_>], burst: &mut Burst<B>, io: &mut impl Io<B>) {
+        for plain in plain.chunk_by(|one, next| one.way.port == next.way.port) {
+            let (Some(Plain { way, .. }), Some(packets)) = (plain.first(), self.packets.split_off(..plain.len())) else { return };
+            self.job += plain.len();
+            let frames = plain.iter().zip(packets).filter_map(|(plain, opening)| {
+                let frame = burst.take(opening.received.index.into()).and_then(|frame| framed(plain, frame));
+                if frame.is_none() {
+                    cx.stats().count(Verdict::MalformedInner);
+                }
+                frame
+            });
+            io.transmit_all(cx.stats(), way.port, frames, Verdict::Opened);
+        }
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<(&'o Opening<'o>, bool)> {
+        let opening = self.packets.split_off_first()?;
+        self.job += 1;
+        Some((opening, self.verified.contains(self.job - 1)))
+    }
+
+    /// The next packet, whatever it is.
+    #[inline(never)]
+    fn finish_one<B: Buffer>(
+        &mut self,
+        cx: Context<'_>,
+        run: &mut Run<'_>,
+        window: &mut ReplayWindow,
+        burst: &mut Burst<B>,
+        deliveries: &mut Deliveries<'_, B>,
+        io: &mut impl Io<B>,
+    ) {
+        let Some((Opening { received, number, .. }, authentic)) = self.pop() else { return };
+        let Some(mut frame) = burst.take(received.index.into()) else { return };
+        let sender = sender(run.entry, &received.packet, &frame);
+        let result = self.sa.finish(&received.packet, *number, authentic, HEADER_LEN, window, &mut frame);
+        run.conclude(cx, result, sender, frame, deliveries, io);
+    }
+}
+
+/// The inner packet cut out, as a router sends it on.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a few words of each packet")]
+fn framed<B: Buffer>(plain: &Plain<'_>, mut frame: B) -> Option<B> {
+    frame.keep((plain.at as usize).checked_sub(HEADER_LEN)?, HEADER_LEN + plain.len as usize)?;
+    let (ethernet, inner) = frame.bytes_mut().split_first_chunk_mut()?;
+    *ethernet = plain.way.ethernet;
+    ip::decrement_hop_limit(inner).ok()?;
+    Some(frame)
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "no IP packet is longer than 65,575 octets")]
+const fn short(octets: usize) -> u32 {
+    octets as u32
+}
+
+/// How long an inner packet is, and its way, where it is known and a router and the gateway do nothing else than with all that go there.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "of whichever version the packet is, half of it is left")]
+fn plain_way<'w, A: Address>(inner: PlainIp<A>, ways: &'w DeliveryCache, packet: &[u8]) -> Option<(usize, &'w Way)> {
+    let way = ways.find(inner.destination.into())?;
+    let is_plain = classify::is_plainly_host(inner.source.into()) & (inner.hop_limit > 1) & (inner.total_len <= way.longest as usize);
+    let is_syn = inner.protocol == PROTOCOL_TCP && packet.get(A::HEADER_LEN..).is_some_and(tcp::is_syn);
+    (is_plain && !is_syn).then_some((inner.total_len, way))
 }
 
 /// A packet that is not of ESP in tunnel mode.
@@ -101,6 +240,8 @@ fn finish_other<B: Buffer>(
 struct Run<'a> {
     entry: &'a SadEntry,
     meter: InboundMeter,
+    /// Whether the outbound half carried packets before.
+    is_active: bool,
 }
 
 impl Run<'_> {
@@ -108,9 +249,8 @@ impl Run<'_> {
     /// the SA has reached its hard limit before.
     #[inline]
     fn count(&mut self, cx: Context<'_>, octets: usize) -> bool {
-        let is_first = self.meter.counted().0 == 0;
         let counted = self.meter.count(octets);
-        if !counted || is_first {
+        if !counted || !self.is_active {
             self.tell(cx, counted);
         }
         counted
@@ -118,18 +258,19 @@ impl Run<'_> {
 
     /// What the server is told when an SA has carried its first packet, or its last.
     #[inline(never)]
-    fn tell(&self, cx: Context<'_>, counted: bool) {
+    fn tell(&mut self, cx: Context<'_>, counted: bool) {
         let sa = &self.entry.sa;
         if !counted {
             sa.state.report_spent(|| cx.notify(Notice::Spent(sa.id)));
-        } else if !sa.state.is_active() && sa.state.activate() {
+            return;
+        }
+        self.is_active = true;
+        if sa.state.activate() {
             cx.notify(Notice::Activated(sa.id));
         }
     }
 
     /// A packet that is opened, or not: with room for an Ethernet header in front, it is counted and goes on.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what is known of the packet costs more to be copied than to be used")]
     fn conclude<B: Buffer>(
         &mut self,
         cx: Context<'_>,
@@ -173,7 +314,7 @@ type Sender = (IpAddr, Option<u16>);
 /// Where a packet came from that is not opened yet, where that is not where the SA leads.
 #[inline]
 fn sender<B: Buffer>(entry: &SadEntry, packet: &IpsecPacket, buffer: &B) -> Option<Sender> {
-    if packet.is_from_peer(buffer.bytes(), &entry.template) { None } else { read_sender(packet, buffer.bytes()) }
+    if packet.is_from(&Peer::from(&entry.template), buffer.bytes()) { None } else { read_sender(packet, buffer.bytes()) }
 }
 
 #[cold]

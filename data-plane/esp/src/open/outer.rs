@@ -1,13 +1,14 @@
 //! What an ESP or AH packet shows before it is opened.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use packet::ah::AhHeader;
 use packet::esp::EspHeader;
 use packet::ip::Ip;
 use packet::ipv4::{self, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_UDP};
 use packet::ipv6;
-use packet::udp::{self, NatTraversal, Udp};
+use packet::plain::{Address, PlainIp};
+use packet::udp::{self, NatTraversal, PORT_NAT_T, Udp};
 
 use super::OpenError;
 use crate::Template;
@@ -83,6 +84,25 @@ impl IpsecPacket {
         Ok(Self { spi, sequence, at: short(at), end: short(at + rest.len()), protocol, traffic_class, in_udp, is_v6 })
     }
 
+    /// The same of one that has nothing special and begins `bytes`: ESP, plain or to the port of UDP encapsulation. `None` for any other, right or wrong.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub fn of_plain<A: Address>(ip: &PlainIp<A>, bytes: &[u8]) -> Option<Self> {
+        let upper = bytes.get(A::HEADER_LEN..ip.total_len)?;
+        let (in_udp, at, esp) = match ip.protocol {
+            PROTOCOL_ESP => (false, A::HEADER_LEN, upper),
+            PROTOCOL_UDP => {
+                let datagram = Udp::parse(upper).filter(|datagram| datagram.destination_port == PORT_NAT_T)?;
+                let Some(NatTraversal::Esp(esp)) = NatTraversal::parse(datagram.payload) else { return None };
+                (true, A::HEADER_LEN + udp::HEADER_LEN, esp)
+            }
+            _ => return None,
+        };
+        let EspHeader { spi, sequence } = EspHeader::parse(esp)?;
+        let (end, is_v6) = (short(at + esp.len()), A::HEADER_LEN == ipv6::HEADER_LEN);
+        Some(Self { spi, sequence, at: short(at), end, protocol: Protocol::Esp, traffic_class: ip.traffic_class, in_udp, is_v6 })
+    }
+
     /// Outer source and destination of the packet, which `bytes` are; `None` where they are not.
     pub fn ends(&self, bytes: &[u8]) -> Option<(IpAddr, IpAddr)> {
         if self.is_v6 {
@@ -99,20 +119,21 @@ impl IpsecPacket {
         port.filter(|_| self.in_udp).map(|port| u16::from_be_bytes(*port))
     }
 
-    /// Whether the packet, which `bytes` are, came from where packets made by the template go: address and UDP port, or no UDP, are those of the peer.
-    #[inline]
-    pub fn is_from_peer(&self, bytes: &[u8], template: &Template) -> bool {
-        let alike = self.is_v6 == template.is_v6() && self.in_udp == template.is_in_udp();
-        alike && self.has_address_of(bytes, template.header()) && (!self.in_udp || self.source_port(bytes) == template.peer_port())
+    /// Whether the packet, which `bytes` are, came from there.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a few words of each packet")]
+    pub fn is_from(&self, peer: &Peer, bytes: &[u8]) -> bool {
+        let alike = (self.is_v6 == peer.is_v6) & (self.in_udp == peer.in_udp);
+        alike && self.has_address_of(peer, bytes) && (!self.in_udp || self.source_port(bytes) == Some(peer.port))
     }
 
-    /// Whether the source of the packet is where a header of its version goes.
-    #[inline]
-    fn has_address_of(&self, bytes: &[u8], header: &[u8]) -> bool {
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a few words of each packet")]
+    fn has_address_of(&self, peer: &Peer, bytes: &[u8]) -> bool {
         if self.is_v6 {
-            ipv6::ends(bytes).map(|(source, _)| source) == ipv6::ends(header).map(|(_, destination)| destination)
+            ipv6::ends(bytes).is_some_and(|(source, _)| source == peer.v6)
         } else {
-            ipv4::ends(bytes).map(|(source, _)| source) == ipv4::ends(header).map(|(_, destination)| destination)
+            ipv4::ends(bytes).is_some_and(|(source, _)| source == peer.v4)
         }
     }
 
@@ -124,6 +145,30 @@ impl IpsecPacket {
     #[inline]
     pub(super) const fn end(&self) -> usize {
         self.end as usize
+    }
+}
+
+/// Where packets of an SA come from that were sent from where its own go: address and UDP port, or no UDP.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer {
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+    port: u16,
+    in_udp: bool,
+    is_v6: bool,
+}
+
+impl From<&Template> for Peer {
+    #[inline]
+    fn from(template: &Template) -> Self {
+        let (v4, v6) = (ipv4::ends(template.header()), ipv6::ends(template.header()));
+        Self {
+            v4: v4.map_or(Ipv4Addr::UNSPECIFIED, |(_, destination)| destination),
+            v6: v6.map_or(Ipv6Addr::UNSPECIFIED, |(_, destination)| destination),
+            port: template.peer_port().unwrap_or_default(),
+            in_udp: template.is_in_udp(),
+            is_v6: template.is_v6(),
+        }
     }
 }
 

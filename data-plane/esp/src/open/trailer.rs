@@ -6,7 +6,8 @@ use super::OpenError;
 use crate::TRAILER_LEN;
 
 /// Octets in front of padding, pad length and next header, where all three are right, and the next header.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a few words of each packet")]
 pub(super) fn strip_trailer(data: &[u8]) -> Result<(usize, u8), OpenError> {
     let (rest, &[pad_len, next_header]) = data.split_last_chunk::<TRAILER_LEN>().ok_or(OpenError::BadPadding)?;
     let payload_len = rest.len().checked_sub(pad_len.into()).ok_or(OpenError::BadPadding)?;

@@ -7,6 +7,7 @@ use packet::esp;
 use packet::ip::{self, Ip, Parsed};
 use packet::ipv4::{Ipv4, PROTOCOL_IPV4};
 use packet::ipv6::{Ipv6, PROTOCOL_IPV6};
+use packet::plain::{Address, PlainIp};
 
 use super::trailer::strip_trailer;
 use super::{IpsecPacket, OpenError, Opened, number};
@@ -72,6 +73,26 @@ impl<'sa> TunnelSa<'sa> {
         let accepted = window.accept(number)?;
         let Inner { protocol, parsed } = take_out(sa, packet, &Payload::of(sa, packet, buffer.bytes())?, front, buffer)?;
         Ok(Opened { number, accepted, protocol, inner: parsed })
+    }
+
+    /// What was decrypted in a packet that begins `bytes`, where it begins, and its protocol; `None` where [`Self::finish`] says why it is nothing.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub fn payload<'b>(self, packet: &IpsecPacket, bytes: &'b [u8]) -> Option<(usize, &'b [u8], u8)> {
+        let (at, len) = locate(self.0, packet)?;
+        let data = bytes.get(at..at + len)?;
+        let (len, next_header) = strip_trailer(data).ok()?;
+        Some((at, data.get(..len)?, next_header))
+    }
+
+    /// The header of an inner packet with nothing special, which begins `payload`, that [`Self::finish`] would take out as it is. `None` for any other,
+    /// right or wrong.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub fn inner<A: Address>(self, packet: &IpsecPacket, payload: &[u8]) -> Option<PlainIp<A>> {
+        let inner = A::read(payload)?;
+        let permitted = self.0.selectors().permits_between(inner.source.into(), inner.destination.into());
+        (permitted && ecn::is_kept(inner.traffic_class, packet.traffic_class)).then_some(inner)
     }
 }
 
