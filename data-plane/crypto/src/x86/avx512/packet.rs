@@ -85,6 +85,12 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// Has the caches fetch what the packet needs of its key.
+    #[inline]
+    pub(super) fn prefetch_key(&self) {
+        self.key.prefetch(self.octets.len);
+    }
+
     /// The size of the key, where it is one of this kernel.
     #[inline]
     pub(super) fn key_size(&self) -> Option<Size> {
