@@ -130,7 +130,7 @@ pub struct PlainIp<A> {
 }
 
 /// An address of either IP version, whose packets begin so.
-pub trait Address: Copy + Into<IpAddr> {
+pub trait Address: Copy + PartialEq + Into<IpAddr> {
     /// Octets of the header.
     const HEADER_LEN: usize;
     /// Reads a packet that begins the octets. `None` for another version, and for all that is malformed or special.

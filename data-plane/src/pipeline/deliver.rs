@@ -88,6 +88,12 @@ struct Plain<'w> {
     way: &'w Way,
 }
 
+/// Source and destination of packets that the SA is for, and their way.
+struct Known<'w, A> {
+    ends: (A, A),
+    way: &'w Way,
+}
+
 impl<'o> Decrypted<'o> {
     /// Packets with nothing special are looked at and leave together; each other by itself.
     #[inline]
@@ -115,6 +121,7 @@ impl<'o> Decrypted<'o> {
     #[inline(never)]
     fn look<'w, B: Buffer>(&self, peer: &Peer, burst: &Burst<B>, ways: &'w DeliveryCache, plain: &mut ArrayVec<Plain<'w>, BURST>) {
         let authentic = (self.verified.bits() >> self.job).trailing_ones() as usize;
+        let (mut before_v4, mut before_v6) = (None::<Known<'_, Ipv4Addr>>, None::<Known<'_, Ipv6Addr>>);
         for Opening { received: Received { index, packet }, .. } in self.packets.iter().take(authentic) {
             let Some(bytes) = burst.get(usize::from(*index)).map(Buffer::bytes) else { return };
             if !packet.is_from(peer, bytes) {
@@ -122,13 +129,38 @@ impl<'o> Decrypted<'o> {
             }
             let Some((at, octets, next_header)) = self.sa.payload(packet, bytes) else { return };
             let found = match next_header {
-                PROTOCOL_IPV4 => self.sa.inner::<Ipv4Addr>(packet, octets).and_then(|inner| plain_way(inner, ways, octets)),
-                PROTOCOL_IPV6 => self.sa.inner::<Ipv6Addr>(packet, octets).and_then(|inner| plain_way(inner, ways, octets)),
+                PROTOCOL_IPV4 => TunnelSa::inner(packet, octets).and_then(|inner| self.way(&inner, &mut before_v4, ways, octets)),
+                PROTOCOL_IPV6 => TunnelSa::inner(packet, octets).and_then(|inner| self.way(&inner, &mut before_v6, ways, octets)),
                 _ => None,
             };
             let Some((len, way)) = found else { return };
             plain.push(Plain { at: short(at), len: short(len), way });
         }
+    }
+
+    /// How long an inner packet is, and its way, where it is known and a router and the gateway do nothing else than with all that go there. What goes
+    /// between the same hosts as the packet before goes the same way.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "of whichever version the packet is, half of it is left")]
+    fn way<'w, A: Address>(
+        &self,
+        inner: &PlainIp<A>,
+        before: &mut Option<Known<'w, A>>,
+        ways: &'w DeliveryCache,
+        packet: &[u8],
+    ) -> Option<(usize, &'w Way)> {
+        let ends = (inner.source, inner.destination);
+        let way = match before {
+            Some(before) if before.ends == ends => before.way,
+            _ => {
+                let may = self.sa.permits_between(inner.source, inner.destination) && classify::is_plainly_host(inner.source.into());
+                let way = ways.find(inner.destination.into()).filter(|_| may)?;
+                *before = Some(Known { ends, way });
+                way
+            }
+        };
+        let is_syn = inner.protocol == PROTOCOL_TCP && packet.get(A::HEADER_LEN..).is_some_and(tcp::is_syn);
+        (inner.hop_limit > 1 && inner.total_len <= way.longest as usize && !is_syn).then_some((inner.total_len, way))
     }
 
     /// The replay window advances. The first packet that it does not accept, or the quota of the SA, is special, and so are those behind it.
@@ -200,16 +232,6 @@ fn framed<B: Buffer>(plain: &Plain<'_>, mut frame: B) -> Option<B> {
 #[expect(clippy::cast_possible_truncation, reason = "no IP packet is longer than 65,575 octets")]
 const fn short(octets: usize) -> u32 {
     octets as u32
-}
-
-/// How long an inner packet is, and its way, where it is known and a router and the gateway do nothing else than with all that go there.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "of whichever version the packet is, half of it is left")]
-fn plain_way<'w, A: Address>(inner: PlainIp<A>, ways: &'w DeliveryCache, packet: &[u8]) -> Option<(usize, &'w Way)> {
-    let way = ways.find(inner.destination.into())?;
-    let is_plain = classify::is_plainly_host(inner.source.into()) & (inner.hop_limit > 1) & (inner.total_len <= way.longest as usize);
-    let is_syn = inner.protocol == PROTOCOL_TCP && packet.get(A::HEADER_LEN..).is_some_and(tcp::is_syn);
-    (is_plain && !is_syn).then_some((inner.total_len, way))
 }
 
 /// A packet that is not of ESP in tunnel mode.

@@ -85,14 +85,19 @@ impl<'sa> TunnelSa<'sa> {
         Some((at, data.get(..len)?, next_header))
     }
 
-    /// The header of an inner packet with nothing special, which begins `payload`, that [`Self::finish`] would take out as it is. `None` for any other,
-    /// right or wrong.
+    /// The header of an inner packet with nothing special, which begins `payload`, that [`Self::finish`] would take out as it is, if it is permitted. `None`
+    /// for any other, right or wrong.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    pub fn inner<A: Address>(self, packet: &IpsecPacket, payload: &[u8]) -> Option<PlainIp<A>> {
-        let inner = A::read(payload)?;
-        let permitted = self.0.selectors().permits_between(inner.source.into(), inner.destination.into());
-        (permitted && ecn::is_kept(inner.traffic_class, packet.traffic_class)).then_some(inner)
+    pub fn inner<A: Address>(packet: &IpsecPacket, payload: &[u8]) -> Option<PlainIp<A>> {
+        A::read(payload).filter(|inner| ecn::is_kept(inner.traffic_class, packet.traffic_class))
+    }
+
+    /// Whether the SA is for whatever goes between these addresses. Where it is not, [`Self::finish`] looks at ports and protocol too.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "of whichever version the addresses are, half of it is left")]
+    pub fn permits_between<A: Address>(self, source: A, destination: A) -> bool {
+        self.0.selectors().permits_between(source.into(), destination.into())
     }
 }
 

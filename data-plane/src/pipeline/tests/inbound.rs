@@ -62,6 +62,25 @@ fn a_worker_opens_nothing_beyond_the_hard_limit() {
     }
 }
 
+/// Those with nothing special go together, and each other by itself: a host must not see that.
+#[test]
+fn packets_of_a_burst_leave_in_the_order_in_which_they_came() {
+    let pair = Pair::default();
+    let (mut gateway, outbound) = receiver(&pair);
+    gateway.expect(Verdict::Opened, UNPROTECTED, &sealed_by(&pair, &outbound, &ip_packet(A, B, 60)));
+    let inner = |len| ip_packet(A, B, len);
+    let mut fragment = inner(101);
+    fragment[6] |= 0x20;
+    resum(&mut fragment);
+    let late = ip_packet_with(&Ipv4Header { ttl: 1, source: A.into(), destination: B.into(), ..HEADER }, 104);
+    let inners = [inner(100), fragment, inner(102), inner(103), late, inner(105)];
+    let mut frames = inners.map(|inner| sealed_by(&pair, &outbound, &inner));
+    *frames[3].last_mut().unwrap() ^= 1;
+    let sent = gateway.receive(UNPROTECTED, frames.iter().map(Vec::as_slice));
+    assert_eq!(sent.iter().map(|sent| packet_of(sent).len()).collect::<Vec<_>>(), [100, 101, 102, 105]);
+    assert_eq!([Verdict::Opened, Verdict::Integrity, Verdict::TtlExceeded].map(|verdict| gateway.count(verdict)), [5, 1, 1]);
+}
+
 /// Nobody but the peer can use an SA up: neither with forgeries nor by sending again what it has sent.
 #[test]
 fn what_is_not_authentic_or_not_new_does_not_count() {
