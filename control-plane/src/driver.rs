@@ -145,13 +145,23 @@ impl Driver {
         while end.is_none_or(|end| Clock::now() < end && self.has_sas()) {
             let (timer, lease_again) = (self.timer(), self.lease_again);
             tokio::select! {
-                Some(report) = reports.recv() => self.on_report(report),
+                Some(report) = reports.recv() => {
+                    self.on_report(report);
+                    while let Ok(report) = reports.try_recv() {
+                        self.on_report(report);
+                    }
+                }
                 Some(request) = requests.recv() => self.on_request(request),
                 _ = &mut shutdown, if end.is_none() => {
                     end = Some(Clock::now() + FAREWELL);
                     self.handle(Input::Command(Command::Shutdown));
                 }
-                done = self.offload.finished() => self.handle(done),
+                done = self.offload.finished() => {
+                    self.handle(done);
+                    while let Some(done) = self.offload.finished_by_now() {
+                        self.handle(done);
+                    }
+                }
                 Some(read) = self.reading.join_next() => self.on_read(read.unwrap_or_else(|error| resume_unwind(error.into_panic()))),
                 () = until(timer) => self.handle(Input::Timeout),
                 () = until(lease_again) => {
@@ -160,6 +170,10 @@ impl Driver {
                     self.handle(Input::SpisLeased(Vec::new()));
                 }
                 () = until(end) => {}
+            }
+            // Whatever came together goes out together: each message to the data plane costs both sides.
+            if let Some(attached) = &mut self.attached {
+                attached.session.flush();
             }
         }
     }
@@ -173,9 +187,6 @@ impl Driver {
     fn drain(&mut self) {
         while let Some(output) = self.endpoint.poll_output() {
             self.carry_out(output);
-        }
-        if let Some(attached) = &mut self.attached {
-            attached.session.flush();
         }
     }
 
@@ -365,5 +376,44 @@ async fn until(time: Option<Clock>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use ike::io::Datagram;
+
+    use super::*;
+
+    /// A request of IKE's version 3, which is answered without more ado (RFC 7296 section 2.5).
+    fn request_from(port: u16) -> Report {
+        let mut payload = vec![0; 28];
+        (payload[0], payload[17], payload[18], payload[19], payload[27]) = (1, 0x30, 34, 8, 28);
+        let (local, remote) = ("192.0.2.1:500".parse().unwrap(), SocketAddr::from(([192, 0, 2, 9], port)));
+        Report::Datagrams(vec![Datagram { local, remote, payload }])
+    }
+
+    #[tokio::test]
+    async fn answers_to_what_has_come_together_go_out_together() {
+        let (operations, _programmed) = mpsc::unbounded_channel();
+        let (datagrams, mut sent) = mpsc::channel(8);
+        let client = Client::new(tonic::transport::Endpoint::from_static("http://localhost").connect_lazy());
+        let session = Session::new(1, operations, datagrams, client);
+        let local_addresses = vec!["192.0.2.1".parse().unwrap()];
+        let attachment = Attachment { session, boot: [1; 16], epoch: 1, child_sas: Vec::new(), local_addresses, version: String::new() };
+        let (reports, reported) = mpsc::channel(8);
+        reports.send(Report::Attached(Box::new(attachment))).await.unwrap();
+        for port in [500, 501, 502] {
+            reports.send(request_from(port)).await.unwrap();
+        }
+        let ((_end, ended), (_requests, asked)) = (oneshot::channel(), mpsc::channel(1));
+        let driver = Driver::new(Config::default(), PathBuf::new(), watch::channel(Names::of(&Config::default())).0, None);
+        let message = tokio::select! {
+            () = driver.run(reported, asked, ended) => None,
+            message = sent.recv() => message,
+        };
+        assert_eq!(message.unwrap().datagrams.len(), 3);
     }
 }

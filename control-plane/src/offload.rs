@@ -58,12 +58,27 @@ impl Offload {
     /// The next job that ends; waits for ever while there is none.
     pub(crate) async fn finished(&mut self) -> Input {
         loop {
-            match self.running.join_next().await {
-                Some(Ok((id, result))) => return Input::JobDone { id, result },
-                // Its exchange runs into its time-out.
-                Some(Err(error)) => tracing::error!("a job has panicked: {error}"),
+            match self.running.join_next().await.map(done) {
+                Some(Some(done)) => return done,
+                Some(None) => {}
                 None => std::future::pending().await,
             }
+        }
+    }
+
+    /// The next job that has ended already.
+    pub(crate) fn finished_by_now(&mut self) -> Option<Input> {
+        std::iter::from_fn(|| self.running.try_join_next()).find_map(done)
+    }
+}
+
+/// `None` for a job that has panicked: its exchange runs into its time-out.
+fn done(job: Result<(JobId, JobResult), JoinError>) -> Option<Input> {
+    match job {
+        Ok((id, result)) => Some(Input::JobDone { id, result }),
+        Err(error) => {
+            tracing::error!("a job has panicked: {error}");
+            None
         }
     }
 }

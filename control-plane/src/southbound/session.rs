@@ -52,7 +52,7 @@ pub(crate) enum Settled {
 }
 
 impl Session {
-    pub(super) fn new(
+    pub(crate) fn new(
         epoch: u64,
         operations: mpsc::UnboundedSender<ProgramRequest>,
         datagrams: mpsc::Sender<PuntRequest>,
