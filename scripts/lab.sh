@@ -148,7 +148,7 @@ find_binaries() {
 # gateway_up NAME DIR: start data and control plane in namespace NAME with DIR/data.toml and DIR/control.toml. The ports are its
 # interfaces lan and wan, which have no addresses in the kernel: the data plane answers for them. Without qdisc_bypass=0
 # the kernel would hide from captures what a gateway sends. LAB_RINGS: more arguments of net_af_packet, for the rings of both ports. LAB_DRIVER=pcap:
-# net_pcap instead. LAB_LAN_MTU, LAB_WAN_MTU: octets that a port sends.
+# net_pcap instead. LAB_LAN_MTU, LAB_WAN_MTU: octets that a port sends. LAB_DATA_LOG: what the data plane logs, info if not said.
 gateway_up() {
   data_up "$1" "$2"
   control_up "$1" "$2"
@@ -161,7 +161,7 @@ data_up() {
   *) devices=(--vdev="net_af_packet0,iface=lan${LAB_RINGS:+,$LAB_RINGS}"
     --vdev="net_af_packet1,iface=wan,qdisc_bypass=0${LAB_RINGS:+,$LAB_RINGS}") ;;
   esac
-  spawn "$name" "$dir/data.log" "$BIN/culvert-data" --config "$dir/data.toml" -- \
+  spawn "$name" "$dir/data.log" "$BIN/culvert-data" --config "$dir/data.toml" --log "${LAB_DATA_LOG:-info}" -- \
     --no-huge -m 256 --no-shconf --no-pci --no-telemetry "${devices[@]}"
   echo "$SPAWNED" >"$dir/data.pid"
   wait_until "$PATIENCE" test -S "$dir/data.sock" || { tail -n 20 "$dir/data.log" >&2; die "the data plane of $name did not start"; }
