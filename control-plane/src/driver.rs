@@ -194,6 +194,7 @@ impl Driver {
         if let Some(key_log) = &mut self.key_log {
             match &output {
                 Output::IkeKeys(keys) => key_log.ike_sa(keys),
+                Output::IkeV1Key(key) => key_log.ike_v1_sa(key),
                 Output::Install(sa) => key_log.child_sa(sa),
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! Keys for Wireshark, which opens IKE and ESP in a capture with them: the tables `ikev2_decryption_table` and `esp_sa` of a profile. Who has them reads
+//! Keys for Wireshark, which opens IKE and ESP in a capture with them: the tables `ikev2_decryption_table`, `esp_sa` and `ikev1_decryption_table` of a profile. Who has them reads
 //! all that was and will be captured; nothing but `key_log` in the configuration brings keys here.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ike::io::IkeSaKeys;
+use ike::io::{IkeSaKeys, IkeV1Key};
 use ipsec_types::{ChildSa, CipherMode, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, Spi};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
@@ -16,13 +16,14 @@ use zeroize::Zeroizing;
 use crate::config::Diagnostic;
 
 /// The names that Wireshark looks for in a folder of its configuration.
-const TABLES: [&str; 2] = ["ikev2_decryption_table", "esp_sa"];
+const TABLES: [&str; 3] = ["ikev2_decryption_table", "esp_sa", "ikev1_decryption_table"];
 
 /// The tables, open to be appended to.
 #[derive(Debug)]
 pub(crate) struct KeyLog {
     ike: File,
     esp: File,
+    ike_v1: File,
 }
 
 impl KeyLog {
@@ -35,8 +36,8 @@ impl KeyLog {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unusable(folder, &error)),
             _ => {}
         }
-        let [ike, esp] = TABLES.map(|table| table_in(folder, table));
-        Ok(Self { ike: ike?, esp: esp? })
+        let [ike, esp, ike_v1] = TABLES.map(|table| table_in(folder, table));
+        Ok(Self { ike: ike?, esp: esp?, ike_v1: ike_v1? })
     }
 
     /// Writes the keys of an IKE SA down.
@@ -45,6 +46,11 @@ impl KeyLog {
             Some(line) => append(&mut self.ike, &line),
             None => nameless(&format_args!("IKE SA {} {}", keys.initiator_spi, keys.responder_spi)),
         }
+    }
+
+    /// Writes the key of an IKE SA of version 1 down.
+    pub(crate) fn ike_v1_sa(&mut self, key: &IkeV1Key) {
+        append(&mut self.ike_v1, &ike_v1_line(key));
     }
 
     /// Writes the keys of a pair of ESP SAs down.
@@ -134,6 +140,15 @@ fn ike_line(keys: &IkeSaKeys) -> Option<Zeroizing<String>> {
     push_hex(&mut line, &keys.sk_ar);
     line.push_str(&format!(",\"{integrity}\"\n"));
     Some(line)
+}
+
+/// CKY-I, the cipher's key.
+fn ike_v1_line(key: &IkeV1Key) -> Zeroizing<String> {
+    let mut line = line_for(&[&key.key]);
+    line.push_str(&format!("{:016x},", key.initiator_cookie.value()));
+    push_hex(&mut line, &key.key);
+    line.push('\n');
+    line
 }
 
 /// Version of IP, source, destination, SPI, cipher, its key with the salt, integrity algorithm, its key.
@@ -254,6 +269,9 @@ mod tests {
             format!("0000000000000102,ffffffffffffffff,{ei},{er},\"AES-CBC-256 [RFC3602]\",{ai},{ar},\"HMAC_SHA2_256_128 [RFC4868]\"\n");
         assert_eq!(*cbc, expected);
         assert!(ike_line(&keys(EncryptionAlgorithm::ChaCha20Poly1305, None)).is_none(), "Wireshark does not have it");
+
+        let v1 = IkeV1Key { initiator_cookie: IkeSpi::new(0x0102).unwrap(), key: Secret::new(vec![0xe1; 16]) };
+        assert_eq!(*ike_v1_line(&v1), format!("0000000000000102,{}\n", "e1".repeat(16)));
 
         let (source, destination) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         let sa_keys = SaKeys { encryption: Secret::new(vec![0xee; 20]), integrity: None };

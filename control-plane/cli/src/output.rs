@@ -90,10 +90,11 @@ fn describe_ike_sa(sa: &IkeSa) -> String {
     ];
     let given = lists.iter().filter(|(_, items)| !items.is_empty()).map(|(what, items)| format!("  {what}: {}\n", items.join(", ")));
     format!(
-        "{} #{}: {}, {role}, IKEv2, {:016x}_i {:016x}_r, {} old\n  local  '{}' at {}\n  remote '{}' at {}{nat}\n  {}{ppk}\n{}",
+        "{} #{}: {}, {role}, IKEv{}, {:016x}_i {:016x}_r, {} old\n  local  '{}' at {}\n  remote '{}' at {}{nat}\n  {}{ppk}\n{}",
         sa.connection,
         sa.id,
         sa.state,
+        sa.version,
         sa.initiator_spi,
         sa.responder_spi,
         age(sa.age_ms),
@@ -488,6 +489,7 @@ mod tests {
         let sa = IkeSa {
             connection: "site-b".into(),
             id: 7,
+            version: 2,
             state: "established".into(),
             initiator: true,
             initiator_spi: 0x0123_4567_89ab_cdef,
@@ -507,6 +509,8 @@ mod tests {
         assert!(text.starts_with("site-b #7: established, initiator, IKEv2, 0123456789abcdef_i 0000000000000001_r, 1 s old\n"), "{text}");
         assert!(text.contains("remote 'b.example' at 192.0.2.2:500, NAT before the peer\n"), "{text}");
         assert!(text.contains("  AES_GCM_16_128, PPK 'site-b.ppk'\n"), "{text}");
+        let text = describe_ike_sa(&IkeSa { version: 1, ..sa.clone() });
+        assert!(text.starts_with("site-b #7: established, initiator, IKEv1, "), "{text}");
         let text = describe_ike_sa(&IkeSa { ppk_id: String::new(), ppk_missing: "the peer has none".into(), ..sa });
         assert!(text.contains("  AES_GCM_16_128, WITHOUT ITS PPK: the peer has none\n"), "{text}");
         assert!(text.ends_with("\n  theirs inside: 10.3.0.1, fd99::1\n"), "{text}");

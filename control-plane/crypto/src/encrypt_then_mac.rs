@@ -13,7 +13,7 @@ use cbc::{Decryptor, Encryptor};
 use ctr::CtrCore;
 use ctr::flavors::Ctr32BE;
 use des::TdesEde3;
-use ike::provider::{CryptoError, IvKind, SkKey, SkSuite};
+use ike::provider::{CipherKey, CryptoError, IvKind, SkKey, SkSuite};
 use ipsec_types::{CipherMode, EncryptionAlgorithm, IntegrityAlgorithm};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
@@ -64,6 +64,43 @@ impl SkSuite for EncryptThenMac {
             (CipherMode::TripleDesCbc, _) => Box::new(Keys { cipher: triple_des(encryption)?, integrity }),
             _ => return Err(CryptoError::Unavailable),
         })
+    }
+}
+
+/// A cipher in CBC mode without an integrity algorithm, which IKEv1 has (RFC 2409 appendix B).
+#[derive(Debug)]
+pub(crate) struct BareCipher(pub(crate) EncryptionAlgorithm);
+
+impl ike::provider::Cipher for BareCipher {
+    fn encryption(&self) -> EncryptionAlgorithm {
+        self.0
+    }
+
+    fn block_len(&self) -> usize {
+        self.0.esp_iv_len()
+    }
+
+    fn key(&self, key: &[u8]) -> Result<Box<dyn CipherKey>, CryptoError> {
+        Ok(match (self.0.mode(), self.0.key_len()) {
+            (CipherMode::Cbc, 16) => Box::new(Cbc::<Aes128>::new(key)?),
+            (CipherMode::Cbc, 24) => Box::new(Cbc::<Aes192>::new(key)?),
+            (CipherMode::Cbc, 32) => Box::new(Cbc::<Aes256>::new(key)?),
+            (CipherMode::TripleDesCbc, _) => Box::new(triple_des(key)?),
+            _ => return Err(CryptoError::Unavailable),
+        })
+    }
+}
+
+impl<C: ZeroizeOnDrop + Send + Sync> CipherKey for Cbc<C>
+where
+    Self: Cipher,
+{
+    fn encrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CryptoError> {
+        Cipher::encrypt(self, iv, text)
+    }
+
+    fn decrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CryptoError> {
+        Cipher::decrypt(self, iv, text)
     }
 }
 

@@ -9,6 +9,7 @@ mod aead;
 mod ccm;
 pub mod eap;
 mod encrypt_then_mac;
+mod hash;
 #[cfg(test)]
 mod hex;
 mod key_exchange;
@@ -26,7 +27,7 @@ mod x509;
 use ike::provider::Provider;
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
 
-use encrypt_then_mac::EncryptThenMac;
+use encrypt_then_mac::{BareCipher, EncryptThenMac};
 
 pub use random::SystemRandom;
 pub use signing::{KeyFileError, PrivateKeyFile, schemes};
@@ -39,7 +40,14 @@ pub use x509::{
 /// Everything this crate can do, in order of preference.
 #[must_use]
 pub const fn provider() -> Provider {
-    Provider { prfs: mac::PRFS, suites: SUITES, key_exchanges: key_exchange::KEY_EXCHANGES, sha1: sha1::sha1 }
+    Provider {
+        prfs: mac::PRFS,
+        suites: SUITES,
+        key_exchanges: key_exchange::KEY_EXCHANGES,
+        sha1: sha1::sha1,
+        hashes: hash::HASHES,
+        ciphers: CIPHERS,
+    }
 }
 
 /// AEADs, and each of the other ciphers with each integrity algorithm.
@@ -62,6 +70,13 @@ macro_rules! suites {
 static SUITES: &[&dyn ike::provider::SkSuite] = suites![
     aead::AES_GCM_256, aead::AES_GCM_192, aead::AES_GCM_128, aead::CHACHA20_POLY1305, ccm::AES_CCM_256, ccm::AES_CCM_192, ccm::AES_CCM_128;
     AesCbc256, AesCbc192, AesCbc128, AesCtr256, AesCtr192, AesCtr128, TripleDes
+];
+
+static CIPHERS: &[&dyn ike::provider::Cipher] = &[
+    &BareCipher(EncryptionAlgorithm::AesCbc256),
+    &BareCipher(EncryptionAlgorithm::AesCbc192),
+    &BareCipher(EncryptionAlgorithm::AesCbc128),
+    &BareCipher(EncryptionAlgorithm::TripleDes),
 ];
 
 #[cfg(test)]

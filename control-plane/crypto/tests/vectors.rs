@@ -20,6 +20,11 @@ fn the_committed_key_derivation_vectors_are_what_the_script_computes() {
 }
 
 #[test]
+fn the_committed_vectors_of_ikev1_are_what_the_script_computes() {
+    check("derive_ikev1.py", "../ike/tests/vectors/ikev1-keys.json");
+}
+
+#[test]
 fn the_committed_modp_vectors_are_what_the_script_computes() {
     check("modp.py", "tests/vectors/modp.json");
 }

@@ -4,20 +4,21 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use ike_wire::Protocol;
 use ipsec_types::{
-    Activation, ChildSa, ChildSaId, Flow, Instant, Lifetime, Limits, Mode, PolicyId, SaKeys, Secret, Spi, Tfc, UdpEncapsulation,
+    Activation, ChildSa, ChildSaId, Flow, Identity, IkeSpi, Instant, Lifetime, Limits, Mode, PolicyId, SaKeys, Secret, Spi, Tfc,
+    UdpEncapsulation,
 };
 
 use crate::config::ChildLifetime;
 use crate::context::Context;
 use crate::error::Failure;
-use crate::io::{ChildSaStatus, Output, SaState};
+use crate::io::{ChildSaStatus, IkeSaId, Output, SaState};
 use crate::negotiate::{ChildSuite, SelectorsNarrowed};
-use crate::v2::Core;
-use crate::v2::auth::PeerAuthenticated;
+use crate::policy::ConnectionRef;
 use crate::v2::keys::{ChildKeys, Role};
 
 /// How long inbound packets under way may still arrive after a deletion.
@@ -93,23 +94,46 @@ pub(crate) struct Replaces {
     pub(crate) contested: bool,
 }
 
+/// Proof that the peer of an IKE SA is who it says: only what has checked it is one.
+pub(crate) trait Authenticated {
+    /// Who the peer is.
+    fn identity(&self) -> &Identity;
+}
+
+/// The IKE SA under which a Child SA is, whichever version of IKE it speaks.
+pub(crate) struct Bearer<'a> {
+    pub(crate) ike_sa: IkeSaId,
+    pub(crate) connection: &'a ConnectionRef,
+    /// Of the initiator and of the responder.
+    pub(crate) spis: (Option<IkeSpi>, Option<IkeSpi>),
+    /// Between which ends ESP travels, ours first.
+    pub(crate) ends: [SocketAddr; 2],
+    /// Whether ESP travels in UDP.
+    pub(crate) encapsulates: bool,
+    pub(crate) authenticated: &'a dyn Authenticated,
+    /// How long the responder's half may be missing still when the initiator's is in place; `None` where it is there.
+    pub(crate) grace: Option<Duration>,
+    /// What KEYMAT grows from, for traces.
+    pub(crate) growth: &'static str,
+}
+
 /// Hands a Child SA to the data plane. That both peers are authenticated and the selectors agreed on is in the types.
-pub(crate) fn install(cx: &mut Context<'_>, core: &Core, authenticated: &PeerAuthenticated, agreed: Agreed) -> Result<Child, Failure> {
-    let configured = core.connection.child(agreed.child).ok_or_else(|| Failure::Local("no such child".to_string()))?;
-    let id = cx.shared.next_child(core.id).ok_or_else(|| Failure::Local("no data plane is attached".to_string()))?;
-    let [from, to] = core.esp_ends();
-    let encapsulation = core.encapsulates().then(|| UdpEncapsulation { local_port: from.port(), remote_port: to.port() });
-    let activation = activation(&agreed);
+pub(crate) fn install(cx: &mut Context<'_>, bearer: &Bearer<'_>, agreed: Agreed) -> Result<Child, Failure> {
+    let configured = bearer.connection.child(agreed.child).ok_or_else(|| Failure::Local("no such child".to_string()))?;
+    let id = cx.shared.next_child(bearer.ike_sa).ok_or_else(|| Failure::Local("no data plane is attached".to_string()))?;
+    let [from, to] = bearer.ends;
+    let encapsulation = bearer.encapsulates.then(|| UdpEncapsulation { local_port: from.port(), remote_port: to.port() });
+    let activation = activation(&agreed, bearer.grace);
     let lifetime = lifetime(cx, &configured.lifetime)?;
     let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);
-    let entry = core.connection.entry(configured.policy);
+    let entry = bearer.connection.entry(configured.policy);
     let sa = ChildSa {
         id,
         policy: entry,
         inbound_spi: agreed.inbound,
         outbound_spi: agreed.outbound,
-        local: core.local.ip(),
-        remote: core.remote.ip(),
+        local: from.ip(),
+        remote: to.ip(),
         encapsulation,
         protection: agreed.suite.protection,
         mode: configured.mode,
@@ -129,14 +153,14 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, authenticated: &PeerAut
             .or_else(|| cx.shared.orphans.predecessor(entry, agreed.selectors.local(), agreed.selectors.remote())),
         lifetime,
     };
-    let mut lines = describe(&sa, &agreed.suite);
+    let mut lines = describe(&sa, &agreed.suite, bearer.growth);
     if configured.tfc.padding.is_some() && !agreed.takes_tfc_padding {
         lines.push("packets are not padded: the peer said ESP_TFC_PADDING_NOT_SUPPORTED".to_string());
     }
-    core.step(cx, &format!("install Child SA {}", configured.name), lines);
+    cx.shared.step(Some(&bearer.connection.name), bearer.spis, &format!("install Child SA {}", configured.name), lines);
     cx.shared.output(Output::Install(Box::new(sa)));
-    if core.connection.is_for_several(configured) {
-        cx.shared.holdings.add(entry, id, authenticated.identity(), &agreed.selectors);
+    if bearer.connection.is_for_several(configured) {
+        cx.shared.holdings.add(entry, id, bearer.authenticated.identity(), &agreed.selectors);
     }
     Ok(Child {
         id,
@@ -158,10 +182,10 @@ pub(crate) fn install(cx: &mut Context<'_>, core: &Core, authenticated: &PeerAut
 }
 
 /// When the outbound half begins to carry packets (RFC 7296 section 2.8).
-fn activation(agreed: &Agreed) -> Activation {
+fn activation(agreed: &Agreed, grace: Option<Duration>) -> Activation {
     match agreed.role {
         Role::Initiator if agreed.replaces.contested => Activation::Parked { fallback: None },
-        Role::Initiator => Activation::Immediate,
+        Role::Initiator => grace.map_or(Activation::Immediate, |grace| Activation::Parked { fallback: Some(grace) }),
         // While the SA it replaces is there, that one carries the packets.
         Role::Responder => {
             let carried = agreed.replaces.child.is_some() && !agreed.replaces.lost;
@@ -188,7 +212,7 @@ fn by_direction(role: Role, keys: ChildKeys) -> (SaKeys, SaKeys) {
     }
 }
 
-fn describe(sa: &ChildSa, suite: &ChildSuite) -> Vec<String> {
+fn describe(sa: &ChildSa, suite: &ChildSuite, growth: &str) -> Vec<String> {
     let selectors = |selectors: &[ipsec_types::TrafficSelector]| {
         let texts: Vec<String> = selectors.iter().map(ToString::to_string).collect();
         texts.join(" ")
@@ -204,7 +228,7 @@ fn describe(sa: &ChildSa, suite: &ChildSuite) -> Vec<String> {
         format!("inbound SPI {}, outbound SPI {}", sa.inbound_spi, sa.outbound_spi),
         format!("{protocol}{carried}, {mode}, {}, {} -> {}", suite.describe(), sa.local, sa.remote),
         format!("local {}, remote {}", selectors(&sa.local_selectors), selectors(&sa.remote_selectors)),
-        format!("KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr): {key} octets of keys for each direction"),
+        format!("{growth}: {key} octets of keys for each direction"),
     ]
 }
 

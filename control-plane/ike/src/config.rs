@@ -76,6 +76,8 @@ pub struct PpkPolicy {
 pub struct Connection {
     /// Its name.
     pub name: String,
+    /// Which versions of IKE are spoken.
+    pub version: Version,
     /// Addresses of this gateway; empty for any.
     pub local_addrs: Vec<IpAddr>,
     /// Addresses of the peer, the first to be called; empty for a responder that serves any.
@@ -124,6 +126,30 @@ pub struct Connection {
     pub childless: Childless,
     /// Whether the peer, where it is called, may send this gateway to another one (RFC 5685).
     pub follow_redirects: bool,
+}
+
+/// Which versions of IKE a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Version {
+    /// IKEv1 alone (RFC 2409), which is historic (RFC 9395).
+    V1,
+    /// IKEv2 alone (RFC 7296).
+    #[default]
+    V2,
+    /// Both, as the peer likes; this gateway begins with IKEv2.
+    Any,
+}
+
+impl Version {
+    /// Whether a peer may speak IKEv1.
+    pub const fn has_v1(self) -> bool {
+        matches!(self, Self::V1 | Self::Any)
+    }
+
+    /// Whether it may speak IKEv2, as this gateway does where it begins.
+    pub const fn has_v2(self) -> bool {
+        matches!(self, Self::V2 | Self::Any)
+    }
 }
 
 /// Whether IKE SAs come up without a Child SA, which CREATE_CHILD_SA brings then (RFC 6023).

@@ -18,6 +18,7 @@ use crate::orphan::Orphans;
 use crate::peers::{Peers, Superseded};
 use crate::pool::Leases;
 use crate::provider::{Provider, Random};
+use crate::v1::known::Known;
 use crate::v2::cookie::Cookies;
 use crate::v2::keys::KeyLog;
 use crate::v2::redirect::Redirects;
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) making_way: BTreeMap<IkeSaId, MakingWay>,
     /// What IKE SAs have decided about their heirs.
     pub(crate) successions: VecDeque<Succession>,
+    /// The IKE SAs of version 1.
+    pub(crate) v1: Known,
     last_ike_sa: u64,
     last_job: u64,
     last_child: u32,
@@ -177,6 +180,7 @@ impl Shared {
             rekeyings: BTreeMap::new(),
             making_way: BTreeMap::new(),
             successions: VecDeque::new(),
+            v1: Known::default(),
             last_ike_sa: 0,
             last_job: 0,
             last_child: 0,

@@ -26,6 +26,7 @@ mod lost;
 mod recovery;
 mod reload;
 mod succession;
+mod v1;
 
 /// Every IKE SA of a gateway. See [`crate::io`] for how to drive it.
 pub struct Endpoint {
@@ -33,6 +34,10 @@ pub struct Endpoint {
     sas: BTreeMap<IkeSaId, IkeSa>,
     /// Responders by what an IKE_SA_INIT request brings: a repetition must find the first one's answer (RFC 7296 section 2.1).
     by_init: BTreeMap<InitKey, IkeSaId>,
+    /// Those of version 1.
+    v1: BTreeMap<IkeSaId, crate::v1::IkeSa>,
+    /// Their responders by an initiator's first message.
+    v1_by_first: BTreeMap<v1::FirstKey, IkeSaId>,
     /// Those of peers that have not proved who they are, the refused included for as long as they are remembered.
     half_open: usize,
     /// Those of them that may still be authenticated, by the peer's address: without a cookie, and with one.
@@ -57,6 +62,8 @@ impl Endpoint {
             shared: Shared::new(provider),
             sas: BTreeMap::new(),
             by_init: BTreeMap::new(),
+            v1: BTreeMap::new(),
+            v1_by_first: BTreeMap::new(),
             half_open: 0,
             half_open_of: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -84,7 +91,11 @@ impl Endpoint {
             }
             Input::Installed { child, result } => {
                 if let Some(id) = self.shared.children.get(&child).copied() {
-                    self.with(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+                    if self.v1.contains_key(&id) {
+                        self.with_v1(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+                    } else {
+                        self.with(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+                    }
                 }
             }
             Input::Dataplane(news) => self.on_dataplane(now, random, news),
@@ -114,12 +125,15 @@ impl Endpoint {
 
     /// The IKE SAs with their Child SAs, oldest first.
     pub fn ike_sas(&self, now: Instant) -> Vec<IkeSaStatus> {
-        self.sas.values().filter_map(|sa| sa.status(now)).collect()
+        let mut all: Vec<IkeSaStatus> = self.sas.values().filter_map(|sa| sa.status(now)).collect();
+        all.extend(self.v1.values().filter_map(|sa| sa.status(now)));
+        all.sort_by_key(|sa| sa.id);
+        all
     }
 
     /// One of them; `None` where it is gone.
     pub fn ike_sa(&self, id: IkeSaId, now: Instant) -> Option<IkeSaStatus> {
-        self.sas.get(&id)?.status(now)
+        self.sas.get(&id).and_then(|sa| sa.status(now)).or_else(|| self.v1.get(&id)?.status(now))
     }
 
     /// Child SAs that somebody wants, or that the last negotiation did not bring.
@@ -170,12 +184,17 @@ impl Endpoint {
         let due: Vec<IkeSaId> = self.deadlines.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         for id in due {
             self.with(now, random, id, |sa, cx| sa.on_timeout(cx));
+            self.with_v1(now, random, id, |sa, cx| sa.on_timeout(cx));
         }
     }
 
     fn on_job(&mut self, now: Instant, random: &mut dyn Random, id: JobId, result: JobResult) {
         if let Some(ike_sa) = self.shared.jobs.remove(&id) {
-            self.with(now, random, ike_sa, |sa, cx| sa.on_job(cx, id, result));
+            if self.v1.contains_key(&ike_sa) {
+                self.with_v1(now, random, ike_sa, |sa, cx| sa.on_job(cx, id, result));
+            } else {
+                self.with(now, random, ike_sa, |sa, cx| sa.on_job(cx, id, result));
+            }
         }
     }
 
@@ -236,6 +255,10 @@ impl Endpoint {
         let waiting: Vec<IkeSaId> = self.sas.values().filter(|sa| sa.needs_spi()).map(|sa| sa.core.id).collect();
         for id in waiting {
             self.with(now, random, id, |sa, cx| sa.go_on(cx));
+        }
+        let waiting: Vec<IkeSaId> = self.v1.values().filter(|sa| sa.needs_spi()).map(|sa| sa.core.id).collect();
+        for id in waiting {
+            self.with_v1(now, random, id, |sa, cx| sa.go_on(cx));
         }
         self.shared.lease_spis();
     }

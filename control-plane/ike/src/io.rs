@@ -259,6 +259,8 @@ pub enum Output {
     },
     /// The keys of an IKE SA; only where the configuration wants them ([`Config::key_log`](crate::config::Config)).
     IkeKeys(Box<IkeSaKeys>),
+    /// The key of an IKE SA of version 1; where [`Self::IkeKeys`] are wanted.
+    IkeV1Key(Box<IkeV1Key>),
     /// For operators and logs.
     Event(Event),
     /// A message or step, to be decoded when somebody wants to see it; secrets never.
@@ -284,6 +286,15 @@ pub struct IkeSaKeys {
     pub sk_ai: Secret,
     /// SK_ar; empty with AEAD.
     pub sk_ar: Secret,
+}
+
+/// What opens the messages of an IKE SA of version 1 (RFC 2409 appendix B). Its `Debug` shows lengths alone.
+#[derive(Debug)]
+pub struct IkeV1Key {
+    /// CKY-I.
+    pub initiator_cookie: IkeSpi,
+    /// Of the cipher, out of SKEYID_e.
+    pub key: Secret,
 }
 
 /// Slow work.

@@ -28,6 +28,7 @@ mod policy;
 mod pool;
 pub mod provider;
 mod trace;
+mod v1;
 mod v2;
 mod want;
 mod window;

@@ -8,7 +8,7 @@ use core::ops::Deref;
 use ike_wire::PpkIdType;
 use ipsec_types::{Identity, PolicyId, Secret};
 
-use crate::config::{Child, Config, Connection, Ppk, Psk};
+use crate::config::{Child, Config, Connection, LocalAuth, Ppk, Psk, RemoteAuth};
 
 /// A connection, with the configuration that holds it: an IKE SA keeps the one it was negotiated under.
 #[derive(Debug, Clone)]
@@ -24,8 +24,20 @@ impl ConnectionRef {
         (0..config.connections.len()).map(move |index| Self { config: Arc::clone(&config), index })
     }
 
-    /// The connections of a peer at `remote` that calls `local`.
+    /// The connections of a peer at `remote` that calls `local` with IKEv2.
     pub(crate) fn between(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
+        Self::at(config, local, remote).filter(|connection| connection.version.has_v2())
+    }
+
+    /// The same with IKEv1, which has pre-shared keys alone here.
+    pub(crate) fn between_with_v1(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
+        let by_key =
+            |connection: &Connection| matches!((&connection.local_auth, &connection.remote_auth), (LocalAuth::Psk, RemoteAuth::Psk));
+        Self::at(config, local, remote)
+            .filter(move |connection| connection.version.has_v1() && by_key(connection) && !connection.has_rounds())
+    }
+
+    fn at(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
         let any_or = |addresses: &[IpAddr], address| addresses.is_empty() || addresses.contains(&address);
         Self::all(config).filter(move |c| any_or(&c.local_addrs, local) && any_or(&c.remote_addrs, remote))
     }
@@ -33,6 +45,11 @@ impl ConnectionRef {
     /// The connections of the same configuration between two addresses.
     pub(crate) fn siblings(&self, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
         Self::between(&self.config, local, remote)
+    }
+
+    /// The same that speak IKEv1.
+    pub(crate) fn siblings_of_v1(&self, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
+        Self::between_with_v1(&self.config, local, remote)
     }
 
     /// The child that serves a policy.
@@ -192,13 +209,14 @@ mod tests {
             .map(|(owners, secret)| Psk { owners: owners.iter().map(identity).collect(), secret: Secret::copy_from(secret.as_bytes()) });
         let connection = Connection {
             name: "lab".into(),
+            version: crate::config::Version::V2,
             local_addrs: Vec::new(),
             remote_addrs: Vec::new(),
             proposals: Vec::new(),
             local_identity: "a.test".parse().unwrap(),
             remote_identity: None,
-            local_auth: crate::config::LocalAuth::Psk,
-            remote_auth: crate::config::RemoteAuth::Psk,
+            local_auth: LocalAuth::Psk,
+            remote_auth: RemoteAuth::Psk,
             local_more: Vec::new(),
             remote_more: Vec::new(),
             ppk: None,

@@ -10,7 +10,8 @@ use core::fmt;
 pub use eap::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapTlsData, EapType, EapWait};
 pub use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{
-    EncryptionAlgorithm, Identity, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PrfAlgorithm, Secret, SignatureEncoding, SignatureScheme,
+    EncryptionAlgorithm, HashAlgorithm, Identity, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PrfAlgorithm, Secret, SignatureEncoding,
+    SignatureScheme,
 };
 
 use crate::error::Detail;
@@ -26,6 +27,10 @@ pub struct Provider {
     pub key_exchanges: &'static [&'static dyn KeyExchange],
     /// SHA-1 over the parts one after the other: only for the hashes of NAT detection (RFC 7296 section 2.23), which keep no secret.
     pub sha1: fn(&[&[u8]]) -> [u8; 20],
+    /// Hash functions, for IKEv1 alone.
+    pub hashes: &'static [&'static dyn Hash],
+    /// Ciphers without an integrity algorithm, for IKEv1 alone.
+    pub ciphers: &'static [&'static dyn Cipher],
 }
 
 impl Provider {
@@ -37,6 +42,16 @@ impl Provider {
     /// The suite for the pair, if it is there.
     pub fn suite(&self, encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorithm>) -> Option<&'static dyn SkSuite> {
         self.suites.iter().copied().find(|suite| suite.encryption() == encryption && suite.integrity() == integrity)
+    }
+
+    /// The hash function for `algorithm`, if it is there.
+    pub fn hash(&self, algorithm: HashAlgorithm) -> Option<&'static dyn Hash> {
+        self.hashes.iter().copied().find(|hash| hash.algorithm() == algorithm)
+    }
+
+    /// The cipher for `encryption`, if it is there.
+    pub fn cipher(&self, encryption: EncryptionAlgorithm) -> Option<&'static dyn Cipher> {
+        self.ciphers.iter().copied().find(|cipher| cipher.encryption() == encryption)
     }
 
     /// Every key exchange method that is there.
@@ -62,6 +77,41 @@ pub trait Prf: fmt::Debug + Sync {
     fn algorithm(&self) -> PrfAlgorithm;
     /// prf(key, parts[0] | parts[1] | ...): [`PrfAlgorithm::output_len`] octets.
     fn compute(&self, key: &[u8], parts: &[&[u8]]) -> Secret;
+}
+
+/// A hash function (RFC 2409 section 4).
+pub trait Hash: fmt::Debug + Sync {
+    /// Which one.
+    fn algorithm(&self) -> HashAlgorithm;
+    /// hash(parts[0] | parts[1] | ...).
+    fn compute(&self, parts: &[&[u8]]) -> Vec<u8>;
+}
+
+/// A block cipher in CBC mode by itself, which protects the messages of IKEv1 (RFC 2409 appendix B).
+pub trait Cipher: fmt::Debug + Sync {
+    /// Which one.
+    fn encryption(&self) -> EncryptionAlgorithm;
+    /// Octets of a block, and of an IV.
+    fn block_len(&self) -> usize;
+    /// Prepares a key.
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyLength`] and [`CryptoError::WeakKey`].
+    fn key(&self, key: &[u8]) -> Result<Box<dyn CipherKey>, CryptoError>;
+}
+
+/// A key of a [`Cipher`]. Zeroed when dropped.
+pub trait CipherKey: Send + Sync {
+    /// Encrypts whole blocks in place.
+    ///
+    /// # Errors
+    /// [`CryptoError::Length`] where IV or text have a length the cipher does not take.
+    fn encrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CryptoError>;
+    /// Decrypts whole blocks in place.
+    ///
+    /// # Errors
+    /// [`CryptoError::Length`].
+    fn decrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CryptoError>;
 }
 
 /// How the IV of an Encrypted payload must be made.

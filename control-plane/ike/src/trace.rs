@@ -33,7 +33,7 @@ pub(crate) struct Traced<'a> {
 }
 
 /// Characters of one message's fields: strangers send long messages too, and the last thousand are kept.
-const MOST_TEXT: usize = 32 * 1024;
+pub(crate) const MOST_TEXT: usize = 32 * 1024;
 /// What a field takes besides its characters.
 const FIELD: usize = 64;
 
@@ -226,7 +226,7 @@ fn hex(octets: &[u8]) -> String {
 }
 
 /// Fields of `depth`, each with the deeper ones that follow it, as far as there is room.
-fn nest(fields: impl Iterator<Item = Field>, depth: usize, room: &mut usize) -> Vec<TracedField> {
+pub(crate) fn nest(fields: impl Iterator<Item = Field>, depth: usize, room: &mut usize) -> Vec<TracedField> {
     within(&mut fields.peekable(), depth, room)
 }
 

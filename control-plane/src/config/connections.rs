@@ -15,7 +15,7 @@ use super::secrets::Known;
 use super::section::{Found, Place, Section};
 use super::selectors::{self, Dynamic, Ends, Selected};
 use super::spd::Spd;
-use super::{eap, exchanges, handling, lifetimes, pools, ppk, proposals, rounds};
+use super::{eap, exchanges, handling, lifetimes, pools, ppk, proposals, rounds, version};
 
 /// strongSwan's, and what RFC 3948 section 4 recommends.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -32,11 +32,7 @@ pub(super) fn read(
 ) -> (Option<(Connection, Place)>, Vec<Policy>) {
     const UNIQUE: &[(&str, Unique)] = &[("no", Unique::No), ("never", Unique::Never), ("replace", Unique::Replace), ("keep", Unique::Keep)];
     let place = Found { value: (), span: section.span(), path: section.path("local") };
-    if let Some(version) = section.integer("version", 0..=2)
-        && version.value != 2
-    {
-        section.fault_at(&version, format!("IKE version {} is not supported", version.value), "write version = 2");
-    }
+    let version = version::read(&mut section);
     let (local_addrs, local_faulty) = addresses(&mut section, "local_addrs");
     let (remote_addrs, remote_faulty) = addresses(&mut section, "remote_addrs");
     let common = |local: &IpAddr| remote_addrs.iter().any(|remote| remote.is_ipv4() == local.is_ipv4());
@@ -45,7 +41,7 @@ pub(super) fn read(
         let remedy = "write addresses of one family in both, or leave local_addrs out";
         section.fault("local_addrs", "none of them can speak to remote_addrs: IPv4 and IPv6 do not mix", remedy);
     }
-    let proposals = proposals::ike(&mut section);
+    let proposals = proposals::ike(&mut section, version.value);
     let unique = section.choice("unique", UNIQUE).map_or_else(Unique::default, |found| found.value);
     let dpd_delay = section.duration("dpd_delay").map(|found| found.value).filter(|delay| !delay.is_zero());
     let keep_alive = section.duration("keep_alive").map_or(Some(KEEP_ALIVE), |found| Some(found.value).filter(|delay| !delay.is_zero()));
@@ -111,10 +107,17 @@ pub(super) fn read(
     if let Some(found) = ppk.as_ref().filter(|found| found.value.id.is_none() && children.iter().any(begins)) {
         section.fault_at(found, "this gateway begins by itself, and has to name a PPK", "write the name of one, or let no child begin");
     }
+    if section.faults() == before {
+        let has_more =
+            !local_more.is_empty() || !remote_more.is_empty() || !pools.is_empty() || !virtual_addresses.is_empty() || ppk.is_some();
+        let rest = version::Rest { proposals: &proposals, children: &children, auth: (&local_auth, &remote_auth), has_more };
+        version::check(&section, &version, &rest);
+    }
     section.finish();
     let Some(local_identity) = local_identity.filter(|_| needs_peer) else { return (None, shunts) };
     let connection = Connection {
         name,
+        version: version.value,
         local_addrs,
         remote_addrs,
         proposals,

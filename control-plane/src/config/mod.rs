@@ -40,6 +40,7 @@ mod section;
 mod selectors;
 mod spd;
 mod tokens;
+mod version;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use ike::config::Version;
 use ipsec_types::{
     AhProposal, ChildProposal, EncryptionAlgorithm, EspProposal, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm,
     ProposalError, SequenceNumbers,
@@ -17,6 +18,8 @@ const DEFAULT_IKE: &[&str] = &[
     "aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
     "aes128-aes192-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-x25519-ecp256-ecp384-ecp521-modp3072-modp4096-modp2048",
 ];
+/// The same with IKEv1, which has a transform for each combination: few enough for one datagram.
+const DEFAULT_IKE_V1: &[&str] = &["aes128-aes256-sha256-sha512-ecp256-modp3072-modp2048"];
 const DEFAULT_ESP: &[&str] = &["aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly1305-esn-noesn"];
 const DEFAULT_AH: &[&str] = &["sha256-sha384-sha512-esn-noesn"];
 
@@ -25,8 +28,9 @@ const OUTDATED: &[(&str, &str, &str)] =
     &[("3des", "aes256", "RFC 8221 section 5"), ("modp1024", "modp2048 or x25519", "RFC 8247 section 2.4")];
 
 /// Those for IKE.
-pub(super) fn ike(section: &mut Section<'_>) -> Vec<IkeProposal> {
-    read(section, "proposals", "aes128gcm16-prfsha256-x25519", DEFAULT_IKE)
+pub(super) fn ike(section: &mut Section<'_>, version: Version) -> Vec<IkeProposal> {
+    let defaults = if version.has_v2() { DEFAULT_IKE } else { DEFAULT_IKE_V1 };
+    read(section, "proposals", "aes128gcm16-prfsha256-x25519", defaults)
 }
 
 /// Those for ESP, or where there are any those for AH.

@@ -204,11 +204,7 @@ const TABLE: &[(&str, &str, &str)] = &[
         "dpd_delay = \"30 parsecs\"",
         "culvert.toml:6:13: connections.site-b.dpd_delay: this is no time; write for example \"30s\", \"5m\" or \"4h\"",
     ),
-    (
-        "dpd_delay = \"30s\"",
-        "version = 1",
-        "culvert.toml:6:11: connections.site-b.version: IKE version 1 is not supported; write version = 2",
-    ),
+    ("dpd_delay = \"30s\"", "version = 3", "culvert.toml:6:11: connections.site-b.version: 3 is out of range; write a number from 0 to 2"),
     (
         "dpd_delay = \"30s\"",
         "retransmit_base = 0.5",
@@ -665,4 +661,5 @@ mod peers;
 mod pools;
 mod ppk;
 mod radius;
+mod version;
 mod words;

@@ -106,6 +106,7 @@ fn ike_sa(sa: &IkeSaStatus, counted: &HashMap<u64, &dataplane::ChildSaStatus>) -
         initiator_spi: sa.initiator_spi.value(),
         responder_spi: sa.responder_spi.map_or(0, IkeSpi::value),
         initiator: sa.initiator,
+        version: sa.version.into(),
         state: match sa.state {
             SaState::Connecting => "connecting",
             SaState::Established => "established",

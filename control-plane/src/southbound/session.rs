@@ -112,7 +112,7 @@ impl Session {
             }
             Output::Transmit(datagram) => return self.outgoing.push(decode::outgoing(datagram)),
             Output::KeepAlive { local, remote } => return self.keep_alives.push(decode::ends(local, remote)),
-            Output::Job { .. } | Output::IkeKeys(_) | Output::Event(_) | Output::Trace(_) => return,
+            Output::Job { .. } | Output::IkeKeys(_) | Output::IkeV1Key(_) | Output::Event(_) | Output::Trace(_) => return,
         };
         self.queue(kind, pending);
     }

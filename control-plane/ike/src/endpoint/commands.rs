@@ -8,6 +8,7 @@ use super::*;
 use crate::child::{Child, ChildPhase};
 use crate::error::Failure;
 use crate::io::{Answer, Command, Event, RequestId, Target};
+use crate::v1::Task as TaskV1;
 use crate::v2::State;
 use crate::v2::common::Task;
 use crate::want::{Admission, Waiter};
@@ -34,6 +35,9 @@ impl Endpoint {
         for id in all {
             self.with(now, random, id, |sa, cx| sa.terminate(cx, None));
         }
+        for id in self.v1.keys().copied().collect::<Vec<_>>() {
+            self.with_v1(now, random, id, |sa, cx| sa.terminate(cx, None));
+        }
     }
 
     fn initiate(&mut self, now: Instant, request: RequestId, name: &str) {
@@ -54,7 +58,10 @@ impl Endpoint {
     fn rekey(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
         let in_use = |sa: &IkeSa| matches!(sa.state, State::Established(_)) && sa.state.takes_tasks();
         let (ike_sas, children) = self.named(target, in_use, |child| child.phase == ChildPhase::Installed);
-        let count = count(&ike_sas, &children);
+        let (mut v1_ike_sas, mut v1_children) = self.named_v1(target);
+        v1_ike_sas.retain(|id| self.v1.get(id).is_some_and(|sa| sa.is_established() && sa.takes_tasks()));
+        v1_children.retain(|(_, id)| self.v1_children().any(|(_, child)| child.id == *id && child.phase == ChildPhase::Installed));
+        let count = count(&ike_sas, &children) + count(&v1_ike_sas, &v1_children);
         if count == 0 {
             let result = Err(Failure::Local("there is no such SA, or it is being replaced or deleted".into()));
             return self.shared.event(Event::Answer { request, result });
@@ -66,18 +73,28 @@ impl Endpoint {
         for (id, child) in children {
             self.queue(now, random, id, Task::RekeyChild { child, request: Some(request) });
         }
+        for id in v1_ike_sas {
+            self.queue_v1(now, random, id, TaskV1::Replace { request: Some(request) });
+        }
+        for (id, child) in v1_children {
+            self.queue_v1(now, random, id, TaskV1::RekeyChild { child, request: Some(request) });
+        }
     }
 
     /// Replaces IKE SAs by others that begin from scratch. Those whose peer has to begin stay.
     fn reauthenticate(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
         let in_use = |sa: &IkeSa| matches!(sa.state, State::Established(_)) && sa.state.takes_tasks();
         let (ike_sas, _) = self.named(target, in_use, |_| false);
-        let calls = |id: &IkeSaId| self.sas.get(id).is_some_and(|sa| !sa.core.connection.remote_addrs.is_empty());
-        let count = count(&ike_sas, &[]);
+        let (mut v1_ike_sas, _) = self.named_v1(target);
+        v1_ike_sas.retain(|id| self.v1.get(id).is_some_and(|sa| sa.is_established() && sa.takes_tasks()));
+        let of_v2 = |id: &IkeSaId| self.sas.get(id).map(|sa| &sa.core.connection);
+        let of_v1 = |id: &IkeSaId| self.v1.get(id).map(|sa| &sa.core.connection);
+        let calls = |id: &IkeSaId| of_v2(id).or_else(|| of_v1(id)).is_some_and(|connection| !connection.remote_addrs.is_empty());
+        let count = count(&ike_sas, &[]) + count(&v1_ike_sas, &[]);
         let refused = match target {
             Target::Child { .. } | Target::ChildSa(_) => Some("a peer is authenticated for an IKE SA: name that, or a connection"),
             _ if count == 0 => Some("there is no such IKE SA, or it is being replaced or deleted"),
-            _ if !ike_sas.iter().all(calls) => Some("the peer has to begin: its connection has no remote_addrs to call"),
+            _ if !ike_sas.iter().chain(&v1_ike_sas).all(calls) => Some("the peer has to begin: its connection has no remote_addrs to call"),
             _ => None,
         };
         if let Some(why) = refused {
@@ -87,12 +104,16 @@ impl Endpoint {
         for id in ike_sas {
             self.queue(now, random, id, Task::Reauthenticate { request: Some(request) });
         }
+        for id in v1_ike_sas {
+            self.queue_v1(now, random, id, TaskV1::Replace { request: Some(request) });
+        }
     }
 
     /// Deletes SAs.
     fn terminate(&mut self, now: Instant, random: &mut dyn Random, request: RequestId, target: &Target) {
         let (ike_sas, children) = self.named(target, |sa| sa.status(Instant::ZERO).is_some(), |_| true);
-        let count = count(&ike_sas, &children);
+        let (v1_ike_sas, v1_children) = self.named_v1(target);
+        let count = count(&ike_sas, &children) + count(&v1_ike_sas, &v1_children);
         if count == 0 {
             let by_id = matches!(target, Target::IkeSa(_) | Target::ChildSa(_));
             let result = if by_id { Err(Failure::Local("there is no such SA".into())) } else { Ok(Answer::Terminated(0)) };
@@ -104,6 +125,12 @@ impl Endpoint {
         }
         for (id, child) in children {
             self.queue(now, random, id, Task::DeleteChild { child, request: Some(request) });
+        }
+        for id in v1_ike_sas {
+            self.with_v1(now, random, id, |sa, cx| sa.terminate(cx, Some(request)));
+        }
+        for (id, child) in v1_children {
+            self.queue_v1(now, random, id, TaskV1::DeleteChild { child, request: Some(request) });
         }
     }
 

@@ -10,6 +10,7 @@ use crate::child::ChildPhase;
 use crate::config::StartAction;
 use crate::context::Attachment;
 use crate::io::{Dataplane, Event, InstalledChildSa};
+use crate::v1::{IkeSa as IkeSaV1, Task as TaskV1};
 use crate::v2::State;
 use crate::v2::common::Task;
 use crate::want::{Admission, Waiter};
@@ -30,13 +31,22 @@ impl Endpoint {
             Dataplane::Acquire { id, policy, flow } => self.on_acquire(now, id, policy, flow),
             Dataplane::SoftExpire(child) => self.on_soft_expire(now, random, child),
             Dataplane::HardExpire(child) => self.on_hard_expire(now, random, child),
-            Dataplane::PeerMoved { child, remote } => self.for_child(now, random, child, |sa, cx| sa.on_peer_moved(cx, remote)),
+            Dataplane::PeerMoved { child, remote } => {
+                self.for_child(now, random, child, |sa, cx| sa.on_peer_moved(cx, remote));
+                self.for_v1_child(now, random, child, |sa, cx| sa.on_peer_moved(cx, remote));
+            }
             Dataplane::SpiMiss { local, remote, spi } => self.on_spi_miss(now, random, (local, remote), spi),
-            Dataplane::LastInbound { child, age } => self.for_child(now, random, child, |mut sa, cx| {
-                let at = Instant::from_nanos(cx.now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
-                sa.core.last_inbound = sa.core.last_inbound.max(at);
-                sa
-            }),
+            Dataplane::LastInbound { child, age } => {
+                let at = Instant::from_nanos(now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
+                self.for_child(now, random, child, |mut sa, _| {
+                    sa.core.last_inbound = sa.core.last_inbound.max(at);
+                    sa
+                });
+                self.for_v1_child(now, random, child, |mut sa, _| {
+                    sa.core.last_inbound = sa.core.last_inbound.max(at);
+                    sa
+                });
+            }
         }
     }
 
@@ -50,16 +60,30 @@ impl Endpoint {
             }
             sa.go_on(cx)
         });
+        self.for_v1_child(now, random, child, |sa, cx| sa.queue(cx, TaskV1::RekeyChild { child, request: None }));
     }
 
     /// The SA carries nothing any more: the peer is told, and what the configuration wants at once is wanted again.
     fn on_hard_expire(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId) {
         self.for_child(now, random, child, |sa, cx| sa.on_hard_expire(cx, child));
+        self.for_v1_child(now, random, child, |sa, cx| sa.on_hard_expire(cx, child));
     }
 
     fn for_child(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
         if let Some(id) = self.shared.children.get(&child).copied() {
             self.with(now, random, id, step);
+        }
+    }
+
+    fn for_v1_child(
+        &mut self,
+        now: Instant,
+        random: &mut dyn Random,
+        child: ChildSaId,
+        step: impl FnOnce(IkeSaV1, &mut Context<'_>) -> IkeSaV1,
+    ) {
+        if let Some(id) = self.shared.children.get(&child).copied() {
+            self.with_v1(now, random, id, step);
         }
     }
 
@@ -81,6 +105,7 @@ impl Endpoint {
         self.settle(now, random, &there);
         // Not those under deletion: their Retire may have been lost with the connection, and is not sent again.
         known.extend(self.sas.values().flat_map(|sa| sa.state.live_children().map(|child| child.id)));
+        known.extend(self.v1_children().map(|(_, child)| child.id));
         known.extend(self.shared.orphans.ids());
         self.shared.output(Output::Claim(known));
         self.shared.lease_spis();
@@ -92,7 +117,9 @@ impl Endpoint {
         let Some(since) = self.detached_since.take() else { return };
         let pause = now.since(since);
         self.sas.values_mut().for_each(|sa| sa.shift(pause));
+        self.v1.values_mut().for_each(|sa| sa.shift(pause));
         self.deadlines = self.sas.values().filter_map(|sa| Some((sa.deadline()?, sa.core.id))).collect();
+        self.deadlines.extend(self.v1.values().filter_map(|sa| Some((sa.deadline()?, sa.core.id))));
         self.shared.wants.shift(pause);
         self.shared.orphans.shift(pause);
         self.recovery.shift(pause);
@@ -104,17 +131,24 @@ impl Endpoint {
             let installing = sa.state.children().iter().filter(|child| matches!(child.phase, ChildPhase::Installing { .. }));
             installing.map(|child| (sa.core.id, child.id))
         });
-        let unanswered: Vec<(IkeSaId, ChildSaId)> = unanswered.collect();
+        let of_v1 = self.v1_children().filter(|(_, child)| matches!(child.phase, ChildPhase::Installing { .. }));
+        let unanswered: Vec<(IkeSaId, ChildSaId)> = unanswered.chain(of_v1.map(|(id, child)| (id, child.id))).collect();
         let ended = self.sas.values().flat_map(|sa| {
             let installed = sa.state.children().iter().filter(|child| child.phase == ChildPhase::Installed && !there.contains(&child.id));
             installed.map(|child| child.id)
         });
-        for child in ended.collect::<Vec<_>>() {
+        let gone = |child: &crate::child::Child| child.phase == ChildPhase::Installed && !there.contains(&child.id);
+        let of_v1 = self.v1_children().filter(|(_, child)| gone(child)).map(|(_, child)| child.id);
+        for child in ended.chain(of_v1).collect::<Vec<_>>() {
             self.on_hard_expire(now, random, child);
         }
         for (id, child) in unanswered {
             let result = if there.contains(&child) { Ok(()) } else { Err(String::from("the connection to the data plane was lost")) };
-            self.with(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+            if self.v1.contains_key(&id) {
+                self.with_v1(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+            } else {
+                self.with(now, random, id, |sa, cx| sa.on_installed(cx, child, result));
+            }
         }
     }
 
@@ -140,10 +174,12 @@ impl Endpoint {
             return self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
         };
         // A Child SA that carries the flow answers the Acquire by being there; one that the peer narrowed too far would be again.
-        let mut installed = self.sas.values().flat_map(|sa| sa.state.live_children()).filter(|child| child.entry == entry).peekable();
+        let all = self.sas.values().flat_map(|sa| sa.state.live_children()).chain(self.v1_children().map(|(_, child)| child));
+        let mut installed = all.filter(|child| child.entry == entry).peekable();
         if installed.peek().is_some() && !self.shared.wants.is_active(policy) {
-            let carries = |child: &&crate::child::Child| child.carries(&flow);
-            if !installed.any(|child| carries(&child)) {
+            let carried = installed.any(|child| child.carries(&flow));
+            drop(installed);
+            if !carried {
                 self.shared.output(Output::RefuseAcquire { id, retry_after: LONG });
             }
             return;

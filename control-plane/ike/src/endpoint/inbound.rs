@@ -17,7 +17,7 @@ use crate::v2::{find, init};
 
 /// IKE SAs that are not authenticated, or were refused and are remembered, at most. COOKIE keeps out those who cannot receive at their
 /// address long before.
-const MOST_HALF_OPEN: usize = 10_000;
+pub(super) const MOST_HALF_OPEN: usize = 10_000;
 
 impl Endpoint {
     pub(super) fn on_datagram(&mut self, now: Instant, random: &mut dyn Random, datagram: Datagram) {
@@ -27,6 +27,10 @@ impl Endpoint {
             return self.shared.count("messages_ignored");
         }
         self.shared.hears(now, datagram.remote.ip());
+        // The version octet says whose message it is (RFC 7296 section 2.5, RFC 2408 section 3.1).
+        if datagram.payload.get(17).is_some_and(|version| version >> 4 == Version::V1.major) {
+            return self.on_v1_datagram(now, random, &datagram);
+        }
         let message = match Message::parse(&datagram.payload) {
             Ok(message) => message,
             Err(error) => return self.on_malformed(now, random, &datagram, error),

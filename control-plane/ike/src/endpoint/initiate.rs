@@ -43,6 +43,13 @@ impl Endpoint {
                 sa.go_on(cx)
             });
         }
+        if let Some(id) = self.usable_v1(&connection) {
+            self.shared.wants.begun(policy);
+            return self.with_v1(now, random, id, |mut sa, cx| {
+                sa.core.wanted.push(policy);
+                sa.queue(cx, crate::v1::Task::CreateChild(index))
+            });
+        }
         if self.shared.free_spis() == 0 {
             // It stays wanted until they have come.
             return self.shared.lease_spis();
@@ -53,6 +60,7 @@ impl Endpoint {
             None => self.addresses(&connection, &connection.remote_addrs),
         };
         match addresses {
+            Ok(addresses) if !connection.version.has_v2() => self.begin_v1(now, random, connection, Some((index, policy)), addresses, None),
             Ok(addresses) => {
                 let from = redirected.map(|(_, from)| from);
                 self.begin_ike_sa(now, random, connection, (index, policy), addresses, from);
@@ -111,7 +119,9 @@ impl Endpoint {
     fn child_of(&self, policy: PolicyId) -> Option<(IkeSaId, ChildSaId)> {
         let stay = self.sas.values().filter(|sa| !sa.state.makes_way());
         let mut children = stay.flat_map(|sa| sa.state.live_children().map(|child| (sa.core.id, child)));
-        children.find(|(_, child)| child.policy == policy).map(|(ike_sa, child)| (ike_sa, child.id))
+        let found = children.find(|(_, child)| child.policy == policy);
+        let found = found.or_else(|| self.v1_children().find(|(_, child)| child.policy == policy));
+        found.map(|(ike_sa, child)| (ike_sa, child.id))
     }
 
     /// Whether there is one.

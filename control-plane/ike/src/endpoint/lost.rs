@@ -70,6 +70,7 @@ impl Endpoint {
     /// sender learns that it must begin anew.
     pub(super) fn on_spi_miss(&mut self, now: Instant, random: &mut dyn Random, (local, remote): (IpAddr, IpAddr), spi: u32) {
         let connected = self.sas.values().any(|sa| matches!(sa.state, State::Established(_)) && sa.core.remote.ip() == remote);
+        let connected = connected || self.v1.values().any(|sa| sa.is_established() && sa.core.remote.ip() == remote);
         if connected || self.closing || self.shared.attachment.is_none() || !self.told_of_spis.admits(now, remote) {
             return;
         }

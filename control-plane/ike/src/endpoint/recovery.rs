@@ -54,6 +54,11 @@ impl Endpoint {
                 self.recovery.lost.push_back(sa.core.id);
             }
         }
+        for sa in self.v1.values_mut() {
+            if sa.lose_children() {
+                self.recovery.lost.push_back(sa.core.id);
+            }
+        }
         self.recovery.next_batch = (!self.recovery.lost.is_empty()).then_some(now);
     }
 
@@ -122,6 +127,7 @@ impl Endpoint {
         if self.recovery.next_batch.is_some_and(|at| at <= now) {
             for id in self.recovery.lost.drain(..BATCH.min(self.recovery.lost.len())).collect::<Vec<_>>() {
                 self.with(now, random, id, |sa, cx| sa.replace_lost(cx));
+                self.with_v1(now, random, id, |sa, cx| sa.replace_lost(cx));
             }
             self.recovery.next_batch = (!self.recovery.lost.is_empty()).then(|| now + PAUSE);
         }

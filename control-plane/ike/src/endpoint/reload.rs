@@ -34,6 +34,14 @@ impl Endpoint {
                 None => self.with(now, random, id, |sa, cx| sa.terminate(cx, None)),
             }
         }
+        let all: Vec<(IkeSaId, ConnectionRef)> = self.v1.values().map(|sa| (sa.core.id, sa.core.connection.clone())).collect();
+        for (id, connection) in all.into_iter().filter(|(_, connection)| connection.is_of(&old)) {
+            let same = ConnectionRef::all(&config).find(|new| new.name == connection.name && speaks_alike(new, &connection));
+            match same {
+                Some(new) => self.with_v1(now, random, id, |sa, cx| sa.reconfigure(cx, new)),
+                None => self.with_v1(now, random, id, |sa, cx| sa.terminate(cx, None)),
+            }
+        }
         if self.shared.attachment.is_some() {
             // After the deletions: the data plane removes what serves a policy that is gone.
             self.shared.output(Output::SetPolicies(self.shared.config.spd()));
@@ -82,7 +90,7 @@ fn next(last: &mut u32) -> PolicyId {
 /// Whether an IKE SA of one would be an IKE SA of the other. Times and actions do not count: they are looked up when they are needed.
 fn speaks_alike(a: &Connection, b: &Connection) -> bool {
     (&a.local_addrs, &a.remote_addrs, &a.proposals) == (&b.local_addrs, &b.remote_addrs, &b.proposals)
-        && a.force_encapsulation == b.force_encapsulation
+        && (a.force_encapsulation, a.version) == (b.force_encapsulation, b.version)
         && a.virtual_addresses == b.virtual_addresses
         && shows(a).eq(shows(b))
         && demands(a).eq(demands(b))

@@ -15,6 +15,8 @@ use crate::error::Failure;
 pub struct IkeSaStatus {
     /// Its identifier.
     pub id: IkeSaId,
+    /// Of IKE: 1 or 2.
+    pub version: u8,
     /// Its connection.
     pub connection: String,
     /// Initiator's SPI.

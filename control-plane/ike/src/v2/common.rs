@@ -9,6 +9,7 @@ use core::time::Duration;
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version};
 use ipsec_types::{ChildSaId, HashAlgorithm, IkeSpi, Instant, PolicyId, Secret, Spi};
 
+use crate::child::Bearer;
 use crate::config::Fragmentation;
 use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Silence};
@@ -18,7 +19,7 @@ use crate::policy::ConnectionRef;
 use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
-use crate::v2::auth::Rounds;
+use crate::v2::auth::{PeerAuthenticated, Rounds};
 use crate::v2::configuration::Assigned;
 use crate::v2::fragments::Reassembly;
 use crate::v2::hurdles::Hurdles;
@@ -227,6 +228,20 @@ impl Core {
     /// IKE there.
     pub(crate) fn esp_ends(&self) -> [SocketAddr; 2] {
         [self.local, self.remote].map(nat::moved)
+    }
+
+    /// The IKE SA as its Child SAs see it.
+    pub(crate) fn bearer<'a>(&'a self, authenticated: &'a PeerAuthenticated) -> Bearer<'a> {
+        Bearer {
+            ike_sa: self.id,
+            connection: &self.connection,
+            spis: (Some(self.initiator_spi), self.responder_spi),
+            ends: self.esp_ends(),
+            encapsulates: self.encapsulates(),
+            authenticated,
+            grace: None,
+            growth: "KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr)",
+        }
     }
 
     pub(crate) fn header(&self, exchange: ExchangeType, response: bool, message_id: u32) -> Header {

@@ -191,8 +191,7 @@ pub(crate) fn answer(
     let (suite, role) = (chosen.suite, Role::Responder);
     match child::install(
         cx,
-        core,
-        authenticated,
+        &core.bearer(authenticated),
         Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces },
     ) {
         Ok(child) => Ok(Answer { child, sa, selectors: answered }),
@@ -273,8 +272,7 @@ fn accept(
     let (inbound, role) = (wanted.spi.spi, Role::Initiator);
     child::install(
         cx,
-        core,
-        authenticated,
+        &core.bearer(authenticated),
         Agreed { child: wanted.index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces },
     )
 }

@@ -343,6 +343,7 @@ impl IkeSa {
         let core = &self.core;
         Some(IkeSaStatus {
             id: core.id,
+            version: 2,
             connection: core.connection.name.clone(),
             initiator_spi: core.initiator_spi,
             responder_spi: core.responder_spi,

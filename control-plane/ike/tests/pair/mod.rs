@@ -11,8 +11,8 @@ use ike::Endpoint;
 use ike::config::{Child, ChildLifetime, Config, Connection, IkeLifetime, Psk, Retransmission, StartAction};
 use ike::error::Failure;
 use ike::io::{
-    Answer, Command, Datagram, Dataplane, Event, IkeSaKeys, IkeSaStatus, Input, InstalledChildSa, Job, JobId, Output, Record, RequestId,
-    SaState, Target, Trace,
+    Answer, Command, Datagram, Dataplane, Event, IkeSaKeys, IkeSaStatus, IkeV1Key, Input, InstalledChildSa, Job, JobId, Output, Record,
+    RequestId, SaState, Target, Trace,
 };
 use ike::provider::{Provider, Random};
 use ipsec_types::{
@@ -139,6 +139,7 @@ pub struct Gateway {
     pub events: Vec<Event>,
     pub traces: Vec<Trace>,
     pub keys: Vec<IkeSaKeys>,
+    pub v1_keys: Vec<IkeV1Key>,
 }
 
 /// A datagram that was sent, whatever became of it.
@@ -209,6 +210,7 @@ pub fn config(side: Side) -> Config {
     };
     let connection = Connection {
         name: "lab".into(),
+        version: ike::config::Version::V2,
         local_addrs: vec![side.address()],
         remote_addrs: vec![side.other().address()],
         proposals: vec!["aes128gcm16-prfsha256-x25519".parse().unwrap()],
@@ -302,6 +304,7 @@ impl Pair {
             events: vec![],
             traces: vec![],
             keys: vec![],
+            v1_keys: vec![],
         };
         let mut pair = Self {
             now: Instant::from_nanos(1_000_000_000),
@@ -450,6 +453,7 @@ impl Pair {
             Output::Job { id, job } if self.idle == Some(side) => self.jobs.push((id, job)),
             Output::Job { id, job } => return Some(Input::JobDone { id, result: job.run(&self.provider) }),
             Output::IkeKeys(keys) => gateway.keys.push(*keys),
+            Output::IkeV1Key(key) => gateway.v1_keys.push(*key),
             Output::Event(event) => gateway.events.push(event),
             Output::Trace(trace) => gateway.traces.push(trace.describe()),
         }

@@ -10,7 +10,7 @@ as_initiator() {
   dut_rekeys --child net && child_is 2 "$ESP_SUITE" && pings_cross || return 1
   stop_pid "$SPAWNED"
   # Nobody else may read them, and the operator was told.
-  [ "$(stat -c %a "$keys" "$keys"/*)" = $'700\n600\n600' ] || fail "modes: $(stat -c '%a %n' "$keys" "$keys"/*)" || return 1
+  [ "$(stat -c %a "$keys" "$keys"/*)" = $'700\n600\n600\n600' ] || fail "modes: $(stat -c '%a %n' "$keys" "$keys"/*)" || return 1
   want 'WARN.*KEYS OF EVERY IKE SA' cat "$WORK/dut/control.log" && want 'warning.*KEYS' "$BIN/culvert-control" --check "$WORK/dut/control.toml" || return 1
   count_is 2 . cat "$keys/ikev2_decryption_table" && count_is 4 . cat "$keys/esp_sa" || return 1
   # AUTH of both sides; the nonces of both rekeyings; of each ESP packet, the ping in it, with its ICV checked.

@@ -10,6 +10,7 @@ use ike_wire::{Auth, AuthMethod, Certificate, Identification, Payload};
 use ipsec_types::{Identity, Secret, SignatureEncoding};
 
 use super::{Transcript, proof};
+use crate::child::Authenticated;
 use crate::config::RemoteAuth;
 use crate::context::Context;
 use crate::diagnosis::{self, or_another_ppk};
@@ -39,6 +40,12 @@ impl PeerAuthenticated {
 
     /// Who the peer is.
     pub(crate) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+impl Authenticated for PeerAuthenticated {
+    fn identity(&self) -> &Identity {
         &self.identity
     }
 }

@@ -1,0 +1,81 @@
+//! What the IKE SAs of version 1 have in common: who is connected, and what the endpoint is to do about it.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use ipsec_types::Identity;
+
+use crate::config::Unique;
+use crate::io::{IkeSaId, RequestId};
+use crate::policy::ConnectionRef;
+use crate::v1::{Core, Estate};
+
+/// Something that concerns more than one IKE SA.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// The peer has begun anew and has none of these any more (INITIAL-CONTACT).
+    Forgotten(Vec<IkeSaId>),
+    /// The Child SAs of the first go on under the second, and the first is deleted.
+    Succeeded { old: IkeSaId, new: IkeSaId, request: Option<RequestId> },
+    /// The peer has begun a newer one, which takes over what these have.
+    Overtaken { by: IkeSaId, ids: Vec<IkeSaId> },
+    /// Child SAs go on under another IKE SA with the same peer.
+    Bequest { heir: IkeSaId, estate: Estate },
+    /// What was to take the place of this one has failed.
+    NoSuccessor(IkeSaId),
+    /// Another IKE SA is to take the place of this one.
+    Replace { ike_sa: IkeSaId, request: Option<RequestId> },
+}
+
+/// The authenticated IKE SAs.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    all: BTreeMap<IkeSaId, Met>,
+    /// What is to be done.
+    pub(crate) news: VecDeque<News>,
+}
+
+#[derive(Debug)]
+struct Met {
+    local: Identity,
+    remote: Identity,
+    address: IpAddr,
+}
+
+impl Known {
+    /// Phase 1 is over.
+    pub(crate) fn met(&mut self, core: &mut Core, remote: &Identity, initial_contact: bool) {
+        let met = Met { local: core.connection.local_identity.canonical(), remote: remote.canonical(), address: core.remote.ip() };
+        let same = self.all.iter().filter(|(_, other)| (&other.local, &other.remote) == (&met.local, &met.remote));
+        let before: Vec<IkeSaId> = same.map(|(id, _)| *id).collect();
+        let news = match (initial_contact, core.connection.unique) {
+            (true, Unique::No | Unique::Replace | Unique::Keep) => News::Forgotten(before),
+            (_, _) => News::Overtaken { by: core.id, ids: before },
+        };
+        self.news.push_back(news);
+        if let Some((old, request)) = core.predecessor.take() {
+            self.news.push_back(News::Succeeded { old, new: core.id, request });
+        }
+        self.all.insert(core.id, met);
+    }
+
+    /// The IKE SA has ended.
+    pub(crate) fn left(&mut self, id: IkeSaId) {
+        self.all.remove(&id);
+    }
+
+    /// Whether there is an IKE SA with a peer: by its identity, or, where that is not known, with anybody at all from our identity.
+    pub(crate) fn knows(&self, connection: &ConnectionRef, remote: Option<&Identity>) -> bool {
+        let local = connection.local_identity.canonical();
+        let remote = remote.map(Identity::canonical);
+        self.all.values().any(|met| met.local == local && remote.as_ref().is_none_or(|remote| *remote == met.remote))
+    }
+
+    /// Another IKE SA between the same identities and addresses: the newest.
+    pub(crate) fn sibling(&self, id: IkeSaId) -> Option<IkeSaId> {
+        let met = self.all.get(&id)?;
+        let same = |other: &Met| (&other.local, &other.remote, other.address) == (&met.local, &met.remote, met.address);
+        self.all.iter().rev().find(|(other, theirs)| **other != id && same(theirs)).map(|(other, _)| *other)
+    }
+}

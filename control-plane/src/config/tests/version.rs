@@ -1,0 +1,56 @@
+//! Which versions of IKE a connection speaks.
+
+use ike::config::Version;
+
+use super::*;
+
+fn with(version: &str, change: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
+    let dpd = "dpd_delay = \"30s\"";
+    let mut text = GOOD.replacen(dpd, &format!("{dpd}\nversion = {version}"), 1);
+    for (from, to) in change {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    load_in(&folder(&text, GOOD_SECRETS))
+}
+
+const CBC: (&str, &str) = ("proposals = [\"aes128gcm16-prfsha256-x25519\"]", "proposals = [\"aes128-sha256-modp2048\"]");
+
+#[test]
+fn the_version_is_2_unless_it_is_said_and_the_others_warn_why() {
+    for (text, version) in [("1", Version::V1), ("2", Version::V2), ("\"any\"", Version::Any), ("0", Version::Any)] {
+        let loaded = with(text, &[CBC]).unwrap();
+        assert_eq!(loaded.ike.connections[0].version, version);
+        let warned = loaded.warnings.iter().filter(|warning| warning.to_string().contains("RFC 9395")).count();
+        assert_eq!(warned, usize::from(version != Version::V2), "{text}");
+    }
+    let without = load_in(&folder(GOOD, GOOD_SECRETS)).unwrap();
+    assert_eq!((without.ike.connections[0].version, without.warnings.len()), (Version::V2, 0));
+}
+
+#[test]
+fn ikev1_by_default_offers_what_it_can_say_in_one_datagram() {
+    let loaded = with("1", &[("proposals = [\"aes128gcm16-prfsha256-x25519\"]", "")]).unwrap();
+    let [proposal] = &loaded.ike.connections[0].proposals[..] else { panic!("one proposal") };
+    let transforms = proposal.encryption().len() * proposal.integrity().len() * proposal.key_exchange().len();
+    assert!((1..=16).contains(&transforms), "{transforms}");
+    let [esp] = &loaded.ike.connections[0].children[0].proposals[..] else { panic!("one proposal") };
+    assert!(!esp.encryption().is_empty());
+}
+
+#[test]
+fn what_ikev1_has_no_words_for_is_a_fault() {
+    let fault = |version: &str, change: &[(&str, &str)]| with(version, change).expect_err("no fault was found").concat();
+    for version in ["1", "\"any\""] {
+        assert!(fault(version, &[]).contains("none of the proposals can be said in IKEv1"), "{version}");
+        assert!(fault(version, &[CBC, ("dpd_delay", "vips = [\"0.0.0.0\"]\ndpd_delay")]).contains("no addresses inside a network"));
+    }
+    let several = ("remote_ts = [\"10.2.0.0/24\"]", "remote_ts = [\"10.2.0.0/24\", \"10.3.0.0/24\"]");
+    assert!(fault("1", &[CBC, several]).contains("child 'net' has several selectors"));
+    assert!(with("\"any\"", &[CBC, several]).is_ok(), "IKEv2 can say it");
+    let ports = ("remote_ts = [\"10.2.0.0/24\"]", "remote_ts = [\"10.2.0.0/24[tcp/1-9]\"]");
+    assert!(fault("1", &[CBC, ports]).contains("has a range of ports"));
+    let chacha = ("esp_proposals = [\"aes128gcm16\"]", "esp_proposals = [\"chacha20poly1305\"]");
+    assert!(fault("1", &[CBC, chacha]).contains("has no proposal that can be said in IKEv1"));
+    assert!(fault("3", &[]).contains("write a number from 0 to 2"));
+}

@@ -1,0 +1,95 @@
+//! `version`: which versions of IKE a connection speaks, and what IKEv1 has no words for.
+
+use ike::config::{Child, LocalAuth, RemoteAuth, Version};
+use ipsec_types::{ChildProposal, EncryptionAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PortRange, SequenceNumbers};
+
+use super::section::{Found, Section};
+
+/// `1`, `2`, or `"any"`, which swanctl writes 0.
+pub(super) fn read(section: &mut Section<'_>) -> Found<Version> {
+    let Some(found) = section.integer_or("version", 0..=2, "any") else {
+        return Found { value: Version::V2, span: section.span(), path: section.path("version") };
+    };
+    let version = match found.value {
+        Some(1) => Version::V1,
+        Some(2) => Version::V2,
+        _ => Version::Any,
+    };
+    let found = found.with(version);
+    if version.has_v1() {
+        let (problem, remedy) = match version {
+            Version::V1 => (
+                "IKEv1 is historic (RFC 9395): no AEAD for IKE, and a peer's messages can be told from no one's before it has shown who it is",
+                "write version = 2 where the peer has it",
+            ),
+            _ => ("a peer may choose IKEv1, which is historic (RFC 9395)", "write version = 2 where every peer has it"),
+        };
+        section.warn_at(&found, problem.to_owned(), remedy.to_owned());
+    }
+    found
+}
+
+/// What a connection with IKEv1 has besides.
+pub(super) struct Rest<'a> {
+    pub(super) proposals: &'a [IkeProposal],
+    pub(super) children: &'a [Child],
+    pub(super) auth: (&'a LocalAuth, &'a RemoteAuth),
+    /// More than one round of authentication, addresses asked for or given, or a PPK.
+    pub(super) has_more: bool,
+}
+
+/// Notes what IKEv1, as it is here, has no words for. Where a peer may speak IKEv2 instead, its children may have more than IKEv1 can say.
+pub(super) fn check(section: &Section<'_>, version: &Found<Version>, rest: &Rest<'_>) {
+    if !version.value.has_v1() {
+        return;
+    }
+    if !matches!(rest.auth, (LocalAuth::Psk, RemoteAuth::Psk)) {
+        section.fault_at(version, "IKEv1 has pre-shared keys alone here", "write version = 2, or auth = \"psk\" in local and remote");
+    }
+    if rest.has_more {
+        let problem = "IKEv1 has one authentication here, no addresses inside a network (pools, vips) and no PPK";
+        section.fault_at(version, problem, "write version = 2, or leave them out");
+    }
+    if !rest.proposals.iter().any(is_spoken) {
+        let problem = "none of the proposals can be said in IKEv1: it has no AEAD for IKE, and AES-CBC or 3DES with SHA-1 or SHA-2";
+        section.fault_at(version, problem, "write version = 2, or for example proposals = [\"aes128-sha256-modp2048\"]");
+    }
+    if version.value != Version::V1 {
+        return;
+    }
+    for child in rest.children {
+        let fault = |problem: &str, remedy: &str| section.fault_at(version, format!("child '{}' {problem}", child.name), remedy);
+        let selectors = [&child.local_selectors, &child.remote_selectors];
+        if selectors.iter().any(|selectors| selectors.len() > 1) {
+            fault("has several selectors, and an SA of IKEv1 has one for each side", "write a child for each pair");
+        }
+        let sayable = |ports: PortRange| ports == PortRange::ANY || (ports.first() == ports.last() && ports.first() != 0);
+        if !selectors.iter().flat_map(|selectors| selectors.iter()).all(|selector| sayable(selector.ports())) {
+            fault("has a range of ports, and IKEv1 knows one or all", "write one port, or none");
+        }
+        if !child.proposals.iter().any(is_spoken_for_child) {
+            let remedy = "write for example esp_proposals = [\"aes128-sha256\"] or [\"aes128gcm16\"]";
+            fault(
+                "has no proposal that can be said in IKEv1: no ChaCha20-Poly1305, no AES-CMAC, and extended sequence numbers only beside others",
+                remedy,
+            );
+        }
+    }
+}
+
+fn is_spoken(proposal: &IkeProposal) -> bool {
+    let cipher = |cipher: &EncryptionAlgorithm| {
+        !cipher.is_aead() && matches!(cipher.mode(), ipsec_types::CipherMode::Cbc | ipsec_types::CipherMode::TripleDesCbc)
+    };
+    let hash = |mac: &IntegrityAlgorithm| !matches!(mac, IntegrityAlgorithm::AesXcbc | IntegrityAlgorithm::AesCmac);
+    let group = |method: &KeyExchangeMethod| *method != KeyExchangeMethod::X25519;
+    proposal.encryption().iter().any(cipher) && proposal.integrity().iter().any(hash) && proposal.key_exchange().iter().any(group)
+}
+
+fn is_spoken_for_child(proposal: &ChildProposal) -> bool {
+    let cipher = |cipher: &EncryptionAlgorithm| *cipher != EncryptionAlgorithm::ChaCha20Poly1305;
+    let mac = |mac: &IntegrityAlgorithm| *mac != IntegrityAlgorithm::AesCmac;
+    let ciphers = proposal.encryption().is_empty() || proposal.encryption().iter().any(cipher);
+    let macs = proposal.integrity().is_empty() || proposal.integrity().iter().any(mac);
+    ciphers && macs && proposal.sequence_numbers().contains(&SequenceNumbers::Standard)
+}
