@@ -69,8 +69,8 @@ pub(crate) fn crypt<'a, J: Job<'a>>(jobs: &mut [J]) -> Done {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
 fn crypt_packets<'a, J: Job<'a>>(packets: &[Packet<'a>]) -> Done {
-    let one_key = prefetch(packets);
     let (mut aes_128, mut aes_192, mut aes_256, mut above_one, mut above_two) = (0_u64, 0_u64, 0_u64, 0_u64, 0_u64);
+    let (mut differ, first_key) = (0, packets.first().map_or(0, Packet::key_address));
     // Sorted without a branch, which the CPU would guess wrong: each bit is shifted in.
     for packet in packets.iter().rev() {
         let size = packet.key_size();
@@ -79,8 +79,12 @@ fn crypt_packets<'a, J: Job<'a>>(packets: &[Packet<'a>]) -> Done {
         aes_256 = shift_in(aes_256, size == Some(Size::Aes256));
         above_one = shift_in(above_one, packet.octets.len > VECTOR);
         above_two = shift_in(above_two, packet.octets.len > lockstep::MAX_LEN);
+        differ |= packet.key_address() ^ first_key;
     }
-    let mut authentic = 0;
+    let (one_key, mut authentic) = (differ == 0, 0);
+    if !one_key {
+        prefetch_keys(packets);
+    }
     // SAFETY: the packets are those of jobs, each taken once, of this size of key and with as many vectors.
     unsafe {
         if aes_128 != 0 {
@@ -97,20 +101,7 @@ fn crypt_packets<'a, J: Job<'a>>(packets: &[Packet<'a>]) -> Done {
     Done { jobs: aes_128 | aes_192 | aes_256, authentic }
 }
 
-/// Whether all packets have one key. Where they have not, the keys may be anywhere: those of all packets are asked for before the first of them is needed.
-#[inline]
-fn prefetch(packets: &[Packet<'_>]) -> bool {
-    let (mut differ, mut before) = (0, packets.first().map_or(0, Packet::key_address));
-    for packet in packets {
-        differ |= packet.key_address() ^ before;
-        before = packet.key_address();
-    }
-    if differ != 0 {
-        prefetch_keys(packets);
-    }
-    differ == 0
-}
-
+/// Of several SAs the keys may be anywhere: those of all packets are asked for before the first of them is needed.
 #[inline(never)]
 fn prefetch_keys(packets: &[Packet<'_>]) {
     let mut before = 0;
