@@ -257,6 +257,11 @@ impl Child {
         matches!(self.phase, ChildPhase::Installing { .. })
     }
 
+    /// Whether the connection has its child, with the same entry of the SPD.
+    pub(crate) fn is_of(&self, connection: &ConnectionRef) -> bool {
+        connection.child_of(self.policy).is_some() && connection.entry(self.policy) == self.entry
+    }
+
     /// Whether another may take its place.
     pub(crate) fn is_replaceable(&self) -> bool {
         matches!(self.phase, ChildPhase::Installed | ChildPhase::Lost)

@@ -30,6 +30,7 @@ pub mod provider;
 mod trace;
 mod v1;
 mod v2;
+mod waiting;
 mod want;
 mod window;
 

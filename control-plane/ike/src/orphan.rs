@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use ipsec_types::{ChildSaId, Instant, PolicyId, TrafficSelector};
 
+use crate::child::Child;
 use crate::config::meet;
 use crate::pool::Lease;
 
@@ -22,6 +23,14 @@ pub(crate) struct Orphan {
     pub(crate) until: Instant,
     /// Addresses of pools that it is for, which nobody else gets meanwhile.
     pub(crate) _leases: Vec<Lease>,
+}
+
+impl Orphan {
+    /// Of a Child SA, until somebody takes its traffic over, or that time; nobody else gets the addresses meanwhile.
+    pub(crate) fn of(child: &Child, until: Instant, leases: Vec<Lease>) -> Self {
+        let (local, remote) = (child.selectors.local().to_vec(), child.selectors.remote().to_vec());
+        Self { id: child.id, entry: child.entry, local, remote, until, _leases: leases }
+    }
 }
 
 /// All of them, by SPD entry.

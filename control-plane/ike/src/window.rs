@@ -7,6 +7,9 @@ use ike_wire::{ExchangeType, Header};
 use ipsec_types::Instant;
 
 use crate::config::Retransmission;
+use crate::waiting::Waiting;
+
+pub(crate) use crate::waiting::Due;
 
 /// The last Message ID for anything but the deletion of the IKE SA and what crosses it.
 const LAST_ID: u32 = u32::MAX - 16;
@@ -31,11 +34,7 @@ pub(crate) type Datagrams = Vec<Vec<u8>>;
 struct Outstanding {
     exchange: ExchangeType,
     datagrams: Datagrams,
-    repetitions: u32,
-    wait: Duration,
-    deadline: Instant,
-    /// When it was sent first.
-    since: Instant,
+    waiting: Waiting,
 }
 
 /// How long a request has been without response.
@@ -60,16 +59,6 @@ pub(crate) enum Arrival {
     Stale,
 }
 
-/// What the clock asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    Nothing,
-    /// Send these again.
-    Repeat(Datagrams),
-    /// The peer is silent.
-    GiveUp,
-}
-
 impl Window {
     /// The Message ID of the next request.
     pub(crate) const fn request_id(&self) -> u32 {
@@ -88,15 +77,14 @@ impl Window {
 
     /// A request goes out; one sent again with other content (COOKIE) takes the place of the first.
     pub(crate) fn sent(&mut self, now: Instant, timing: &Retransmission, exchange: ExchangeType, datagrams: Datagrams) {
-        let wait = timing.timeout;
-        self.outstanding = Some(Outstanding { exchange, datagrams, repetitions: 0, wait, deadline: now + wait, since: now });
+        self.outstanding = Some(Outstanding { exchange, datagrams, waiting: Waiting::new(now, timing) });
     }
 
     /// The request without response.
     pub(crate) fn unanswered(&self) -> Option<Unanswered<'_>> {
         let outstanding = self.outstanding.as_ref()?;
         let octets = outstanding.datagrams.first()?;
-        Some(Unanswered { octets, tries: outstanding.repetitions + 1, since: outstanding.since })
+        Some(Unanswered { octets, tries: outstanding.waiting.tries(), since: outstanding.waiting.since() })
     }
 
     /// The response to the outstanding request is accepted.
@@ -140,27 +128,20 @@ impl Window {
 
     /// When the clock asks for something.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.outstanding.as_ref().map(|outstanding| outstanding.deadline)
+        self.outstanding.as_ref().map(|outstanding| outstanding.waiting.deadline())
     }
 
     /// The clock stood still for `pause`.
     pub(crate) fn shift(&mut self, pause: Duration) {
         if let Some(outstanding) = &mut self.outstanding {
-            outstanding.deadline = outstanding.deadline + pause;
-            outstanding.since = outstanding.since + pause;
+            outstanding.waiting.shift(pause);
         }
     }
 
     /// Looks at the clock; each wait is `base_percent` of the one before.
-    pub(crate) fn due(&mut self, now: Instant, timing: &Retransmission) -> Due {
-        let Some(outstanding) = self.outstanding.as_mut().filter(|outstanding| outstanding.deadline <= now) else { return Due::Nothing };
-        if outstanding.repetitions >= timing.tries {
-            return Due::GiveUp;
-        }
-        outstanding.repetitions += 1;
-        outstanding.wait = outstanding.wait.saturating_mul(timing.base_percent) / 100;
-        outstanding.deadline = now + outstanding.wait;
-        Due::Repeat(outstanding.datagrams.clone())
+    pub(crate) fn due(&mut self, now: Instant, timing: &Retransmission) -> Due<Datagrams> {
+        let Some(Outstanding { datagrams, waiting, .. }) = &mut self.outstanding else { return Due::Nothing };
+        waiting.due(now, timing, || datagrams.clone())
     }
 }
 

@@ -485,6 +485,30 @@ fn a_lost_data_plane_gets_its_child_sas_back_under_the_same_phase_1() {
 }
 
 #[test]
+fn a_refused_install_leaves_no_half() {
+    for side in [A, B] {
+        let mut pair = pair(97, |_, _| {});
+        pair.gateway(side).data_plane.stingy = true;
+        pair.attach(side, [1; 16], 2);
+        let spi = |number| ipsec_types::Spi::new(number).unwrap();
+        pair.input(side, Input::SpisLeased(vec![spi(0xaaaa_0001)]));
+        pair.gateway(side).data_plane.refuses = Some("the table is full".into());
+        pair.acquire(A, 1);
+        pair.run(SECOND);
+        assert_eq!((pair.installed(A), pair.installed(B)), (0, 0), "{side:?}");
+        pair.gateway(side).data_plane.refuses = None;
+        pair.run(SECOND * 5);
+        pair.acquire(A, 2);
+        pair.run(SECOND);
+        assert_eq!((pair.installed(A), pair.installed(B)), (0, 0), "{side:?}: an SPI that was refused does not come again");
+        pair.input(side, Input::SpisLeased(vec![spi(0xaaaa_0002)]));
+        pair.acquire(A, 3);
+        pair.run(SECOND * 10);
+        assert_eq!(pair.assert_mirrored(), 1, "{side:?}");
+    }
+}
+
+#[test]
 fn half_open_ones_are_bounded_and_forgotten() {
     let mut pair = pair(96, |_, config| config.block_threshold = 5);
     pair.deaf = Some(A);

@@ -145,6 +145,14 @@ impl Established {
         Some(child)
     }
 
+    /// Forgets a Child SA that the data plane does not have.
+    pub(crate) fn forget_refused(&mut self, cx: &mut Context<'_>, id: ChildSaId) {
+        if let Some(position) = self.children.iter().position(|child| child.id == id) {
+            let child = self.children.remove(position);
+            cx.shared.forget_child(&child);
+        }
+    }
+
     fn forget(&self, core: &mut Core, cx: &mut Context<'_>, child: &Child) {
         cx.shared.forget_child(child);
         match child.phase {
@@ -180,14 +188,7 @@ impl Established {
                 cx.shared.ended.push((child.policy, End::Forgotten));
             }
             if matches!(child.phase, ChildPhase::Installed | ChildPhase::Replaced) {
-                cx.shared.orphans.adopt(Orphan {
-                    id: child.id,
-                    entry: child.entry,
-                    local: child.selectors.local().to_vec(),
-                    remote: child.selectors.remote().to_vec(),
-                    until: cx.now + time,
-                    _leases: Vec::new(),
-                });
+                cx.shared.orphans.adopt(Orphan::of(&child, cx.now + time, Vec::new()));
             } else if child.is_live() {
                 cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
             }

@@ -6,39 +6,24 @@ use core::time::Duration;
 use ipsec_types::Instant;
 
 use crate::config::Retransmission;
+use crate::waiting::Waiting;
+
+pub(crate) use crate::waiting::Due;
 
 /// The last message of either side, as it was.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     received: Option<Vec<u8>>,
     sent: Option<Vec<u8>>,
+    /// The peer's next message has not come yet.
     waiting: Option<Waiting>,
-}
-
-/// The peer's next message has not come yet.
-#[derive(Debug)]
-struct Waiting {
-    repetitions: u32,
-    wait: Duration,
-    deadline: Instant,
-    since: Instant,
-}
-
-/// What the clock asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    Nothing,
-    /// Send this again.
-    Repeat(Vec<u8>),
-    /// The peer is silent.
-    GiveUp,
 }
 
 impl Exchange {
     /// A message of ours that the peer must answer.
     pub(crate) fn asked(&mut self, now: Instant, timing: &Retransmission, datagram: Vec<u8>) {
         self.sent = Some(datagram);
-        self.waiting = Some(Waiting { repetitions: 0, wait: timing.timeout, deadline: now + timing.timeout, since: now });
+        self.waiting = Some(Waiting::new(now, timing));
     }
 
     /// A message of ours that is sent again only where the peer repeats what it answers.
@@ -65,30 +50,24 @@ impl Exchange {
 
     /// When [`Self::due`] has something to say.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.waiting.as_ref().map(|waiting| waiting.deadline)
+        self.waiting.as_ref().map(Waiting::deadline)
     }
 
     /// Repeats the message after each wait, which grows, so many times.
-    pub(crate) fn due(&mut self, now: Instant, timing: &Retransmission) -> Due {
-        let Some(waiting) = self.waiting.as_mut().filter(|waiting| waiting.deadline <= now) else { return Due::Nothing };
-        if waiting.repetitions >= timing.tries {
-            return Due::GiveUp;
-        }
-        waiting.repetitions += 1;
-        waiting.wait = waiting.wait.saturating_mul(timing.base_percent) / 100;
-        waiting.deadline = now + waiting.wait;
-        self.sent.clone().map_or(Due::GiveUp, Due::Repeat)
+    pub(crate) fn due(&mut self, now: Instant, timing: &Retransmission) -> Due<Vec<u8>> {
+        let (Some(waiting), Some(sent)) = (&mut self.waiting, &self.sent) else { return Due::Nothing };
+        waiting.due(now, timing, || sent.clone())
     }
 
     /// How often the message went out, and when first.
     pub(crate) fn tries(&self) -> Option<(u32, Instant)> {
-        self.waiting.as_ref().map(|waiting| (waiting.repetitions + 1, waiting.since))
+        self.waiting.as_ref().map(|waiting| (waiting.tries(), waiting.since()))
     }
 
     /// The clock stood still for `pause`.
     pub(crate) fn shift(&mut self, pause: Duration) {
         if let Some(waiting) = &mut self.waiting {
-            waiting.deadline = waiting.deadline + pause;
+            waiting.shift(pause);
         }
     }
 }

@@ -85,7 +85,15 @@ fn identities(payloads: &[Payload], initiator: core::net::IpAddr, responder: cor
     }
 }
 
-/// In transport mode the addresses behind a NAT are those seen here (RFC 3947 section 5.2, RFC 3948 section 5.2).
+/// The selectors of a child that identities mean, ours first: in transport mode the addresses behind a NAT are those seen here (RFC 3947 section 5.2,
+/// RFC 3948 section 5.2).
+fn meant(core: &Core, child: &config::Child, [ours, theirs]: [TrafficSelector; 2]) -> [TrafficSelector; 2] {
+    match child.mode {
+        Mode::Tunnel => [ours, theirs],
+        Mode::Transport => [as_seen(core.nat.local, core.local.ip(), ours), as_seen(core.nat.remote, core.remote.ip(), theirs)],
+    }
+}
+
 fn as_seen(behind_nat: bool, address: core::net::IpAddr, selector: TrafficSelector) -> TrafficSelector {
     let is_single = selector.addresses().first() == selector.addresses().last();
     let moved = TrafficSelector::new(AddressRange::single(address), selector.protocol(), selector.ports()).ok();

@@ -142,14 +142,7 @@ impl Established {
             }
             // One that was being rekeyed may still be what the peer's data plane sends with.
             if matches!(child.phase, ChildPhase::Installed | ChildPhase::Replaced) {
-                cx.shared.orphans.adopt(Orphan {
-                    id: child.id,
-                    entry: child.entry,
-                    local: child.selectors.local().to_vec(),
-                    remote: child.selectors.remote().to_vec(),
-                    until: cx.now + time,
-                    _leases: core.assigned.remote.clone(),
-                });
+                cx.shared.orphans.adopt(Orphan::of(&child, cx.now + time, core.assigned.remote.clone()));
             } else if child.is_live() {
                 cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
             }

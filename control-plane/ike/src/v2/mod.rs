@@ -291,8 +291,7 @@ impl IkeSa {
                 if let Some(Active::CreateChild(creating)) = &mut state.active {
                     creating.wanted.index = moved(creating.wanted.index);
                 }
-                let stays = |child: &&Child| new.child_of(child.policy).is_some() && new.entry(child.policy) == child.entry;
-                let gone = state.children.iter().filter(|child| !stays(child));
+                let gone = state.children.iter().filter(|child| !child.is_of(&new));
                 self.core.tasks.extend(gone.map(|child| Task::DeleteChild { child: child.id, request: None }));
             }
             _ => {}

@@ -9,7 +9,7 @@ use ike_wire::NotifyType as Reason;
 use ike_wire::v1::{Delete, ExchangeType, Identification, Message, Payload, Protocol};
 use ipsec_types::{ChildSaId, KeyExchangeMethod, Mode, Secret, Spi, TrafficSelector};
 
-use super::{as_seen, encapsulation, identities, open, selectors, wire};
+use super::{encapsulation, identities, meant, open, selectors, wire};
 use crate::child::{self, Agreed, ChildPhase, LINGER, Replaces, TAKEN_OVER};
 use crate::context::{Context, LeasedSpi};
 use crate::diagnosis;
@@ -233,10 +233,7 @@ fn check(
         .ok_or_else(|| misbehaved("the peer chose a proposal of quick mode that was not offered"))?;
     let ids = identities(payloads, core.local.ip(), core.remote.ip())
         .ok_or_else(|| misbehaved("identities in quick mode that are no traffic"))?;
-    let [ours, theirs] = match child.mode {
-        Mode::Tunnel => ids,
-        Mode::Transport => [as_seen(core.nat.local, core.local.ip(), ids[0]), as_seen(core.nat.remote, core.remote.ip(), ids[1])],
-    };
+    let [ours, theirs] = meant(core, child, ids);
     let answer = (wire(ours), wire(theirs));
     let selectors = negotiate::narrowed_by_peer((&[offered.0], &[offered.1]), (&answer.0, &answer.1))
         .ok_or_else(|| Failure::PeerMisbehaved(diagnosis::wider(child, (&answer.0, &answer.1))))?;
@@ -303,16 +300,13 @@ pub(super) fn on_installed(
     result: Result<(), String>,
 ) -> State {
     let Some(mut active) = state.active.take() else { return State::Established(state) };
-    let Step::Installing { nonce, .. } = core::mem::replace(&mut active.step, Step::Moving) else { return State::Established(state) };
     if let Err(text) = result {
-        let failure = Failure::Local(format!("the data plane refused the Child SA: {text}"));
-        if let Some(position) = state.children.iter().position(|child| child.id == id) {
-            let child = state.children.remove(position);
-            cx.shared.forget_child(&child);
-        }
-        give_up(&mut state, core, cx, *active, failure);
+        // Its SPI has been said, and is not for another one.
+        state.forget_refused(cx, id);
+        give_up(&mut state, core, cx, *active, Failure::Local(format!("the data plane refused the Child SA: {text}")));
         return State::Established(state);
     }
+    let Step::Installing { nonce, .. } = core::mem::replace(&mut active.step, Step::Moving) else { return State::Established(state) };
     let header = core.header(ExchangeType::QUICK_MODE, active.message_id, true);
     let hash = |_: &[u8]| state.keys.hash_3(active.message_id, [&active.nonce, &nonce]).expose().to_vec();
     match core.send_encrypted(cx, &state.keys, &mut active.iv, &header, Vec::new(), Some(&hash)) {

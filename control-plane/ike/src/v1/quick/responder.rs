@@ -8,7 +8,7 @@ use ike_wire::NotifyType as Reason;
 use ike_wire::v1::{ExchangeType, Identification, Message, NotifyType, Payload, Protocol, Sa};
 use ipsec_types::{ChildSaId, Mode, Secret, TrafficSelector};
 
-use super::{as_seen, encapsulation, identities, open, wire};
+use super::{encapsulation, identities, meant, open, wire};
 use crate::child::{self, Agreed, Authenticated, Child, ChildPhase, LINGER, Replaces};
 use crate::config;
 use crate::context::{Context, LeasedSpi};
@@ -144,10 +144,7 @@ fn choose(
         .iter()
         .enumerate()
         .filter_map(|(index, child)| {
-            let (ours, theirs) = match child.mode {
-                Mode::Tunnel => (ours, theirs),
-                Mode::Transport => (as_seen(core.nat.local, core.local.ip(), ours), as_seen(core.nat.remote, core.remote.ip(), theirs)),
-            };
+            let [ours, theirs] = meant(core, child, [ours, theirs]);
             let selectors = within(child, ours, theirs)?;
             let differs = child.local_selectors != [ours] || child.remote_selectors != [theirs];
             Some((differs, index, child, selectors))
@@ -283,10 +280,7 @@ pub(super) fn on_installed(
     };
     if let Err(text) = result {
         let spi = state.child(child).map(|child| (Protocol(child.protocol().0), child.outbound.value().to_be_bytes().to_vec()));
-        if let Some(position) = state.children.iter().position(|child| child.id == id) {
-            let child = state.children.remove(position);
-            cx.shared.forget_child(&child);
-        }
+        state.forget_refused(cx, id);
         let failure = Failure::Local(alloc::format!("the data plane refused the Child SA: {text}"));
         refuse(&mut state, core, cx, spi, (NotifyType::NO_PROPOSAL_CHOSEN, failure));
         return State::Established(state);
