@@ -1,9 +1,9 @@
 //! Endpoints without cryptography, so that messages can be written by hand and a fuzzer reaches what stands behind it: nothing is encrypted,
 //! every message has the same ICV, and every key exchange agrees on the same secret.
 
-use ike::provider::{CryptoError, IvKind, KeyExchange, PrivateKey, Provider, SkKey, SkSuite};
-use ike_wire::{Encrypted, Fragment, FragmentNumber, Header, Payload, PayloadType, emit_payloads};
-use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, Secret};
+use ike::provider::{Cipher, CipherKey, CryptoError, IvKind, KeyExchange, Prf, PrivateKey, Provider, SkKey, SkSuite};
+use ike_wire::{Encrypted, Fragment, FragmentNumber, Header, Payload, PayloadType, emit_payloads, v1};
+use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, PrfAlgorithm, Secret};
 
 /// The Encrypted payload in the clear, with this ICV, which may be empty.
 #[derive(Debug, Clone, Copy)]
@@ -11,12 +11,78 @@ pub struct Clear(pub &'static [u8]);
 
 /// Everybody agrees on the same secret.
 #[derive(Debug)]
-struct Agreed;
+struct Agreed(KeyExchangeMethod);
 
 /// What an endpoint without cryptography uses; the PRF is a real one.
 pub fn provider(suites: &'static [&'static dyn SkSuite]) -> Provider {
-    static KEY_EXCHANGES: &[&dyn KeyExchange] = &[&Agreed];
+    static KEY_EXCHANGES: &[&dyn KeyExchange] = &[&Agreed(KeyExchangeMethod::X25519)];
     Provider { suites, key_exchanges: KEY_EXCHANGES, ..ike_crypto::provider() }
+}
+
+/// Octets of a block of IKEv1 messages that are not encrypted.
+pub const BLOCK: usize = 8;
+/// What every hash over a message of IKEv1 is.
+pub const HASH: [u8; 32] = [0x48; 32];
+
+/// The same for IKEv1, where everybody's keys are alike, too: `aes128-sha256-modp2048`.
+pub fn provider_v1() -> Provider {
+    static PRFS: &[&dyn Prf] = &[&Constant];
+    static CIPHERS: &[&dyn Cipher] = &[&InBlocks];
+    static KEY_EXCHANGES: &[&dyn KeyExchange] = &[&Agreed(KeyExchangeMethod::Modp2048)];
+    Provider { prfs: PRFS, ciphers: CIPHERS, key_exchanges: KEY_EXCHANGES, ..ike_crypto::provider() }
+}
+
+/// An IKEv1 message that says it is encrypted; `hash` begins it where it has one.
+pub fn message_v1(header: &v1::Header, hash: Option<&[u8]>, payloads: &[v1::Payload]) -> Vec<u8> {
+    let hash = hash.map(|hash| v1::Payload::Hash(hash.to_vec()));
+    let payloads: Vec<v1::Payload> = hash.into_iter().chain(payloads.iter().cloned()).collect();
+    let mut chain = v1::emit_payloads(&payloads).unwrap();
+    if header.flags.encryption {
+        chain.octets.resize(chain.octets.len().next_multiple_of(BLOCK), 0);
+    }
+    v1::Message { header: *header, first: chain.first, body: &chain.octets }.emit().unwrap()
+}
+
+/// A PRF that always says [`HASH`].
+#[derive(Debug)]
+struct Constant;
+
+impl Prf for Constant {
+    fn algorithm(&self) -> PrfAlgorithm {
+        PrfAlgorithm::HmacSha256
+    }
+
+    fn compute(&self, _key: &[u8], _parts: &[&[u8]]) -> Secret {
+        Secret::copy_from(&HASH)
+    }
+}
+
+/// A cipher that changes nothing, and wants whole blocks all the same.
+#[derive(Debug)]
+struct InBlocks;
+
+impl Cipher for InBlocks {
+    fn encryption(&self) -> EncryptionAlgorithm {
+        EncryptionAlgorithm::AesCbc128
+    }
+
+    fn block_len(&self) -> usize {
+        BLOCK
+    }
+
+    fn key(&self, _key: &[u8]) -> Result<Box<dyn CipherKey>, CryptoError> {
+        Ok(Box::new(Self))
+    }
+}
+
+impl CipherKey for InBlocks {
+    fn encrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CryptoError> {
+        self.decrypt(iv, text)
+    }
+
+    fn decrypt(&self, iv: &[u8], text: &mut [u8]) -> Result<(), CryptoError> {
+        if iv.len() == BLOCK && text.len().is_multiple_of(BLOCK) { Ok(()) } else { Err(CryptoError::Length) }
+    }
 }
 
 impl Clear {
@@ -87,7 +153,7 @@ impl SkKey for Clear {
 
 impl KeyExchange for Agreed {
     fn method(&self) -> KeyExchangeMethod {
-        KeyExchangeMethod::X25519
+        self.0
     }
 
     fn public_len(&self) -> usize {
@@ -95,7 +161,7 @@ impl KeyExchange for Agreed {
     }
 
     fn generate(&self) -> Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError> {
-        Ok((Box::new(Self), vec![9; 32]))
+        Ok((Box::new(Self(self.0)), vec![9; 32]))
     }
 }
 
