@@ -3,6 +3,7 @@
 
 #[path = "../../tests/radius/exercise.rs"]
 mod exercise;
+#[allow(dead_code, reason = "the tests of ike-crypto need more of it")]
 #[path = "../../tests/radius/server.rs"]
 mod server;
 
