@@ -185,6 +185,16 @@ impl Fragmentation {
     pub(crate) const fn is_announced(self) -> bool {
         !matches!(self, Self::No)
     }
+
+    /// Octets of a message to there that needs no fragments; `None` where this side sends none.
+    pub(crate) fn most_octets(self, remote: IpAddr) -> Option<usize> {
+        const UDP: usize = 8;
+        const NON_ESP_MARKER: usize = 4;
+
+        let Self::Yes { datagram } = self else { return None };
+        let ip = if remote.is_ipv4() { 20 } else { 40 };
+        Some(usize::from(datagram).saturating_sub(ip + UDP + NON_ESP_MARKER))
+    }
 }
 
 impl Default for Fragmentation {

@@ -67,8 +67,8 @@ fn six_messages_of_main_mode_and_three_of_quick_mode_bring_a_child_sa() {
         assert_eq!(
             shown[..6],
             [
-                "Main Mode: SA V V V V V",
-                "Main Mode: SA V V",
+                "Main Mode: SA V V V V V V",
+                "Main Mode: SA V V V",
                 "Main Mode: KE No NAT-D NAT-D",
                 "Main Mode: KE No NAT-D NAT-D",
                 "Main Mode: ID HASH N(INITIAL-CONTACT)",

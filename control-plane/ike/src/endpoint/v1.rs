@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use ike_wire::NotifyType as Reason;
-use ike_wire::v1::{Chain, ExchangeType, Flags, Header, Message, Notify, NotifyType, Payload, Protocol, emit_payloads};
+use ike_wire::v1::{Chain, ExchangeType, Flags, Header, Message, Notify, NotifyType, Payload, PayloadType, Protocol, emit_payloads};
 use ipsec_types::ChildSaId;
 
 use super::*;
@@ -31,6 +31,9 @@ impl Endpoint {
         let is_first = header.responder_cookie == 0 && header.message_id == 0 && header.initiator().is_some();
         let first = || self.v1_by_first.get(&(datagram.remote, header.initiator_cookie)).copied().filter(|_| is_first);
         match owner.or_else(first) {
+            Some(id) if message.first == PayloadType::FRAGMENT => {
+                self.with_v1(now, random, id, |sa, cx| sa.on_fragment(cx, datagram, &message));
+            }
             Some(id) => self.with_v1(now, random, id, |sa, cx| sa.on_datagram(cx, datagram, &message)),
             None if is_first => self.on_first_v1_message(now, random, datagram, &message),
             None => self.shared.count("messages_without_ike_sa"),

@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::io::{IkeSaId, Output, RequestId};
 use crate::policy::ConnectionRef;
 use crate::v1::exchange::Exchange;
+use crate::v1::fragments::{self, Reassembly};
 use crate::v1::keys::{Iv, Keys};
 use crate::v1::nat::Abilities;
 use crate::v1::trace::{self, Traced};
@@ -42,6 +43,8 @@ pub(crate) struct Core {
     /// What the peer has said, unprotected, that ends phase 1 unless something better comes.
     pub(crate) refused: Option<Failure>,
     pub(crate) abilities: Abilities,
+    /// What of the peer's messages has come in fragments.
+    pub(crate) fragments: Reassembly,
     pub(crate) nat: NatStatus,
     /// When the peer last showed that it lives.
     pub(crate) last_inbound: Instant,
@@ -146,6 +149,7 @@ impl Core {
             phase_1: Exchange::default(),
             refused: None,
             abilities: Abilities::default(),
+            fragments: Reassembly::default(),
             nat: NatStatus::default(),
             last_inbound: cx.now,
             last_outbound: cx.now,
@@ -203,8 +207,8 @@ impl Core {
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, header: &Header, payloads: &[Payload]) -> Result<Vec<u8>, Failure> {
         let Chain { first, octets } = emit_payloads(payloads).map_err(impossible)?;
         let datagram = Message { header: *header, first, body: &octets }.emit().map_err(impossible)?;
-        self.show(cx, header, payloads, datagram.len());
-        self.transmit(cx, datagram.clone());
+        self.show(cx, header, payloads, datagram.len(), false);
+        self.transmit(cx, datagram.clone(), false);
         Ok(datagram)
     }
 
@@ -227,32 +231,36 @@ impl Core {
         let octets = Zeroizing::new(octets);
         let body = keys.encrypt(iv, &octets)?;
         let datagram = Message { header: *header, first, body: &body }.emit().map_err(impossible)?;
-        self.show(cx, header, &payloads, datagram.len());
-        self.transmit(cx, datagram.clone());
+        self.show(cx, header, &payloads, datagram.len(), false);
+        self.transmit(cx, datagram.clone(), false);
         Ok(datagram)
     }
 
-    fn show(&self, cx: &mut Context<'_>, header: &Header, payloads: &[Payload], octets: usize) {
+    fn show(&self, cx: &mut Context<'_>, header: &Header, payloads: &[Payload], octets: usize, retransmission: bool) {
         let (connection, addresses) = (Some(self.connection.name.as_str()), (self.local, self.remote));
-        trace::message(cx.shared, &Traced { connection, outbound: true, addresses, header, payloads, octets, retransmission: false });
+        trace::message(cx.shared, &Traced { connection, outbound: true, addresses, header, payloads, octets, retransmission });
     }
 
     /// Sends a message again, as it was.
     pub(crate) fn repeat(&mut self, cx: &mut Context<'_>, datagram: Vec<u8>) {
         if let Ok(message) = Message::parse(&datagram) {
-            let (connection, addresses) = (Some(self.connection.name.as_str()), (self.local, self.remote));
-            let (header, octets) = (&message.header, datagram.len());
-            trace::message(
-                cx.shared,
-                &Traced { connection, outbound: true, addresses, header, payloads: &[], octets, retransmission: true },
-            );
+            self.show(cx, &message.header, &[], datagram.len(), true);
         }
-        self.transmit(cx, datagram);
+        self.transmit(cx, datagram, true);
     }
 
-    fn transmit(&mut self, cx: &mut Context<'_>, datagram: Vec<u8>) {
+    /// Sends a message, in fragments where it is too long and the peer can put them together.
+    fn transmit(&mut self, cx: &mut Context<'_>, datagram: Vec<u8>, retransmission: bool) {
         self.last_outbound = cx.now;
-        cx.shared.transmit(self.local, self.remote, datagram);
+        let most = self.connection.fragmentation.most_octets(self.remote.ip()).filter(|_| self.abilities.fragmentation);
+        let (Some(most), Ok(message)) = (most.filter(|most| datagram.len() > *most), Message::parse(&datagram)) else {
+            return cx.shared.transmit(self.local, self.remote, datagram);
+        };
+        cx.shared.count("messages_fragmented");
+        for part in fragments::cut(&message, &datagram, most) {
+            self.show(cx, &part.header, core::slice::from_ref(&part.payload), part.datagram.len(), retransmission);
+            cx.shared.transmit(self.local, self.remote, part.datagram);
+        }
     }
 
     /// A step for the trace.
@@ -294,6 +302,7 @@ impl Core {
     /// The clock stood still for `pause`.
     pub(crate) fn shift(&mut self, pause: Duration) {
         self.phase_1.shift(pause);
+        self.fragments.shift(pause);
         self.last_inbound = self.last_inbound + pause;
         self.half_open_since = self.half_open_since + pause;
         self.later.iter_mut().for_each(|(at, _)| *at = *at + pause);

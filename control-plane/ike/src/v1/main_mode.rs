@@ -146,7 +146,7 @@ pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, child: usize) -> Resu
     let mut lines = diagnosis::begins(&core.connection, child, core.local, core.remote);
     lines.push("IKEv1, main mode".into());
     core.step(cx, &format!("connection {} begins", core.connection.name), lines);
-    let payloads: Vec<Payload> = [Payload::Sa(offer)].into_iter().chain(nat::offered()).collect();
+    let payloads: Vec<Payload> = [Payload::Sa(offer)].into_iter().chain(nat::offered(core.connection.fragmentation)).collect();
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
     let datagram = core.send(cx, &header, &payloads)?;
     let offered = Message::parse(&datagram).ok().and_then(|message| find::first_body(message.body)).unwrap_or_default().to_vec();
@@ -349,7 +349,7 @@ pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted,
     let Admitted { suite, answer, offered, abilities } = admitted;
     core.abilities = abilities;
     core.phase_1.received(&datagram.payload);
-    let payloads: Vec<Payload> = [Payload::Sa(answer)].into_iter().chain(nat::answered(abilities)).collect();
+    let payloads: Vec<Payload> = [Payload::Sa(answer)].into_iter().chain(nat::answered(abilities, core.connection.fragmentation)).collect();
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
     match core.send(cx, &header, &payloads) {
         Ok(sent) => {

@@ -9,6 +9,7 @@ pub(crate) mod common;
 mod established;
 mod exchange;
 mod find;
+mod fragments;
 mod informational;
 pub(crate) mod keys;
 pub(crate) mod known;
@@ -173,6 +174,7 @@ impl IkeSa {
             let failure = self.core.refused.take().unwrap_or_else(|| abandoned(&self.core));
             return self.close(cx, Some(failure));
         }
+        self.core.fragments.expire(cx.now);
         let timing = self.core.connection.retransmission;
         match self.core.phase_1.due(cx.now, &timing) {
             Due::Nothing => {}
@@ -378,7 +380,8 @@ impl IkeSa {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let established = if let State::Established(state) = &self.state { state.deadline(&self.core) } else { None };
         let later = self.core.later.iter().map(|(at, _)| *at).min();
-        [self.core.phase_1.deadline(), self.expires(), established, later, self.keep_alive_due()].into_iter().flatten().min()
+        let fragments = self.core.fragments.deadline();
+        [self.core.phase_1.deadline(), self.expires(), established, later, fragments, self.keep_alive_due()].into_iter().flatten().min()
     }
 
     fn keep_alive_due(&self) -> Option<Instant> {

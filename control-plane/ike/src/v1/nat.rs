@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use ike_wire::v1::{NatOriginalAddress, Payload, Spelling};
 use ipsec_types::IkeSpi;
 
+use crate::config::Fragmentation;
 use crate::provider::Hash;
 use crate::v1::Core;
 use crate::v2::nat::{NatStatus, moved};
@@ -18,6 +19,9 @@ const DRAFTS: [u128; 3] =
 /// RFC 3706 section 5.1, its version 1.0 included.
 const DEAD_PEER_DETECTION: u128 = 0xafca_d713_68a1_f1c9_6b86_96fc_7757_0100;
 
+/// MD5 of "FRAGMENTATION". Some vendors add four octets, which say in which exchanges.
+const FRAGMENTATION: u128 = 0x4048_b7d5_6ebc_e885_25e7_de7f_00d6_c2d3;
+
 /// What a peer has said it can do.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Abilities {
@@ -25,6 +29,8 @@ pub(crate) struct Abilities {
     pub(crate) nat: Option<Spelling>,
     /// Dead Peer Detection.
     pub(crate) dead_peer_detection: bool,
+    /// Fragments.
+    pub(crate) fragmentation: bool,
 }
 
 impl Abilities {
@@ -37,22 +43,33 @@ impl Abilities {
             (false, true) => Some(Spelling::Draft),
             (false, false) => None,
         };
-        Self { nat, dead_peer_detection: says(DEAD_PEER_DETECTION) }
+        let begins =
+            |id: u128| payloads.iter().any(|payload| matches!(payload, Payload::VendorId(octets) if octets.starts_with(&id.to_be_bytes())));
+        Self { nat, dead_peer_detection: says(DEAD_PEER_DETECTION), fragmentation: begins(FRAGMENTATION) }
     }
 }
 
 /// What an initiator says it can do: of NAT traversal everything, so that the responder may choose.
-pub(crate) fn offered() -> impl Iterator<Item = Payload> {
-    [RFC_3947].into_iter().chain(DRAFTS).chain([DEAD_PEER_DETECTION]).map(|id| Payload::VendorId(id.to_be_bytes().to_vec()))
+pub(crate) fn offered(fragmentation: Fragmentation) -> impl Iterator<Item = Payload> {
+    [RFC_3947].into_iter().chain(DRAFTS).chain(always(fragmentation)).map(vendor_id)
 }
 
 /// What a responder says: of NAT traversal what the two will speak.
-pub(crate) fn answered(theirs: Abilities) -> impl Iterator<Item = Payload> {
+pub(crate) fn answered(theirs: Abilities, fragmentation: Fragmentation) -> impl Iterator<Item = Payload> {
     let nat = theirs.nat.map(|spelling| match spelling {
         Spelling::Standard => RFC_3947,
         Spelling::Draft => DRAFTS[0],
     });
-    nat.into_iter().chain([DEAD_PEER_DETECTION]).map(|id| Payload::VendorId(id.to_be_bytes().to_vec()))
+    nat.into_iter().chain(always(fragmentation)).map(vendor_id)
+}
+
+/// What does not depend on what the peer says.
+fn always(fragmentation: Fragmentation) -> impl Iterator<Item = u128> {
+    [DEAD_PEER_DETECTION].into_iter().chain(fragmentation.is_announced().then_some(FRAGMENTATION))
+}
+
+fn vendor_id(id: u128) -> Payload {
+    Payload::VendorId(id.to_be_bytes().to_vec())
 }
 
 /// HASH = HASH(CKY-I | CKY-R | IP | Port) (RFC 3947 section 3.2).
@@ -130,19 +147,18 @@ mod tests {
 
     use super::*;
 
-    fn vendor(id: u128) -> Payload {
-        Payload::VendorId(id.to_be_bytes().to_vec())
-    }
-
     #[test]
     fn the_standard_is_spoken_where_the_peer_can() {
-        let nat = |ids: &[u128]| Abilities::of(&ids.iter().map(|id| vendor(*id)).collect::<Vec<_>>()).nat;
+        let nat = |ids: &[u128]| Abilities::of(&ids.iter().copied().map(vendor_id).collect::<Vec<_>>()).nat;
         assert_eq!(nat(&[]), None);
         assert_eq!(nat(&[DRAFTS[2]]), Some(Spelling::Draft));
         assert_eq!(nat(&[DRAFTS[0], RFC_3947]), Some(Spelling::Standard));
-        let all: Vec<Payload> = offered().collect();
+        let all: Vec<Payload> = offered(Fragmentation::No).collect();
         let abilities = Abilities::of(&all);
-        assert!(abilities.dead_peer_detection && abilities.nat == Some(Spelling::Standard));
+        assert!(abilities.dead_peer_detection && !abilities.fragmentation && abilities.nat == Some(Spelling::Standard));
+        let cisco = Payload::VendorId([&FRAGMENTATION.to_be_bytes()[..], &[0xc0, 0, 0, 0]].concat());
+        assert!(Abilities::of(&[cisco]).fragmentation);
+        assert!(Abilities::of(&answered(abilities, Fragmentation::Accept).collect::<Vec<_>>()).fragmentation);
         assert_eq!(Abilities::of(&[Payload::VendorId(vec![1, 2])]).nat, None);
     }
 }

@@ -10,7 +10,6 @@ use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version}
 use ipsec_types::{ChildSaId, HashAlgorithm, IkeSpi, Instant, PolicyId, Secret, Spi};
 
 use crate::child::Bearer;
-use crate::config::Fragmentation;
 use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Silence};
 use crate::error::Failure;
@@ -304,12 +303,7 @@ impl Core {
 
     /// Octets of a message that need no fragments; `None` where there are none anyway.
     fn most_octets(&self) -> Option<usize> {
-        const UDP: usize = 8;
-        const NON_ESP_MARKER: usize = 4;
-
-        let Fragmentation::Yes { datagram } = self.connection.fragmentation else { return None };
-        let ip = if self.remote.is_ipv4() { 20 } else { 40 };
-        let configured = usize::from(datagram).saturating_sub(ip + UDP + NON_ESP_MARKER);
+        let configured = self.connection.fragmentation.most_octets(self.remote.ip())?;
         self.extensions.fragmentation.then(|| self.gets_through.map_or(configured, |octets| octets.min(configured)))
     }
 

@@ -22,7 +22,7 @@ pub(crate) mod crash;
 pub(crate) mod create_child;
 pub(crate) mod established;
 pub(crate) mod find;
-mod fragments;
+pub(crate) mod fragments;
 mod hurdles;
 pub(crate) mod informational;
 pub(crate) mod init;

@@ -60,6 +60,12 @@ impl Tale {
         self
     }
 
+    /// To `side` comes part `number` of 64 octets of what was sent `back` messages ago (see `Story::fragment`).
+    fn fragment(mut self, side: Side, change: u8, back: u8, number: u8) -> Self {
+        self.0.extend([11, of(side) | change, back, number]);
+        self
+    }
+
     /// With this octet in this place, where `change` counts one.
     fn put(mut self, at: u8, octet: u8) -> Self {
         self.0.extend([at, octet]);
@@ -137,7 +143,7 @@ fn cookies() -> Vec<Named> {
     let unknown_cipher = first(0x11).put(59, 0x7f).again(B, 0x11, (FIRST + 1, 0)).put(59, 0x7f).then();
     vec![
         named("main-mode-from-the-responders-cookie", first(0x10).then(), |pair| {
-            let answers = pair.shown(B).iter().filter(|line| *line == "Main Mode: SA V V").count();
+            let answers = pair.shown(B).iter().filter(|line| *line == "Main Mode: SA V V V").count();
             assert_eq!((answers, pair.ike_sas(B).len()), (2, 1), "it is a peer like any other, and does not go on");
             undisturbed(pair);
         }),
@@ -205,9 +211,32 @@ fn informational_exchanges() -> Vec<Named> {
     ]
 }
 
+fn fragments() -> Vec<Named> {
+    const QUICK_MODE_1: u8 = 2;
+    const NOT_AS_THE_LAST_SHOULD: u8 = 0x40;
+    // Of the first message of quick mode, which its receiver has answered: the answer comes again.
+    let answered_again = |pair: &mut Pair| {
+        let messages = pair.sent.iter().map(|sent| &sent.datagram.payload);
+        let answers = messages.filter(|message| message[18] == 32 && message[28..].len() > 100).count();
+        assert_eq!((installed(pair), answers), ([1, 1], 2));
+    };
+    let all = |tale: Tale| (1..=3).fold(tale, |tale, number| tale.fragment(B, 0, QUICK_MODE_1, number));
+    vec![
+        named("fragments-of-quick-mode", all(Tale::connected()), answered_again),
+        named("fragment-with-number-0", Tale::connected().fragment(B, NOT_AS_THE_LAST_SHOULD, QUICK_MODE_1, 0), undisturbed),
+        named(
+            "fragment-with-last-number-1-of-3",
+            all(Tale::connected()).fragment(B, 0, QUICK_MODE_1, 3).fragment(B, NOT_AS_THE_LAST_SHOULD, QUICK_MODE_1, 1),
+            undisturbed,
+        ),
+    ]
+}
+
 #[test]
 fn what_has_broken_others_ends_as_it_must() {
-    for Named { name, tale: Tale(octets), outcome } in [cookies(), quick_modes(), informational_exchanges()].into_iter().flatten() {
+    for Named { name, tale: Tale(octets), outcome } in
+        [cookies(), quick_modes(), informational_exchanges(), fragments()].into_iter().flatten()
+    {
         let file = format!("{CORPUS}/{name}");
         if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
             fs::write(&file, &octets).unwrap();

@@ -32,7 +32,8 @@ pub(crate) fn play(octets: &[u8]) -> Pair {
             break;
         }
     }
-    story.pair.run(Duration::from_secs(600));
+    // Longer than anything is repeated.
+    story.pair.run(Duration::from_secs(200));
     for side in [A, B] {
         assert!(story.pair.ike_sas(side).len() <= 2 * MOST_STEPS && story.pair.installed(side) <= 4 * MOST_STEPS);
     }
@@ -45,7 +46,7 @@ fn v1_config(side: Side) -> Config {
     let connection = &mut config.connections[0];
     connection.version = Version::V1;
     connection.proposals = vec!["aes128-sha256-modp2048".parse().unwrap()];
-    connection.dpd_delay = Some(Duration::from_secs(30));
+    connection.dpd_delay = Some(Duration::from_secs(60));
     connection.children[0].proposals = vec![esp("aes128-sha256"), esp("aes128gmac-modp2048")];
     let mut more = second_child(side, "more");
     more.start_action = StartAction::Trap;
@@ -70,7 +71,7 @@ impl Story<'_> {
             1 => drop(self.pair.initiate_child(side, if detail & 1 == 0 { "net" } else { "more" })),
             2 => drop(self.pair.terminate(side, if detail & 1 == 0 { lab() } else { net() })),
             3 => drop(self.pair.step()),
-            4 => self.pair.run(Duration::from_millis(100 << (detail & 15))),
+            4 => self.pair.run(Duration::from_millis(100 << (detail % 12))),
             5 => self.pair.input(side, Input::Dataplane(Dataplane::SoftExpire(child))),
             6 => self.pair.input(side, Input::Dataplane(Dataplane::HardExpire(child))),
             7 => self.pair.deaf = [None, Some(A), Some(B), None][usize::from(detail & 3)],
@@ -79,7 +80,8 @@ impl Story<'_> {
                 let payload = self.body(detail);
                 self.arrive(side, payload);
             }
-            10 | 11 => self.again(side, detail)?,
+            10 => self.again(side, detail)?,
+            11 => self.fragment(side, detail)?,
             _ => self.protected(side, detail)?,
         }
         Some(())
@@ -134,6 +136,24 @@ impl Story<'_> {
             }
         }
         self.arrive(side, payload);
+        Some(())
+    }
+
+    /// A fragment of one of them, or of what was none.
+    fn fragment(&mut self, side: Side, detail: u8) -> Option<()> {
+        let [back, number] = self.take()?;
+        let whole = &self.pair.sent.iter().rev().nth(usize::from(back & 0x1f))?.datagram.payload;
+        let parts = whole.chunks(64 << (detail & 3));
+        let last = (usize::from(number) == parts.len()) ^ (detail & 0x40 != 0);
+        let data = parts.clone().nth(usize::from(number.saturating_sub(1)))?;
+        // The generic header, the id, the number, whether it is the last.
+        let length = u16::try_from(8 + data.len()).ok()?.to_be_bytes();
+        let mut body = vec![0, 0, length[0], length[1], 0, detail >> 4 & 1, number, last.into()];
+        body.extend(data);
+        let [initiator_cookie, responder_cookie] = self.cookies().map(u64::from_be_bytes);
+        let header = Header::new(initiator_cookie, responder_cookie, ExchangeType::MAIN_MODE, Flags::default(), 0);
+        let message = Message { header, first: PayloadType::FRAGMENT, body: &body }.emit().ok()?;
+        self.arrive(side, message);
         Some(())
     }
 

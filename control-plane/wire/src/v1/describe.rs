@@ -29,6 +29,7 @@ pub fn message(header: &Header, payloads: &[Payload]) -> String {
 pub fn short_name(payload: &Payload) -> String {
     match payload {
         Payload::Notify(notify) => format!("N({})", notify.kind),
+        Payload::Fragment(fragment) => format!("FRAG({}{})", fragment.number, if fragment.last { ", last" } else { "" }),
         other => other.payload_type().to_string(),
     }
 }
@@ -104,6 +105,12 @@ fn body(fields: &mut Fields, payload: &Payload) {
         }
         Payload::NatDetection(_, octets) => fields.add(1, "HASH of the address and port", Hex(octets)),
         Payload::NatOriginalAddress(address) => fields.add(1, "Original Address", address.address),
+        Payload::Fragment(fragment) => {
+            fields.add(1, "Fragment ID", fragment.id);
+            fields.add(1, "Fragment Number", fragment.number);
+            fields.add(1, "Last Fragment", if fragment.last { "yes" } else { "no" });
+            fields.add(1, "Fragment Data", format_args!("{} octets", fragment.data.len()));
+        }
         // XAuth sends passwords in it.
         Payload::Unknown(PayloadType::ATTRIBUTES, octets) => fields.add(1, "Attributes", format_args!("{} octets", octets.len())),
         Payload::Unknown(_, octets) => fields.add(1, "Body", Hex(octets)),

@@ -24,6 +24,7 @@ pub mod payload;
 
 pub use header::{ExchangeType, Flags, Header};
 pub use message::{Chain, Message, emit_payloads, parse_padded, parse_payloads};
+pub use payload::fragment::Fragment;
 pub use payload::identification::Identification;
 pub use payload::notify::{Delete, Notify, NotifyType};
 pub use payload::sa::{AttributeType, LifeType, OakleyAttribute, Proposal, Protocol, Sa, Transform};

@@ -1,4 +1,4 @@
-//! Payloads of ISAKMP (RFC 2408 sections 3.4 to 3.16) and of NAT traversal (RFC 3947).
+//! Payloads of ISAKMP (RFC 2408 sections 3.4 to 3.16), of NAT traversal (RFC 3947), and of fragmentation.
 //!
 //! Every payload begins with the generic header:
 //!
@@ -10,6 +10,7 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
+pub(crate) mod fragment;
 pub(crate) mod identification;
 pub(crate) mod notify;
 pub(crate) mod sa;
@@ -17,7 +18,7 @@ pub(crate) mod sa;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Delete, Identification, Notify, Part, Sa};
+use super::{Delete, Fragment, Identification, Notify, Part, Sa};
 use crate::number::numbers;
 use crate::reader::Reader;
 use crate::writer::Writer;
@@ -87,6 +88,8 @@ pub enum Payload {
     NatDetection(Spelling, Vec<u8>),
     /// NAT-OA: an address as it was before a NAT (RFC 3947 section 5.2).
     NatOriginalAddress(NatOriginalAddress),
+    /// FRAG: a fragment of a message, which is all that is in its own.
+    Fragment(Fragment),
     /// A payload of a type this crate does not read.
     Unknown(PayloadType, Vec<u8>),
 }
@@ -195,6 +198,7 @@ impl Payload {
             Self::NatDetection(Spelling::Draft, _) => PayloadType::NAT_D_DRAFT,
             Self::NatOriginalAddress(NatOriginalAddress { spelling: Spelling::Standard, .. }) => PayloadType::NAT_OA,
             Self::NatOriginalAddress(NatOriginalAddress { spelling: Spelling::Draft, .. }) => PayloadType::NAT_OA_DRAFT,
+            Self::Fragment(_) => PayloadType::FRAGMENT,
             Self::Unknown(payload_type, _) => *payload_type,
         }
     }
@@ -224,6 +228,7 @@ impl Payload {
             PayloadType::NAT_D_DRAFT => Self::NatDetection(Spelling::Draft, octets(body)),
             PayloadType::NAT_OA => Self::NatOriginalAddress(NatOriginalAddress::parse(Spelling::Standard, body)?),
             PayloadType::NAT_OA_DRAFT => Self::NatOriginalAddress(NatOriginalAddress::parse(Spelling::Draft, body)?),
+            PayloadType::FRAGMENT => Self::Fragment(Fragment::parse(body)?),
             other => Self::Unknown(other, octets(body)),
         })
     }
@@ -241,6 +246,7 @@ impl Payload {
             Self::Notify(notify) => return notify.emit(writer),
             Self::Delete(delete) => return delete.emit(writer),
             Self::NatOriginalAddress(address) => address.emit(writer),
+            Self::Fragment(fragment) => fragment.emit(writer),
             Self::KeyExchange(octets)
             | Self::Hash(octets)
             | Self::Signature(octets)
