@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ike::error::Detail;
 use ike::io::{Input, Job, JobId, JobResult};
-use ike::provider::{EapConversation, PeerProof, PeerVerifier, Provider};
+use ike::provider::{EapConversation, Judgement, PeerProof, PeerVerifier, Provider};
 use ike_wire::EapMessage;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
@@ -91,10 +91,10 @@ async fn verify(fetcher: Fetcher, verifier: Arc<dyn PeerVerifier>, proof: PeerPr
     let proof = Arc::new(proof);
     for _ in 0..MOST_ROUNDS {
         let (by, of) = (verifier.clone(), proof.clone());
-        let open = blocking(move || by.inquiries(&of)).await;
-        if open.is_empty() {
-            break;
-        }
+        let open = match blocking(move || by.judge(&of)).await {
+            Judgement::Said(verdict) => return verdict,
+            Judgement::Open(open) => open,
+        };
         let mut asked = JoinSet::new();
         for inquiry in open {
             let fetcher = fetcher.clone();
@@ -157,9 +157,10 @@ mod tests {
             &[]
         }
 
-        fn inquiries(&self, _: &PeerProof) -> Vec<Inquiry> {
+        fn judge(&self, proof: &PeerProof) -> Judgement {
             let asked = self.answer.lock().unwrap().is_some();
-            if asked { Vec::new() } else { vec![Inquiry { url: self.server.clone(), question: Some(vec![1]) }] }
+            let open = || vec![Inquiry { url: self.server.clone(), question: Some(vec![1]) }];
+            if asked { Judgement::Said(self.verify(proof)) } else { Judgement::Open(open()) }
         }
 
         fn learn(&self, _: &Inquiry, answer: Option<&[u8]>) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ike::error::Detail;
-use ike::provider::{CertificateEncoding, Inquiry, PeerProof, PeerVerifier};
+use ike::provider::{CertificateEncoding, Inquiry, Judgement, PeerProof, PeerVerifier};
 use ipsec_types::{Identity, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
@@ -111,10 +111,16 @@ impl Trust {
         self.authorities.iter().map(|anchor| anchor.subject.as_ref())
     }
 
-    fn check(&self, proof: &PeerProof) -> Result<(), Refusal> {
+    /// Whether the peer is who it claims to be, or, where they `may_be_asked`, whom to ask before.
+    fn check(&self, proof: &PeerProof, may_be_asked: bool) -> Result<Vec<Inquiry>, Refusal> {
         let links = self.believe(proof)?;
         let (policy, known) = &self.revocation;
-        known.check(&links, *policy, Duration::from_secs(self.now()?.as_secs()))
+        let now = Duration::from_secs(self.now()?.as_secs());
+        let open = if may_be_asked && *policy != RevocationPolicy::Off { known.open(&links, now) } else { Vec::new() };
+        if open.is_empty() {
+            known.check(&links, *policy, now)?;
+        }
+        Ok(open)
     }
 
     /// Checks everything but revocation. Returns the certificates of which it is to be known, with their issuers.
@@ -242,13 +248,12 @@ impl PeerVerifier for Trust {
         &self.hashes
     }
 
-    fn inquiries(&self, proof: &PeerProof) -> Vec<Inquiry> {
-        let (policy, known) = &self.revocation;
-        if *policy == RevocationPolicy::Off {
-            return Vec::new();
+    fn judge(&self, proof: &PeerProof) -> Judgement {
+        match self.check(proof, true) {
+            Ok(open) if !open.is_empty() => Judgement::Open(open),
+            Ok(_) => Judgement::Said(Ok(())),
+            Err(refusal) => Judgement::Said(Err(Box::new(refusal.explain(proof)))),
         }
-        let (Ok(links), Ok(now)) = (self.believe(proof), self.now()) else { return Vec::new() };
-        known.open(&links, Duration::from_secs(now.as_secs()))
     }
 
     fn learn(&self, inquiry: &Inquiry, answer: Option<&[u8]>) {
@@ -258,7 +263,7 @@ impl PeerVerifier for Trust {
     }
 
     fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>> {
-        self.check(proof).map_err(|refusal| Box::new(refusal.explain(proof)))
+        self.check(proof, false).map(drop).map_err(|refusal| Box::new(refusal.explain(proof)))
     }
 }
 

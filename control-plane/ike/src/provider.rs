@@ -203,9 +203,9 @@ pub trait PeerVerifier: fmt::Debug + Send + Sync {
     /// SHA-1 hashes of the public keys of the authorities that are trusted, for Certificate Request payloads (RFC 7296 section 3.7).
     fn authorities(&self) -> &[[u8; 20]];
 
-    /// Who has to be asked before [`verify`](Self::verify) can say more: nobody, unless everything else about the proof is right.
-    fn inquiries(&self, _proof: &PeerProof) -> Vec<Inquiry> {
-        Vec::new()
+    /// What [`verify`](Self::verify) says, or who has to be asked before: nobody, unless everything else about the proof is right.
+    fn judge(&self, proof: &PeerProof) -> Judgement {
+        Judgement::Said(self.verify(proof))
     }
 
     /// What an inquiry has brought; `None` for nothing.
@@ -216,6 +216,15 @@ pub trait PeerVerifier: fmt::Debug + Send + Sync {
     /// # Errors
     /// Why it is not, for people: both sides, and what to do.
     fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>>;
+}
+
+/// What a verifier makes of a proof.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The peer is who it claims to be, or why not.
+    Said(Result<(), Box<Detail>>),
+    /// Not known before these are asked.
+    Open(Vec<Inquiry>),
 }
 
 /// Something to be fetched by HTTP.

@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
-use ike::provider::{Certificate, CertificateEncoding, PeerProof, PeerVerifier, SigningKey};
+use ike::provider::{Certificate, CertificateEncoding, Judgement, PeerProof, PeerVerifier, SigningKey};
 use ike_crypto::{Crl, PrivateKeyFile, RevocationPolicy, Trust};
 use ipsec_types::{Identity, SignatureEncoding, SignatureScheme};
 
@@ -91,12 +91,13 @@ fn judge(certificates: &[&[u8]], answer: Option<&[u8]>) -> Result<(), ()> {
     };
     // Each place that may be asked about each certificate.
     for _ in 0..4 {
-        let open = trust.inquiries(&proof);
+        let Judgement::Open(open) = trust.judge(&proof) else { break };
         assert!(open.len() <= certificates.len());
         open.iter().for_each(|inquiry| trust.learn(inquiry, answer));
     }
-    assert!(trust.inquiries(&proof).is_empty(), "somebody is asked for ever");
-    trust.verify(&proof).map_err(|detail| assert!(!detail.summary.is_empty()))
+    let Judgement::Said(verdict) = trust.judge(&proof) else { panic!("somebody is asked for ever") };
+    assert_eq!(verdict, trust.verify(&proof));
+    verdict.map_err(|detail| assert!(!detail.summary.is_empty()))
 }
 
 fn sign(key: &PrivateKeyFile, message: &[u8]) -> Vec<u8> {

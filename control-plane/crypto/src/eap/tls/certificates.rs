@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ike::config::Credential;
 use ike::error::Detail;
-use ike::provider::{Certificate, CertificateEncoding, PeerProof, PeerVerifier, SigningKey};
+use ike::provider::{Certificate, CertificateEncoding, Judgement, PeerProof, PeerVerifier, SigningKey};
 use ipsec_types::{Identity, KeyKind, SignatureEncoding, SignatureScheme};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -151,21 +151,15 @@ impl Judge {
             message: message.to_vec(),
             signature: signed.signature().to_vec(),
         };
-        // Of what is not believed there are none.
-        if !self.trust.inquiries(&proof).is_empty() {
-            hearing.open = Some(Box::new(proof));
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        match self.trust.verify(&proof) {
-            Ok(()) => {
-                hearing.satisfied = true;
-                Ok(HandshakeSignatureValid::assertion())
-            }
-            Err(detail) => {
+        match self.trust.judge(&proof) {
+            Judgement::Open(_) => hearing.open = Some(Box::new(proof)),
+            Judgement::Said(Ok(())) => hearing.satisfied = true,
+            Judgement::Said(Err(detail)) => {
                 hearing.refusal = Some(detail);
-                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+                return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
             }
         }
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn schemes() -> Vec<TlsScheme> {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use ike::provider::PeerVerifier;
+use ike::provider::{Judgement, PeerProof, PeerVerifier};
 use ipsec_types::SignatureScheme;
 use rcgen::{
     CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, CrlIssuingDistributionPoint, Issuer, KeyIdMethod, KeyPair,
@@ -61,11 +61,19 @@ fn knowing(der: &[u8]) -> Revocations {
     known
 }
 
+/// Who has to be asked about a proof.
+fn open(trust: &Trust, proof: &PeerProof) -> Vec<Inquiry> {
+    match trust.judge(proof) {
+        Judgement::Open(inquiries) => inquiries,
+        Judgement::Said(_) => Vec::new(),
+    }
+}
+
 /// What is said of a certificate, after everybody who can be asked has said `answer`.
 fn judged(trust: &Trust, change: impl FnOnce(&mut CertificateParams), answer: Option<&[u8]>) -> Result<(), String> {
     let (certificate, key) = gateway(&ROOT.issuer, change);
     let proof = proof("gw.example", &key, &[&certificate]);
-    for inquiry in trust.inquiries(&proof) {
+    for inquiry in open(trust, &proof) {
         trust.learn(&inquiry, answer);
     }
     trust.verify(&proof).map_err(|detail| detail.summary)
@@ -144,18 +152,18 @@ fn nobody_is_asked_before_the_path_holds_and_the_key_has_signed() {
     let relaxed = trust(Policy::Relaxed, Revocations::default());
     let (certificate, key) = gateway(&ROOT.issuer, with_address);
     let good = proof("gw.example", &key, &[&certificate]);
-    assert_eq!(relaxed.inquiries(&good), [Inquiry { url: AT.to_owned(), question: None }]);
+    assert_eq!(open(&relaxed, &good), [Inquiry { url: AT.to_owned(), question: None }]);
     let (strange, its_key) = gateway(&authority("nobody knows", |_| {}), with_address);
-    assert_eq!(relaxed.inquiries(&proof("gw.example", &its_key, &[&strange])), []);
+    assert_eq!(open(&relaxed, &proof("gw.example", &its_key, &[&strange])), []);
     let (expired, its_key) = gateway(&ROOT.issuer, |params| {
         with_address(params);
         params.not_after = date_time_ymd(2026, 2, 1);
     });
-    assert_eq!(relaxed.inquiries(&proof("gw.example", &its_key, &[&expired])), []);
-    assert_eq!(relaxed.inquiries(&proof("other.example", &key, &[&certificate])), []);
+    assert_eq!(open(&relaxed, &proof("gw.example", &its_key, &[&expired])), []);
+    assert_eq!(open(&relaxed, &proof("other.example", &key, &[&certificate])), []);
     let (_, another) = gateway(&ROOT.issuer, |_| {});
-    assert_eq!(relaxed.inquiries(&proof("gw.example", &another, &[&certificate])), []);
-    assert_eq!(trust(Policy::Off, Revocations::default()).inquiries(&good), []);
+    assert_eq!(open(&relaxed, &proof("gw.example", &another, &[&certificate])), []);
+    assert_eq!(open(&trust(Policy::Off, Revocations::default()), &good), []);
     // Addresses of other kinds are not followed, and of many only the first.
     let of = |uris: &[&str]| {
         let (certificate, key) = gateway(&ROOT.issuer, |params| {
@@ -163,7 +171,7 @@ fn nobody_is_asked_before_the_path_holds_and_the_key_has_signed() {
         });
         let (proof, trust) = (proof("gw.example", &key, &[&certificate]), trust(Policy::Relaxed, Revocations::default()));
         let mut asked = Vec::new();
-        while let [inquiry] = trust.inquiries(&proof).as_slice() {
+        while let [inquiry] = open(&trust, &proof).as_slice() {
             trust.learn(inquiry, None);
             asked.push(inquiry.url.clone());
         }
@@ -227,12 +235,12 @@ fn answers_of_ocsp_count_if_they_are_fresh_and_by_the_issuer_or_whom_it_lets_ans
         let mut trust = Trust::new(now_of_vectors, SignatureScheme::ALL.to_vec());
         trust.trust_authority(octets(&VECTORS["authority"])).unwrap();
         trust.check_revocation(Policy::Strict, Arc::default());
-        let [inquiry] = trust.inquiries(&shown).try_into().unwrap();
+        let [inquiry] = open(&trust, &shown).try_into().unwrap();
         assert_eq!(inquiry.url, VECTORS["at"].as_str().unwrap());
         assert_eq!(inquiry.question, Some(octets(&VECTORS["request"])), "python asks the same");
         let mut answer = octets(answer);
         trust.learn(&inquiry, Some(&answer));
-        assert_eq!(trust.inquiries(&shown), [], "{name}");
+        assert_eq!(open(&trust, &shown), [], "{name}");
         let verdict = trust.verify(&shown).map_err(|detail| detail.summary);
         match name.split(&[' ', ','][..]).next() {
             Some("good") => assert_eq!(verdict, Ok(()), "{name}"),
