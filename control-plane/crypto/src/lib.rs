@@ -2,7 +2,7 @@
 //!
 //! Everything comes from aws-lc-rs, but for what it does not have. AES-CBC, AES-CTR, AES-CCM, AES-XCBC and 3DES come from crates on `aes` and
 //! `des` (IKE pads by itself, RFC 7296 section 3.14, and aws-lc-rs has CBC with its own padding only), the arithmetic of MODP groups from
-//! `crypto-bigint`, and with the feature `legacy` RSA signatures with SHA-1 from OpenSSL. Private keys in tokens
+//! `crypto-bigint`, and with the feature `legacy` RSA signatures with SHA-1 and those of IKEv1 from OpenSSL. Private keys in tokens
 //! are reached by `cryptoki`. Key material is zeroed when dropped and never printed.
 
 mod aead;
@@ -30,7 +30,7 @@ use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
 use encrypt_then_mac::{BareCipher, EncryptThenMac};
 
 pub use random::SystemRandom;
-pub use signing::{KeyFileError, PrivateKeyFile, schemes};
+pub use signing::{KeyFileError, PrivateKeyFile, bare_scheme, schemes};
 pub use token::{PinSource, TokenError, TokenKey, TokenUri, UriError};
 pub use x509::{
     AuthorityError, Crl, OCSP_REQUEST, Places, Refusal, RevocationPolicy, Revocations, Trust, certificates, certifies, public_key,

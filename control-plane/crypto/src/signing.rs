@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{self, Digest};
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair};
@@ -135,6 +136,27 @@ pub fn schemes(kind: KeyKind) -> &'static [SignatureScheme] {
     }
 }
 
+/// The scheme of IKEv1 that a key of this kind signs by here; `None` where there is none.
+#[must_use]
+pub const fn bare_scheme(kind: KeyKind) -> Option<SignatureScheme> {
+    match kind {
+        KeyKind::Rsa if cfg!(feature = "legacy") => Some(SignatureScheme::RsaBare),
+        KeyKind::Rsa | KeyKind::Ed25519 => None,
+        KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::EcdsaP521 => Some(SignatureScheme::EcdsaBare),
+    }
+}
+
+/// A hash that was computed elsewhere, of the length that ECDSA on this curve has it in (RFC 4754 section 4).
+fn hashed(kind: KeyKind, hash: &[u8]) -> Option<Digest> {
+    let algorithm = match kind {
+        KeyKind::EcdsaP256 => &digest::SHA256,
+        KeyKind::EcdsaP384 => &digest::SHA384,
+        KeyKind::EcdsaP521 => &digest::SHA512,
+        KeyKind::Rsa | KeyKind::Ed25519 => return None,
+    };
+    Digest::import_less_safe(hash, algorithm).ok()
+}
+
 impl SigningKey for PrivateKeyFile {
     fn kind(&self) -> KeyKind {
         match &self.pair {
@@ -145,7 +167,7 @@ impl SigningKey for PrivateKeyFile {
     }
 
     fn sign(&self, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        if !schemes(self.kind()).contains(&scheme) {
+        if !schemes(self.kind()).contains(&scheme) && bare_scheme(self.kind()) != Some(scheme) {
             return Err(CryptoError::Unavailable);
         }
         let random = SystemRandom::new();
@@ -153,15 +175,22 @@ impl SigningKey for PrivateKeyFile {
         match &self.pair {
             #[cfg(feature = "legacy")]
             Pair::Rsa(pair) if scheme == SignatureScheme::RsaSha1 => crate::legacy::sign(pair, message),
+            #[cfg(feature = "legacy")]
+            Pair::Rsa(pair) if scheme == SignatureScheme::RsaBare => crate::legacy::sign_bare(pair, message),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(rsa(scheme)?, &random, message, &mut signature).map_err(unavailable)?;
                 Ok(signature)
             }
-            Pair::Ecdsa(_, pairs) => {
+            Pair::Ecdsa(kind, pairs) => {
                 let [der, fixed] = &**pairs;
                 let pair = if encoding == SignatureEncoding::Der { der } else { fixed };
-                Ok(pair.sign(&random, message).map_err(unavailable)?.as_ref().to_vec())
+                let signature = if scheme == SignatureScheme::EcdsaBare {
+                    pair.sign_digest(&hashed(*kind, message).ok_or(CryptoError::Length)?)
+                } else {
+                    pair.sign(&random, message)
+                };
+                Ok(signature.map_err(unavailable)?.as_ref().to_vec())
             }
             Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
         }

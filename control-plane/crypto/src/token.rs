@@ -24,6 +24,7 @@ use std::time::Duration;
 use ike::provider::{CryptoError, SigningKey};
 use ipsec_types::{KeyKind, Secret, SignatureEncoding, SignatureScheme};
 
+use crate::signing::bare_scheme;
 use crate::x509;
 use public::PublicKey;
 use session::Opened;
@@ -185,7 +186,8 @@ impl SigningKey for TokenKey {
     }
 
     fn sign(&self, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        if !self.schemes.contains(&scheme) {
+        // Whether the token can sign as IKEv1 wants it, it says itself.
+        if !self.schemes.contains(&scheme) && bare_scheme(self.kind()) != Some(scheme) {
             return Err(CryptoError::Unavailable);
         }
         let told = |error: TokenError| CryptoError::Token(format!("{}: {error}; {}", self.name, error.remedy()));

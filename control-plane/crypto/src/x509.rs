@@ -16,7 +16,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, RawPublicKeyEntity};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, Encode};
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{Decode, Encode, Tag};
 
 pub use path::Refusal;
 pub(crate) use path::to_der;
@@ -125,7 +126,8 @@ impl Trust {
 
     /// Checks everything but revocation. Returns the certificates of which it is to be known, with their issuers.
     fn believe(&self, proof: &PeerProof) -> Result<Vec<Link>, Refusal> {
-        if !self.schemes.contains(&proof.scheme) {
+        // Those of IKEv1 have the hash that phase 1 has: nobody can choose another.
+        if !self.schemes.iter().any(|scheme| *scheme == proof.scheme || scheme.bare() == Some(proof.scheme)) {
             return Err(Refusal::Algorithm(proof.scheme));
         }
         let of = |encoding| proof.certificates.iter().filter(move |certificate| certificate.encoding == encoding);
@@ -246,6 +248,10 @@ pub fn certifies(der: &[u8], identity: &Identity) -> Result<(), Vec<String>> {
 impl PeerVerifier for Trust {
     fn authorities(&self) -> &[[u8; 20]] {
         &self.hashes
+    }
+
+    fn authority_names(&self) -> Vec<Vec<u8>> {
+        self.subjects().filter_map(|inside| AnyRef::new(Tag::Sequence, inside).ok()?.to_der().ok()).collect()
     }
 
     fn judge(&self, proof: &PeerProof) -> Judgement {

@@ -8,7 +8,8 @@ use core::ops::Deref;
 use ike_wire::PpkIdType;
 use ipsec_types::{Identity, PolicyId, Secret};
 
-use crate::config::{Child, Config, Connection, LocalAuth, Ppk, Psk, RemoteAuth};
+use crate::config::{Child, Config, Connection, Ppk, Psk};
+use crate::v1::authentication::Authentication;
 
 /// A connection, with the configuration that holds it: an IKE SA keeps the one it was negotiated under.
 #[derive(Debug, Clone)]
@@ -29,12 +30,9 @@ impl ConnectionRef {
         Self::at(config, local, remote).filter(|connection| connection.version.has_v2())
     }
 
-    /// The same with IKEv1, which has pre-shared keys alone here.
+    /// The same with IKEv1, which has a method of authentication for some of them.
     pub(crate) fn between_with_v1(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
-        let by_key =
-            |connection: &Connection| matches!((&connection.local_auth, &connection.remote_auth), (LocalAuth::Psk, RemoteAuth::Psk));
-        Self::at(config, local, remote)
-            .filter(move |connection| connection.version.has_v1() && by_key(connection) && !connection.has_rounds())
+        Self::at(config, local, remote).filter(|connection| connection.version.has_v1() && Authentication::of(connection).is_some())
     }
 
     fn at(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
@@ -201,6 +199,7 @@ impl Deref for ConnectionRef {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{LocalAuth, RemoteAuth};
 
     fn connection(psks: &[(&[&str], &str)]) -> ConnectionRef {
         let identity = |text: &&str| text.parse().unwrap();

@@ -203,6 +203,11 @@ pub trait PeerVerifier: fmt::Debug + Send + Sync {
     /// SHA-1 hashes of the public keys of the authorities that are trusted, for Certificate Request payloads (RFC 7296 section 3.7).
     fn authorities(&self) -> &[[u8; 20]];
 
+    /// The authorities' names, each a Name in DER, for those of IKEv1 (RFC 2408 section 3.10).
+    fn authority_names(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
     /// What [`verify`](Self::verify) says, or who has to be asked before: nobody, unless everything else about the proof is right.
     fn judge(&self, proof: &PeerProof) -> Judgement {
         Judgement::Said(self.verify(proof))

@@ -6,67 +6,14 @@ mod pair;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Config, Credential, LocalAuth, RemoteAuth};
-use ike::error::{Detail, Failure};
+use ike::config::{Config, RemoteAuth};
+use ike::error::Failure;
 use ike::io::Input;
-use ike::provider::{CryptoError, PeerProof, PeerVerifier, SigningKey};
-use ike_wire::{Certificate, CertificateEncoding};
-use ipsec_types::{KeyKind, SignatureEncoding, SignatureScheme, Spi};
+use ipsec_types::{KeyKind, Spi};
+use pair::signing::{AWAY, FakeVerifier, NAMES, credential};
 use pair::{Pair, Side, config};
 
 use Side::{A, B};
-
-/// "Signs" by a hash of its name and the message.
-#[derive(Debug)]
-struct FakeKey {
-    name: &'static str,
-    kind: KeyKind,
-}
-
-fn fake_signature(name: &str, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Vec<u8> {
-    (ike_crypto::provider().sha1)(&[name.as_bytes(), scheme.keyword().as_bytes(), format!("{encoding:?}").as_bytes(), message]).to_vec()
-}
-
-impl SigningKey for FakeKey {
-    fn kind(&self) -> KeyKind {
-        self.kind
-    }
-
-    fn sign(&self, scheme: SignatureScheme, encoding: SignatureEncoding, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
-        if self.name == "broken" { Err(CryptoError::Token(AWAY.into())) } else { Ok(fake_signature(self.name, scheme, encoding, message)) }
-    }
-}
-
-/// What is said of a key in a token.
-const AWAY: &str = "the token 'gw': no such token is there; put the token in";
-
-/// Believes the key whose name is in the first certificate, if it is that of the identity.
-#[derive(Debug)]
-struct FakeVerifier;
-
-impl PeerVerifier for FakeVerifier {
-    fn authorities(&self) -> &[[u8; 20]] {
-        &[[7; 20]]
-    }
-
-    fn verify(&self, proof: &PeerProof) -> Result<(), Box<Detail>> {
-        let refuse = |summary: &str| Err(Box::new(Detail { summary: summary.into(), ..Detail::default() }));
-        let name = proof.certificates.first().map(|certificate| String::from_utf8(certificate.data.clone()).unwrap()).unwrap_or_default();
-        if name != proof.identity.to_string() {
-            return refuse("the certificate is another's");
-        }
-        let right = fake_signature(&name, proof.scheme, proof.encoding, &proof.message);
-        if right == proof.signature { Ok(()) } else { refuse("the signature is wrong") }
-    }
-}
-
-fn credential(name: &'static str, certificate: &str, kind: KeyKind) -> LocalAuth {
-    let certificate = Certificate { encoding: CertificateEncoding::X509_SIGNATURE, data: certificate.as_bytes().to_vec() };
-    let schemes = SignatureScheme::ALL.iter().copied().filter(|scheme| scheme.suits(kind)).collect();
-    LocalAuth::PublicKey(Credential { key: Arc::new(FakeKey { name, kind }), certificates: vec![certificate], schemes })
-}
-
-const NAMES: [&str; 2] = ["a.lab.test", "b.lab.test"];
 
 /// Both sign; without any shared key.
 fn signing(side: Side) -> Config {

@@ -1,7 +1,9 @@
 //! `version`: which versions of IKE a connection speaks, and what IKEv1 has no words for.
 
 use ike::config::{Child, LocalAuth, RemoteAuth, Version};
-use ipsec_types::{ChildProposal, EncryptionAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, PortRange, SequenceNumbers};
+use ipsec_types::{
+    ChildProposal, EncryptionAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PortRange, SequenceNumbers,
+};
 
 use super::section::{Found, Section};
 
@@ -43,8 +45,8 @@ pub(super) fn check(section: &Section<'_>, version: &Found<Version>, rest: &Rest
     if !version.value.has_v1() {
         return;
     }
-    if !matches!(rest.auth, (LocalAuth::Psk, RemoteAuth::Psk)) {
-        section.fault_at(version, "IKEv1 has pre-shared keys alone here", "write version = 2, or auth = \"psk\" in local and remote");
+    if let Err((problem, remedy)) = authentication(rest.auth) {
+        section.fault_at(version, problem, format!("write version = 2, or {remedy}"));
     }
     if rest.has_more {
         let problem = "IKEv1 has one authentication here, no addresses inside a network (pools, vips) and no PPK";
@@ -73,6 +75,28 @@ pub(super) fn check(section: &Section<'_>, version: &Found<Version>, rest: &Rest
                 "has no proposal that can be said in IKEv1: no ChaCha20-Poly1305, no AES-CMAC, and extended sequence numbers only beside others",
                 remedy,
             );
+        }
+    }
+}
+
+/// Whether IKEv1 has a method by which both sides can show who they are: it knows one for the two. Otherwise problem and remedy.
+fn authentication((local, remote): (&LocalAuth, &RemoteAuth)) -> Result<(), (String, &'static str)> {
+    const ALIKE: &str = "auth = \"psk\" or auth = \"pubkey\" in both local and remote";
+    match (local, remote) {
+        (LocalAuth::Psk, RemoteAuth::Psk) => Ok(()),
+        (LocalAuth::PublicKey(credential), RemoteAuth::PublicKey(_)) => {
+            let kind = credential.key.kind();
+            match ike_crypto::bare_scheme(kind) {
+                Some(_) => Ok(()),
+                None if kind == KeyKind::Rsa => {
+                    Err(("the RSA signatures of IKEv1 are not in this build".into(), "build culvert-control with its feature legacy"))
+                }
+                None => Err((format!("IKEv1 has no signatures by {kind}"), "name a key of RSA or ECDSA")),
+            }
+        }
+        _ => {
+            let (local, remote) = (local.keyword(), remote.keyword());
+            Err((format!("IKEv1 has no method by which local shows itself by {local} and remote by {remote}"), ALIKE))
         }
     }
 }

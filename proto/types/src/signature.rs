@@ -57,6 +57,10 @@ pub enum SignatureScheme {
     EcdsaSha512,
     /// Ed25519.
     Ed25519,
+    /// RSASSA-PKCS1-v1_5 of octets that are a hash already, without their DigestInfo: IKEv1's (RFC 2409 section 5.1). No configuration names it.
+    RsaBare,
+    /// ECDSA of octets that are a hash already, on any of the curves: IKEv1's (RFC 4754 section 4). No configuration names it.
+    EcdsaBare,
 }
 
 /// How a signature is written.
@@ -101,7 +105,7 @@ impl HashAlgorithm {
 }
 
 impl SignatureScheme {
-    /// Every one that there is, in order of preference for a key of each kind: PKCS #1 v1.5 before PSS, which fewer peers know.
+    /// Every one that a configuration can name, in order of preference for a key of each kind: PKCS #1 v1.5 before PSS, which fewer peers know.
     pub const ALL: &[Self] = &[
         Self::RsaSha256,
         Self::RsaSha384,
@@ -123,7 +127,7 @@ impl SignatureScheme {
             Self::RsaSha256 | Self::RsaPssSha256 | Self::EcdsaSha256 => HashAlgorithm::Sha256,
             Self::RsaSha384 | Self::RsaPssSha384 | Self::EcdsaSha384 => HashAlgorithm::Sha384,
             Self::RsaSha512 | Self::RsaPssSha512 | Self::EcdsaSha512 => HashAlgorithm::Sha512,
-            Self::Ed25519 => HashAlgorithm::Identity,
+            Self::Ed25519 | Self::RsaBare | Self::EcdsaBare => HashAlgorithm::Identity,
         }
     }
 
@@ -136,11 +140,21 @@ impl SignatureScheme {
             | Self::RsaSha512
             | Self::RsaPssSha256
             | Self::RsaPssSha384
-            | Self::RsaPssSha512 => matches!(kind, KeyKind::Rsa),
-            Self::EcdsaSha256 | Self::EcdsaSha384 | Self::EcdsaSha512 => {
+            | Self::RsaPssSha512
+            | Self::RsaBare => matches!(kind, KeyKind::Rsa),
+            Self::EcdsaSha256 | Self::EcdsaSha384 | Self::EcdsaSha512 | Self::EcdsaBare => {
                 matches!(kind, KeyKind::EcdsaP256 | KeyKind::EcdsaP384 | KeyKind::EcdsaP521)
             }
             Self::Ed25519 => matches!(kind, KeyKind::Ed25519),
+        }
+    }
+
+    /// The one of IKEv1 for the same kinds of keys; `None` where there is none.
+    pub const fn bare(self) -> Option<Self> {
+        match self {
+            Self::Ed25519 => None,
+            Self::EcdsaSha256 | Self::EcdsaSha384 | Self::EcdsaSha512 | Self::EcdsaBare => Some(Self::EcdsaBare),
+            _ => Some(Self::RsaBare),
         }
     }
 
@@ -158,6 +172,8 @@ impl SignatureScheme {
             Self::EcdsaSha384 => "ecdsa-sha384",
             Self::EcdsaSha512 => "ecdsa-sha512",
             Self::Ed25519 => "ed25519",
+            Self::RsaBare => "rsa-ikev1",
+            Self::EcdsaBare => "ecdsa-ikev1",
         }
     }
 

@@ -41,6 +41,8 @@ fn ways(scheme: SignatureScheme) -> [Option<(Mechanism<'static>, Input)>; 2] {
         S::RsaPssSha256 | S::RsaPssSha384 | S::RsaPssSha512 => hash.map(|hash| (M::RsaPkcsPss(hash.pss), Input::Hash(hash.algorithm))),
         S::EcdsaSha256 | S::EcdsaSha384 | S::EcdsaSha512 => hash.map(|hash| (M::Ecdsa, Input::Hash(hash.algorithm))),
         S::Ed25519 => Some((M::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)), Input::Message)),
+        S::RsaBare => Some((M::RsaPkcs, Input::Message)),
+        S::EcdsaBare => Some((M::Ecdsa, Input::Message)),
     };
     let second = match scheme {
         S::RsaSha1 => Some(M::Sha1RsaPkcs),
@@ -53,7 +55,7 @@ fn ways(scheme: SignatureScheme) -> [Option<(Mechanism<'static>, Input)>; 2] {
         S::EcdsaSha256 => Some(M::EcdsaSha256),
         S::EcdsaSha384 => Some(M::EcdsaSha384),
         S::EcdsaSha512 => Some(M::EcdsaSha512),
-        S::Ed25519 => None,
+        S::Ed25519 | S::RsaBare | S::EcdsaBare => None,
     };
     [first, second.map(|mechanism| (mechanism, Input::Message))]
 }

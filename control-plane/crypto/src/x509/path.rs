@@ -1,9 +1,13 @@
 //! From a peer's certificate to an authority, and the signature that its key has made.
 
+use aws_lc_rs::digest::{self, Digest};
+use aws_lc_rs::signature::{self, EcdsaVerificationAlgorithm, UnparsedPublicKey};
 use ike::error::Detail;
 use ike::provider::PeerProof;
 use ipsec_types::{SignatureEncoding, SignatureScheme};
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
+use rustls_pki_types::{
+    AlgorithmIdentifier, CertificateDer, InvalidSignature, SignatureVerificationAlgorithm, TrustAnchor, UnixTime, alg_id,
+};
 use webpki::{
     EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage, RequiredEkuNotFoundContext, VerifiedPath,
     aws_lc_rs as algorithms,
@@ -273,6 +277,42 @@ fn of_scheme(scheme: SignatureScheme, encoding: SignatureEncoding) -> Vec<&'stat
         (S::EcdsaSha384, _) => vec![algorithms::ECDSA_P256_SHA384, algorithms::ECDSA_P384_SHA384, algorithms::ECDSA_P521_SHA384],
         (S::EcdsaSha512, _) => vec![algorithms::ECDSA_P256_SHA512, algorithms::ECDSA_P384_SHA512, algorithms::ECDSA_P521_SHA512],
         (S::Ed25519, _) => vec![algorithms::ED25519],
+        #[cfg(feature = "legacy")]
+        (S::RsaBare, _) => vec![&crate::legacy::RsaBare],
+        #[cfg(not(feature = "legacy"))]
+        (S::RsaBare, _) => vec![],
+        (S::EcdsaBare, _) => EcdsaBare::ALL.iter().map(|algorithm| algorithm as &dyn SignatureVerificationAlgorithm).collect(),
+    }
+}
+
+/// ECDSA over a hash that is there already, with r and s one after the other (RFC 4754 section 7). Its length says which curve it is for.
+#[derive(Debug)]
+struct EcdsaBare {
+    hash: &'static digest::Algorithm,
+    signature: &'static EcdsaVerificationAlgorithm,
+    key: AlgorithmIdentifier,
+}
+
+impl EcdsaBare {
+    const ALL: &[Self] = &[
+        Self { hash: &digest::SHA256, signature: &signature::ECDSA_P256_SHA256_FIXED, key: alg_id::ECDSA_P256 },
+        Self { hash: &digest::SHA384, signature: &signature::ECDSA_P384_SHA384_FIXED, key: alg_id::ECDSA_P384 },
+        Self { hash: &digest::SHA512, signature: &signature::ECDSA_P521_SHA512_FIXED, key: alg_id::ECDSA_P521 },
+    ];
+}
+
+impl SignatureVerificationAlgorithm for EcdsaBare {
+    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        let hash = Digest::import_less_safe(message, self.hash).map_err(|_| InvalidSignature)?;
+        UnparsedPublicKey::new(self.signature, public_key).verify_digest(&hash, signature).map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.key
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.key
     }
 }
 

@@ -183,6 +183,18 @@ pub(crate) fn bad_signature(who: &Identity, problem: &str) -> Box<Detail> {
     .bounded()
 }
 
+/// A signature was agreed on, and there is none.
+pub(crate) fn without_signature(connection: &ConnectionRef, scheme: &str) -> Box<Detail> {
+    Detail {
+        summary: "the peer has agreed to sign, and shows no signature".into(),
+        ours: format!("connection {}: remote.auth = {}", connection.name, connection.remote_auth.keyword()),
+        theirs: "an identity without SIG".into(),
+        would_match: format!("a signature by {scheme}"),
+        remedy: "look at the peer's log: its implementation breaks RFC 2409 section 5.1".into(),
+    }
+    .bounded()
+}
+
 /// What we need to show who we are is not there.
 pub(crate) fn cannot_prove(failure: &Failure) -> Box<Detail> {
     Detail {

@@ -13,7 +13,7 @@ use crate::error::{Detail, Failure};
 use crate::io::{Event, RequestId};
 use crate::v1::common::{Core, Task};
 use crate::v1::known::News;
-use crate::v1::{self, Estate, IkeSa as IkeSaV1, main_mode};
+use crate::v1::{self, Estate, IkeSa as IkeSaV1, main_mode, phase_1};
 use crate::v2::keys::Role;
 use crate::v2::nat::IKE_PORT;
 
@@ -66,7 +66,7 @@ impl Endpoint {
             }
             return;
         }
-        match main_mode::admit(&cx, &candidates, message, &payloads) {
+        match phase_1::admit(&cx, &candidates, message, &payloads) {
             Ok((connection, admitted)) => {
                 let id = cx.shared.next_ike_sa();
                 let cookie = cx.ike_spi();

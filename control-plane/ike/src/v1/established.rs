@@ -18,7 +18,7 @@ use crate::v1::exchange::Exchange;
 use crate::v1::informational::{self, Probe};
 use crate::v1::keys::{Iv, Keys};
 use crate::v1::known::News;
-use crate::v1::main_mode::PeerAuthenticated;
+use crate::v1::phase_1::PeerAuthenticated;
 use crate::v1::proposal::Suite;
 use crate::v1::{Core, State, quick};
 
@@ -334,7 +334,7 @@ pub(crate) fn delete(mut state: Box<Established>, core: &mut Core, cx: &mut Cont
         }
     }
     if let Some(cookies) = core.cookies() {
-        let delete = Delete::new(ike_wire::v1::Protocol::ISAKMP, alloc::vec![crate::v1::main_mode::spi_of(cookies)]);
+        let delete = Delete::new(ike_wire::v1::Protocol::ISAKMP, alloc::vec![crate::v1::phase_1::spi_of(cookies)]);
         let _sent = informational::send(&mut state, core, cx, alloc::vec![Payload::Delete(delete)]);
     }
     State::Established(state).close(core, cx, failure)

@@ -35,6 +35,8 @@ impl Exchange {
     /// The peer's next message has come, and is what it should be.
     pub(crate) fn received(&mut self, datagram: &[u8]) {
         self.received = Some(datagram.to_vec());
+        // It answers what was sent before; its own answer is not made yet.
+        self.sent = None;
         self.waiting = None;
     }
 
@@ -102,6 +104,7 @@ mod tests {
         exchange.answered(vec![2]);
         assert_eq!((exchange.repeated(&[1]), exchange.repeated(&[9])), (Some(&[2][..]), None));
         exchange.received(&[3]);
+        assert_eq!(exchange.repeated(&[3]), None, "what was sent before is no answer to it");
         exchange.answered(vec![4]);
         assert_eq!((exchange.repeated(&[1]), exchange.repeated(&[3])), (None, Some(&[4][..])));
     }

@@ -17,6 +17,7 @@ first! {
     nonce: Nonce -> [u8], "Ni or Nr.";
     identification: Identification -> Identification, "ID.";
     hash: Hash -> [u8], "HASH.";
+    signature: Signature -> [u8], "SIG.";
 }
 
 /// Every ID, in order.

@@ -16,7 +16,7 @@ use crate::error::Failure;
 use crate::io::Datagram;
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
-use crate::v1::main_mode::spi_of;
+use crate::v1::phase_1::{peer_of, spi_of};
 use crate::v1::{Core, State, find, quick, trace_incoming};
 
 /// Dead Peer Detection: the question that has no answer yet, and what was asked before.
@@ -76,7 +76,7 @@ pub(crate) fn on_message(
 ) -> State {
     let message_id = message.header.message_id;
     let iv = state.keys.phase_2_iv(&state.last, message_id);
-    let Some((payloads, _)) = quick::open(&state, &iv, message, |rest| state.keys.hash_1(message_id, rest)) else {
+    let Some((payloads, _)) = quick::open(&state.keys, &iv, message, |rest| state.keys.hash_1(message_id, rest)) else {
         cx.shared.count("messages_unauthentic");
         return State::Established(state);
     };
@@ -203,25 +203,49 @@ pub(crate) fn on_timeout(mut state: Box<Established>, core: &mut Core, cx: &mut 
     State::Established(state)
 }
 
-/// An Informational message during phase 1. Without keys anybody can have sent it; with them, it may be the peer's word that it could not read ours.
-pub(crate) fn on_early(state: &State, core: &mut Core, cx: &mut Context<'_>, datagram: &Datagram, message: &Message<'_>) {
-    if matches!(state, State::AwaitId(_)) && message.header.flags.encryption {
-        // Keys that differ are why it cannot be read here either.
-        let failure = Failure::Unauthenticated(diagnosis::wrong_key(
-            &core.connection,
-            &crate::v1::main_mode::core_peer(&core.connection, core.remote.ip()),
-        ));
-        cx.shared.count("messages_unprotected");
-        core.refused.get_or_insert(failure);
-        return;
+/// An Informational message during phase 1. Without keys anybody can have sent it; with them, it is the peer's word, or nobody's.
+pub(crate) fn on_early(state: State, core: &mut Core, cx: &mut Context<'_>, datagram: &Datagram, message: &Message<'_>) -> State {
+    if let (State::AwaitId(keyed), true) = (&state, message.header.flags.encryption) {
+        let message_id = message.header.message_id;
+        let iv = keyed.keys.phase_2_iv(&keyed.iv, message_id);
+        let Some((payloads, _)) = quick::open(&keyed.keys, &iv, message, |rest| keyed.keys.hash_1(message_id, rest)) else {
+            // Keys that differ are why it cannot be read here either.
+            let peer = peer_of(&core.connection, core.remote.ip());
+            cx.shared.count("messages_unprotected");
+            core.refused.get_or_insert_with(|| Failure::Unauthenticated(diagnosis::wrong_key(&core.connection, &peer)));
+            return state;
+        };
+        trace_incoming(cx, core, datagram, &message.header, &payloads);
+        let Some(kind) = error_in(&payloads) else { return state };
+        let failure = refused(core, kind);
+        return state.close(core, cx, Some(failure));
     }
-    let Some(payloads) = crate::v1::parse(message) else { return cx.shared.count("messages_ignored") };
-    let Some(kind) = find::notifications(&payloads).map(|notify| notify.kind).find(|kind| kind.is_error()) else {
-        return cx.shared.count("messages_ignored");
+    let Some((payloads, kind)) = crate::v1::parse(message).and_then(|payloads| error_in(&payloads).map(|kind| (payloads, kind))) else {
+        cx.shared.count("messages_ignored");
+        return state;
     };
     cx.shared.count("messages_unprotected");
     trace_incoming(cx, core, datagram, &message.header, &payloads);
-    crate::v1::main_mode::on_refusal(core, kind);
+    // Believed only if nothing better comes until the next retransmission.
+    core.refused = Some(refused(core, kind));
+    state
+}
+
+fn error_in(payloads: &[Payload]) -> Option<NotifyType> {
+    find::notifications(payloads).map(|notify| notify.kind).find(|kind| kind.is_error())
+}
+
+/// What the peer says against phase 1, by the numbers of IKEv2, which has words for all of them.
+fn refused(core: &Core, kind: NotifyType) -> Failure {
+    let reason = match kind {
+        NotifyType::NO_PROPOSAL_CHOSEN => Reason::NO_PROPOSAL_CHOSEN,
+        NotifyType::AUTHENTICATION_FAILED
+        | NotifyType::PAYLOAD_MALFORMED
+        | NotifyType::INVALID_HASH_INFORMATION
+        | NotifyType::INVALID_ID_INFORMATION => Reason::AUTHENTICATION_FAILED,
+        other => Reason(other.0),
+    };
+    diagnosis::refused(&core.connection, reason, Asked::IkeSa)
 }
 
 /// A hash of a message, compared in constant time.

@@ -16,6 +16,7 @@ use crate::v2::keys::{ChildKeys, KeyLog, Role};
 /// Everything phase 1 derives from its key exchange.
 pub(crate) struct Keys {
     prf: &'static dyn Prf,
+    proof_prf: &'static dyn Prf,
     hash: &'static dyn Hash,
     skeyid: Secret,
     /// From which the keys of Child SAs grow.
@@ -54,6 +55,11 @@ pub(crate) fn skeyid_by_psk(suite: &Suite, psk: &Secret, nonces: [&[u8]; 2]) -> 
     suite.prf.compute(psk.expose(), &nonces)
 }
 
+/// SKEYID with signatures: prf(Ni_b | Nr_b, g^xy).
+pub(crate) fn skeyid_by_signatures(suite: &Suite, shared: &Secret, nonces: [&[u8]; 2]) -> Secret {
+    suite.prf.compute(&nonces.concat(), &[shared.expose()])
+}
+
 impl Keys {
     /// SKEYID_d = prf(SKEYID, g^xy | CKY-I | CKY-R | 0), SKEYID_a = prf(SKEYID, SKEYID_d | g^xy | CKY-I | CKY-R | 1),
     /// SKEYID_e = prf(SKEYID, SKEYID_a | g^xy | CKY-I | CKY-R | 2).
@@ -69,14 +75,27 @@ impl Keys {
         if let Some(outputs) = log {
             outputs.push_back(Output::IkeV1Key(Box::new(IkeV1Key { initiator_cookie: said.cookies[0], key })));
         }
-        Ok(Self { prf, hash: suite.hash, skeyid, skeyid_d, skeyid_a, cipher, block_len: suite.cipher.block_len() })
+        Ok(Self {
+            prf,
+            proof_prf: suite.proof_prf,
+            hash: suite.hash,
+            skeyid,
+            skeyid_d,
+            skeyid_a,
+            cipher,
+            block_len: suite.cipher.block_len(),
+        })
     }
 
     /// Names and lengths of the keys, for traces: never their values.
     pub(crate) fn names(suite: &Suite) -> Vec<String> {
         let len = suite.prf.algorithm().output_len();
         alloc::vec![
-            "SKEYID = prf(pre-shared-key, Ni_b | Nr_b)".into(),
+            if suite.authentication.is_by_shared_key() {
+                "SKEYID = prf(pre-shared-key, Ni_b | Nr_b)".into()
+            } else {
+                "SKEYID = prf(Ni_b | Nr_b, g^xy)".into()
+            },
             alloc::format!("SKEYID, SKEYID_d, SKEYID_a, SKEYID_e: {len} octets each, {}", suite.prf.algorithm()),
             alloc::format!("encryption key: {} octets of SKEYID_e, {}", suite.encryption.key_len(), suite.encryption),
         ]
@@ -86,8 +105,8 @@ impl Keys {
     pub(crate) fn hash_of(&self, role: Role, said: &Said<'_>, sai_b: &[u8], id_b: &[u8]) -> Secret {
         let ([cky_i, cky_r], [g_xi, g_xr]) = (said.cookies.map(|cookie| cookie.value().to_be_bytes()), said.publics);
         match role {
-            Role::Initiator => self.prf.compute(self.skeyid.expose(), &[g_xi, g_xr, &cky_i, &cky_r, sai_b, id_b]),
-            Role::Responder => self.prf.compute(self.skeyid.expose(), &[g_xr, g_xi, &cky_r, &cky_i, sai_b, id_b]),
+            Role::Initiator => self.proof_prf.compute(self.skeyid.expose(), &[g_xi, g_xr, &cky_i, &cky_r, sai_b, id_b]),
+            Role::Responder => self.proof_prf.compute(self.skeyid.expose(), &[g_xr, g_xi, &cky_r, &cky_i, sai_b, id_b]),
         }
     }
 
@@ -212,6 +231,7 @@ mod tests {
 
     use super::*;
     use crate::provider::Cipher;
+    use crate::v1::authentication::Authentication;
 
     /// `derive_ikev1.py`: RFC 2409 in Python, no code of ours.
     const VECTORS: &str = include_str!("../../tests/vectors/ikev1-keys.json");
@@ -304,7 +324,8 @@ mod tests {
         let (_, prf, hash, integrity) = ALGORITHMS.iter().find(|algorithms| case["hash"] == algorithms.0).unwrap();
         let encryption = EncryptionAlgorithm::from_keyword(case["cipher"].as_str().unwrap()).unwrap();
         let cipher = CIPHERS.iter().find(|cipher| cipher.0 == encryption).unwrap();
-        Suite { encryption, integrity: *integrity, method: KeyExchangeMethod::Modp2048, prf, hash, cipher }
+        let (method, authentication) = (KeyExchangeMethod::Modp2048, Authentication::Psk);
+        Suite { encryption, integrity: *integrity, method, authentication, prf, proof_prf: prf, hash, cipher }
     }
 
     /// Each case with its keys, and the key of its cipher.
@@ -320,7 +341,7 @@ mod tests {
             let shared = Secret::new(field("g_xy"));
             let skeyid = match case["method"].as_str().unwrap() {
                 "psk" => skeyid_by_psk(&suite, &Secret::new(field("psk")), said.nonces),
-                _ => Secret::new(field("skeyid")),
+                _ => skeyid_by_signatures(&suite, &shared, said.nonces),
             };
             assert_eq!(skeyid.expose(), field("skeyid"), "{case}");
             let mut outputs = alloc::collections::VecDeque::new();

@@ -1,10 +1,11 @@
 //! IKEv1 (RFC 2409, over ISAKMP, RFC 2408, in the IPsec DOI, RFC 2407): one IKE SA as a state machine, for peers that have nothing newer. RFC 9395 has
 //! made it historic: nothing here is a default.
 //!
-//! Phase 1 is main mode with pre-shared keys ([`main_mode`]); phase 2 is quick mode ([`quick`]), any number of them under one phase 1;
+//! Phase 1 is main mode ([`main_mode`]) with pre-shared keys or signatures ([`phase_1`]); phase 2 is quick mode ([`quick`]), any number of them under one phase 1;
 //! [`informational`] has deletions and Dead Peer Detection. What IKEv2 has, too, is shared: configuration, selectors, Child SAs, the wants of
 //! policies.
 
+pub(crate) mod authentication;
 pub(crate) mod common;
 mod established;
 mod exchange;
@@ -15,6 +16,7 @@ pub(crate) mod keys;
 pub(crate) mod known;
 pub(crate) mod main_mode;
 mod nat;
+pub(crate) mod phase_1;
 pub(crate) mod proposal;
 mod quick;
 mod trace;
@@ -70,7 +72,9 @@ pub(crate) enum State {
     /// Responder; key pair and shared secret are being computed.
     Responding(main_mode::Responding),
     /// The keys are there; waits for the peer's identity.
-    AwaitId(main_mode::AwaitId),
+    AwaitId(Box<phase_1::Keyed>),
+    /// The keys are there; a signature is being made or checked.
+    Authenticating(Box<phase_1::Authenticating>),
     /// Both peers are authenticated.
     Established(Box<Established>),
     /// Phase 1 cannot go on: to be closed at once.
@@ -132,10 +136,7 @@ impl IkeSa {
                 }
             }
             (State::Established(state), _) => established::on_message(state, core, cx, datagram, message),
-            (state, ExchangeType::INFORMATIONAL) => {
-                informational::on_early(&state, core, cx, datagram, message);
-                state
-            }
+            (state, ExchangeType::INFORMATIONAL) => informational::on_early(state, core, cx, datagram, message),
             (state, _) => {
                 cx.shared.count("messages_ignored");
                 state
@@ -153,6 +154,7 @@ impl IkeSa {
             (State::Responding(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
                 main_mode::on_responded(state, core, cx, result)
             }
+            (State::Authenticating(state), result) if state.job == id => phase_1::on_job(*state, core, cx, result),
             (State::Established(state), result) => quick::on_job(state, core, cx, id, result),
             (state, _) => state,
         };
@@ -458,7 +460,8 @@ impl IkeSa {
         };
         let suite = match &self.state {
             State::Established(state) => Some(&state.suite),
-            State::AwaitId(state) => Some(&state.suite),
+            State::AwaitId(keyed) => Some(&keyed.suite),
+            State::Authenticating(state) => Some(&state.keyed.suite),
             _ => None,
         };
         Some(IkeSaStatus {

@@ -8,14 +8,15 @@ use core::time::Duration;
 
 use ike_wire::v1::{Attribute, AttributeType, AttributeValue, LifeType, OakleyAttribute, Proposal, Protocol, Sa, Spelling, Transform};
 use ipsec_types::{
-    ChildProposal, EncryptionAlgorithm, HashAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, Limits, Mode, PrfAlgorithm,
-    Protection, SequenceNumbers, Spi,
+    ChildProposal, EncryptionAlgorithm, HashAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, Limits, Mode, PrfAlgorithm, Protection,
+    SequenceNumbers, Spi,
 };
 
 use crate::config;
 use crate::error::Detail;
 use crate::negotiate::ChildSuite;
 use crate::provider::{Cipher, Hash, Prf, Provider};
+use crate::v1::authentication::Authentication;
 
 /// The algorithms of phase 1.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +25,11 @@ pub(crate) struct Suite {
     /// As proposals name the hash.
     pub(crate) integrity: IntegrityAlgorithm,
     pub(crate) method: KeyExchangeMethod,
+    /// How both sides show who they are.
+    pub(crate) authentication: Authentication,
     pub(crate) prf: &'static dyn Prf,
+    /// The PRF of HASH_I and HASH_R.
+    pub(crate) proof_prf: &'static dyn Prf,
     pub(crate) hash: &'static dyn Hash,
     pub(crate) cipher: &'static dyn Cipher,
 }
@@ -46,17 +51,20 @@ pub(crate) struct Chosen {
     pub(crate) outbound: Spi,
 }
 
-/// Pre-shared key (RFC 2409 appendix A).
-const BY_PSK: u64 = 1;
 /// Transforms of one proposal, as their number has one octet.
 const MOST: usize = 255;
 
 impl Suite {
-    fn of(encryption: EncryptionAlgorithm, integrity: IntegrityAlgorithm, method: KeyExchangeMethod, provider: &Provider) -> Option<Self> {
+    fn of(
+        (encryption, integrity, method): (EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod),
+        authentication: Authentication,
+        provider: &Provider,
+    ) -> Option<Self> {
         let (_, hash, prf) = hash_of(integrity)?;
         provider.key_exchange(method)?;
+        let proof_prf = provider.prf(authentication.own_prf().unwrap_or(prf))?;
         let (prf, hash, cipher) = (provider.prf(prf)?, provider.hash(hash)?, provider.cipher(encryption)?);
-        Some(Self { encryption, integrity, method, prf, hash, cipher })
+        Some(Self { encryption, integrity, method, authentication, prf, proof_prf, hash, cipher })
     }
 
     /// Such as `AES_CBC_128/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/MODP_2048`, as with IKEv2.
@@ -65,7 +73,13 @@ impl Suite {
     }
 
     fn same(&self, other: &Self) -> bool {
-        (self.encryption, self.integrity, self.method) == (other.encryption, other.integrity, other.method)
+        let said = |suite: &Self| (suite.encryption, suite.integrity, suite.method, suite.authentication);
+        said(self) == said(other)
+    }
+
+    /// Whether a connection that was found later would have taken it, too.
+    pub(crate) fn suits(&self, connection: &config::Connection, provider: &Provider) -> bool {
+        suites(connection, provider).iter().any(|suite| suite.same(self))
     }
 }
 
@@ -91,14 +105,15 @@ const fn oakley_cipher(encryption: EncryptionAlgorithm) -> Option<(u16, Option<u
     }
 }
 
-/// What the proposals of a configuration come to: those with an AEAD have no words in IKEv1.
-fn suites(ours: &[IkeProposal], provider: &Provider) -> Vec<Suite> {
+/// What the proposals of a connection come to: those with an AEAD have no words in IKEv1.
+fn suites(connection: &config::Connection, provider: &Provider) -> Vec<Suite> {
     let mut suites: Vec<Suite> = Vec::new();
-    for proposal in ours {
+    let Some(authentication) = Authentication::of(connection) else { return suites };
+    for proposal in &connection.proposals {
         for encryption in proposal.encryption() {
             for integrity in proposal.integrity() {
                 let methods = proposal.key_exchange().iter().filter(|method| oakley_group(**method).is_some());
-                for suite in methods.filter_map(|method| Suite::of(*encryption, *integrity, *method, provider)) {
+                for suite in methods.filter_map(|method| Suite::of((*encryption, *integrity, *method), authentication, provider)) {
                     if !suites.iter().any(|other| other.same(&suite)) {
                         suites.push(suite);
                     }
@@ -131,7 +146,7 @@ fn number(kind: u16, value: u32) -> Attribute {
 pub(crate) fn offer(connection: &config::Connection, provider: &Provider) -> Option<Sa> {
     let life = connection.lifetime.hard.or(connection.lifetime.rekey);
     let transforms: Vec<Transform> = (1..=u8::MAX)
-        .zip(suites(&connection.proposals, provider).into_iter().take(MOST))
+        .zip(suites(connection, provider).into_iter().take(MOST))
         .filter_map(|(number, suite)| Some(Transform { number, id: Transform::KEY_IKE, attributes: attributes(&suite, life)? }))
         .collect();
     let proposal = Proposal { number: 1, protocol: Protocol::ISAKMP, spi: Vec::new(), transforms };
@@ -146,7 +161,7 @@ fn attributes(suite: &Suite, life: Option<Duration>) -> Option<Vec<Attribute>> {
     attributes.extend([
         short(OakleyAttribute::HASH.0, hash),
         short(OakleyAttribute::GROUP.0, oakley_group(suite.method)?),
-        short(OakleyAttribute::AUTHENTICATION_METHOD.0, 1),
+        short(OakleyAttribute::AUTHENTICATION_METHOD.0, suite.authentication.number()),
     ]);
     if let Some(life) = life {
         attributes.extend([
@@ -158,8 +173,8 @@ fn attributes(suite: &Suite, life: Option<Duration>) -> Option<Vec<Attribute>> {
 }
 
 /// The responder's choice: the first of the initiator's transforms that is one of ours, and the answer, which is that transform as it was offered.
-pub(crate) fn choose(ours: &[IkeProposal], theirs: &Sa, provider: &Provider) -> Option<(Suite, Sa)> {
-    let suites = suites(ours, provider);
+pub(crate) fn choose(connection: &config::Connection, theirs: &Sa, provider: &Provider) -> Option<(Suite, Sa)> {
+    let suites = suites(connection, provider);
     theirs.proposals.iter().filter(|proposal| proposal.protocol == Protocol::ISAKMP).find_map(|proposal| {
         proposal.transforms.iter().find_map(|transform| {
             let suite = suites.iter().find(|suite| is(transform, suite))?;
@@ -170,13 +185,13 @@ pub(crate) fn choose(ours: &[IkeProposal], theirs: &Sa, provider: &Provider) -> 
 }
 
 /// The responder's choice, if it is one of ours: one transform of one proposal.
-pub(crate) fn accept(ours: &[IkeProposal], answer: &Sa, provider: &Provider) -> Option<Suite> {
+pub(crate) fn accept(connection: &config::Connection, answer: &Sa, provider: &Provider) -> Option<Suite> {
     let [Proposal { transforms, .. }] = answer.proposals.as_slice() else { return None };
     let [_] = transforms.as_slice() else { return None };
-    choose(ours, answer, provider).map(|(suite, _)| suite)
+    choose(connection, answer, provider).map(|(suite, _)| suite)
 }
 
-/// Whether a transform of phase 1 says this suite with a pre-shared key, and nothing that is not understood.
+/// Whether a transform of phase 1 says this suite, and nothing that is not understood.
 fn is(transform: &Transform, suite: &Suite) -> bool {
     const KNOWN: [OakleyAttribute; 7] = [
         OakleyAttribute::ENCRYPTION,
@@ -199,25 +214,25 @@ fn is(transform: &Transform, suite: &Suite) -> bool {
         && value(OakleyAttribute::KEY_LENGTH) == key_length.map(u64::from)
         && value(OakleyAttribute::HASH) == Some(hash.into())
         && value(OakleyAttribute::GROUP) == Some(group.into())
-        && value(OakleyAttribute::AUTHENTICATION_METHOD) == Some(BY_PSK)
+        && value(OakleyAttribute::AUTHENTICATION_METHOD) == Some(suite.authentication.number().into())
 }
 
 /// No transform of an offer of phase 1 is one of ours.
-pub(crate) fn nothing_in_common(ours: &[IkeProposal], theirs: &Sa, provider: &Provider) -> Box<Detail> {
-    let mine: Vec<String> = suites(ours, provider).iter().map(name).collect();
+pub(crate) fn nothing_in_common(ours: Option<&config::Connection>, theirs: &Sa, provider: &Provider) -> Box<Detail> {
+    let mine: Vec<String> = ours.map(|connection| suites(connection, provider)).unwrap_or_default().iter().map(name).collect();
     let all: Vec<String> = theirs.proposals.iter().flat_map(|proposal| &proposal.transforms).take(32).map(shown).collect();
     Detail {
         summary: "no IKEv1 proposal in common".into(),
         ours: if mine.is_empty() { "no proposal here can be said in IKEv1, which has no AEAD for IKE".into() } else { mine.join(", ") },
         theirs: all.join(", "),
-        would_match: "one transform alike in encryption, hash, method of authentication (pre-shared key) and group".into(),
-        remedy: "let proposals here name the peer's cipher, hash and group, such as aes128-sha256-modp2048".into(),
+        would_match: "one transform alike in encryption, hash, method of authentication and group".into(),
+        remedy: "let proposals here name the peer's cipher, hash and group, such as aes128-sha256-modp2048, and local.auth and remote.auth its method".into(),
     }
     .bounded()
 }
 
 fn name(suite: &Suite) -> String {
-    format!("{}/{}/{}/pre-shared key", suite.encryption, suite.integrity, suite.method)
+    format!("{}/{}/{}/{}", suite.encryption, suite.integrity, suite.method, suite.authentication)
 }
 
 fn shown(transform: &Transform) -> String {
@@ -227,7 +242,12 @@ fn shown(transform: &Transform) -> String {
         .filter(|attribute| attribute.kind < OakleyAttribute::GROUP_TYPE.0 || attribute.kind == OakleyAttribute::KEY_LENGTH.0);
     let values: Vec<String> = values
         .map(|attribute| match &attribute.value {
-            AttributeValue::Short(value) => format!("{} {value}", OakleyAttribute(attribute.kind)),
+            AttributeValue::Short(value) => {
+                let method = Authentication::from_number((*value).into())
+                    .filter(|_| OakleyAttribute(attribute.kind) == OakleyAttribute::AUTHENTICATION_METHOD);
+                let name = method.map(|method| format!(" ({method})")).unwrap_or_default();
+                format!("{} {value}{name}", OakleyAttribute(attribute.kind))
+            }
             AttributeValue::Long(octets) => format!("{} of {} octets", OakleyAttribute(attribute.kind), octets.len()),
         })
         .collect();

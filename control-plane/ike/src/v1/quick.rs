@@ -31,19 +31,14 @@ use crate::context::Context;
 use crate::io::{JobId, JobResult};
 use crate::v1::established::Established;
 use crate::v1::informational::is_hash;
-use crate::v1::keys::Iv;
+use crate::v1::keys::{Iv, Keys};
 use crate::v1::proposal::Encapsulation;
 use crate::v1::{Core, State};
 
 /// Opens a message of phase 2 and checks the hash at its beginning; `expected` makes it out of what stands behind. Gives back the payloads and where the
 /// chain of blocks has come to.
-pub(crate) fn open(
-    state: &Established,
-    iv: &Iv,
-    message: &Message<'_>,
-    expected: impl FnOnce(&[u8]) -> Secret,
-) -> Option<(Vec<Payload>, Iv)> {
-    let opened = state.keys.decrypt(iv, message.body).ok()?;
+pub(crate) fn open(keys: &Keys, iv: &Iv, message: &Message<'_>, expected: impl FnOnce(&[u8]) -> Secret) -> Option<(Vec<Payload>, Iv)> {
+    let opened = keys.decrypt(iv, message.body).ok()?;
     let (payloads, length) = parse_padded(message.first, &opened.text).ok()?;
     let Some(Payload::Hash(hash)) = payloads.first() else { return None };
     let rest = opened.text.get(hash.len().checked_add(4)?..length)?;

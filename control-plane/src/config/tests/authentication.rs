@@ -13,7 +13,7 @@ use rcgen::{
 
 use super::*;
 
-const SIGNED: &str = r#"secrets = "secrets.toml"
+pub(super) const SIGNED: &str = r#"secrets = "secrets.toml"
 [connections.site-b]
 local_addrs = ["192.0.2.1"]
 remote_addrs = ["192.0.2.2"]
@@ -54,6 +54,7 @@ pub(super) fn pki(folder: &TempDir) {
     fs::write(path("gw.crt"), &certificate).unwrap();
     fs::write(path("peer.crt"), &certificate).unwrap();
     write_private(&path("gw.key"), &key.serialize_pem());
+    write_private(&path("ed25519.key"), &KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem());
     write_private(&path("other.key"), &KeyPair::generate().unwrap().serialize_pem());
     fs::write(path("peer.pub"), key.public_key_pem()).unwrap();
 }

@@ -2,6 +2,7 @@
 
 use ike::config::Version;
 
+use super::authentication::{SIGNED, pki};
 use super::*;
 
 fn with(version: &str, change: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
@@ -36,6 +37,30 @@ fn ikev1_by_default_offers_what_it_can_say_in_one_datagram() {
     assert!((1..=16).contains(&transforms), "{transforms}");
     let [esp] = &loaded.ike.connections[0].children[0].proposals[..] else { panic!("one proposal") };
     assert!(!esp.encryption().is_empty());
+}
+
+#[test]
+fn ikev1_has_one_method_of_authentication_for_both_sides() {
+    let with = |local: &str, remote: &str| {
+        let text =
+            SIGNED.replacen("[connections.site-b]", "[connections.site-b]\nversion = 1\nproposals = [\"aes128-sha256-modp2048\"]", 1);
+        let text = text.replacen("local = { auth = \"pubkey\", certs = [\"gw.crt\"], key = \"gw.key\"", &format!("local = {{ {local}"), 1);
+        let text = text.replacen("remote = { auth = \"pubkey\", cacerts = [\"ca.crt\"]", &format!("remote = {{ {remote}"), 1);
+        let folder = folder(&text, GOOD_SECRETS);
+        pki(&folder);
+        load_in(&folder)
+    };
+    let (shared, remote) = ("auth = \"psk\"", "auth = \"pubkey\", cacerts = [\"ca.crt\"]");
+    let own = |key: &str| format!("auth = \"pubkey\", key = \"{key}\"");
+    assert!(with(&own("gw.key"), remote).is_ok() && with(shared, shared).is_ok());
+    for (local, remote, expected) in [
+        (own("gw.key"), shared, "no method by which local shows itself by pubkey and remote by psk"),
+        (shared.to_owned(), remote, "no method by which local shows itself by psk and remote by pubkey"),
+        (own("ed25519.key"), remote, "IKEv1 has no signatures by Ed25519; write version = 2, or name a key of RSA or ECDSA"),
+    ] {
+        let faults = with(&local, remote).expect_err(expected).concat();
+        assert!(faults.contains(expected), "{faults}");
+    }
 }
 
 #[test]

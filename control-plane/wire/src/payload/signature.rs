@@ -43,7 +43,7 @@ pub enum SignatureError {
 }
 
 impl Auth {
-    /// The payload of a signature; `None` where a method before RFC 7427 has no number for the scheme.
+    /// The payload of a signature; `None` where no method has a number or a name for the scheme.
     pub fn signed(scheme: SignatureScheme, encoding: SignatureEncoding, value: Vec<u8>) -> Option<Self> {
         let method = match encoding {
             SignatureEncoding::Fixed => method_of(scheme)?,
@@ -53,7 +53,7 @@ impl Auth {
         if method != AuthMethod::DIGITAL_SIGNATURE {
             return Some(Self { method, data: value });
         }
-        let algorithm = algorithm(scheme);
+        let algorithm = algorithm(scheme)?;
         let len = u8::try_from(algorithm.len()).ok()?;
         Some(Self { method, data: [&[len], &algorithm[..], &value].concat() })
     }
@@ -128,12 +128,12 @@ fn der(tag: u8, content: &[&[u8]]) -> Vec<u8> {
     [&[tag, len], &content[..]].concat()
 }
 
-/// The AlgorithmIdentifier of a scheme as RFC 7427 appendix A and RFC 8420 section 3 write it.
-fn algorithm(scheme: SignatureScheme) -> Vec<u8> {
+/// The AlgorithmIdentifier of a scheme as RFC 7427 appendix A and RFC 8420 section 3 write it; those of IKEv1 have none.
+fn algorithm(scheme: SignatureScheme) -> Option<Vec<u8>> {
     use SignatureScheme as S;
     let rsa = |arc| der(SEQUENCE, &[&der(OBJECT_IDENTIFIER, &[&pkcs1(arc)]), NULL]);
     let ecdsa = |arc| der(SEQUENCE, &[&der(OBJECT_IDENTIFIER, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, arc]])]);
-    match scheme {
+    Some(match scheme {
         S::RsaSha1 => rsa(5),
         S::RsaSha256 => rsa(11),
         S::RsaSha384 => rsa(12),
@@ -145,7 +145,8 @@ fn algorithm(scheme: SignatureScheme) -> Vec<u8> {
         S::EcdsaSha384 => ecdsa(3),
         S::EcdsaSha512 => ecdsa(4),
         S::Ed25519 => der(SEQUENCE, &[&der(OBJECT_IDENTIFIER, &[&[0x2b, 0x65, 0x70]])]),
-    }
+        S::RsaBare | S::EcdsaBare => return None,
+    })
 }
 
 /// RSASSA-PSS with its parameters: the last arc of the hash (2.16.840.1.101.3.4.2), octets of salt, the hash's own parameters, and whether the
@@ -162,7 +163,7 @@ fn pss(hash: u8, salt: u8, parameters: &[u8], trailer: bool) -> Vec<u8> {
 fn is_algorithm(found: &[u8], scheme: SignatureScheme) -> bool {
     let pss_in_all_ways =
         |hash, salt| [NULL, &[]].iter().any(|null| [true, false].iter().any(|trailer| found == pss(hash, salt, null, *trailer)));
-    found == algorithm(scheme)
+    algorithm(scheme).is_some_and(|own| own == found)
         || match scheme {
             SignatureScheme::RsaPssSha256 => pss_in_all_ways(1, 32),
             SignatureScheme::RsaPssSha384 => pss_in_all_ways(2, 48),
@@ -199,7 +200,7 @@ mod tests {
             ),
             (S::Ed25519, "3005 0603 2b65 70"),
         ] {
-            assert_eq!(algorithm(scheme), octets(expected), "{scheme}");
+            assert_eq!(algorithm(scheme), Some(octets(expected)), "{scheme}");
         }
     }
 

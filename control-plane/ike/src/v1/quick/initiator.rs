@@ -21,7 +21,7 @@ use crate::v1::common::Task;
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
 use crate::v1::keys::Iv;
-use crate::v1::main_mode::{is_nonce, nonce};
+use crate::v1::phase_1::{is_nonce, nonce};
 use crate::v1::{Core, State, find, informational, proposal, trace_incoming};
 use crate::v2::keys::Role;
 
@@ -183,7 +183,7 @@ pub(crate) fn on_answer(
         cx.shared.count("messages_ignored");
         return State::Established(state);
     };
-    let opened = open(&state, &active.iv, message, |rest| state.keys.hash_2(active.message_id, &active.nonce, rest));
+    let opened = open(&state.keys, &active.iv, message, |rest| state.keys.hash_2(active.message_id, &active.nonce, rest));
     let Some((payloads, next)) = opened else {
         cx.shared.count("messages_unauthentic");
         state.active = Some(active);

@@ -19,7 +19,7 @@ use crate::negotiate::{self, SelectorsNarrowed};
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
 use crate::v1::keys::Iv;
-use crate::v1::main_mode::{is_nonce, nonce};
+use crate::v1::phase_1::{is_nonce, nonce};
 use crate::v1::proposal::{self, Chosen};
 use crate::v1::{Core, State, find, informational, trace_incoming};
 use crate::v2::keys::Role;
@@ -77,7 +77,7 @@ pub(crate) fn on_request(
         return State::Established(state);
     }
     let iv = state.keys.phase_2_iv(&state.last, message_id);
-    let Some((payloads, next)) = open(&state, &iv, message, |rest| state.keys.hash_1(message_id, rest)) else {
+    let Some((payloads, next)) = open(&state.keys, &iv, message, |rest| state.keys.hash_1(message_id, rest)) else {
         cx.shared.count("messages_unauthentic");
         return State::Established(state);
     };
@@ -312,7 +312,7 @@ pub(crate) fn on_third(
         return State::Established(state);
     };
     let [ni, nr] = &answering.nonces;
-    let Some((payloads, _)) = open(&state, &answering.iv, message, |_| state.keys.hash_3(message_id, [ni, nr])) else {
+    let Some((payloads, _)) = open(&state.keys, &answering.iv, message, |_| state.keys.hash_3(message_id, [ni, nr])) else {
         cx.shared.count("messages_unauthentic");
         return State::Established(state);
     };
