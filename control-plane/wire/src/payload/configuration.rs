@@ -188,7 +188,7 @@ impl ConfigurationAttributeType {
     }
 
     /// Whether a value may have so many octets.
-    const fn takes(self, length: usize) -> bool {
+    pub(crate) const fn takes(self, length: usize) -> bool {
         match self {
             Self::IP4_ADDRESS | Self::IP4_NETMASK | Self::IP4_DNS | Self::IP4_NBNS | Self::IP4_DHCP => matches!(length, 0 | 4),
             Self::IP6_ADDRESS | Self::IP6_SUBNET => matches!(length, 0 | 17),

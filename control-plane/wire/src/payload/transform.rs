@@ -77,7 +77,7 @@ pub enum AttributeValue {
 impl Attribute {
     /// Key Length, in bits.
     pub const KEY_LENGTH: u16 = 14;
-    const FORMAT: u16 = 0x8000;
+    pub(crate) const FORMAT: u16 = 0x8000;
 
     pub(crate) fn parse(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
         let (kind, value) = (reader.u16()?, reader.u16()?);

@@ -5,7 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::payload::sa::DOI_IPSEC;
-use super::{AttributeType, Header, Identification, LifeType, OakleyAttribute, Payload, PayloadType, Proposal, Protocol, Sa, Transform};
+use super::{
+    AttributeType, Attributes, Header, Identification, LifeType, OakleyAttribute, Payload, PayloadType, Proposal, Protocol, Sa, Transform,
+};
 use crate::describe::{Fields, Hex, numbered};
 use crate::{Attribute, AttributeValue};
 
@@ -30,6 +32,7 @@ pub fn short_name(payload: &Payload) -> String {
     match payload {
         Payload::Notify(notify) => format!("N({})", notify.kind),
         Payload::Fragment(fragment) => format!("FRAG({}{})", fragment.number, if fragment.last { ", last" } else { "" }),
+        Payload::Attributes(attributes) => format!("{}({})", payload.payload_type(), attributes.kind),
         other => other.payload_type().to_string(),
     }
 }
@@ -111,9 +114,17 @@ fn body(fields: &mut Fields, payload: &Payload) {
             fields.add(1, "Last Fragment", if fragment.last { "yes" } else { "no" });
             fields.add(1, "Fragment Data", format_args!("{} octets", fragment.data.len()));
         }
-        // XAuth sends passwords in it.
-        Payload::Unknown(PayloadType::ATTRIBUTES, octets) => fields.add(1, "Attributes", format_args!("{} octets", octets.len())),
+        Payload::Attributes(attributes) => transaction(fields, attributes),
         Payload::Unknown(_, octets) => fields.add(1, "Body", Hex(octets)),
+    }
+}
+
+fn transaction(fields: &mut Fields, transaction: &Attributes) {
+    fields.add(1, "Type", numbered(transaction.kind, transaction.kind.0));
+    fields.add(1, "Identifier", transaction.identifier);
+    for attribute in &transaction.attributes {
+        fields.add(1, "Attribute", numbered(attribute.kind, attribute.kind.0));
+        fields.add(2, "Value", attribute);
     }
 }
 
@@ -309,6 +320,7 @@ mod tests {
     use alloc::vec;
 
     use super::*;
+    use crate::v1::{ConfigurationType, TransactionAttribute, TransactionAttributeType};
     use crate::v1::{ExchangeType, Flags, Notify, NotifyType};
 
     fn value(fields: &[Field], name: &str) -> Vec<String> {
@@ -358,10 +370,18 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_not_shown() {
-        let secret = Payload::Unknown(PayloadType::ATTRIBUTES, b"hunter2".to_vec());
-        assert_eq!(value(&fields(&secret, PayloadType::NONE), "Attributes"), ["7 octets"]);
-        assert!(!fields(&secret, PayloadType::NONE).iter().any(|field| field.value.contains("68756e746572")));
+    fn attributes_of_a_transaction_have_names_and_passwords_are_not_shown() {
+        let attributes = vec![
+            TransactionAttribute::long(TransactionAttributeType::XAUTH_USER_NAME, b"alice".to_vec()),
+            TransactionAttribute::long(TransactionAttributeType::XAUTH_USER_PASSWORD, b"hunter2".to_vec()),
+            TransactionAttribute::short(TransactionAttributeType::XAUTH_STATUS, 1),
+        ];
+        let reply = Payload::Attributes(Attributes { kind: ConfigurationType::REPLY, identifier: 7, attributes });
+        assert_eq!(short_name(&reply), "CP(CFG_REPLY)");
+        let shown = fields(&reply, PayloadType::NONE);
+        assert_eq!(value(&shown, "Value"), ["alice", "7 octets", "1"]);
+        assert_eq!(value(&shown, "Attribute")[1], "XAUTH-USER-PASSWORD (16522)");
+        assert!(!shown.iter().any(|field| field.value.contains("hunter2") || field.value.contains("68756e746572")));
     }
 
     #[test]

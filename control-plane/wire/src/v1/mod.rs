@@ -24,13 +24,14 @@ pub mod payload;
 
 pub use header::{ExchangeType, Flags, Header};
 pub use message::{Chain, Message, emit_payloads, parse_padded, parse_payloads};
+pub use payload::attributes::{Attributes, TransactionAttribute, TransactionAttributeType, TransactionValue};
 pub use payload::fragment::Fragment;
 pub use payload::identification::Identification;
 pub use payload::notify::{Delete, Notify, NotifyType};
 pub use payload::sa::{AttributeType, LifeType, OakleyAttribute, Proposal, Protocol, Sa, Transform};
 pub use payload::{Certificate, NatOriginalAddress, Payload, PayloadType, Spelling};
 
-pub use crate::{Attribute, AttributeValue};
+pub use crate::{Attribute, AttributeValue, ConfigurationType};
 
 /// How many elements of a list are read before a message is refused.
 pub mod limits {
@@ -42,6 +43,8 @@ pub mod limits {
     pub const TRANSFORMS: usize = 255;
     /// Attributes in a transform.
     pub const ATTRIBUTES: usize = 32;
+    /// Attributes in an Attributes payload.
+    pub const TRANSACTION_ATTRIBUTES: usize = 128;
     /// SPIs in a Delete payload.
     pub const SPIS: usize = 1024;
 }

@@ -32,6 +32,9 @@ fn chain(header: &Header, first: PayloadType, octets: &[u8]) {
         if let Payload::Identification(id) = payload {
             identification(id);
         }
+        if let Payload::Attributes(attributes) = payload {
+            let _ = (attributes.configuration().count(), attributes.networks().count());
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::fs;
 use std::net::IpAddr;
 
 use exercise::exercise;
-use ike_wire::CertificateEncoding;
 use ike_wire::v1::{
-    Attribute, AttributeValue, Certificate, Chain, Delete, ExchangeType, Flags, Header, Identification, Message, NatOriginalAddress,
-    Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa, Spelling, Transform, emit_payloads, parse_padded, parse_payloads,
+    Attribute, AttributeValue, Attributes, Certificate, Chain, Delete, ExchangeType, Flags, Header, Identification, Message,
+    NatOriginalAddress, Notify, NotifyType, Payload, PayloadType, Proposal, Protocol, Sa, Spelling, TransactionAttribute,
+    TransactionAttributeType, TransactionValue, Transform, emit_payloads, parse_padded, parse_payloads,
 };
+use ike_wire::{CertificateEncoding, ConfigurationType};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -56,10 +57,17 @@ fn payload() -> impl Strategy<Value = Payload> {
         Payload::Notify(Notify { doi, protocol: Protocol(protocol), spi, kind: NotifyType(kind), data })
     });
     let unknown = (any::<u8>(), octets(20)).prop_filter_map("read here, or ending the chain", |(kind, body)| {
-        let read = kind == 0 || (1..=13).contains(&kind) && kind != 2 && kind != 3 || [20, 21, 130, 131].contains(&kind);
+        let read = kind == 0 || (1..=14).contains(&kind) && kind != 2 && kind != 3 || [20, 21, 130, 131, 132].contains(&kind);
         (!read).then_some(Payload::Unknown(PayloadType(kind), body))
     });
+    let value =
+        prop_oneof![any::<u16>().prop_map(TransactionValue::Short), octets(20).prop_map(|octets| TransactionValue::Long(octets.into()))];
+    let attribute = (0..0x8000u16, value).prop_map(|(kind, value)| TransactionAttribute { kind: TransactionAttributeType(kind), value });
+    let transaction = (any::<(u8, u16)>(), vec(attribute, 0..6)).prop_map(|((kind, identifier), attributes)| {
+        Payload::Attributes(Attributes { kind: ConfigurationType(kind), identifier, attributes })
+    });
     prop_oneof![
+        transaction,
         sa().prop_map(Payload::Sa),
         octets(80).prop_map(Payload::KeyExchange),
         identification,
@@ -164,7 +172,10 @@ fn reserved_fields_are_sent_as_zero_and_ignored() {
     let transform = Transform { number: 1, id: Transform::KEY_IKE, attributes: vec![] };
     let sa = Sa { proposals: vec![Proposal { number: 1, protocol: Protocol::ISAKMP, spi: vec![], transforms: vec![transform] }] };
     let address = NatOriginalAddress { spelling: Spelling::Standard, address: "192.0.2.1".parse().unwrap() };
-    let cases: [(Payload, &[usize]); 3] = [
+    let question = TransactionAttribute::empty(TransactionAttributeType::IP4_ADDRESS);
+    let transaction = Attributes { kind: ConfigurationType::REQUEST, identifier: 1, attributes: vec![question] };
+    let cases: [(Payload, &[usize]); 4] = [
+        (Payload::Attributes(transaction), &[1, 5]),
         // The proposal begins at 12, its only transform at 20.
         (Payload::Sa(sa), &[1, 13, 21, 26, 27]),
         (Payload::NatOriginalAddress(address), &[1, 5, 6, 7]),

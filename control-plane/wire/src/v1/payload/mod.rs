@@ -10,6 +10,7 @@
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! ```
 
+pub(crate) mod attributes;
 pub(crate) mod fragment;
 pub(crate) mod identification;
 pub(crate) mod notify;
@@ -18,7 +19,9 @@ pub(crate) mod sa;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Delete, Fragment, Identification, Notify, Part, Sa};
+use super::{Attributes, Delete, Fragment, Identification, Notify, Part, Sa};
+use zeroize::Zeroizing;
+
 use crate::number::numbers;
 use crate::reader::Reader;
 use crate::writer::Writer;
@@ -90,6 +93,8 @@ pub enum Payload {
     NatOriginalAddress(NatOriginalAddress),
     /// FRAG: a fragment of a message, which is all that is in its own.
     Fragment(Fragment),
+    /// Attributes: what a transaction says (draft-dukes-ike-mode-cfg-02 section 3.2).
+    Attributes(Attributes),
     /// A payload of a type this crate does not read.
     Unknown(PayloadType, Vec<u8>),
 }
@@ -199,6 +204,7 @@ impl Payload {
             Self::NatOriginalAddress(NatOriginalAddress { spelling: Spelling::Standard, .. }) => PayloadType::NAT_OA,
             Self::NatOriginalAddress(NatOriginalAddress { spelling: Spelling::Draft, .. }) => PayloadType::NAT_OA_DRAFT,
             Self::Fragment(_) => PayloadType::FRAGMENT,
+            Self::Attributes(_) => PayloadType::ATTRIBUTES,
             Self::Unknown(payload_type, _) => *payload_type,
         }
     }
@@ -207,7 +213,7 @@ impl Payload {
     pub fn length(&self) -> Option<usize> {
         let mut writer = Writer::new();
         self.emit(PayloadType::NONE, &mut writer).ok()?;
-        Some(writer.finish().len())
+        Some(Zeroizing::new(writer.finish()).len())
     }
 
     pub(super) fn parse(payload_type: PayloadType, body: Reader<'_>) -> Result<Self, ParseError> {
@@ -229,6 +235,7 @@ impl Payload {
             PayloadType::NAT_OA => Self::NatOriginalAddress(NatOriginalAddress::parse(Spelling::Standard, body)?),
             PayloadType::NAT_OA_DRAFT => Self::NatOriginalAddress(NatOriginalAddress::parse(Spelling::Draft, body)?),
             PayloadType::FRAGMENT => Self::Fragment(Fragment::parse(body)?),
+            PayloadType::ATTRIBUTES => Self::Attributes(Attributes::parse(body)?),
             other => Self::Unknown(other, octets(body)),
         })
     }
@@ -247,6 +254,7 @@ impl Payload {
             Self::Delete(delete) => return delete.emit(writer),
             Self::NatOriginalAddress(address) => address.emit(writer),
             Self::Fragment(fragment) => fragment.emit(writer),
+            Self::Attributes(attributes) => return attributes.emit(writer),
             Self::KeyExchange(octets)
             | Self::Hash(octets)
             | Self::Signature(octets)
