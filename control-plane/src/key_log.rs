@@ -201,6 +201,7 @@ fn ike_encryption(algorithm: EncryptionAlgorithm) -> Option<String> {
 const fn ike_integrity(algorithm: Option<IntegrityAlgorithm>) -> &'static str {
     match algorithm {
         None => "NONE [RFC4306]",
+        Some(IntegrityAlgorithm::HmacMd5) => "HMAC_MD5_96 [RFC2403]",
         Some(IntegrityAlgorithm::HmacSha1) => "HMAC_SHA1_96 [RFC2404]",
         Some(IntegrityAlgorithm::AesXcbc | IntegrityAlgorithm::AesCmac) => "ANY 96-bits of Authentication [No Checking]",
         Some(IntegrityAlgorithm::HmacSha256) => "HMAC_SHA2_256_128 [RFC4868]",
@@ -222,6 +223,7 @@ fn esp_names(encryption: EncryptionAlgorithm, integrity: Option<IntegrityAlgorit
     };
     let integrity = match integrity {
         None => "NULL",
+        Some(IntegrityAlgorithm::HmacMd5) => "HMAC-MD5-96 [RFC2403]",
         Some(IntegrityAlgorithm::HmacSha1) => "HMAC-SHA-1-96 [RFC2404]",
         Some(IntegrityAlgorithm::AesXcbc | IntegrityAlgorithm::AesCmac) => "ANY 96 bit authentication [no checking]",
         Some(IntegrityAlgorithm::HmacSha256) => "HMAC-SHA-256-128 [RFC4868]",

@@ -4,11 +4,21 @@ use aws_lc_rs::agreement::{self, Algorithm, ECDH_P256, ECDH_P384, ECDH_P521, Unp
 use ike::provider::{CryptoError, KeyExchange, PrivateKey};
 use ipsec_types::{KeyExchangeMethod, Secret};
 
-use crate::modp::{MODP_1024, MODP_2048, MODP_3072, MODP_4096};
+use crate::modp::{MODP_768, MODP_1024, MODP_1536, MODP_2048, MODP_3072, MODP_4096};
 
 /// The key exchange methods.
-pub(crate) static KEY_EXCHANGES: &[&dyn KeyExchange] =
-    &[&Curve::X25519, &Curve::Ecp256, &Curve::Ecp384, &Curve::Ecp521, &&MODP_3072, &&MODP_4096, &&MODP_2048, &&MODP_1024];
+pub(crate) static KEY_EXCHANGES: &[&dyn KeyExchange] = &[
+    &Curve::X25519,
+    &Curve::Ecp256,
+    &Curve::Ecp384,
+    &Curve::Ecp521,
+    &&MODP_3072,
+    &&MODP_4096,
+    &&MODP_2048,
+    &&MODP_1536,
+    &&MODP_1024,
+    &&MODP_768,
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Curve {

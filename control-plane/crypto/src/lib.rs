@@ -98,7 +98,9 @@ mod tests {
             assert_eq!(provider.suite(encryption, None).is_some(), encryption.is_aead() && encryption.is_for_ike(), "{encryption} alone");
             for &integrity in IntegrityAlgorithm::ALL {
                 let there = provider.suite(encryption, Some(integrity)).is_some();
-                assert_eq!(there, !encryption.is_aead() && encryption.is_for_ike(), "{encryption} with {integrity}");
+                // With MD5 there is IKEv1 alone, which has no suites.
+                let wanted = !encryption.is_aead() && encryption.is_for_ike() && integrity != IntegrityAlgorithm::HmacMd5;
+                assert_eq!(there, wanted, "{encryption} with {integrity}");
             }
         }
     }

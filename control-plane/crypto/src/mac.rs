@@ -1,6 +1,7 @@
-//! HMAC (RFC 2104, RFC 2404, RFC 4868), AES-XCBC (RFC 3566, RFC 4434) and AES-CMAC (RFC 4494, RFC 4615): as the PRF, and truncated as the
+//! HMAC (RFC 2104, RFC 2403, RFC 2404, RFC 4868), AES-XCBC (RFC 3566, RFC 4434) and AES-CMAC (RFC 4494, RFC 4615): as the PRF, and truncated as the
 //! integrity algorithm beside a cipher.
 
+use ::hmac::Hmac;
 use aes::Aes128;
 use aes::cipher::KeySizeUser;
 use aes::cipher::typenum::U16;
@@ -10,6 +11,7 @@ use cmac::digest::OutputSizeUser;
 use cmac::{Cmac, KeyInit, Mac};
 use ike::provider::{CryptoError, Prf};
 use ipsec_types::{IntegrityAlgorithm, PrfAlgorithm, Secret};
+use md5::Md5;
 use zeroize::Zeroizing;
 
 /// The pseudorandom functions.
@@ -20,6 +22,7 @@ pub(crate) static PRFS: &[&dyn Prf] = &[
     &MacPrf(PrfAlgorithm::AesCmac),
     &MacPrf(PrfAlgorithm::AesXcbc),
     &MacPrf(PrfAlgorithm::HmacSha1),
+    &MacPrf(PrfAlgorithm::HmacMd5),
 ];
 
 /// The whole output, keys of any length.
@@ -35,6 +38,7 @@ impl Prf for MacPrf {
         // In one piece and into a buffer of ours: the incremental interface of HMAC returns the output by value, in memory nobody zeroes.
         let text = Zeroizing::new(parts.concat());
         match self.0 {
+            PrfAlgorithm::HmacMd5 => hmac_md5(key, &text),
             PrfAlgorithm::HmacSha1 => hmac_prf(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key, &text),
             PrfAlgorithm::HmacSha256 => hmac_prf(hmac::HMAC_SHA256, key, &text),
             PrfAlgorithm::HmacSha384 => hmac_prf(hmac::HMAC_SHA384, key, &text),
@@ -51,6 +55,13 @@ fn hmac_prf(hash: hmac::Algorithm, key: &[u8], text: &[u8]) -> Secret {
     // The buffer has the size of the output; what is left is the library failing to allocate, where it panics by itself elsewhere.
     hmac::sign_to_buffer(&hmac::Key::new(hash, key), text, &mut output).expect("HMAC of octets in memory");
     Secret::from(output)
+}
+
+/// PRF_HMAC_MD5, which aws-lc-rs does not have.
+fn hmac_md5(key: &[u8], text: &[u8]) -> Secret {
+    let mac = <Hmac<Md5> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let output: Zeroizing<[u8; 16]> = Zeroizing::new(mac.chain_update(text).finalize().into_bytes().into());
+    Secret::copy_from(&*output)
 }
 
 /// A key of PRF_AES128_XCBC: a short one is filled up with zeros, a long one is put through the function itself (RFC 4434 section 2).
@@ -84,6 +95,7 @@ pub(crate) struct IntegrityKey {
 #[expect(clippy::large_enum_variant, reason = "one to a direction of an IKE SA, which is behind a pointer")]
 enum KeyedMac {
     Hmac(hmac::Key),
+    HmacMd5(Hmac<Md5>),
     AesXcbc(AesXcbc),
     AesCmac(Cmac<Aes128>),
 }
@@ -96,6 +108,7 @@ impl IntegrityKey {
         }
         let hmac = |hash| KeyedMac::Hmac(hmac::Key::new(hash, key));
         let mac = match algorithm {
+            IntegrityAlgorithm::HmacMd5 => KeyInit::new_from_slice(key).map(KeyedMac::HmacMd5).map_err(|_| CryptoError::KeyLength)?,
             IntegrityAlgorithm::HmacSha1 => hmac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
             IntegrityAlgorithm::HmacSha256 => hmac(hmac::HMAC_SHA256),
             IntegrityAlgorithm::HmacSha384 => hmac(hmac::HMAC_SHA384),
@@ -133,6 +146,7 @@ impl IntegrityKey {
                 parts.iter().for_each(|part| context.update(part));
                 context.sign().as_ref().to_vec()
             }
+            KeyedMac::HmacMd5(mac) => finish(mac.clone(), parts),
             KeyedMac::AesXcbc(mac) => finish(mac.clone(), parts),
             KeyedMac::AesCmac(mac) => finish(mac.clone(), parts),
         }

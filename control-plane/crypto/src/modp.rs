@@ -1,19 +1,36 @@
-//! MODP groups 2 (RFC 7296 appendix B.2), 14, 15 and 16 (RFC 3526): exponentiation modulo a safe prime, in constant time.
+//! MODP groups 1 and 2 (RFC 7296 appendix B), 5, 14, 15 and 16 (RFC 3526): exponentiation modulo a safe prime, in constant time.
 
 use crypto_bigint::modular::{FixedMontyForm, FixedMontyParams};
-use crypto_bigint::{Odd, OddUint, U512, U1024, U2048, U3072, U4096, Uint};
+use crypto_bigint::{Odd, OddUint, U512, U768, U1024, U1536, U2048, U3072, U4096, Uint};
 use ike::provider::{CryptoError, KeyExchange, PrivateKey};
 use ipsec_types::{KeyExchangeMethod, Secret};
 use zeroize::Zeroizing;
 
 /// What the primes of all groups begin with: each is 2^n - 2^(n - 64) - 1 + 2^64 * (floor(2^(n - 130) * pi) + c), so that pi stands behind
 /// 64 ones and is cut off where c and 64 more ones follow.
-macro_rules! first_940_bits {
+macro_rules! first_680_bits {
     () => {
         concat!(
             "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08798E3404DD",
-            "EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637ED6B0BFF5CB6F406B7ED",
-            "EE386BFB5A899FA5AE9F24117C4B1FE649286651ECE",
+            "EF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A6",
+        )
+    };
+}
+
+/// What the primes of all but the smallest group begin with.
+macro_rules! first_940_bits {
+    () => {
+        concat!(first_680_bits!(), "37ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE649286651ECE")
+    };
+}
+
+/// What the primes of the four larger groups begin with.
+macro_rules! first_1452_bits {
+    () => {
+        concat!(
+            first_940_bits!(),
+            "45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F",
+            "83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804F1746C08CA",
         )
     };
 }
@@ -22,9 +39,8 @@ macro_rules! first_940_bits {
 macro_rules! first_1964_bits {
     () => {
         concat!(
-            first_940_bits!(),
-            "45B3DC2007CB8A163BF0598DA48361C55D39A69163FA8FD24CF5F",
-            "83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E4ABC9804F1746C08CA18217C32905E462E36CE3B",
+            first_1452_bits!(),
+            "18217C32905E462E36CE3B",
             "E39E772C180E86039B2783A2EC07A28FB5C55DF06F4C52C9DE2BCBF6955817183995497CEA956AE515D2261898FA0510",
             "15728E5A8AA",
         )
@@ -43,9 +59,17 @@ macro_rules! first_2984_bits {
     };
 }
 
+/// The 768-bit group (RFC 7296 appendix B.1).
+pub(crate) static MODP_768: Group<{ U768::LIMBS }> =
+    Group::new(KeyExchangeMethod::Modp768, Odd::<U768>::from_be_hex(concat!(first_680_bits!(), "3A3620FFFFFFFFFFFFFFFF")));
+
 /// The 1024-bit group (RFC 7296 appendix B.2).
 pub(crate) static MODP_1024: Group<{ U1024::LIMBS }> =
     Group::new(KeyExchangeMethod::Modp1024, Odd::<U1024>::from_be_hex(concat!(first_940_bits!(), "65381FFFFFFFFFFFFFFFF")));
+
+/// The 1536-bit group (RFC 3526 section 2).
+pub(crate) static MODP_1536: Group<{ U1536::LIMBS }> =
+    Group::new(KeyExchangeMethod::Modp1536, Odd::<U1536>::from_be_hex(concat!(first_1452_bits!(), "237327FFFFFFFFFFFFFFFF")));
 
 /// The 2048-bit group (RFC 3526 section 3).
 pub(crate) static MODP_2048: Group<{ U2048::LIMBS }> =

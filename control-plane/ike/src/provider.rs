@@ -10,8 +10,7 @@ use core::fmt;
 pub use eap::{EapBetween, EapCode, EapConversation, EapMethod, EapOutcome, EapPacket, EapStep, EapTlsData, EapType, EapWait};
 pub use ike_wire::{Certificate, CertificateEncoding};
 use ipsec_types::{
-    EncryptionAlgorithm, HashAlgorithm, Identity, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PrfAlgorithm, Secret, SignatureEncoding,
-    SignatureScheme,
+    EncryptionAlgorithm, Identity, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PrfAlgorithm, Secret, SignatureEncoding, SignatureScheme,
 };
 
 use crate::error::Detail;
@@ -44,9 +43,9 @@ impl Provider {
         self.suites.iter().copied().find(|suite| suite.encryption() == encryption && suite.integrity() == integrity)
     }
 
-    /// The hash function for `algorithm`, if it is there.
-    pub fn hash(&self, algorithm: HashAlgorithm) -> Option<&'static dyn Hash> {
-        self.hashes.iter().copied().find(|hash| hash.algorithm() == algorithm)
+    /// The hash function `function`, if it is there.
+    pub fn hash(&self, function: HashFunction) -> Option<&'static dyn Hash> {
+        self.hashes.iter().copied().find(|hash| hash.function() == function)
     }
 
     /// The cipher for `encryption`, if it is there.
@@ -79,10 +78,25 @@ pub trait Prf: fmt::Debug + Sync {
     fn compute(&self, key: &[u8], parts: &[&[u8]]) -> Secret;
 }
 
+/// The hash functions of IKEv1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashFunction {
+    /// MD5 (RFC 1321).
+    Md5,
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
 /// A hash function (RFC 2409 section 4).
 pub trait Hash: fmt::Debug + Sync {
     /// Which one.
-    fn algorithm(&self) -> HashAlgorithm;
+    fn function(&self) -> HashFunction;
     /// hash(parts[0] | parts[1] | ...).
     fn compute(&self, parts: &[&[u8]]) -> Vec<u8>;
 }

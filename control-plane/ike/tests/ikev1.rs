@@ -92,17 +92,33 @@ fn six_messages_of_main_mode_and_three_of_quick_mode_bring_a_child_sa() {
 
 #[test]
 fn every_cipher_hash_and_group_is_spoken() {
-    for (index, proposal) in
-        ["3des-sha1-modp1024", "aes192-sha384-ecp384", "aes256-sha512-modp3072", "aes256-sha1-ecp256", "aes128-sha256-ecp521"]
-            .iter()
-            .enumerate()
+    for (index, proposal) in [
+        "3des-sha1-modp1024",
+        "3des-md5-modp768",
+        "aes256-md5-modp1536",
+        "aes192-sha384-ecp384",
+        "aes256-sha512-modp3072",
+        "aes256-sha1-ecp256",
+        "aes128-sha256-ecp521",
+    ]
+    .iter()
+    .enumerate()
     {
         let mut pair = pair(10 + index as u64, |_, config| config.connections[0].proposals = vec![proposal.parse().unwrap()]);
         pair.connect();
     }
-    for (index, proposal) in [esp("aes128gcm16"), esp("3des-sha1"), esp("aes256-sha512-modp2048"), esp("aes128gcm16-ecp256"), ah("sha256")]
-        .into_iter()
-        .enumerate()
+    for (index, proposal) in [
+        esp("aes128gcm16"),
+        esp("3des-sha1"),
+        esp("3des-md5-modp1536"),
+        esp("aes256-sha512-modp2048"),
+        esp("aes128gcm16-ecp256"),
+        esp("aes128gcm16-ecp384"),
+        ah("sha256"),
+        ah("md5"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let mut pair = pair(20 + index as u64, |_, config| config.connections[0].children[0].proposals = vec![proposal.clone()]);
         pair.connect();

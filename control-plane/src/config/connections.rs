@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Child, Connection, DpdAction, LocalAuth, Pool, Psk, RemoteAuth, StartAction, Unique};
+use ike::config::{Child, Connection, DpdAction, LocalAuth, Pool, Psk, RemoteAuth, StartAction, Unique, Version};
 use ipsec_types::{ChildProposal, DscpSet, Identity, Mode, Policy, PolicyAction};
 
 use super::authentication::{self, Files};
@@ -62,7 +62,7 @@ pub(super) fn read(
     let (may_be_ours, given) = (pools::possible(&virtual_addresses), pools.iter().map(|pool| pool.addresses).collect::<Vec<_>>());
     let dynamic = Dynamic { local: &may_be_ours, remote: &given };
     for (child, inner) in section.sections("children") {
-        match read_child(child, inner, spd, &ends, dynamic) {
+        match read_child(child, inner, spd, version.value, &ends, dynamic) {
             Entry::Child(child, dscp) => {
                 children.push(*child);
                 places.push(dscp);
@@ -206,7 +206,7 @@ enum Fate {
     Shunt(PolicyAction),
 }
 
-fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends<'_>, dynamic: Dynamic<'_>) -> Entry {
+fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, version: Version, ends: &Ends<'_>, dynamic: Dynamic<'_>) -> Entry {
     const MODES: &[(&str, Fate)] = &[
         ("tunnel", Fate::Protect(Mode::Tunnel)),
         ("transport", Fate::Protect(Mode::Transport)),
@@ -222,7 +222,7 @@ fn read_child(name: String, mut section: Section<'_>, spd: &mut Spd, ends: &Ends
     const ACTIONS: &[(&str, StartAction)] = &[("none", StartAction::None), ("trap", StartAction::Trap), ("start", StartAction::Start)];
     const DPD_ACTIONS: &[(&str, DpdAction)] = &[("clear", DpdAction::Clear), ("trap", DpdAction::Trap), ("restart", DpdAction::Restart)];
     let selected = selectors::pair(&mut section, (mode == Mode::Transport).then_some(ends), dynamic);
-    let proposals = proposals::child(&mut section);
+    let proposals = proposals::child(&mut section, version);
     let (dont_fragment, copy_dscp) = handling::outer_header(&mut section, mode);
     let tfc = handling::tfc(&mut section, mode, &proposals);
     let dscp = handling::dscp(&mut section);

@@ -24,19 +24,27 @@ const DEFAULT_ESP: &[&str] = &["aes128gcm16-aes192gcm16-aes256gcm16-chacha20poly
 const DEFAULT_AH: &[&str] = &["sha256-sha384-sha512-esn-noesn"];
 
 /// What SHOULD NOT be used, what will do instead, and who says so.
-const OUTDATED: &[(&str, &str, &str)] =
-    &[("3des", "aes256", "RFC 8221 section 5"), ("modp1024", "modp2048 or x25519", "RFC 8247 section 2.4")];
+const OUTDATED: &[(&str, &str, &str)] = &[
+    ("3des", "aes256", "RFC 8221 section 5"),
+    ("modp1024", "modp2048 or x25519", "RFC 8247 section 2.4"),
+    ("modp1536", "modp2048 or x25519", "RFC 8247 section 2.4"),
+    ("md5", "sha256", "RFC 8221 section 6"),
+    ("modp768", "modp2048", "RFC 8247 section 2.4"),
+];
+/// What MUST NOT be used with IKEv2, and who says so.
+const FOR_V1_ALONE: &[(&str, &str)] =
+    &[("md5", "RFC 8247 section 2.3"), ("prfmd5", "RFC 8247 section 2.2"), ("modp768", "RFC 8247 section 2.4")];
 
 /// Those for IKE.
 pub(super) fn ike(section: &mut Section<'_>, version: Version) -> Vec<IkeProposal> {
     let defaults = if version.has_v2() { DEFAULT_IKE } else { DEFAULT_IKE_V1 };
-    read(section, "proposals", "aes128gcm16-prfsha256-x25519", defaults)
+    read(section, version, "proposals", "aes128gcm16-prfsha256-x25519", defaults)
 }
 
 /// Those for ESP, or where there are any those for AH.
-pub(super) fn child(section: &mut Section<'_>) -> Vec<ChildProposal> {
-    let esp = read::<EspProposal>(section, "esp_proposals", "aes128gcm16", DEFAULT_ESP);
-    let ah = read::<AhProposal>(section, "ah_proposals", "sha256", DEFAULT_AH);
+pub(super) fn child(section: &mut Section<'_>, version: Version) -> Vec<ChildProposal> {
+    let esp = read::<EspProposal>(section, version, "esp_proposals", "aes128gcm16", DEFAULT_ESP);
+    let ah = read::<AhProposal>(section, version, "ah_proposals", "sha256", DEFAULT_AH);
     match (section.has("ah_proposals"), section.has("esp_proposals")) {
         (true, true) => {
             section.fault("ah_proposals", "a child is protected by ESP or by AH", "leave ah_proposals or esp_proposals out");
@@ -48,7 +56,13 @@ pub(super) fn child(section: &mut Section<'_>) -> Vec<ChildProposal> {
 }
 
 /// Proposals, each fault with the algorithm that was probably meant. What should no longer be used is taken, with a warning.
-fn read<T: FromStr<Err = ProposalError>>(section: &mut Section<'_>, key: &'static str, example: &str, defaults: &[&str]) -> Vec<T> {
+fn read<T: FromStr<Err = ProposalError>>(
+    section: &mut Section<'_>,
+    version: Version,
+    key: &'static str,
+    example: &str,
+    defaults: &[&str],
+) -> Vec<T> {
     let defaults = || defaults.iter().filter_map(|text| text.parse().ok()).collect::<Vec<T>>();
     let list = section.list_with(key, &format!("\"{example}\""), |section, text| {
         if text.value == "default" {
@@ -60,7 +74,14 @@ fn read<T: FromStr<Err = ProposalError>>(section: &mut Section<'_>, key: &'stati
             let remedy = meant.map_or_else(String::new, |meant| format!("did you mean '{meant}'? "));
             section.fault_at(&text, error.to_string(), format!("{remedy}write for example {example}"));
         }
-        for (word, better, source) in text.value.split('-').filter_map(|word| OUTDATED.iter().find(|outdated| outdated.0 == word.trim())) {
+        let words = || text.value.split('-').map(str::trim);
+        let mut forbidden = FOR_V1_ALONE.iter().filter(|(word, _)| version.has_v2() && words().any(|other| other == *word));
+        if let Some((word, source)) = forbidden.next() {
+            let problem = format!("{word} must not be used with IKEv2 ({source})");
+            section.fault_at(&text, problem, "leave it out, or write version = 1 where the peer has nothing better");
+            return None;
+        }
+        for (word, better, source) in words().filter_map(|word| OUTDATED.iter().find(|outdated| outdated.0 == word)) {
             let remedy = format!("write {better} where the peer has it");
             section.warn_at(&text, format!("{word} should no longer be used ({source})"), remedy);
         }

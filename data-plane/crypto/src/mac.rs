@@ -1,5 +1,5 @@
-//! Integrity algorithms that stand by themselves: HMAC (RFC 2104) with SHA-1 (RFC 2404) and SHA-2 (RFC 4868), and AES in XCBC (RFC 3566) and CMAC
-//! (RFC 4494).
+//! Integrity algorithms that stand by themselves: HMAC (RFC 2104) with MD5 (RFC 2403), SHA-1 (RFC 2404) and SHA-2 (RFC 4868), and AES in XCBC
+//! (RFC 3566) and CMAC (RFC 4494).
 
 use core::fmt;
 
@@ -7,6 +7,7 @@ use aes::Aes128;
 use aes_xcbc::AesXcbc;
 use cmac::Cmac;
 use hmac::{Hmac, KeyInit};
+use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
@@ -21,6 +22,8 @@ pub const MAX_ICV_LEN: usize = 32;
 /// An integrity algorithm with its key.
 #[derive(Clone, Copy)]
 pub enum MacKey<'a> {
+    /// HMAC-MD5-96 (RFC 2403), 16 octets.
+    HmacMd5(&'a [u8]),
     /// HMAC-SHA1-96 (RFC 2404), 20 octets.
     HmacSha1(&'a [u8]),
     /// HMAC-SHA2-256-128 (RFC 4868), 32 octets.
@@ -38,6 +41,7 @@ pub enum MacKey<'a> {
 impl fmt::Debug for MacKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::HmacMd5(_) => "HmacMd5",
             Self::HmacSha1(_) => "HmacSha1",
             Self::HmacSha256(_) => "HmacSha256",
             Self::HmacSha384(_) => "HmacSha384",
@@ -50,6 +54,7 @@ impl fmt::Debug for MacKey<'_> {
 
 /// The state behind the key, computed ahead; zeroed when dropped.
 pub(crate) enum Mac {
+    HmacMd5(Hmac<Md5>),
     HmacSha1(Hmac<Sha1>),
     HmacSha256(Hmac<Sha256>),
     HmacSha384(Hmac<Sha384>),
@@ -59,9 +64,10 @@ pub(crate) enum Mac {
 }
 
 impl Mac {
-    /// Takes a key, whose length is fixed (RFC 2404 section 3, RFC 3566 section 4, RFC 4494 section 4, RFC 4868 section 2.1.1).
+    /// Takes a key, whose length is fixed (RFC 2403 section 3, RFC 2404 section 3, RFC 3566 section 4, RFC 4494 section 4, RFC 4868 section 2.1.1).
     pub(crate) fn new(key: MacKey<'_>) -> Result<Self, KeyError> {
         match key {
+            MacKey::HmacMd5(key) => keyed(key, 16).map(Self::HmacMd5),
             MacKey::HmacSha1(key) => keyed(key, 20).map(Self::HmacSha1),
             MacKey::HmacSha256(key) => keyed(key, 32).map(Self::HmacSha256),
             MacKey::HmacSha384(key) => keyed(key, 48).map(Self::HmacSha384),
@@ -73,6 +79,7 @@ impl Mac {
 
     pub(crate) const fn name(&self) -> &'static str {
         match self {
+            Self::HmacMd5(_) => "HMAC-MD5-96",
             Self::HmacSha1(_) => "HMAC-SHA1-96",
             Self::HmacSha256(_) => "HMAC-SHA2-256-128",
             Self::HmacSha384(_) => "HMAC-SHA2-384-192",
@@ -85,7 +92,7 @@ impl Mac {
     /// Octets of the truncated ICV.
     pub(crate) const fn icv_len(&self) -> usize {
         match self {
-            Self::HmacSha1(_) | Self::AesXcbc(_) | Self::AesCmac(_) => 12,
+            Self::HmacMd5(_) | Self::HmacSha1(_) | Self::AesXcbc(_) | Self::AesCmac(_) => 12,
             Self::HmacSha256(_) => 16,
             Self::HmacSha384(_) => 24,
             Self::HmacSha512(_) => 32,
@@ -95,6 +102,7 @@ impl Mac {
     /// Writes as much of the output as `icv` takes.
     pub(crate) fn sign(&self, parts: [&[u8]; 3], icv: &mut [u8]) {
         match self {
+            Self::HmacMd5(mac) => sign(mac, parts, icv),
             Self::HmacSha1(mac) => sign(mac, parts, icv),
             Self::HmacSha256(mac) => sign(mac, parts, icv),
             Self::HmacSha384(mac) => sign(mac, parts, icv),

@@ -155,6 +155,7 @@ fn mac_key(algorithm: IntegrityAlgorithm, key: &Secret) -> Result<MacKey<'_>, Ke
         return Err(KeymatError::IntegrityLength { algorithm, actual: key.len() });
     }
     let mac = match algorithm {
+        IntegrityAlgorithm::HmacMd5 => MacKey::HmacMd5,
         IntegrityAlgorithm::HmacSha1 => MacKey::HmacSha1,
         IntegrityAlgorithm::HmacSha256 => MacKey::HmacSha256,
         IntegrityAlgorithm::HmacSha384 => MacKey::HmacSha384,

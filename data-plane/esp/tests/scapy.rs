@@ -222,7 +222,7 @@ const OUTER4: (&str, &str) = ("192.0.2.1", "192.0.2.2");
 const OUTER6: (&str, &str) = ("2001:db8::1", "2001:db8::2");
 
 impl Suite {
-    const TRANSFORMS: [(EncryptionAlgorithm, Option<IntegrityAlgorithm>); 21] = [
+    const TRANSFORMS: [(EncryptionAlgorithm, Option<IntegrityAlgorithm>); 22] = [
         (EncryptionAlgorithm::AesGcm128, None),
         (EncryptionAlgorithm::AesGcm256, None),
         (EncryptionAlgorithm::ChaCha20Poly1305, None),
@@ -232,6 +232,7 @@ impl Suite {
         (EncryptionAlgorithm::AesGmac128, None),
         (EncryptionAlgorithm::AesGmac256, None),
         (EncryptionAlgorithm::TripleDes, Some(IntegrityAlgorithm::HmacSha1)),
+        (EncryptionAlgorithm::TripleDes, Some(IntegrityAlgorithm::HmacMd5)),
         (EncryptionAlgorithm::TripleDes, Some(IntegrityAlgorithm::AesCmac)),
         (EncryptionAlgorithm::AesCbc128, Some(IntegrityAlgorithm::AesXcbc)),
         (EncryptionAlgorithm::AesCbc256, Some(IntegrityAlgorithm::AesCmac)),
@@ -333,6 +334,7 @@ impl Suite {
             None => None,
             Some(IntegrityAlgorithm::AesXcbc) => Some("AES-XCBC-96"),
             Some(IntegrityAlgorithm::AesCmac) => Some("AES-CMAC-96"),
+            Some(IntegrityAlgorithm::HmacMd5) => Some("HMAC-MD5-96"),
             Some(IntegrityAlgorithm::HmacSha1) => Some("HMAC-SHA1-96"),
             Some(IntegrityAlgorithm::HmacSha256) => Some("SHA2-256-128"),
             Some(IntegrityAlgorithm::HmacSha384) => Some("SHA2-384-192"),

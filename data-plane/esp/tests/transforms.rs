@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use ipsec_types::{
     AddressRange, EncryptionAlgorithm, IntegrityAlgorithm, Protection, SaKeys, Secret, SequenceNumbers, Spi, TrafficSelector,
 };
+use md5::Md5;
 use packet::ipv4::Ipv4Header;
 use packet::{Buffer, VecBuffer};
 use sha1::Sha1;
@@ -91,6 +92,7 @@ impl Transforms {
         let parts = [authenticated, if self.numbers == SequenceNumbers::Extended { high } else { &[] }];
         let (key, integrity) = self.integrity_key().zip(self.integrity)?;
         let full = match integrity {
+            IntegrityAlgorithm::HmacMd5 => hmac::<Hmac<Md5>>(&key, parts),
             IntegrityAlgorithm::HmacSha1 => hmac::<Hmac<Sha1>>(&key, parts),
             IntegrityAlgorithm::HmacSha256 => hmac::<Hmac<Sha256>>(&key, parts),
             IntegrityAlgorithm::HmacSha384 => hmac::<Hmac<Sha384>>(&key, parts),

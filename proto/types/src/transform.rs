@@ -91,6 +91,8 @@ pub enum CipherMode {
 /// Transform type 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrfAlgorithm {
+    /// PRF_HMAC_MD5 (RFC 2104). For old peers that speak IKEv1 (RFC 8247 section 2.2: MUST NOT).
+    HmacMd5,
     /// PRF_HMAC_SHA1 (RFC 2104).
     HmacSha1,
     /// PRF_AES128_XCBC (RFC 4434).
@@ -108,6 +110,8 @@ pub enum PrfAlgorithm {
 /// Transform type 3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IntegrityAlgorithm {
+    /// AUTH_HMAC_MD5_96 (RFC 2403). For old peers that speak IKEv1 (RFC 8247 section 2.3, RFC 8221 section 6: MUST NOT).
+    HmacMd5,
     /// AUTH_HMAC_SHA1_96 (RFC 2404).
     HmacSha1,
     /// AUTH_AES_XCBC_96 (RFC 3566).
@@ -125,8 +129,12 @@ pub enum IntegrityAlgorithm {
 /// Transform type 4, key exchange methods (groups, in the words of RFC 7296).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyExchangeMethod {
+    /// 768-bit MODP group (RFC 7296 appendix B.1). For old peers that speak IKEv1 (RFC 8247 section 2.4: MUST NOT).
+    Modp768,
     /// 1024-bit MODP group (RFC 7296 appendix B.2). For old peers alone (RFC 8247 section 2.4: SHOULD NOT).
     Modp1024,
+    /// 1536-bit MODP group (RFC 3526 section 2). For old peers alone (RFC 8247 section 2.4: SHOULD NOT).
+    Modp1536,
     /// 2048-bit MODP group (RFC 3526 section 3).
     Modp2048,
     /// 3072-bit MODP group (RFC 3526 section 4).
@@ -230,6 +238,7 @@ algorithms!(EncryptionAlgorithm {
 });
 
 algorithms!(PrfAlgorithm {
+    HmacMd5 = 1, "prfmd5", "PRF_HMAC_MD5";
     HmacSha1 = 2, "prfsha1", "PRF_HMAC_SHA1";
     AesXcbc = 4, "prfaesxcbc", "PRF_AES128_XCBC";
     AesCmac = 8, "prfaescmac", "PRF_AES128_CMAC";
@@ -239,6 +248,7 @@ algorithms!(PrfAlgorithm {
 });
 
 algorithms!(IntegrityAlgorithm {
+    HmacMd5 = 1, "md5", "HMAC_MD5_96";
     HmacSha1 = 2, "sha1" or "sha", "HMAC_SHA1_96";
     AesXcbc = 5, "aesxcbc", "AES_XCBC_96";
     AesCmac = 8, "aescmac", "AES_CMAC_96";
@@ -248,7 +258,9 @@ algorithms!(IntegrityAlgorithm {
 });
 
 algorithms!(KeyExchangeMethod {
+    Modp768 = 1, "modp768", "MODP_768";
     Modp1024 = 2, "modp1024", "MODP_1024";
+    Modp1536 = 5, "modp1536", "MODP_1536";
     Modp2048 = 14, "modp2048", "MODP_2048";
     Modp3072 = 15, "modp3072", "MODP_3072";
     Modp4096 = 16, "modp4096", "MODP_4096";
@@ -358,10 +370,10 @@ impl EncryptionAlgorithm {
 }
 
 impl IntegrityAlgorithm {
-    /// Octets of key (RFC 2404 section 3, RFC 3566 section 4, RFC 4494 section 2, RFC 4868 section 2.1.1: the length of the full output).
+    /// Octets of key (RFC 2403 section 3, RFC 2404 section 3, RFC 3566 section 4, RFC 4494 section 2, RFC 4868 section 2.1.1: the length of the full output).
     pub const fn key_len(self) -> usize {
         match self {
-            Self::AesXcbc | Self::AesCmac => 16,
+            Self::HmacMd5 | Self::AesXcbc | Self::AesCmac => 16,
             Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
@@ -369,10 +381,10 @@ impl IntegrityAlgorithm {
         }
     }
 
-    /// Octets of the truncated ICV (RFC 2404 section 2, RFC 3566 section 4.3, RFC 4494 section 2, RFC 4868 section 2.6).
+    /// Octets of the truncated ICV (RFC 2403 section 2, RFC 2404 section 2, RFC 3566 section 4.3, RFC 4494 section 2, RFC 4868 section 2.6).
     pub const fn icv_len(self) -> usize {
         match self {
-            Self::HmacSha1 | Self::AesXcbc | Self::AesCmac => 12,
+            Self::HmacMd5 | Self::HmacSha1 | Self::AesXcbc | Self::AesCmac => 12,
             Self::HmacSha256 => 16,
             Self::HmacSha384 => 24,
             Self::HmacSha512 => 32,
@@ -382,6 +394,7 @@ impl IntegrityAlgorithm {
     /// The PRF built on the same primitive, which a proposal without a PRF means.
     pub const fn prf(self) -> PrfAlgorithm {
         match self {
+            Self::HmacMd5 => PrfAlgorithm::HmacMd5,
             Self::HmacSha1 => PrfAlgorithm::HmacSha1,
             Self::AesXcbc => PrfAlgorithm::AesXcbc,
             Self::AesCmac => PrfAlgorithm::AesCmac,
@@ -396,7 +409,7 @@ impl PrfAlgorithm {
     /// Octets of output, which is also the preferred key length (RFC 7296 section 2.13).
     pub const fn output_len(self) -> usize {
         match self {
-            Self::AesXcbc | Self::AesCmac => 16,
+            Self::HmacMd5 | Self::AesXcbc | Self::AesCmac => 16,
             Self::HmacSha1 => 20,
             Self::HmacSha256 => 32,
             Self::HmacSha384 => 48,
@@ -408,7 +421,7 @@ impl PrfAlgorithm {
     pub const fn nonce_len(self) -> Option<usize> {
         match self {
             Self::AesXcbc | Self::AesCmac => Some(8),
-            Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha384 | Self::HmacSha512 => None,
+            Self::HmacMd5 | Self::HmacSha1 | Self::HmacSha256 | Self::HmacSha384 | Self::HmacSha512 => None,
         }
     }
 }

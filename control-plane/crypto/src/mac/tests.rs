@@ -190,7 +190,7 @@ fn prf_gives_the_outputs_of_rfc_4868() {
     }
 }
 
-/// RFC 2202 section 3, cases 1, 2 and 6; RFC 4434 section 2.1; RFC 4615 section 4.
+/// RFC 2202 sections 2 and 3, cases 1, 2 and 6; RFC 4434 section 2.1; RFC 4615 section 4.
 #[test]
 fn prf_gives_the_outputs_of_the_other_rfcs() {
     const TWENTY: &str = "000102030405060708090a0b0c0d0e0f10111213";
@@ -198,8 +198,11 @@ fn prf_gives_the_outputs_of_the_other_rfcs() {
     let (aa, larger) =
         ("aa".repeat(80), b"Test Using Larger Than Block-Size Key - Hash Key First".map(|octet| format!("{octet:02x}")).concat());
     let (sixteen, ten, eighteen) = ("000102030405060708090a0b0c0d0e0f", "00010203040506070809", "000102030405060708090a0b0c0d0e0fedcb");
-    let (sha1, xcbc, cmac) = (PrfAlgorithm::HmacSha1, PrfAlgorithm::AesXcbc, PrfAlgorithm::AesCmac);
+    let (md5, sha1, xcbc, cmac) = (PrfAlgorithm::HmacMd5, PrfAlgorithm::HmacSha1, PrfAlgorithm::AesXcbc, PrfAlgorithm::AesCmac);
     let cases = [
+        (md5, &*"0b".repeat(16), "4869205468657265", "9294727a3638bb1c13f48ef8158bfc9d"),
+        (md5, jefe, want, "750c783e6ab0b503eaa86e310a5db738"),
+        (md5, &aa, &larger, "6b1ab7fe4bd7bf8f0b62e6ce61b9d0cd"),
         (sha1, &*"0b".repeat(20), "4869205468657265", "b617318655057264e28bc0b6fb378c8ef146be00"),
         (sha1, jefe, want, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
         (sha1, &aa, &larger, "aa4ae5e15272d00e95705637ce8a3b55ed402112"),
@@ -238,10 +241,11 @@ fn integrity_gives_and_accepts_the_icvs_of_rfc_4868() {
     }
 }
 
-/// RFC 2202 section 3, case 1, cut to 96 bits; RFC 3566 section 4.6, case 4; RFC 4494 section 5, case 3.
+/// RFC 2202 sections 2 and 3, case 1, cut to 96 bits; RFC 3566 section 4.6, case 4; RFC 4494 section 5, case 3.
 #[test]
 fn integrity_gives_the_icvs_of_the_other_rfcs() {
     let cases = [
+        (IntegrityAlgorithm::HmacMd5, &*"0b".repeat(16), "4869205468657265", "9294727a3638bb1c13f48ef8"),
         (IntegrityAlgorithm::HmacSha1, &*"0b".repeat(20), "4869205468657265", "b617318655057264e28bc0b6"),
         (
             IntegrityAlgorithm::AesXcbc,

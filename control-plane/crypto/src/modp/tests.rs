@@ -28,7 +28,9 @@ fn check<const LIMBS: usize>(group: &'static Group<LIMBS>) {
 
 #[test]
 fn exchanges_give_what_another_computation_gives() {
+    check(&MODP_768);
     check(&MODP_1024);
+    check(&MODP_1536);
     check(&MODP_2048);
     check(&MODP_3072);
     check(&MODP_4096);
@@ -49,7 +51,9 @@ fn refuses_values_out_of_range<const LIMBS: usize>(group: &'static Group<LIMBS>)
 
 #[test]
 fn values_out_of_range_are_refused() {
+    refuses_values_out_of_range(&MODP_768);
     refuses_values_out_of_range(&MODP_1024);
+    refuses_values_out_of_range(&MODP_1536);
     refuses_values_out_of_range(&MODP_2048);
     refuses_values_out_of_range(&MODP_3072);
     refuses_values_out_of_range(&MODP_4096);
@@ -57,7 +61,8 @@ fn values_out_of_range_are_refused() {
 
 #[test]
 fn both_sides_agree_and_keys_are_fresh() {
-    let groups: [(&dyn KeyExchange, usize); 4] = [(&&MODP_1024, 128), (&&MODP_2048, 256), (&&MODP_3072, 384), (&&MODP_4096, 512)];
+    let groups: [(&dyn KeyExchange, usize); 6] =
+        [(&&MODP_768, 96), (&&MODP_1024, 128), (&&MODP_1536, 192), (&&MODP_2048, 256), (&&MODP_3072, 384), (&&MODP_4096, 512)];
     for (group, len) in groups {
         let ((i, gi), (r, gr)) = (group.generate().unwrap(), group.generate().unwrap());
         assert_ne!(gi, gr);

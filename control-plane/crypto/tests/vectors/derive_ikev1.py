@@ -19,10 +19,10 @@ def chance(label, length):
     return out[:length]
 
 
-HASHES = {"sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
+HASHES = {"md5": hashlib.md5, "sha1": hashlib.sha1, "sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
 CIPHERS = {"aes128": (16, 16), "aes192": (24, 16), "aes256": (32, 16), "3des": (24, 8)}
 # Octets of keys in KEYMAT: the cipher's with its salt, the integrity algorithm's.
-CHILDREN = [("aes128", "sha256", 16, 32), ("aes256", "sha512", 32, 64), ("3des", "sha1", 24, 20), ("aes256gcm16", None, 36, 0), ("aes128", "sha1", 16, 20)]
+CHILDREN = [("aes128", "sha256", 16, 32), ("aes256", "sha512", 32, 64), ("3des", "sha1", 24, 20), ("aes256gcm16", None, 36, 0), ("aes128", "sha1", 16, 20), ("3des", "md5", 24, 16)]
 
 
 def case(name, hash_name, cipher, method, public_len, shared_len):
@@ -99,6 +99,7 @@ def case(name, hash_name, cipher, method, public_len, shared_len):
 
 
 cases = [
+    case("psk-md5-3des", "md5", "3des", "psk", 96, 96),
     case("psk-sha1-3des", "sha1", "3des", "psk", 256, 256),
     case("psk-sha1-aes256", "sha1", "aes256", "psk", 128, 128),
     case("psk-sha1-aes192", "sha1", "aes192", "psk", 256, 256),

