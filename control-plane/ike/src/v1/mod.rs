@@ -122,7 +122,7 @@ impl IkeSa {
             return self;
         }
         let state = match (self.state, message.header.exchange) {
-            (state, ExchangeType::MAIN_MODE) => {
+            (state, ExchangeType::MAIN_MODE) if message.header.message_id == 0 => {
                 if let Some(again) = core.phase_1.repeated(&datagram.payload).map(<[u8]>::to_vec) {
                     cx.shared.count("responses_retransmitted");
                     core.repeat(cx, again);

@@ -1,0 +1,383 @@
+//! The state machine of IKEv1 as a table: every state, every message, what is sent and what is left afterwards. `transitions_v1.snap` is the table;
+//! `UPDATE_SNAPSHOTS=1 cargo test -p ike --test transitions_v1` writes it anew, and what has changed is to be read before it is kept.
+//!
+//! Nothing is encrypted and every hash is the same (`pair/clear.rs`), so that the peer's part can be written by hand.
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+mod pair;
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ike::config::Version;
+use ike::io::{Datagram, Input};
+use ike_wire::Attribute;
+use ike_wire::v1::{
+    AttributeType, AttributeValue, Delete, ExchangeType, Flags, Fragment, Header, Identification, Message, Notify, NotifyType,
+    OakleyAttribute, Payload, Proposal, Protocol, Sa, Transform, describe, parse_padded,
+};
+use pair::Side::{A, B};
+use pair::clear::{self, HASH};
+use pair::{Network, Pair, Side, config, esp, lab, net};
+
+const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions_v1.snap");
+const SECOND: Duration = Duration::from_secs(1);
+/// Half of the way from one side to the other, which takes 10 ms.
+const HALF: Duration = Duration::from_millis(5);
+
+/// Attached and configured, nothing else; children are set up with a key exchange of their own, or without.
+fn fresh_with(esp_proposal: &str, dpd_delay: Option<Duration>) -> Pair {
+    let [a, b] = [A, B].map(|side| {
+        let mut config = config(side);
+        let connection = &mut config.connections[0];
+        connection.version = Version::V1;
+        connection.proposals = vec!["aes128-sha256-modp2048".parse().unwrap()];
+        connection.dpd_delay = dpd_delay;
+        connection.children[0].proposals = vec![esp(esp_proposal)];
+        config
+    });
+    Pair::with(clear::provider_v1(), Network::GOOD, 7, a, b)
+}
+
+fn fresh() -> Pair {
+    fresh_with("aes128-sha256", None)
+}
+
+fn established(mut pair: Pair) -> Pair {
+    pair.acquire(A, 1);
+    pair.run(SECOND);
+    assert_eq!((pair.installed(A), pair.installed(B)), (1, 1));
+    pair
+}
+
+fn connected() -> Pair {
+    established(fresh())
+}
+
+/// With perfect forward secrecy.
+fn connected_with_pfs() -> Pair {
+    established(fresh_with("aes128-sha256-modp2048", None))
+}
+
+fn then(mut pair: Pair, steps: impl FnOnce(&mut Pair)) -> Pair {
+    steps(&mut pair);
+    pair
+}
+
+/// So far into main mode, which A begins.
+fn begun(halves: u32) -> Pair {
+    then(fresh(), |pair| {
+        pair.acquire(A, 1);
+        pair.run(halves * HALF);
+    })
+}
+
+type State = (&'static str, Side, fn() -> Pair);
+
+/// What the side under test is in the middle of.
+const STATES: &[State] = &[
+    ("nobody", B, fresh),
+    ("initiator, waits for SA", A, || begun(0)),
+    ("initiator, makes its key pair", A, || {
+        then(begun(0), |pair| {
+            pair.idle = Some(A);
+            pair.run(5 * HALF);
+        })
+    }),
+    ("initiator, waits for KE", A, || begun(5)),
+    ("initiator, computes the shared secret", A, || {
+        then(begun(5), |pair| {
+            pair.idle = Some(A);
+            pair.run(4 * HALF);
+        })
+    }),
+    ("initiator, waits for ID", A, || begun(9)),
+    ("responder, waits for KE", B, || begun(3)),
+    ("responder, computes the shared secret", B, || {
+        then(begun(3), |pair| {
+            pair.idle = Some(B);
+            pair.run(4 * HALF);
+        })
+    }),
+    ("responder, waits for ID", B, || begun(7)),
+    ("established, as initiator", A, connected),
+    ("established, as responder", B, connected),
+    ("asks for a sign of life", A, || {
+        then(established(fresh_with("aes128-sha256", Some(10 * SECOND))), |pair| pair.run(9 * SECOND + 20 * HALF))
+    }),
+    ("begins quick mode, makes its key pair", A, || {
+        then(connected_with_pfs(), |pair| {
+            pair.idle = Some(A);
+            pair.rekey(A, net());
+        })
+    }),
+    ("begins quick mode, waits for the answer", A, || {
+        then(connected(), |pair| {
+            pair.rekey(A, net());
+            pair.run(HALF);
+        })
+    }),
+    ("begins quick mode, computes the shared secret", A, || {
+        then(connected_with_pfs(), |pair| {
+            pair.rekey(A, net());
+            pair.idle = Some(A);
+            pair.run(5 * HALF);
+        })
+    }),
+    ("begins quick mode, waits for the data plane", A, || {
+        then(connected(), |pair| {
+            pair.gateway(A).data_plane.silent = true;
+            pair.rekey(A, net());
+            pair.run(SECOND);
+        })
+    }),
+    ("answers quick mode, computes the shared secret", B, || {
+        then(connected_with_pfs(), |pair| {
+            pair.idle = Some(B);
+            pair.rekey(A, net());
+            pair.run(3 * HALF);
+        })
+    }),
+    ("answers quick mode, waits for the data plane", B, || {
+        then(connected(), |pair| {
+            pair.gateway(B).data_plane.silent = true;
+            pair.rekey(A, net());
+            pair.run(SECOND);
+        })
+    }),
+    ("answers quick mode, waits for the third message", B, || {
+        then(connected(), |pair| {
+            pair.rekey(A, net());
+            pair.run(3 * HALF);
+        })
+    }),
+    ("begins another phase 1, waits for SA", A, || {
+        then(connected(), |pair| {
+            pair.rekey(A, lab());
+            pair.run(HALF);
+        })
+    }),
+    ("has another phase 1, whose initiator will delete the first", B, || {
+        then(connected(), |pair| {
+            pair.rekey(A, lab());
+            pair.run(11 * HALF);
+        })
+    }),
+    ("the IKE SA is gone", B, || {
+        then(connected(), |pair| {
+            pair.terminate(A, lab());
+            pair.run(3 * HALF);
+        })
+    }),
+];
+
+/// What arrives.
+#[derive(Clone, Copy)]
+enum Kind {
+    MainSa,
+    MainKe,
+    MainId,
+    QuickFirst,
+    QuickSecond,
+    QuickThird,
+    DeleteChild,
+    DeleteUnknown,
+    DeleteIkeSa,
+    Notify(NotifyType),
+    Fragment,
+    Other(ExchangeType),
+}
+
+const KINDS: &[(&str, Kind)] = &[
+    ("Main Mode SA", Kind::MainSa),
+    ("Main Mode KE", Kind::MainKe),
+    ("Main Mode ID", Kind::MainId),
+    ("Quick Mode first", Kind::QuickFirst),
+    ("Quick Mode second", Kind::QuickSecond),
+    ("Quick Mode third", Kind::QuickThird),
+    ("delete Child SA", Kind::DeleteChild),
+    ("delete unknown SA", Kind::DeleteUnknown),
+    ("delete IKE SA", Kind::DeleteIkeSa),
+    ("R-U-THERE", Kind::Notify(NotifyType::R_U_THERE)),
+    ("R-U-THERE-ACK", Kind::Notify(NotifyType::R_U_THERE_ACK)),
+    ("INITIAL-CONTACT", Kind::Notify(NotifyType::INITIAL_CONTACT)),
+    ("NO-PROPOSAL-CHOSEN", Kind::Notify(NotifyType::NO_PROPOSAL_CHOSEN)),
+    ("INVALID-ID-INFORMATION", Kind::Notify(NotifyType::INVALID_ID_INFORMATION)),
+    ("other notification", Kind::Notify(NotifyType(40_000))),
+    ("one fragment of two", Kind::Fragment),
+    ("Aggressive Mode", Kind::Other(ExchangeType::AGGRESSIVE_MODE)),
+    ("Transaction", Kind::Other(ExchangeType::TRANSACTION)),
+    ("New Group Mode", Kind::Other(ExchangeType::NEW_GROUP_MODE)),
+    ("unknown exchange", Kind::Other(ExchangeType(77))),
+];
+
+/// How it arrives: encrypted or not as it should be, and with its hash; under a Message ID of the peer's, or that of the last quick mode; and what may
+/// be wrong with it.
+const MANNERS: &[&str] = &["as it should be", "in the last quick mode", "wrongly encrypted", "wrong hash", "other responder cookie"];
+
+/// The first IKE SA of the side under test, as its messages name it.
+struct Names {
+    cookies: (u64, u64),
+    quick: u32,
+    /// The SPI of its first Child SA that the peer receives on.
+    outbound: u32,
+}
+
+impl Names {
+    fn of(pair: &mut Pair, side: Side) -> Self {
+        let headers: Vec<Header> = pair.sent.iter().map(|sent| Message::parse(&sent.datagram.payload).unwrap().header).collect();
+        let cookies = headers.first().map_or((1, 0), |first| {
+            let of_first = headers.iter().filter(|header| header.initiator_cookie == first.initiator_cookie);
+            (first.initiator_cookie, of_first.map(|header| header.responder_cookie).find(|cookie| *cookie != 0).unwrap_or(0))
+        });
+        let quick = headers.iter().rfind(|header| header.exchange == ExchangeType::QUICK_MODE).map_or(0x77, |header| header.message_id);
+        let child = pair.ike_sas(side).into_iter().flat_map(|sa| sa.children).next();
+        Self { cookies, quick, outbound: child.map_or(0xeeee_0001, |child| child.outbound_spi.value()) }
+    }
+}
+
+fn sa(protocol: Protocol, spi: &[u8], id: u8, attributes: &[(u16, u16)]) -> Payload {
+    let attributes = attributes.iter().map(|(kind, value)| Attribute { kind: *kind, value: AttributeValue::Short(*value) }).collect();
+    let proposal = Proposal { number: 1, protocol, spi: spi.to_vec(), transforms: vec![Transform { number: 1, id, attributes }] };
+    Payload::Sa(Sa { proposals: vec![proposal] })
+}
+
+fn payloads(kind: Kind, names: &Names, side: Side) -> Vec<Payload> {
+    let delete = |protocol, spi: &[u8]| vec![Payload::Delete(Delete::new(protocol, vec![spi.to_vec()]))];
+    let cookies = [names.cookies.0, names.cookies.1].map(u64::to_be_bytes).concat();
+    let nonce = Payload::Nonce(vec![0x40; 32]);
+    match kind {
+        Kind::MainSa | Kind::Other(ExchangeType::AGGRESSIVE_MODE) => {
+            let suite = [
+                (OakleyAttribute::ENCRYPTION, 7),
+                (OakleyAttribute::KEY_LENGTH, 128),
+                (OakleyAttribute::HASH, 4),
+                (OakleyAttribute::GROUP, 14),
+                (OakleyAttribute::AUTHENTICATION_METHOD, 1),
+            ];
+            vec![sa(Protocol::ISAKMP, &[], Transform::KEY_IKE, &suite.map(|(kind, value)| (kind.0, value)))]
+        }
+        Kind::MainKe => vec![Payload::KeyExchange(vec![9; 32]), nonce],
+        Kind::MainId => {
+            let id = Identification::from(&config(side.other()).connections[0].local_identity);
+            vec![Payload::Identification(id), Payload::Hash(HASH.to_vec())]
+        }
+        Kind::QuickFirst | Kind::QuickSecond => {
+            let suite = [(AttributeType::ENCAPSULATION_MODE, 1), (AttributeType::AUTHENTICATION, 5), (AttributeType::KEY_LENGTH, 128)];
+            let offer = sa(Protocol::ESP, &0xcccc_0001_u32.to_be_bytes(), 12, &suite.map(|(kind, value)| (kind.0, value)));
+            // The initiator's network first: the peer's in a first message.
+            let from_peer = matches!(kind, Kind::QuickFirst) == (side == B);
+            let nets = if from_peer { ["10.1.0.0/16", "10.2.0.0/16"] } else { ["10.2.0.0/16", "10.1.0.0/16"] };
+            let ids = nets.map(|net| Payload::Identification(Identification::of_selector(&net.parse().unwrap()).unwrap()));
+            [offer, nonce].into_iter().chain(ids).collect()
+        }
+        Kind::QuickThird | Kind::Other(_) => vec![],
+        Kind::DeleteChild => delete(Protocol::ESP, &names.outbound.to_be_bytes()),
+        Kind::DeleteUnknown => delete(Protocol::ESP, &[0xdd; 4]),
+        Kind::DeleteIkeSa => delete(Protocol::ISAKMP, &cookies),
+        Kind::Notify(kind) => vec![Payload::Notify(Notify::new(Protocol::ISAKMP, cookies, kind, vec![0, 0, 0, 1]))],
+        Kind::Fragment => vec![Payload::Fragment(Fragment { id: 1, number: 1.try_into().unwrap(), last: false, data: vec![7; 40] })],
+    }
+}
+
+fn exchange(kind: Kind) -> ExchangeType {
+    match kind {
+        Kind::MainSa | Kind::MainKe | Kind::MainId | Kind::Fragment => ExchangeType::MAIN_MODE,
+        Kind::QuickFirst | Kind::QuickSecond | Kind::QuickThird => ExchangeType::QUICK_MODE,
+        Kind::DeleteChild | Kind::DeleteUnknown | Kind::DeleteIkeSa | Kind::Notify(_) => ExchangeType::INFORMATIONAL,
+        Kind::Other(exchange) => exchange,
+    }
+}
+
+fn message(kind: Kind, manner: &str, names: &Names, side: Side) -> Vec<u8> {
+    let in_clear = matches!(kind, Kind::MainSa | Kind::MainKe | Kind::Fragment | Kind::Other(ExchangeType::AGGRESSIVE_MODE));
+    let of_phase_1 = in_clear || matches!(kind, Kind::MainId);
+    let message_id = match manner {
+        "in the last quick mode" => names.quick,
+        _ if of_phase_1 => 0,
+        _ => 0x0707_0707,
+    };
+    let (initiator, mut responder) = names.cookies;
+    if manner == "other responder cookie" {
+        responder ^= 1;
+    } else if responder == 0 && side == A {
+        // The answer to a first message chooses one.
+        responder = 0xbbbb_bbbb_0000_0001;
+    }
+    let encryption = in_clear == (manner == "wrongly encrypted");
+    let header = Header::new(initiator, responder, exchange(kind), Flags { encryption, ..Flags::default() }, message_id);
+    let mut payloads = payloads(kind, names, side);
+    let wrong = manner == "wrong hash";
+    if let Some(Payload::Hash(hash)) = payloads.last_mut().filter(|_| wrong) {
+        hash[0] ^= 1;
+    }
+    let hash = if wrong { [0; HASH.len()] } else { HASH };
+    clear::message_v1(&header, (!of_phase_1).then_some(&hash[..]), &payloads)
+}
+
+/// Such as `Quick Mode: HASH SA No ID ID`; Message IDs of ours are random.
+fn shown(octets: &[u8]) -> String {
+    let message = Message::parse(octets).unwrap();
+    let (payloads, _) = parse_padded(message.first, message.body).unwrap();
+    let names: Vec<String> = payloads.iter().map(describe::short_name).collect();
+    format!("{}: {}", message.header.exchange, names.join(" "))
+}
+
+/// The SAs of a side.
+fn picture(pair: &mut Pair, side: Side) -> String {
+    let mut sas = Vec::new();
+    for sa in pair.ike_sas(side) {
+        let children: Vec<String> = sa.children.iter().map(|child| format!("{:?}", child.state)).collect();
+        sas.push(format!("{:?}[{}]", sa.state, children.join(" ")));
+    }
+    let text = if sas.is_empty() { "none".to_owned() } else { sas.join(" ") };
+    format!("{text}, {} installed", pair.installed(side))
+}
+
+fn table() -> String {
+    let mut table = String::from("# state: SAs\n#   manner: messages -> what is sent; SAs afterwards, where they change\n");
+    for (name, side, build) in STATES {
+        let before = picture(&mut build(), *side);
+        write!(table, "\n{name}: {before}\n").unwrap();
+        for manner in MANNERS {
+            // Messages with the same outcome share a line, in the order of the first.
+            let mut outcomes: Vec<(String, Vec<&str>)> = Vec::new();
+            for (kind_name, kind) in KINDS {
+                let mut pair = build();
+                let names = Names::of(&mut pair, *side);
+                let payload = message(*kind, manner, &names, *side);
+                let already = pair.sent.len();
+                let [local, remote] = [*side, side.other()].map(|side| SocketAddr::new(side.address(), 500));
+                pair.input(*side, Input::Datagram(Datagram { local, remote, payload }));
+                let sent: Vec<String> = pair.sent[already..].iter().map(|sent| shown(&sent.datagram.payload)).collect();
+                let after = picture(&mut pair, *side);
+                let change = if after == before { String::new() } else { format!("; {after}") };
+                let answer = if sent.is_empty() { "nothing".to_owned() } else { sent.join(", ") };
+                let outcome = format!("{answer}{change}");
+                match outcomes.iter_mut().find(|(found, _)| *found == outcome) {
+                    Some((_, kinds)) => kinds.push(kind_name),
+                    None => outcomes.push((outcome, vec![kind_name])),
+                }
+            }
+            for (outcome, kinds) in outcomes {
+                let kinds = if kinds.len() == KINDS.len() { "anything".to_owned() } else { kinds.join(" | ") };
+                writeln!(table, "  {manner}: {kinds} -> {outcome}").unwrap();
+            }
+        }
+    }
+    table
+}
+
+#[test]
+fn every_message_in_every_state_has_a_defined_answer() {
+    let table = table();
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(SNAPSHOT, &table).unwrap();
+    }
+    let kept = std::fs::read_to_string(SNAPSHOT).unwrap();
+    for (line, (now, kept)) in table.lines().zip(kept.lines()).enumerate() {
+        assert_eq!(now, kept, "transitions_v1.snap line {}", line + 1);
+    }
+    assert_eq!(table.lines().count(), kept.lines().count());
+}
