@@ -204,6 +204,7 @@ impl Endpoint {
                         self.hand_over(now, random, id, by, IkeSaV1::overtaken);
                     }
                 }
+                News::Yields { loser, winner } => self.hand_over(now, random, loser, winner, IkeSaV1::superseded),
                 News::Bequest { heir, estate } => self.bequeath(now, random, heir, estate),
                 News::NoSuccessor(id) => self.with_v1(now, random, id, IkeSaV1::stays),
                 News::Replace { ike_sa, request } => self.replace_v1(now, random, ike_sa, request),

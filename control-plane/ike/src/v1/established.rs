@@ -72,7 +72,7 @@ impl Established {
             core.later.push((cx.now + rekey.saturating_sub(cx.up_to(lifetime.jitter)), Task::Replace { request: None }));
         }
         core.later.extend(lifetime.hard.map(|hard| (cx.now + hard, Task::Expire)));
-        cx.shared.v1.met(core, authenticated.identity(), initial_contact);
+        cx.shared.v1.met(cx.now, core, authenticated.identity(), initial_contact);
         Self {
             suite,
             keys,

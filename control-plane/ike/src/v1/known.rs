@@ -4,12 +4,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use ipsec_types::Identity;
+use ipsec_types::{Identity, IkeSpi, Instant};
 
 use crate::config::Unique;
 use crate::io::{IkeSaId, RequestId};
 use crate::policy::ConnectionRef;
 use crate::v1::{Core, Estate};
+use crate::v2::keys::Role;
 
 /// Something that concerns more than one IKE SA.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) enum News {
     Succeeded { old: IkeSaId, new: IkeSaId, request: Option<RequestId> },
     /// The peer has begun a newer one, which takes over what these have.
     Overtaken { by: IkeSaId, ids: Vec<IkeSaId> },
+    /// Both peers have begun one at the same time: what the first has goes on under the second, and the first, which is ours, is deleted.
+    Yields { loser: IkeSaId, winner: IkeSaId },
     /// Child SAs go on under another IKE SA with the same peer.
     Bequest { heir: IkeSaId, estate: Estate },
     /// What was to take the place of this one has failed.
@@ -41,14 +44,36 @@ struct Met {
     local: Identity,
     remote: Identity,
     address: IpAddr,
+    role: Role,
+    cookie: IkeSpi,
+    /// When phase 1 was over.
+    since: Instant,
+}
+
+impl Met {
+    /// Whether another one, which is older, was begun by the other peer before either could know of this one. Both sides find the same, and let go
+    /// the one whose initiator has the lower cookie: RFC 2408 says nothing of it.
+    fn collides_with(&self, begun: Instant, other: &Self) -> bool {
+        self.role != other.role && other.since >= begun
+    }
 }
 
 impl Known {
     /// Phase 1 is over.
-    pub(crate) fn met(&mut self, core: &mut Core, remote: &Identity, initial_contact: bool) {
-        let met = Met { local: core.connection.local_identity.canonical(), remote: remote.canonical(), address: core.remote.ip() };
+    pub(crate) fn met(&mut self, now: Instant, core: &mut Core, remote: &Identity, initial_contact: bool) {
+        let met = Met {
+            local: core.connection.local_identity.canonical(),
+            remote: remote.canonical(),
+            address: core.remote.ip(),
+            role: core.role,
+            cookie: core.initiator_cookie,
+            since: now,
+        };
         let same = self.all.iter().filter(|(_, other)| (&other.local, &other.remote) == (&met.local, &met.remote));
-        let before: Vec<IkeSaId> = same.map(|(id, _)| *id).collect();
+        // What the peer has begun itself, or answered, since it began this one it has not forgotten.
+        let (contested, before): (Vec<_>, Vec<_>) = same.partition(|(_, other)| met.collides_with(core.created, other));
+        let contested: Vec<(IkeSaId, Role, IkeSpi)> = contested.into_iter().map(|(id, other)| (*id, other.role, other.cookie)).collect();
+        let before: Vec<IkeSaId> = before.into_iter().map(|(id, _)| *id).collect();
         let news = match (initial_contact, core.connection.unique) {
             (true, Unique::No | Unique::Replace | Unique::Keep) => News::Forgotten(before),
             (_, _) => News::Overtaken { by: core.id, ids: before },
@@ -56,6 +81,13 @@ impl Known {
         self.news.push_back(news);
         if let Some((old, request)) = core.predecessor.take() {
             self.news.push_back(News::Succeeded { old, new: core.id, request });
+        }
+        for (other, role, cookie) in contested {
+            let (loser, role, winner) = if met.cookie < cookie { (core.id, met.role, other) } else { (other, role, core.id) };
+            self.news.push_back(match role {
+                Role::Initiator => News::Yields { loser, winner },
+                Role::Responder => News::Overtaken { by: winner, ids: alloc::vec![loser] },
+            });
         }
         self.all.insert(core.id, met);
     }
