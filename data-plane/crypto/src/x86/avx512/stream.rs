@@ -197,7 +197,7 @@ const ALL: u64 = u64::MAX;
 ///
 /// # Safety
 /// The packets are those of jobs, and the keys have the size that `ROUND_KEYS` says.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
 pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const SEAL: bool>(
     packets: impl Iterator<Item = (u64, &'a Key, &'a Octets)>,
