@@ -61,6 +61,7 @@ fn messages_that_are_too_long_go_in_fragments_and_the_trace_shows_both() {
     assert_eq!(shown(&mut pair, A, true), whole);
     assert_eq!(shown(&mut pair, B, false), [whole[1], whole[2], whole[3], whole[0]]);
     assert_eq!((pair.stat(A, "messages_fragmented"), pair.stat(B, "messages_fragmented")), (2, 2));
+    assert_eq!((pair.stat(A, "messages_reassembled"), pair.stat(B, "messages_reassembled")), (2, 2));
 }
 
 #[test]

@@ -148,7 +148,10 @@ impl IkeSa {
             }
         };
         match Message::parse(&whole.payload).map(|message| (message, message.first)) {
-            Ok((message, first)) if first != PayloadType::FRAGMENT => self.on_datagram(cx, &whole, &message),
+            Ok((message, first)) if first != PayloadType::FRAGMENT => {
+                cx.shared.count("messages_reassembled");
+                self.on_datagram(cx, &whole, &message)
+            }
             _ => {
                 cx.shared.count("messages_malformed");
                 self
