@@ -214,3 +214,6 @@ impl fmt::Debug for PrivateKeyFile {
         write!(f, "PrivateKeyFile({})", self.kind())
     }
 }
+
+#[cfg(test)]
+mod tests;

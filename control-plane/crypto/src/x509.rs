@@ -20,6 +20,8 @@ use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::{Decode, Encode, Tag};
 
 pub use path::Refusal;
+#[cfg(test)]
+pub(crate) use path::of_scheme;
 pub(crate) use path::to_der;
 pub use revocation::{Crl, Places, Policy as RevocationPolicy, REQUEST_TYPE as OCSP_REQUEST, Revocations};
 

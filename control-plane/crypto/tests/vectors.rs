@@ -25,6 +25,11 @@ fn the_committed_vectors_of_ikev1_are_what_the_script_computes() {
 }
 
 #[test]
+fn the_committed_rsa_signatures_of_ikev1_are_what_the_script_computes() {
+    check("rsa_bare.py", "tests/vectors/rsa-bare.json");
+}
+
+#[test]
 fn the_committed_modp_vectors_are_what_the_script_computes() {
     check("modp.py", "tests/vectors/modp.json");
 }

@@ -143,6 +143,15 @@ fn keys_of_every_kind_sign_in_the_token() {
         let [r, s] = [&fixed[..66], &fixed[66..]].map(|number| BigNum::from_slice(number).unwrap());
         assert!(is_right(key, S::EcdsaSha512, &EcdsaSig::from_private_components(r, s).unwrap().to_der().unwrap()));
         assert_eq!(format!("{opened:?}"), "TokenKey(ECDSA P-521 in the token 'My token')");
+        // IKEv1 signs a hash that is there already.
+        let hash = [9; 64];
+        let bare = opened.sign(S::EcdsaBare, E::Fixed, &hash).unwrap();
+        let [r, s] = [&bare[..66], &bare[66..]].map(|number| BigNum::from_slice(number).unwrap());
+        assert!(EcdsaSig::from_private_components(r, s).unwrap().verify(&hash, &key.ec_key().unwrap()).unwrap());
+        let (key, opened) = (kinds[0].1.rsa().unwrap(), open("token=My%20token;id=%00").unwrap());
+        let (bare, mut found) = (opened.sign(S::RsaBare, E::Fixed, &hash).unwrap(), [0; 256]);
+        let length = key.public_decrypt(&bare, &mut found, Padding::PKCS1).unwrap();
+        assert_eq!(&found[..length], hash);
     });
 }
 

@@ -257,7 +257,7 @@ const fn is_ecdsa(scheme: SignatureScheme) -> bool {
 }
 
 /// The algorithms of a scheme, one a curve. The methods before RFC 7427 name the curve.
-fn of_scheme(scheme: SignatureScheme, encoding: SignatureEncoding) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
+pub(crate) fn of_scheme(scheme: SignatureScheme, encoding: SignatureEncoding) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
     use SignatureScheme as S;
     match (scheme, encoding) {
         #[cfg(feature = "legacy")]

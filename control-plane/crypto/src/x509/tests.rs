@@ -11,7 +11,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::{PrivateKeyFile, schemes};
+use crate::{PrivateKeyFile, bare_scheme, schemes};
 
 pub(crate) fn clock() -> SystemTime {
     // The middle of 2026.
@@ -147,6 +147,23 @@ fn each_kind_of_key_is_checked_in_each_scheme_and_encoding() {
                 proof.signature[20] ^= 1;
                 assert!(trust().verify(&proof).is_err(), "{scheme} {encoding:?}");
             }
+        }
+        // As IKEv1 signs: what is signed is a hash of the method's length.
+        if let Some(scheme) = bare_scheme(kind) {
+            let mut proof = proof("gw.example", &key, &[&certificate]);
+            (proof.scheme, proof.encoding) = (scheme, SignatureEncoding::Fixed);
+            proof.message = vec![
+                7;
+                match kind {
+                    KeyKind::EcdsaP384 => 48,
+                    KeyKind::EcdsaP521 => 64,
+                    _ => 32,
+                }
+            ];
+            proof.signature = key.sign(scheme, proof.encoding, &proof.message).unwrap();
+            assert_eq!(trust().verify(&proof), Ok(()), "{scheme} {kind}");
+            proof.signature[20] ^= 1;
+            assert!(trust().verify(&proof).unwrap_err().summary.contains("signature"), "{scheme} {kind}");
         }
         assert_eq!(
             key.public_key(),

@@ -44,8 +44,14 @@ def case(name, hash_name, cipher, method, public_len, shared_len):
     skeyid_d = prf(skeyid, g_xy, cky_i, cky_r, b"\x00")
     skeyid_a = prf(skeyid, skeyid_d, g_xy, cky_i, cky_r, b"\x01")
     skeyid_e = prf(skeyid, skeyid_a, g_xy, cky_i, cky_r, b"\x02")
-    hash_i = prf(skeyid, g_xi, g_xr, cky_i, cky_r, sai_b, idii_b)
-    hash_r = prf(skeyid, g_xr, g_xi, cky_r, cky_i, sai_b, idir_b)
+    proof = {"ecdsa-256": hashlib.sha256, "ecdsa-384": hashlib.sha384, "ecdsa-521": hashlib.sha512}.get(method, new)
+
+    def hash_of(*parts):
+        # "except using the HMAC version of the hash algorithm associated with the signature method"
+        return hmac.new(skeyid, b"".join(parts), proof).digest()
+
+    hash_i = hash_of(g_xi, g_xr, cky_i, cky_r, sai_b, idii_b)
+    hash_r = hash_of(g_xr, g_xi, cky_r, cky_i, sai_b, idir_b)
 
     # Appendix B.
     key_len, block_len = CIPHERS[cipher]
@@ -108,6 +114,9 @@ cases = [
     case("psk-sha512-aes256", "sha512", "aes256", "psk", 512, 512),
     case("signature-sha384-aes192-ecp384", "sha384", "aes192", "signature", 96, 48),
     case("signature-sha256-aes128", "sha256", "aes128", "signature", 256, 256),
+    case("ecdsa-256-sha1-aes128", "sha1", "aes128", "ecdsa-256", 256, 256),
+    case("ecdsa-384-sha256-aes256", "sha256", "aes256", "ecdsa-384", 96, 48),
+    case("ecdsa-521-sha512-aes128", "sha512", "aes128", "ecdsa-521", 64, 32),
 ]
 origin = "control-plane/crypto/tests/vectors/derive_ikev1.py: RFC 2409 sections 5 and 5.5 and appendix B with Python's hashlib and hmac, no code of ours."
 text = json.dumps({"origin": origin, "cases": cases}, indent=1) + "\n"

@@ -327,8 +327,17 @@ mod tests {
         let (_, prf, hash, integrity) = ALGORITHMS.iter().find(|algorithms| case["hash"] == algorithms.0).unwrap();
         let encryption = EncryptionAlgorithm::from_keyword(case["cipher"].as_str().unwrap()).unwrap();
         let cipher = CIPHERS.iter().find(|cipher| cipher.0 == encryption).unwrap();
-        let (method, authentication) = (KeyExchangeMethod::Modp2048, Authentication::Psk);
-        Suite { encryption, integrity: *integrity, method, authentication, prf, proof_prf: prf, hash, cipher }
+        let authentication = match case["method"].as_str().unwrap() {
+            "psk" => Authentication::Psk,
+            "signature" => Authentication::RsaSignature,
+            "ecdsa-256" => Authentication::Ecdsa256,
+            "ecdsa-384" => Authentication::Ecdsa384,
+            "ecdsa-521" => Authentication::Ecdsa521,
+            other => panic!("{other}"),
+        };
+        let own = |prf| &ALGORITHMS.iter().find(|algorithms| algorithms.1.0 == prf).unwrap().1;
+        let proof_prf = authentication.own_prf().map_or(prf, own);
+        Suite { encryption, integrity: *integrity, method: KeyExchangeMethod::Modp2048, authentication, prf, proof_prf, hash, cipher }
     }
 
     /// Each case with its keys, and the key of its cipher.
