@@ -124,6 +124,8 @@ pub struct Connection {
     pub mobike: bool,
     /// IKE SAs without a first Child SA.
     pub childless: Childless,
+    /// IKEv1's aggressive mode: begun here, and answered. With a shared key whoever calls gets a hash by which it can be guessed at leisure.
+    pub aggressive: bool,
     /// Whether the peer, where it is called, may send this gateway to another one (RFC 5685).
     pub follow_redirects: bool,
 }

@@ -29,8 +29,8 @@ use crate::v2::nat::NatStatus;
 pub(crate) use self::addresses::{address_required, chosen_address, no_address};
 use self::authentication::own_key;
 pub(crate) use self::authentication::{
-    bad_identity, bad_signature, cannot_prove, eap_alone, eap_refused, endless_eap, no_key, not_unique, one_round, other_eap_key,
-    other_peer, other_rounds, unknown_peer, without_signature, wrong_key, wrong_method,
+    bad_identity, bad_signature, cannot_prove, eap_alone, eap_refused, endless_eap, no_key, not_aggressive, not_unique, one_round,
+    other_eap_key, other_peer, other_rounds, unknown_peer, without_signature, wrong_key, wrong_method,
 };
 pub(crate) use self::overlap::held_by_another;
 pub(crate) use self::ppk::{no_ppk_identity, or_another_ppk, peer_without_ppk, ppk_not_used, unknown_ppk};

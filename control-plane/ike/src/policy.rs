@@ -232,6 +232,7 @@ mod tests {
             fragmentation: crate::config::Fragmentation::default(),
             mobike: false,
             childless: crate::config::Childless::default(),
+            aggressive: false,
             follow_redirects: false,
         };
         let config = Arc::new(Config { connections: alloc::vec![connection], psks: psks.collect(), ..Config::default() });

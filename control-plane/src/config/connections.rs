@@ -50,6 +50,7 @@ pub(super) fn read(
     let fragmentation = exchanges::fragmentation(&mut section);
     let childless = exchanges::childless(&mut section);
     let mobike = section.boolean("mobike").is_some_and(|found| found.value);
+    let aggressive = version::aggressive(&mut section, &version);
     let follow_redirects = section.boolean("follow_redirects").is_none_or(|found| found.value);
     let lifetime = lifetimes::ike(&mut section);
     let reauthentication = lifetimes::reauthentication(&mut section);
@@ -141,6 +142,7 @@ pub(super) fn read(
         fragmentation,
         childless,
         mobike,
+        aggressive,
         follow_redirects,
     };
     (Some((connection, place)), shunts)

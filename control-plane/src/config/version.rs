@@ -31,6 +31,20 @@ pub(super) fn read(section: &mut Section<'_>) -> Found<Version> {
     found
 }
 
+/// `aggressive`: whether IKEv1's aggressive mode is begun and answered.
+pub(super) fn aggressive(section: &mut Section<'_>, version: &Found<Version>) -> bool {
+    let Some(found) = section.boolean("aggressive").filter(|found| found.value) else { return false };
+    if version.value.has_v1() {
+        let problem = "aggressive mode shows both identities to everybody, and with a pre-shared key gives whoever calls a hash by which the key can be \
+                       guessed at leisure";
+        let remedy = "leave it out where the peer has main mode; otherwise let the key be long and random, or use certificates";
+        section.warn_at(&found, problem.to_owned(), remedy.to_owned());
+    } else {
+        section.fault_at(&found, "aggressive mode is IKEv1's", "write version = 1 where the peer has nothing newer, or leave it out");
+    }
+    true
+}
+
 /// What a connection with IKEv1 has besides.
 pub(super) struct Rest<'a> {
     pub(super) proposals: &'a [IkeProposal],

@@ -183,6 +183,21 @@ pub(crate) fn bad_signature(who: &Identity, problem: &str) -> Box<Detail> {
     .bounded()
 }
 
+/// A peer wants IKEv1's aggressive mode, and no connection between the addresses answers it.
+pub(crate) fn not_aggressive(candidates: &[ConnectionRef]) -> Box<Detail> {
+    let names: Vec<String> = candidates.iter().map(|connection| format!("connection {}: aggressive = false", connection.name)).collect();
+    Detail {
+        summary: "the peer begins aggressive mode, which is not answered here".into(),
+        ours: list(&names, ", "),
+        theirs: "a first message of aggressive mode".into(),
+        would_match: "main mode".into(),
+        remedy: "let the peer use main mode; or, where it cannot, write aggressive = true here: whoever calls then sees both identities and, with a \
+                 shared key, gets a hash by which the key can be guessed at leisure"
+            .into(),
+    }
+    .bounded()
+}
+
 /// A signature was agreed on, and there is none.
 pub(crate) fn without_signature(connection: &ConnectionRef, scheme: &str) -> Box<Detail> {
     Detail {

@@ -13,7 +13,8 @@ use crate::error::{Detail, Failure};
 use crate::io::{Event, RequestId};
 use crate::v1::common::{Core, Task};
 use crate::v1::known::News;
-use crate::v1::{self, Estate, IkeSa as IkeSaV1, main_mode, phase_1};
+use crate::v1::phase_1::{self, Mode};
+use crate::v1::{self, Estate, IkeSa as IkeSaV1};
 use crate::v2::keys::Role;
 use crate::v2::nat::IKE_PORT;
 
@@ -40,10 +41,10 @@ impl Endpoint {
         }
     }
 
-    /// `HDR, SA, VIDs  -->` of a new peer.
+    /// `HDR, SA, ...  -->` of a new peer, in main or aggressive mode.
     fn on_first_v1_message(&mut self, now: Instant, random: &mut dyn Random, datagram: &Datagram, message: &Message<'_>) {
-        let (address, is_main_mode) = (datagram.remote.ip(), message.header.exchange == ExchangeType::MAIN_MODE);
-        let Some((payloads, initiator_cookie)) = v1::parse(message).zip(message.header.initiator()).filter(|_| is_main_mode) else {
+        let (address, begins) = (datagram.remote.ip(), Mode::of(message.header.exchange).is_some());
+        let Some((payloads, initiator_cookie)) = v1::parse(message).zip(message.header.initiator()).filter(|_| begins) else {
             return self.shared.count("messages_ignored");
         };
         if self.closing || self.shared.attachment.is_none() || self.half_open >= inbound::MOST_HALF_OPEN {
@@ -67,12 +68,12 @@ impl Endpoint {
             return;
         }
         match phase_1::admit(&cx, &candidates, message, &payloads) {
-            Ok((connection, admitted)) => {
+            Ok((connection, first)) => {
                 let id = cx.shared.next_ike_sa();
                 let cookie = cx.ike_spi();
                 let mut core = Core::new(id, Role::Responder, connection, initiator_cookie, (datagram.local, datagram.remote), &mut cx);
                 core.responder_cookie = Some(cookie);
-                let state = main_mode::respond(&mut core, &mut cx, admitted, datagram);
+                let state = phase_1::respond(&mut core, &mut cx, first, datagram);
                 let sa = IkeSaV1 { core, state };
                 if sa.is_closed() {
                     return;
@@ -115,7 +116,7 @@ impl Endpoint {
             core.wanted.push(policy);
             core.tasks.push_back(Task::CreateChild(index));
         }
-        match main_mode::start(&mut core, &mut cx, child.map_or(0, |(index, _)| index)) {
+        match phase_1::start(&mut core, &mut cx, child.map_or(0, |(index, _)| index)) {
             Ok(state) => {
                 self.shared.by_spi.insert(cookie, id);
                 self.put_v1(IkeSaV1 { core, state });

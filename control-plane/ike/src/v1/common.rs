@@ -19,6 +19,7 @@ use crate::v1::exchange::Exchange;
 use crate::v1::fragments::{self, Reassembly};
 use crate::v1::keys::{Iv, Keys};
 use crate::v1::nat::Abilities;
+use crate::v1::phase_1::Mode;
 use crate::v1::trace::{self, Traced};
 use crate::v2::keys::Role;
 use crate::v2::nat::{NAT_T_PORT, NatStatus};
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) id: IkeSaId,
     /// In phase 1.
     pub(crate) role: Role,
+    /// The exchange of phase 1.
+    pub(crate) mode: Mode,
     pub(crate) connection: ConnectionRef,
     pub(crate) initiator_cookie: IkeSpi,
     pub(crate) responder_cookie: Option<IkeSpi>,
@@ -138,6 +141,7 @@ impl Core {
         Self {
             id,
             role,
+            mode: Mode::Main,
             connection,
             initiator_cookie,
             responder_cookie: None,
@@ -161,6 +165,11 @@ impl Core {
             predecessor: None,
             message_ids: MessageIds::new(cx),
         }
+    }
+
+    /// Whether we show who we are before the peer does.
+    pub(crate) fn shows_first(&self) -> bool {
+        (self.mode == Mode::Main) == (self.role == Role::Initiator)
     }
 
     /// Our cookie.

@@ -45,6 +45,11 @@ impl Exchange {
         self.sent.as_deref().filter(|_| self.received.as_deref() == Some(datagram))
     }
 
+    /// What the peer has not answered yet.
+    pub(crate) fn unanswered(&self) -> Option<&[u8]> {
+        self.sent.as_deref().filter(|_| self.waiting.is_some())
+    }
+
     /// Whether the last message came from the peer, perhaps again.
     pub(crate) fn is_last(&self, datagram: &[u8]) -> bool {
         self.received.as_deref() == Some(datagram)

@@ -27,13 +27,13 @@ use ike_wire::v1::{ExchangeType, Message, Payload};
 use ipsec_types::Secret;
 
 use crate::context::Context;
-use crate::diagnosis;
 use crate::error::Failure;
 use crate::io::{Datagram, Job, JobId};
 use crate::provider::{CryptoError, PrivateKey};
 use crate::v1::nat::{self, Abilities};
+use crate::v1::phase_1::authenticating::{self, prove};
 use crate::v1::phase_1::{
-    self, Admitted, Keyed, Transcript, certificate_requests, initial_contact, key_exchange, nat_detection, nonce, peer_of, prove,
+    self, Admitted, Keyed, Transcript, certificate_requests, initial_contact, key_exchange, nat_detection, nonce, peer_of,
 };
 use crate::v1::proposal::{self, Suite};
 use crate::v1::{Core, State, find, parse, trace_incoming};
@@ -85,7 +85,7 @@ pub(crate) struct Responding {
 
 /// `HDR, SA, VIDs  -->`
 pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, child: usize) -> Result<State, Failure> {
-    let offer = phase_1::offer(core, cx, child)?;
+    let offer = phase_1::offer(core, cx, child, None)?;
     let payloads: Vec<Payload> = [offer].into_iter().chain(nat::offered(core.connection.fragmentation)).collect();
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
     let datagram = core.send(cx, &header, &payloads)?;
@@ -153,7 +153,7 @@ pub(crate) fn on_generated(
 /// KE, the nonce, whose certificates are believed here, and the addresses as they are here.
 fn send_key_exchange(core: &mut Core, cx: &mut Context<'_>, suite: &Suite, public: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut payloads = alloc::vec![Payload::KeyExchange(public.to_vec()), Payload::Nonce(nonce.to_vec())];
-    payloads.extend(certificate_requests(core, suite));
+    payloads.extend(certificate_requests(core));
     payloads.extend(nat_detection(core, cx, suite));
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
     core.send(cx, &header, &payloads)
@@ -278,14 +278,8 @@ fn on_identity(
     if !message.header.flags.encryption || message.header.responder() != core.responder_cookie {
         return Err(keyed);
     }
-    let opened = keyed.keys.decrypt(&keyed.iv, message.body).ok();
-    let read = opened.and_then(|opened| Some((ike_wire::v1::parse_padded(message.first, &opened.text).ok()?.0, opened.next)));
-    let Some((payloads, next)) = read else {
-        // What a wrong key opens is noise.
-        cx.shared.count("messages_unauthentic");
-        let peer = peer_of(&core.connection, core.remote.ip());
-        core.refused.get_or_insert_with(|| Failure::Unauthenticated(diagnosis::wrong_key(&core.connection, &peer)));
-        return Ok(State::AwaitId(keyed));
-    };
-    Ok(phase_1::on_peer(*keyed, core, cx, datagram, (&message.header, &payloads), next))
+    match authenticating::open(&keyed, message) {
+        Some((payloads, next)) => Ok(authenticating::on_peer(*keyed, core, cx, datagram, (&message.header, &payloads), next)),
+        None => Ok(authenticating::on_noise(keyed, core, cx)),
+    }
 }

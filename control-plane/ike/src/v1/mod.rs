@@ -1,10 +1,11 @@
 //! IKEv1 (RFC 2409, over ISAKMP, RFC 2408, in the IPsec DOI, RFC 2407): one IKE SA as a state machine, for peers that have nothing newer. RFC 9395 has
 //! made it historic: nothing here is a default.
 //!
-//! Phase 1 is main mode ([`main_mode`]) with pre-shared keys or signatures ([`phase_1`]); phase 2 is quick mode ([`quick`]), any number of them under one phase 1;
+//! Phase 1 is main mode ([`main_mode`]) or aggressive mode ([`aggressive`]), with pre-shared keys or signatures ([`phase_1`]); phase 2 is quick mode ([`quick`]), any number of them under one phase 1;
 //! [`informational`] has deletions and Dead Peer Detection. What IKEv2 has, too, is shared: configuration, selectors, Child SAs, the wants of
 //! policies.
 
+mod aggressive;
 pub(crate) mod authentication;
 pub(crate) mod common;
 mod established;
@@ -19,6 +20,7 @@ mod nat;
 pub(crate) mod phase_1;
 pub(crate) mod proposal;
 mod quick;
+mod succession;
 mod trace;
 
 use alloc::boxed::Box;
@@ -28,12 +30,14 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use ike_wire::v1::{ExchangeType, Header, Message, Payload, parse_payloads};
-use ipsec_types::{ChildSaId, Instant, PolicyId};
+use ipsec_types::{ChildSaId, Instant};
 
 pub(crate) use self::common::{Core, Task};
 use self::established::Established;
 use self::exchange::Due;
 use self::known::News;
+use self::phase_1::Mode;
+pub(crate) use self::succession::Estate;
 use crate::child::{Child, ChildPhase};
 use crate::context::{Context, End};
 use crate::error::{Detail, Failure};
@@ -46,15 +50,6 @@ use crate::want::Waiter;
 pub(crate) struct IkeSa {
     pub(crate) core: Core,
     pub(crate) state: State,
-}
-
-/// What an IKE SA leaves to another with the same peer.
-#[derive(Debug, Default)]
-pub(crate) struct Estate {
-    pub(crate) children: Vec<Child>,
-    wanted: Vec<PolicyId>,
-    tasks: Vec<Task>,
-    later: Vec<(Instant, Task)>,
 }
 
 /// Each variant owns what only that phase knows.
@@ -71,6 +66,14 @@ pub(crate) enum State {
     AwaitKeyExchange(main_mode::AwaitKeyExchange),
     /// Responder; key pair and shared secret are being computed.
     Responding(main_mode::Responding),
+    /// Initiator of aggressive mode; a key pair is being made.
+    Opening(aggressive::Opening),
+    /// Initiator of aggressive mode; waits for everything that the responder has to say.
+    AwaitAnswer(Box<aggressive::AwaitAnswer>),
+    /// Initiator of aggressive mode; the shared secret is being computed.
+    Concluding(aggressive::Concluding),
+    /// Responder of aggressive mode; key pair and shared secret are being computed.
+    Answering(Box<aggressive::Answering>),
     /// The keys are there; waits for the peer's identity.
     AwaitId(Box<phase_1::Keyed>),
     /// The keys are there; a signature is being made or checked.
@@ -85,9 +88,6 @@ pub(crate) enum State {
 
 /// A responder forgets an IKE SA that is not authenticated after this time.
 const HALF_OPEN_LIFE: Duration = Duration::from_secs(30);
-/// How long Child SAs that the peer has forgotten wait for others to take their traffic over.
-const FORSAKEN: Duration = Duration::from_secs(5);
-
 /// The payloads of a message in the clear; `None` where they cannot be read, or are encrypted.
 pub(crate) fn parse(message: &Message<'_>) -> Option<Vec<Payload>> {
     if message.header.flags.encryption {
@@ -122,21 +122,19 @@ impl IkeSa {
             return self;
         }
         let state = match (self.state, message.header.exchange) {
-            (state, ExchangeType::MAIN_MODE) if message.header.message_id == 0 => {
-                if let Some(again) = core.phase_1.repeated(&datagram.payload).map(<[u8]>::to_vec) {
-                    cx.shared.count("responses_retransmitted");
-                    core.repeat(cx, again);
-                    state
-                } else if core.phase_1.is_last(&datagram.payload) {
-                    // Its answer is being made.
-                    cx.shared.count("messages_ignored");
-                    state
-                } else {
-                    main_mode::on_message(state, core, cx, datagram, message)
-                }
+            (state, exchange) if Mode::of(exchange) == Some(core.mode) && message.header.message_id == 0 => {
+                phase_1::on_message(state, core, cx, datagram, message)
             }
             (State::Established(state), _) => established::on_message(state, core, cx, datagram, message),
             (state, ExchangeType::INFORMATIONAL) => informational::on_early(state, core, cx, datagram, message),
+            (State::AwaitId(keyed), ExchangeType::QUICK_MODE) => {
+                // The initiator of aggressive mode believes that phase 1 is over: its last message has been lost.
+                if let Some(again) = core.phase_1.unanswered().filter(|_| core.mode == Mode::Aggressive).map(<[u8]>::to_vec) {
+                    cx.shared.count("responses_retransmitted");
+                    core.repeat(cx, again);
+                }
+                State::AwaitId(keyed)
+            }
             (state, _) => {
                 cx.shared.count("messages_ignored");
                 state
@@ -154,7 +152,12 @@ impl IkeSa {
             (State::Responding(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
                 main_mode::on_responded(state, core, cx, result)
             }
-            (State::Authenticating(state), result) if state.job == id => phase_1::on_job(*state, core, cx, result),
+            (State::Opening(state), JobResult::Generated(result)) if state.job == id => aggressive::on_generated(state, core, cx, result),
+            (State::Concluding(state), JobResult::Agreed(result)) if state.job == id => aggressive::on_agreed(state, core, cx, result),
+            (State::Answering(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
+                aggressive::on_responded(*state, core, cx, result)
+            }
+            (State::Authenticating(state), result) if state.job == id => phase_1::authenticating::on_job(*state, core, cx, result),
             (State::Established(state), result) => quick::on_job(state, core, cx, id, result),
             (state, _) => state,
         };
@@ -185,7 +188,8 @@ impl IkeSa {
                 self.core.repeat(cx, datagram);
             }
             Due::Repeat(_) | Due::GiveUp => {
-                let failure = self.core.refused.take().unwrap_or_else(|| self.core.timed_out(cx, "Main Mode", &self.core.phase_1));
+                let failure =
+                    self.core.refused.take().unwrap_or_else(|| self.core.timed_out(cx, self.core.mode.name(), &self.core.phase_1));
                 return self.close(cx, Some(failure));
             }
         }
@@ -248,59 +252,6 @@ impl IkeSa {
             }
             _ => self.close(cx, Some(Failure::Local("terminated by the operator".into()))),
         }
-    }
-
-    /// The peer has forgotten it: it ends without a word, and its Child SAs when others take their traffic over.
-    pub(crate) fn forsake(mut self, cx: &mut Context<'_>) -> Self {
-        if let State::Established(established) = &mut self.state {
-            established.orphan_all(&mut self.core, cx, FORSAKEN);
-        }
-        self.core.end = None;
-        self.close(cx, None)
-    }
-
-    /// Another has taken its place: it is deleted, and leaves what it has to that one.
-    pub(crate) fn superseded(mut self, cx: &mut Context<'_>) -> (Self, Estate) {
-        let estate = self.hand_over();
-        self.core.tasks.push_front(Task::Delete);
-        (self.go_on(cx), estate)
-    }
-
-    /// The peer has begun a newer one: that one gets what this one has, which the peer will delete (or its own limit will).
-    pub(crate) fn overtaken(mut self, cx: &mut Context<'_>) -> (Self, Estate) {
-        let of_ours = |task: &Task| matches!(task, Task::Replace { request: None });
-        self.core.tasks.retain(|task| !of_ours(task));
-        self.core.later.retain(|(_, task)| !of_ours(task));
-        let estate = self.hand_over();
-        (self.go_on(cx), estate)
-    }
-
-    /// What another one with the same peer takes over: Child SAs that are in place, and what was to be done about them.
-    fn hand_over(&mut self) -> Estate {
-        let State::Established(state) = &mut self.state else { return Estate::default() };
-        (state.makes_way, state.replaced) = (true, true);
-        let (stay, children) = core::mem::take(&mut state.children).into_iter().partition(Child::is_installing);
-        state.children = stay;
-        let under_way = state.active.as_ref().and_then(|active| self.core.connection.child(active.index)).map(|child| child.policy);
-        let (stays, wanted) = core::mem::take(&mut self.core.wanted).into_iter().partition(|policy| Some(*policy) == under_way);
-        self.core.wanted = stays;
-        let of_child = |task: &Task| !matches!(task, Task::Replace { .. } | Task::Delete | Task::Expire);
-        let (tasks, own) = core::mem::take(&mut self.core.tasks).into_iter().partition::<Vec<_>, _>(of_child);
-        self.core.tasks = own.into();
-        let (later, own) = core::mem::take(&mut self.core.later).into_iter().partition(|(_, task)| of_child(task));
-        self.core.later = own;
-        Estate { children, wanted, tasks, later }
-    }
-
-    /// Takes over what another one with the same peer had.
-    pub(crate) fn inherit(mut self, cx: &mut Context<'_>, estate: Estate) -> Self {
-        if let State::Established(state) = &mut self.state {
-            state.children.extend(estate.children);
-            self.core.wanted.extend(estate.wanted);
-            self.core.tasks.extend(estate.tasks);
-            self.core.later.extend(estate.later);
-        }
-        self.go_on(cx)
     }
 
     /// The hard limit of a Child SA is reached.
@@ -438,17 +389,6 @@ impl IkeSa {
         self.children().iter().filter(|child| child.is_live())
     }
 
-    /// A successor that was to be set up has failed: it stays, and tries again later.
-    pub(crate) fn stays(mut self, cx: &mut Context<'_>) -> Self {
-        const AGAIN: Duration = Duration::from_secs(60);
-
-        if let State::Established(state) = &mut self.state {
-            state.makes_way = false;
-            self.core.later.push((cx.now + AGAIN, Task::Replace { request: None }));
-        }
-        self
-    }
-
     /// As operators see it; `None` once it is gone.
     pub(crate) fn status(&self, now: Instant) -> Option<IkeSaStatus> {
         let core = &self.core;
@@ -498,7 +438,7 @@ impl State {
                 cx.shared.v1.left(core.id);
                 if let Some(heir) = heir {
                     let children = core::mem::take(&mut state.children);
-                    cx.shared.v1.news.push_back(News::Bequest { heir, estate: Estate { children, ..Estate::default() } });
+                    cx.shared.v1.news.push_back(News::Bequest { heir, estate: Estate::of(children) });
                 }
                 let end = match failure {
                     Some(Failure::TimedOut(_)) => Some(End::Dead),
@@ -526,9 +466,10 @@ impl State {
 
 /// An initiator that did not go on after our answer.
 fn abandoned(core: &Core) -> Failure {
+    let mode = core.mode.name();
     let detail = Detail {
-        summary: alloc::format!("{} has not gone on: main mode was not over within {} s", core.remote, HALF_OPEN_LIFE.as_secs()),
-        ours: alloc::format!("main mode from {} to {}", core.local, core.remote),
+        summary: alloc::format!("{} has not gone on: {mode} was not over within {} s", core.remote, HALF_OPEN_LIFE.as_secs()),
+        ours: alloc::format!("{mode} from {} to {}", core.local, core.remote),
         theirs: "a first message, then nothing that could be read".into(),
         would_match: String::new(),
         remedy: "check that our answers reach the peer, and that its messages to UDP port 4500, where there is a NAT, pass every firewall"

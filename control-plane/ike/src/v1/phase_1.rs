@@ -1,35 +1,128 @@
 //! What main mode and aggressive mode have in common (RFC 2409 section 5): what both sides say in the clear, the keys that come of it, and how both
 //! show who they are. A shared key is at hand; making and checking signatures are jobs.
 
-pub(crate) mod proof;
-pub(crate) mod verification;
+pub(crate) mod authenticating;
+mod proof;
+mod verification;
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use ike_wire::v1::{Certificate, Delete, ExchangeType, Header, Identification, Message, Notify, NotifyType, Payload, Protocol, Sa};
+use ike_wire::v1::{Certificate, ExchangeType, Identification, Message, Notify, NotifyType, Payload, Protocol, Sa};
 use ike_wire::{CertificateEncoding, NotifyType as Reason};
-use ipsec_types::{Identity, IkeSpi, Secret};
+use ipsec_types::{Identity, IkeSpi, KeyExchangeMethod, Secret};
 
 use crate::config::{RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Failure;
-use crate::io::{Datagram, JobId, JobResult};
+use crate::io::Datagram;
 use crate::policy::ConnectionRef;
 use crate::v1::authentication::Authentication;
-use crate::v1::established::Established;
 use crate::v1::keys::{Iv, Keys, Said, skeyid_by_psk, skeyid_by_signatures};
 use crate::v1::nat::{self, Abilities};
 use crate::v1::proposal::{self, Suite};
-use crate::v1::{Core, State, find, main_mode, trace_incoming};
+use crate::v1::{Core, State, aggressive, find, main_mode};
 use crate::v2::keys::Role;
 
-use self::proof::Proof;
+pub(crate) use self::authenticating::Authenticating;
 pub(crate) use self::verification::PeerAuthenticated;
-use self::verification::{Doubt, Met, Verification};
+
+/// The exchanges of phase 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Six messages, the identities encrypted.
+    Main,
+    /// Three messages, the identities in the clear.
+    Aggressive,
+}
+
+impl Mode {
+    /// The one of an exchange type.
+    pub(crate) fn of(exchange: ExchangeType) -> Option<Self> {
+        match exchange {
+            ExchangeType::MAIN_MODE => Some(Self::Main),
+            ExchangeType::AGGRESSIVE_MODE => Some(Self::Aggressive),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main mode",
+            Self::Aggressive => "aggressive mode",
+        }
+    }
+}
+
+/// What a responder does with an initiator's first message.
+pub(crate) enum First {
+    /// Main mode.
+    Main(Admitted),
+    /// Aggressive mode, which says everything at once.
+    Aggressive(Admitted, aggressive::Claim),
+}
+
+/// `HDR, SA, ...  -->`, in the mode of the connection.
+///
+/// # Errors
+/// Why nothing can be begun.
+pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, child: usize) -> Result<State, Failure> {
+    if core.connection.aggressive {
+        core.mode = Mode::Aggressive;
+        return aggressive::start(core, cx, child);
+    }
+    main_mode::start(core, cx, child)
+}
+
+/// What an initiator's first message comes to.
+///
+/// # Errors
+/// Why it is not answered, or with what.
+pub(crate) fn admit(
+    cx: &Context<'_>,
+    candidates: &[ConnectionRef],
+    message: &Message<'_>,
+    payloads: &[Payload],
+) -> Result<(ConnectionRef, First), Failure> {
+    if Mode::of(message.header.exchange) == Some(Mode::Aggressive) {
+        let (connection, admitted, claim) = aggressive::admit(cx, candidates, message, payloads)?;
+        return Ok((connection, First::Aggressive(admitted, claim)));
+    }
+    let (connection, admitted) = admit_where(cx, candidates, message, payloads, |_| true)?;
+    Ok((connection, First::Main(admitted)))
+}
+
+/// Goes on with it.
+pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, first: First, datagram: &Datagram) -> State {
+    match first {
+        First::Main(admitted) => main_mode::respond(core, cx, admitted, datagram),
+        First::Aggressive(admitted, claim) => {
+            core.mode = Mode::Aggressive;
+            aggressive::respond(core, cx, admitted, claim, datagram)
+        }
+    }
+}
+
+/// A message of phase 1, for whoever waits for one; what has come before is answered as before.
+pub(crate) fn on_message(state: State, core: &mut Core, cx: &mut Context<'_>, datagram: &Datagram, message: &Message<'_>) -> State {
+    if let Some(again) = core.phase_1.repeated(&datagram.payload).map(<[u8]>::to_vec) {
+        cx.shared.count("responses_retransmitted");
+        core.repeat(cx, again);
+        state
+    } else if core.phase_1.is_last(&datagram.payload) {
+        // Its answer is being made.
+        cx.shared.count("messages_ignored");
+        state
+    } else {
+        match core.mode {
+            Mode::Main => main_mode::on_message(state, core, cx, datagram, message),
+            Mode::Aggressive => aggressive::on_message(state, core, cx, datagram, message),
+        }
+    }
+}
 
 /// Octets of our nonces; between 8 and 256 (RFC 2409 section 5).
 const NONCE_LEN: usize = 32;
@@ -60,6 +153,10 @@ pub(crate) struct Keyed {
     pub(crate) keys: Keys,
     /// The IV of the next encrypted message.
     pub(crate) iv: Iv,
+    /// Who the peer has said it is, where it has done so before its proof: as the initiator of aggressive mode.
+    pub(crate) claimed: Option<Identification>,
+    /// What stands before our proof in one message with it, as the responder of aggressive mode.
+    pub(crate) opening: Vec<Payload>,
     said: Transcript,
 }
 
@@ -85,7 +182,13 @@ impl Keyed {
         let keys = Keys::derive(&suite, &said.said(), shared, skeyid, cx.shared.key_log())?;
         let iv = keys.first_iv(said.said().publics);
         core.step(cx, "derive keys", Keys::names(&suite));
-        Ok(Self { suite, keys, iv, said })
+        Ok(Self { suite, keys, iv, claimed: None, opening: Vec::new(), said })
+    }
+
+    /// Whom a shared key was looked up for.
+    fn peer(&self, core: &Core) -> Identity {
+        let claimed = self.claimed.as_ref().and_then(|id| id.identity().ok());
+        claimed.unwrap_or_else(|| peer_of(&core.connection, core.remote.ip()))
     }
 
     /// HASH_I or HASH_R, over the identity of the side that it is of.
@@ -111,11 +214,11 @@ pub(crate) fn key_exchange(payloads: &[Payload]) -> Option<(&[u8], &[u8])> {
 
 /// CERTREQ: whose certificates are believed here (RFC 2408 section 3.10), where the peer is to show one. A responder does not know yet which of the
 /// connections between the addresses it is.
-pub(crate) fn certificate_requests(core: &Core, suite: &Suite) -> Vec<Payload> {
+pub(crate) fn certificate_requests(core: &Core) -> Vec<Payload> {
     /// With more than so many authorities, none is named: any will do.
     const MOST: usize = 8;
     let mut authorities: Vec<Vec<u8>> = Vec::new();
-    if suite.authentication.signature(core.role.other()).is_none() {
+    if Authentication::of(&core.connection).and_then(|method| method.signature(core.role.other())).is_none() {
         return Vec::new();
     }
     let siblings = core.connection.siblings_of_v1(core.local.ip(), core.remote.ip()).filter(|_| core.role == Role::Responder);
@@ -162,115 +265,6 @@ pub(crate) fn peer_of(connection: &ConnectionRef, address: IpAddr) -> Identity {
     })
 }
 
-/// Waits for a signature to be made or checked.
-pub(crate) struct Authenticating {
-    pub(crate) job: JobId,
-    pub(crate) keyed: Keyed,
-    step: Step,
-}
-
-/// What the job is for.
-enum Step {
-    /// Ours is being made. The peer has shown who it is before, or does it next.
-    Signing { pending: proof::Pending, peer: Option<Met> },
-    /// The peer's is being checked.
-    Verifying(verification::Pending),
-}
-
-/// We show who we are: at once, or when the signature is made.
-pub(crate) fn prove(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, peer: Option<Met>) -> State {
-    match proof::begin(&keyed, core, cx) {
-        Ok(Proof::Made(proof)) => on_proof(keyed, core, cx, peer, proof),
-        Ok(Proof::Signing(job, pending)) => {
-            State::Authenticating(Box::new(Authenticating { job, keyed, step: Step::Signing { pending, peer } }))
-        }
-        Err(failure) => State::Failing.close(core, cx, Some(failure)),
-    }
-}
-
-/// ID, certificates, and HASH or SIG are there.
-fn on_proof(mut keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, peer: Option<Met>, proof: Vec<Payload>) -> State {
-    let sent = main_mode::send_proof(&mut keyed, core, cx, proof);
-    match (sent, peer) {
-        (Ok(()), Some(met)) => establish(keyed, core, cx, met),
-        (Ok(()), None) => State::AwaitId(Box::new(keyed)),
-        (Err(failure), _) => State::Failing.close(core, cx, Some(failure)),
-    }
-}
-
-/// The peer shows who it is, in a message that could be read; `next` is the IV behind it.
-pub(crate) fn on_peer(
-    mut keyed: Keyed,
-    core: &mut Core,
-    cx: &mut Context<'_>,
-    datagram: &Datagram,
-    (header, payloads): (&Header, &[Payload]),
-    next: Iv,
-) -> State {
-    let verification = verification::begin(&keyed, core, cx, datagram, payloads);
-    if !matches!(verification, Err(Doubt::Noise(_))) {
-        // From here on the peer itself speaks.
-        keyed.iv = next;
-        core.phase_1.received(&datagram.payload);
-        trace_incoming(cx, core, datagram, header, payloads);
-    }
-    match verification {
-        Ok(Verification::Done(met)) => on_verified(keyed, core, cx, met),
-        Ok(Verification::Checking(job, pending)) => {
-            State::Authenticating(Box::new(Authenticating { job, keyed, step: Step::Verifying(pending) }))
-        }
-        // What a wrong key opens is noise: nobody can tell who sent it, so that the right message may still come.
-        Err(Doubt::Noise(failure)) => {
-            cx.shared.count("messages_unauthentic");
-            core.refused = Some(failure);
-            State::AwaitId(Box::new(keyed))
-        }
-        Err(Doubt::Refused(failure, kind)) => {
-            refuse(&keyed, core, cx, kind);
-            State::Failing.close(core, cx, Some(failure))
-        }
-    }
-}
-
-/// The signature is made or checked.
-pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_>, result: JobResult) -> State {
-    let Authenticating { job, keyed, step } = state;
-    match (step, result) {
-        (Step::Signing { pending, peer }, JobResult::Signed(result)) => match pending.done(core, result) {
-            Ok(proof) => on_proof(keyed, core, cx, peer, proof),
-            Err(failure) => {
-                refuse(&keyed, core, cx, NotifyType::AUTHENTICATION_FAILED);
-                State::Failing.close(core, cx, Some(failure))
-            }
-        },
-        (Step::Verifying(pending), JobResult::Verified(result)) => match pending.done(result) {
-            Ok(met) => on_verified(keyed, core, cx, met),
-            Err(failure) => {
-                refuse(&keyed, core, cx, NotifyType::AUTHENTICATION_FAILED);
-                State::Failing.close(core, cx, Some(failure))
-            }
-        },
-        (step, _) => State::Authenticating(Box::new(Authenticating { job, keyed, step })),
-    }
-}
-
-/// The peer is who it says: what is left is our own proof, unless that came first.
-fn on_verified(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) -> State {
-    core.last_inbound = cx.now;
-    core.refused = None;
-    (core.local, core.remote) = met.ends;
-    match core.role {
-        Role::Initiator => establish(keyed, core, cx, met),
-        Role::Responder => prove(keyed, core, cx, Some(met)),
-    }
-}
-
-fn establish(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) -> State {
-    let Keyed { suite, keys, iv, .. } = keyed;
-    let Met { authenticated, initial_contact, .. } = met;
-    State::Established(Box::new(Established::new(core, cx, (suite, keys, iv), authenticated, initial_contact)))
-}
-
 /// An offer of a responder's: the first connection between the addresses whose proposals meet it.
 pub(crate) struct Admitted {
     pub(crate) suite: Suite,
@@ -279,21 +273,22 @@ pub(crate) struct Admitted {
     pub(crate) abilities: Abilities,
 }
 
-/// What an initiator's first message comes to.
+/// What an offer comes to, with the suites that can be meant.
 ///
 /// # Errors
 /// Why it is not answered, or with what.
-pub(crate) fn admit(
+pub(crate) fn admit_where(
     cx: &Context<'_>,
     candidates: &[ConnectionRef],
     message: &Message<'_>,
     payloads: &[Payload],
+    is_meant: impl Fn(&Suite) -> bool,
 ) -> Result<(ConnectionRef, Admitted), Failure> {
     let malformed = || Failure::Malformed("a first message without SA".into());
     let (Some(Payload::Sa(offer)), Some(offered)) = (payloads.first(), find::first_body(message.body)) else { return Err(malformed()) };
     let provider = cx.shared.provider;
     for connection in candidates {
-        if let Some((suite, answer)) = proposal::choose(connection, offer, &provider) {
+        if let Some((suite, answer)) = proposal::choose(connection, offer, &provider, &is_meant) {
             let admitted = Admitted { suite, answer, offered: offered.to_vec(), abilities: Abilities::of(payloads) };
             return Ok((connection.clone(), admitted));
         }
@@ -308,37 +303,28 @@ pub(crate) fn admit(
 ///
 /// # Errors
 /// Where nothing that is configured can be said, or the key is not there.
-pub(crate) fn offer(core: &Core, cx: &mut Context<'_>, child: usize) -> Result<Payload, Failure> {
+pub(crate) fn offer(core: &Core, cx: &mut Context<'_>, child: usize, only: Option<KeyExchangeMethod>) -> Result<Payload, Failure> {
     let connection = &core.connection;
     let method = Authentication::of(connection).ok_or_else(|| {
         let auth = (connection.local_auth.keyword(), connection.remote_auth.keyword());
         Failure::Local(format!("IKEv1 has no method of authentication for local.auth = {} with remote.auth = {}", auth.0, auth.1))
     })?;
-    let peer = connection.expected_peer().filter(|peer| method.is_by_shared_key() && connection.key(peer).is_none());
-    if let Some(peer) = peer {
+    // Whom aggressive mode is with, it says itself before its key is needed.
+    let expected = match core.mode {
+        Mode::Main => connection.expected_peer(),
+        Mode::Aggressive => connection.one_peer().cloned(),
+    };
+    if let Some(peer) = expected.filter(|peer| method.is_by_shared_key() && connection.key(peer).is_none()) {
         return Err(Failure::Unauthenticated(diagnosis::no_key(connection, &peer)));
     }
     let provider = cx.shared.provider;
-    let offer = proposal::offer(connection, &provider).ok_or_else(|| {
+    let offer = proposal::offer(connection, &provider, only).ok_or_else(|| {
         Failure::Local(
             "no configured IKE proposal can be said in IKEv1, which has no AEAD for IKE: write for example aes128-sha256-modp2048".into(),
         )
     })?;
     let mut lines = diagnosis::begins(connection, child, core.local, core.remote);
-    lines.push(format!("IKEv1, main mode, {method}"));
+    lines.push(format!("IKEv1, {}, {method}", core.mode.name()));
     core.step(cx, &format!("connection {} begins", connection.name), lines);
     Ok(Payload::Sa(offer))
-}
-
-/// Tells a peer, which has shown that it holds the keys, that phase 1 ends here (RFC 2408 section 3.14.1).
-fn refuse(keyed: &Keyed, core: &mut Core, cx: &mut Context<'_>, kind: NotifyType) {
-    let (message_id, keys) = (core.next_message_id(), &keyed.keys);
-    let mut iv = keys.phase_2_iv(&keyed.iv, message_id);
-    let spi = core.cookies().map(spi_of).unwrap_or_default();
-    // The peer may believe that phase 1 is over.
-    let delete = Payload::Delete(Delete::new(Protocol::ISAKMP, alloc::vec![spi.clone()]));
-    let notify = Payload::Notify(Notify::new(Protocol::ISAKMP, spi, kind, Vec::new()));
-    let header = core.header(ExchangeType::INFORMATIONAL, message_id, true);
-    let hash = |rest: &[u8]| keys.hash_1(message_id, rest).expose().to_vec();
-    let _sent = core.send_encrypted(cx, keys, &mut iv, &header, alloc::vec![notify, delete], Some(&hash));
 }

@@ -142,11 +142,16 @@ fn number(kind: u16, value: u32) -> Attribute {
         .map_or_else(|_| Attribute { kind, value: AttributeValue::Long(value.to_be_bytes().to_vec()) }, |value| short(kind, value))
 }
 
-/// The offer of phase 1; `None` where nothing can be offered.
-pub(crate) fn offer(connection: &config::Connection, provider: &Provider) -> Option<Sa> {
+/// The method of the key exchange of our first proposal, which aggressive mode begins with.
+pub(crate) fn first_method(connection: &config::Connection, provider: &Provider) -> Option<KeyExchangeMethod> {
+    suites(connection, provider).first().map(|suite| suite.method)
+}
+
+/// The offer of phase 1, or of those with one method of key exchange alone; `None` where nothing can be offered.
+pub(crate) fn offer(connection: &config::Connection, provider: &Provider, only: Option<KeyExchangeMethod>) -> Option<Sa> {
     let life = connection.lifetime.hard.or(connection.lifetime.rekey);
     let transforms: Vec<Transform> = (1..=u8::MAX)
-        .zip(suites(connection, provider).into_iter().take(MOST))
+        .zip(suites(connection, provider).into_iter().filter(|suite| only.is_none_or(|only| suite.method == only)).take(MOST))
         .filter_map(|(number, suite)| Some(Transform { number, id: Transform::KEY_IKE, attributes: attributes(&suite, life)? }))
         .collect();
     let proposal = Proposal { number: 1, protocol: Protocol::ISAKMP, spi: Vec::new(), transforms };
@@ -172,9 +177,15 @@ fn attributes(suite: &Suite, life: Option<Duration>) -> Option<Vec<Attribute>> {
     Some(attributes)
 }
 
-/// The responder's choice: the first of the initiator's transforms that is one of ours, and the answer, which is that transform as it was offered.
-pub(crate) fn choose(connection: &config::Connection, theirs: &Sa, provider: &Provider) -> Option<(Suite, Sa)> {
-    let suites = suites(connection, provider);
+/// The responder's choice: the first of the initiator's transforms that is one of ours that can be meant, and the answer, which is that transform as it
+/// was offered.
+pub(crate) fn choose(
+    connection: &config::Connection,
+    theirs: &Sa,
+    provider: &Provider,
+    is_meant: impl Fn(&Suite) -> bool,
+) -> Option<(Suite, Sa)> {
+    let suites: Vec<Suite> = suites(connection, provider).into_iter().filter(is_meant).collect();
     theirs.proposals.iter().filter(|proposal| proposal.protocol == Protocol::ISAKMP).find_map(|proposal| {
         proposal.transforms.iter().find_map(|transform| {
             let suite = suites.iter().find(|suite| is(transform, suite))?;
@@ -188,7 +199,7 @@ pub(crate) fn choose(connection: &config::Connection, theirs: &Sa, provider: &Pr
 pub(crate) fn accept(connection: &config::Connection, answer: &Sa, provider: &Provider) -> Option<Suite> {
     let [Proposal { transforms, .. }] = answer.proposals.as_slice() else { return None };
     let [_] = transforms.as_slice() else { return None };
-    choose(connection, answer, provider).map(|(suite, _)| suite)
+    choose(connection, answer, provider, |_| true).map(|(suite, _)| suite)
 }
 
 /// Whether a transform of phase 1 says this suite, and nothing that is not understood.

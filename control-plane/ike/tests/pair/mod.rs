@@ -235,6 +235,7 @@ pub fn config(side: Side) -> Config {
         fragmentation: ike::config::Fragmentation::default(),
         mobike: false,
         childless: ike::config::Childless::default(),
+        aggressive: false,
         follow_redirects: false,
     };
     let psk = Psk { owners: vec![], secret: Secret::copy_from(b"correct horse battery staple") };

@@ -64,6 +64,19 @@ fn ikev1_has_one_method_of_authentication_for_both_sides() {
 }
 
 #[test]
+fn aggressive_mode_is_ikev1s_and_warns_why() {
+    let aggressive = ("dpd_delay", "aggressive = true\ndpd_delay");
+    for version in ["1", "\"any\""] {
+        let loaded = with(version, &[CBC, aggressive]).unwrap();
+        assert!(loaded.ike.connections[0].aggressive);
+        assert!(loaded.warnings.iter().any(|warning| warning.to_string().contains("by which the key can be guessed at leisure")));
+    }
+    let loaded = with("1", &[CBC, ("dpd_delay", "aggressive = false\ndpd_delay")]).unwrap();
+    assert!(!loaded.ike.connections[0].aggressive && !loaded.warnings.iter().any(|warning| warning.to_string().contains("guessed")));
+    assert!(with("2", &[aggressive]).expect_err("a fault").concat().contains("aggressive mode is IKEv1's"));
+}
+
+#[test]
 fn what_ikev1_has_no_words_for_is_a_fault() {
     let fault = |version: &str, change: &[(&str, &str)]| with(version, change).expect_err("no fault was found").concat();
     for version in ["1", "\"any\""] {

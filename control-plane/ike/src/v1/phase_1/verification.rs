@@ -9,7 +9,7 @@ use ike_wire::CertificateEncoding;
 use ike_wire::v1::{Identification, NotifyType, Payload};
 use ipsec_types::{Identity, Secret, SignatureEncoding, SignatureScheme};
 
-use super::{Keyed, peer_of};
+use super::{Keyed, Mode, peer_of};
 use crate::child::Authenticated;
 use crate::config::RemoteAuth;
 use crate::context::Context;
@@ -18,8 +18,9 @@ use crate::error::{Detail, Failure};
 use crate::io::{Datagram, Job, JobId};
 use crate::policy::ConnectionRef;
 use crate::provider::PeerProof;
-use crate::v1::{Core, find};
+use crate::v1::{Core, find, nat};
 use crate::v2::keys::Role;
+use crate::v2::nat::NatStatus;
 
 /// Proof that the peer is who it says: only this module makes one.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub(crate) struct Met {
     pub(super) initial_contact: bool,
     /// Between which ends it was heard, ours first.
     pub(super) ends: (SocketAddr, SocketAddr),
+    /// What it says of NATs on the way, where it does so only now.
+    pub(super) nat: Option<NatStatus>,
 }
 
 /// How far it is.
@@ -84,9 +87,8 @@ pub(super) fn begin(
     datagram: &Datagram,
     payloads: &[Payload],
 ) -> Result<Verification, Doubt> {
-    let unreadable =
-        |core: &Core| Failure::Unauthenticated(diagnosis::wrong_key(&core.connection, &peer_of(&core.connection, core.remote.ip())));
-    let id = find::identification(payloads).ok_or_else(|| Doubt::Noise(unreadable(core)))?.clone();
+    let unreadable = |core: &Core| Failure::Unauthenticated(diagnosis::wrong_key(&core.connection, &keyed.peer(core)));
+    let id = keyed.claimed.as_ref().or_else(|| find::identification(payloads)).ok_or_else(|| Doubt::Noise(unreadable(core)))?.clone();
     let hash = keyed.hash_of(core.role.other(), &id);
     let Some(scheme) = keyed.suite.authentication.signature(core.role.other()) else {
         let right = find::hash(payloads).is_some_and(|said| Secret::copy_from(said) == hash);
@@ -94,7 +96,7 @@ pub(super) fn begin(
             return Err(Doubt::Noise(unreadable(core)));
         }
         let authenticated = PeerAuthenticated { identity: identify(keyed, core, cx, &id)? };
-        return Ok(Verification::Done(Met::new(authenticated, datagram, payloads)));
+        return Ok(Verification::Done(Met::new(keyed, core, authenticated, datagram, payloads)));
     };
     let signature = find::signature(payloads).ok_or_else(|| {
         let who = diagnosis::without_signature(&core.connection, &format!("{scheme}"));
@@ -111,13 +113,17 @@ pub(super) fn begin(
     };
     core.step(cx, "check the peer's signature", alloc::vec![format!("{identity}, {scheme}, {} certificates", proof.certificates.len())]);
     let job = cx.shared.job(core.id, Job::Verify { verifier, proof });
-    Ok(Verification::Checking(job, Pending { met: Met::new(PeerAuthenticated { identity }, datagram, payloads) }))
+    let met = Met::new(keyed, core, PeerAuthenticated { identity }, datagram, payloads);
+    Ok(Verification::Checking(job, Pending { met }))
 }
 
 impl Met {
-    fn new(authenticated: PeerAuthenticated, datagram: &Datagram, payloads: &[Payload]) -> Self {
+    fn new(keyed: &Keyed, core: &Core, authenticated: PeerAuthenticated, datagram: &Datagram, payloads: &[Payload]) -> Self {
         let initial_contact = find::notifications(payloads).any(|notify| notify.kind == NotifyType::INITIAL_CONTACT);
-        Self { authenticated, initial_contact, ends: (datagram.local, datagram.remote) }
+        let ends = (datagram.local, datagram.remote);
+        let says_nat = payloads.iter().any(|payload| matches!(payload, Payload::NatDetection(..)));
+        let nat = core.cookies().filter(|_| says_nat).map(|cookies| nat::detect(keyed.suite.hash, cookies, payloads, ends));
+        Self { authenticated, initial_contact, ends, nat }
     }
 }
 
@@ -145,7 +151,8 @@ fn identify(keyed: &Keyed, core: &mut Core, cx: &Context<'_>, id: &Identificatio
     let refused = |detail| Doubt::Refused(Failure::Unauthenticated(detail), NotifyType::INVALID_ID_INFORMATION);
     let identity = id.identity().map_err(|error| refused(diagnosis::bad_identity(&error)))?;
     let is_for_it = core.connection.admits(&identity, None);
-    if is_for_it && (core.role == Role::Initiator || core.connection.vagueness() == 0) {
+    // In aggressive mode the identity has chosen it.
+    if is_for_it && (core.role == Role::Initiator || core.mode == Mode::Aggressive || core.connection.vagueness() == 0) {
         return Ok(identity);
     }
     if core.role == Role::Initiator {

@@ -1,0 +1,96 @@
+//! Which IKE SA takes over what another with the same peer has had.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use ipsec_types::{Instant, PolicyId};
+
+use crate::child::Child;
+use crate::context::Context;
+use crate::v1::common::Task;
+use crate::v1::{IkeSa, State};
+
+/// What an IKE SA leaves to another with the same peer.
+#[derive(Debug, Default)]
+pub(crate) struct Estate {
+    pub(crate) children: Vec<Child>,
+    wanted: Vec<PolicyId>,
+    tasks: Vec<Task>,
+    later: Vec<(Instant, Task)>,
+}
+
+impl Estate {
+    /// Child SAs alone.
+    pub(crate) fn of(children: Vec<Child>) -> Self {
+        Self { children, ..Self::default() }
+    }
+}
+
+/// How long Child SAs that the peer has forgotten wait for others to take their traffic over.
+const FORSAKEN: Duration = Duration::from_secs(5);
+
+impl IkeSa {
+    /// The peer has forgotten it: it ends without a word, and its Child SAs when others take their traffic over.
+    pub(crate) fn forsake(mut self, cx: &mut Context<'_>) -> Self {
+        if let State::Established(established) = &mut self.state {
+            established.orphan_all(&mut self.core, cx, FORSAKEN);
+        }
+        self.core.end = None;
+        self.close(cx, None)
+    }
+
+    /// Another has taken its place: it is deleted, and leaves what it has to that one.
+    pub(crate) fn superseded(mut self, cx: &mut Context<'_>) -> (Self, Estate) {
+        let estate = self.hand_over();
+        self.core.tasks.push_front(Task::Delete);
+        (self.go_on(cx), estate)
+    }
+
+    /// The peer has begun a newer one: that one gets what this one has, which the peer will delete (or its own limit will).
+    pub(crate) fn overtaken(mut self, cx: &mut Context<'_>) -> (Self, Estate) {
+        let of_ours = |task: &Task| matches!(task, Task::Replace { request: None });
+        self.core.tasks.retain(|task| !of_ours(task));
+        self.core.later.retain(|(_, task)| !of_ours(task));
+        let estate = self.hand_over();
+        (self.go_on(cx), estate)
+    }
+
+    /// What another one with the same peer takes over: Child SAs that are in place, and what was to be done about them.
+    fn hand_over(&mut self) -> Estate {
+        let State::Established(state) = &mut self.state else { return Estate::default() };
+        (state.makes_way, state.replaced) = (true, true);
+        let (stay, children) = core::mem::take(&mut state.children).into_iter().partition(Child::is_installing);
+        state.children = stay;
+        let under_way = state.active.as_ref().and_then(|active| self.core.connection.child(active.index)).map(|child| child.policy);
+        let (stays, wanted) = core::mem::take(&mut self.core.wanted).into_iter().partition(|policy| Some(*policy) == under_way);
+        self.core.wanted = stays;
+        let of_child = |task: &Task| !matches!(task, Task::Replace { .. } | Task::Delete | Task::Expire);
+        let (tasks, own) = core::mem::take(&mut self.core.tasks).into_iter().partition::<Vec<_>, _>(of_child);
+        self.core.tasks = own.into();
+        let (later, own) = core::mem::take(&mut self.core.later).into_iter().partition(|(_, task)| of_child(task));
+        self.core.later = own;
+        Estate { children, wanted, tasks, later }
+    }
+
+    /// Takes over what another one with the same peer had.
+    pub(crate) fn inherit(mut self, cx: &mut Context<'_>, estate: Estate) -> Self {
+        if let State::Established(state) = &mut self.state {
+            state.children.extend(estate.children);
+            self.core.wanted.extend(estate.wanted);
+            self.core.tasks.extend(estate.tasks);
+            self.core.later.extend(estate.later);
+        }
+        self.go_on(cx)
+    }
+
+    /// A successor that was to be set up has failed: it stays, and tries again later.
+    pub(crate) fn stays(mut self, cx: &mut Context<'_>) -> Self {
+        const AGAIN: Duration = Duration::from_secs(60);
+
+        if let State::Established(state) = &mut self.state {
+            state.makes_way = false;
+            self.core.later.push((cx.now + AGAIN, Task::Replace { request: None }));
+        }
+        self
+    }
+}
