@@ -141,6 +141,7 @@ impl Trust {
         }
         let shown: Vec<CertificateDer<'_>> =
             of(CertificateEncoding::X509_SIGNATURE).map(|found| CertificateDer::from(found.data.as_slice())).collect();
+        let shown = if proof.scheme.bare() == Some(proof.scheme) { own_first(shown, &proof.identity) } else { shown };
         let Some((own, intermediates)) = shown.split_first() else { return self.by_pinned(proof).map(|()| Vec::new()) };
         let entity = EndEntityCert::try_from(own).map_err(|error| Refusal::Path(Box::new(error)))?;
         let now = self.now()?;
@@ -201,6 +202,15 @@ impl Trust {
         let entity = RawPublicKeyEntity::try_from(&key).map_err(|error| Refusal::Path(Box::new(error)))?;
         path::check_signature(|algorithm, message, signature| entity.verify_signature(algorithm, message, signature), proof)
     }
+}
+
+/// IKEv1 has no order of certificates (RFC 4945 section 3.3.10.3): the first that is one of the identity comes first.
+fn own_first<'a>(mut shown: Vec<CertificateDer<'a>>, identity: &Identity) -> Vec<CertificateDer<'a>> {
+    let is_own = |der: &CertificateDer<'_>| Certificate::from_der(der).is_ok_and(|found| identity::check(&found, identity).is_ok());
+    if let Some(position) = shown.iter().position(is_own) {
+        shown.swap(0, position);
+    }
+    shown
 }
 
 /// Every certificate of a PEM file, or the one that `octets` are in DER; `None` where there is none, or one cannot be read.

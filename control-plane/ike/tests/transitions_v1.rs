@@ -8,17 +8,20 @@ mod pair;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::Version;
+use ike::config::{Connection, RemoteAuth, Version};
 use ike::io::{Datagram, Input};
 use ike_wire::Attribute;
 use ike_wire::v1::{
     AttributeType, AttributeValue, Delete, ExchangeType, Flags, Fragment, Header, Identification, Message, Notify, NotifyType,
     OakleyAttribute, Payload, Proposal, Protocol, Sa, Transform, describe, parse_padded,
 };
+use ipsec_types::KeyKind;
 use pair::Side::{A, B};
 use pair::clear::{self, HASH};
+use pair::signing::{FakeVerifier, NAMES, credential};
 use pair::{Network, Pair, Side, config, esp, lab, net};
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions_v1.snap");
@@ -26,18 +29,40 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Half of the way from one side to the other, which takes 10 ms.
 const HALF: Duration = Duration::from_millis(5);
 
-/// Attached and configured, nothing else; children are set up with a key exchange of their own, or without.
-fn fresh_with(esp_proposal: &str, dpd_delay: Option<Duration>) -> Pair {
+/// Attached and configured, nothing else.
+fn fresh_as(change: impl Fn(Side, &mut Connection)) -> Pair {
     let [a, b] = [A, B].map(|side| {
         let mut config = config(side);
         let connection = &mut config.connections[0];
         connection.version = Version::V1;
         connection.proposals = vec!["aes128-sha256-modp2048".parse().unwrap()];
-        connection.dpd_delay = dpd_delay;
-        connection.children[0].proposals = vec![esp(esp_proposal)];
+        connection.children[0].proposals = vec![esp("aes128-sha256")];
+        change(side, connection);
         config
     });
     Pair::with(clear::provider_v1(), Network::GOOD, 7, a, b)
+}
+
+/// Children are set up with a key exchange of their own, or without.
+fn fresh_with(esp_proposal: &str, dpd_delay: Option<Duration>) -> Pair {
+    fresh_as(|_, connection| {
+        connection.dpd_delay = dpd_delay;
+        connection.children[0].proposals = vec![esp(esp_proposal)];
+    })
+}
+
+/// Aggressive mode is begun and answered.
+fn aggressive() -> Pair {
+    fresh_as(|_, connection| connection.aggressive = true)
+}
+
+/// Both sides sign.
+fn signing() -> Pair {
+    fresh_as(|side, connection| {
+        let name = NAMES[side as usize];
+        connection.local_auth = credential(name, name, KeyKind::Rsa);
+        connection.remote_auth = RemoteAuth::PublicKey(Arc::new(FakeVerifier));
+    })
 }
 
 fn fresh() -> Pair {
@@ -65,11 +90,24 @@ fn then(mut pair: Pair, steps: impl FnOnce(&mut Pair)) -> Pair {
     pair
 }
 
-/// So far into main mode, which A begins.
-fn begun(halves: u32) -> Pair {
-    then(fresh(), |pair| {
+/// So far into phase 1, which A begins.
+fn into(pair: Pair, halves: u32) -> Pair {
+    then(pair, |pair| {
         pair.acquire(A, 1);
         pair.run(halves * HALF);
+    })
+}
+
+/// The same in main mode with a shared key.
+fn begun(halves: u32) -> Pair {
+    into(fresh(), halves)
+}
+
+/// The same, and what comes to this side from then on keeps it busy.
+fn busy(pair: Pair, halves: u32, side: Side) -> Pair {
+    then(into(pair, halves), |pair| {
+        pair.idle = Some(side);
+        pair.run(2 * HALF);
     })
 }
 
@@ -101,6 +139,20 @@ const STATES: &[State] = &[
         })
     }),
     ("responder, waits for ID", B, || begun(7)),
+    ("initiator, checks the responder's signature", A, || busy(signing(), 11, A)),
+    ("responder, checks the initiator's signature", B, || busy(signing(), 9, B)),
+    ("nobody, but aggressive mode is answered", B, aggressive),
+    ("initiator of aggressive mode, makes its key pair", A, || {
+        then(aggressive(), |pair| {
+            pair.idle = Some(A);
+            pair.acquire(A, 1);
+        })
+    }),
+    ("initiator of aggressive mode, waits for the answer", A, || into(aggressive(), 1)),
+    ("initiator of aggressive mode, computes the shared secret", A, || busy(aggressive(), 3, A)),
+    ("responder of aggressive mode, computes the shared secret", B, || busy(aggressive(), 1, B)),
+    ("responder of aggressive mode, waits for the proof", B, || into(aggressive(), 3)),
+    ("established by aggressive mode, as responder", B, || established(aggressive())),
     ("established, as initiator", A, connected),
     ("established, as responder", B, connected),
     ("asks for a sign of life", A, || {
@@ -178,6 +230,9 @@ enum Kind {
     MainSa,
     MainKe,
     MainId,
+    AggressiveFirst,
+    AggressiveSecond,
+    AggressiveThird,
     QuickFirst,
     QuickSecond,
     QuickThird,
@@ -193,6 +248,9 @@ const KINDS: &[(&str, Kind)] = &[
     ("Main Mode SA", Kind::MainSa),
     ("Main Mode KE", Kind::MainKe),
     ("Main Mode ID", Kind::MainId),
+    ("Aggressive Mode first", Kind::AggressiveFirst),
+    ("Aggressive Mode second", Kind::AggressiveSecond),
+    ("Aggressive Mode third", Kind::AggressiveThird),
     ("Quick Mode first", Kind::QuickFirst),
     ("Quick Mode second", Kind::QuickSecond),
     ("Quick Mode third", Kind::QuickThird),
@@ -206,7 +264,6 @@ const KINDS: &[(&str, Kind)] = &[
     ("INVALID-ID-INFORMATION", Kind::Notify(NotifyType::INVALID_ID_INFORMATION)),
     ("other notification", Kind::Notify(NotifyType(40_000))),
     ("one fragment of two", Kind::Fragment),
-    ("Aggressive Mode", Kind::Other(ExchangeType::AGGRESSIVE_MODE)),
     ("Transaction", Kind::Other(ExchangeType::TRANSACTION)),
     ("New Group Mode", Kind::Other(ExchangeType::NEW_GROUP_MODE)),
     ("unknown exchange", Kind::Other(ExchangeType(77))),
@@ -247,22 +304,26 @@ fn payloads(kind: Kind, names: &Names, side: Side) -> Vec<Payload> {
     let delete = |protocol, spi: &[u8]| vec![Payload::Delete(Delete::new(protocol, vec![spi.to_vec()]))];
     let cookies = [names.cookies.0, names.cookies.1].map(u64::to_be_bytes).concat();
     let nonce = Payload::Nonce(vec![0x40; 32]);
+    let offer = || {
+        let suite = [
+            (OakleyAttribute::ENCRYPTION, 7),
+            (OakleyAttribute::KEY_LENGTH, 128),
+            (OakleyAttribute::HASH, 4),
+            (OakleyAttribute::GROUP, 14),
+            (OakleyAttribute::AUTHENTICATION_METHOD, 1),
+        ];
+        sa(Protocol::ISAKMP, &[], Transform::KEY_IKE, &suite.map(|(kind, value)| (kind.0, value)))
+    };
+    let id = || Payload::Identification(Identification::from(&config(side.other()).connections[0].local_identity));
+    let hash = || Payload::Hash(HASH.to_vec());
+    let public = || Payload::KeyExchange(vec![9; 32]);
     match kind {
-        Kind::MainSa | Kind::Other(ExchangeType::AGGRESSIVE_MODE) => {
-            let suite = [
-                (OakleyAttribute::ENCRYPTION, 7),
-                (OakleyAttribute::KEY_LENGTH, 128),
-                (OakleyAttribute::HASH, 4),
-                (OakleyAttribute::GROUP, 14),
-                (OakleyAttribute::AUTHENTICATION_METHOD, 1),
-            ];
-            vec![sa(Protocol::ISAKMP, &[], Transform::KEY_IKE, &suite.map(|(kind, value)| (kind.0, value)))]
-        }
-        Kind::MainKe => vec![Payload::KeyExchange(vec![9; 32]), nonce],
-        Kind::MainId => {
-            let id = Identification::from(&config(side.other()).connections[0].local_identity);
-            vec![Payload::Identification(id), Payload::Hash(HASH.to_vec())]
-        }
+        Kind::MainSa => vec![offer()],
+        Kind::MainKe => vec![public(), nonce],
+        Kind::MainId => vec![id(), hash()],
+        Kind::AggressiveFirst => vec![offer(), public(), nonce, id()],
+        Kind::AggressiveSecond => vec![offer(), public(), nonce, id(), hash()],
+        Kind::AggressiveThird => vec![hash()],
         Kind::QuickFirst | Kind::QuickSecond => {
             let suite = [(AttributeType::ENCAPSULATION_MODE, 1), (AttributeType::AUTHENTICATION, 5), (AttributeType::KEY_LENGTH, 128)];
             let offer = sa(Protocol::ESP, &0xcccc_0001_u32.to_be_bytes(), 12, &suite.map(|(kind, value)| (kind.0, value)));
@@ -284,6 +345,7 @@ fn payloads(kind: Kind, names: &Names, side: Side) -> Vec<Payload> {
 fn exchange(kind: Kind) -> ExchangeType {
     match kind {
         Kind::MainSa | Kind::MainKe | Kind::MainId | Kind::Fragment => ExchangeType::MAIN_MODE,
+        Kind::AggressiveFirst | Kind::AggressiveSecond | Kind::AggressiveThird => ExchangeType::AGGRESSIVE_MODE,
         Kind::QuickFirst | Kind::QuickSecond | Kind::QuickThird => ExchangeType::QUICK_MODE,
         Kind::DeleteChild | Kind::DeleteUnknown | Kind::DeleteIkeSa | Kind::Notify(_) => ExchangeType::INFORMATIONAL,
         Kind::Other(exchange) => exchange,
@@ -291,8 +353,8 @@ fn exchange(kind: Kind) -> ExchangeType {
 }
 
 fn message(kind: Kind, manner: &str, names: &Names, side: Side) -> Vec<u8> {
-    let in_clear = matches!(kind, Kind::MainSa | Kind::MainKe | Kind::Fragment | Kind::Other(ExchangeType::AGGRESSIVE_MODE));
-    let of_phase_1 = in_clear || matches!(kind, Kind::MainId);
+    let in_clear = matches!(kind, Kind::MainSa | Kind::MainKe | Kind::AggressiveFirst | Kind::AggressiveSecond | Kind::Fragment);
+    let of_phase_1 = in_clear || matches!(kind, Kind::MainId | Kind::AggressiveThird);
     let message_id = match manner {
         "in the last quick mode" => names.quick,
         _ if of_phase_1 => 0,

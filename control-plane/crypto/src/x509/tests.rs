@@ -109,6 +109,22 @@ fn a_certificate_in_between_may_come_with_it_in_any_order() {
     assert!(alone.summary.contains("no authority that is trusted here"), "{alone:?}");
 }
 
+/// IKEv1 has no order of certificates.
+#[test]
+fn in_ikev1_the_own_certificate_may_come_last() {
+    let (params, middle_key) = (authority_params("middle", |_| {}), p256());
+    let middle = params.signed_by(&middle_key, &ROOT.issuer).unwrap().der().to_vec();
+    let (certificate, key) = gateway(&Issuer::new(params, middle_key), |_| {});
+    for shown in [[&certificate[..], &middle, &ROOT.der], [&ROOT.der, &middle, &certificate], [&middle, &certificate, &ROOT.der]] {
+        let mut proof = proof("gw.example", &key, &shown);
+        (proof.scheme, proof.encoding, proof.message) = (SignatureScheme::EcdsaBare, SignatureEncoding::Fixed, vec![7; 32]);
+        proof.signature = key.sign(proof.scheme, proof.encoding, &proof.message).unwrap();
+        assert_eq!(trust().verify(&proof), Ok(()));
+    }
+    // IKEv2 has: "The first certificate MUST contain the public key used to verify the AUTH field" (RFC 7296 section 3.6).
+    assert!(trust().verify(&proof("gw.example", &key, &[&middle, &certificate])).is_err());
+}
+
 /// "Up to four X.509 certificates" (RFC 7296 section 3.6): the gateway's own and three in between.
 #[test]
 fn four_certificates_make_a_path() {

@@ -145,6 +145,8 @@ fn on_answer(
     let Some((payloads, cookie)) = parse(message).zip(message.header.responder()) else { return Err(state) };
     // Our own cookie or nonce back is a reflection.
     let said = key_exchange(&payloads).filter(|(_, nonce)| cookie != core.initiator_cookie && *nonce != state.nonce);
+    // Our half of the key exchange is for one answer: it is not used up by what shows nothing.
+    let said = said.filter(|_| find::hash(&payloads).is_some() || find::signature(&payloads).is_some());
     let (Some(answer), Some((public, nonce)), Some(id)) = (find::sa(&payloads), said, find::identification(&payloads)) else {
         return Err(state);
     };

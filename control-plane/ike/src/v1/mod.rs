@@ -127,7 +127,7 @@ impl IkeSa {
             }
             (State::Established(state), _) => established::on_message(state, core, cx, datagram, message),
             (state, ExchangeType::INFORMATIONAL) => informational::on_early(state, core, cx, datagram, message),
-            (State::AwaitId(keyed), ExchangeType::QUICK_MODE) => {
+            (State::AwaitId(keyed), ExchangeType::QUICK_MODE) if message.header.flags.encryption => {
                 // The initiator of aggressive mode believes that phase 1 is over: its last message has been lost.
                 if let Some(again) = core.phase_1.unanswered().filter(|_| core.mode == Mode::Aggressive).map(<[u8]>::to_vec) {
                     cx.shared.count("responses_retransmitted");
