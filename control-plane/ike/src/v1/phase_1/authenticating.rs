@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use ike_wire::v1::{Delete, ExchangeType, Header, Message, Notify, NotifyType, Payload, Protocol, parse_padded};
 
@@ -142,7 +143,15 @@ fn on_verified(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) ->
     if core.shows_first() { establish(keyed, core, cx, met) } else { prove(keyed, core, cx, Some(met)) }
 }
 
+/// The responder of aggressive mode has to read the last message before it can read anything else: peers that do it in several threads lose what comes
+/// right behind.
+const HEAD_START: Duration = Duration::from_millis(100);
+
 fn establish(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) -> State {
+    if (core.mode, core.role) == (Mode::Aggressive, Role::Initiator) {
+        let tasks = core::mem::take(&mut core.tasks);
+        core.later.extend(tasks.into_iter().map(|task| (cx.now + HEAD_START, task)));
+    }
     let Keyed { suite, keys, iv, .. } = keyed;
     let Met { authenticated, initial_contact, .. } = met;
     State::Established(Box::new(Established::new(core, cx, (suite, keys, iv), authenticated, initial_contact)))
