@@ -81,6 +81,8 @@ pub(crate) struct Agreed {
     /// The peer has not said ESP_TFC_PADDING_NOT_SUPPORTED (section 1.3.1).
     pub(crate) takes_tfc_padding: bool,
     pub(crate) replaces: Replaces,
+    /// Where the peer lets it live less long than this side does, which IKEv2 leaves to each.
+    pub(crate) peer_life: Limits,
 }
 
 /// What a Child SA is to replace.
@@ -124,7 +126,7 @@ pub(crate) fn install(cx: &mut Context<'_>, bearer: &Bearer<'_>, agreed: Agreed)
     let [from, to] = bearer.ends;
     let encapsulation = bearer.encapsulates.then(|| UdpEncapsulation { local_port: from.port(), remote_port: to.port() });
     let activation = activation(&agreed, bearer.grace);
-    let lifetime = lifetime(cx, &configured.lifetime)?;
+    let lifetime = lifetime(cx, &configured.lifetime, &agreed.peer_life)?;
     let (inbound_keys, outbound_keys) = by_direction(agreed.role, agreed.keys);
     let entry = bearer.connection.entry(configured.policy);
     let sa = ChildSa {
@@ -156,6 +158,12 @@ pub(crate) fn install(cx: &mut Context<'_>, bearer: &Bearer<'_>, agreed: Agreed)
     let mut lines = describe(&sa, &agreed.suite, bearer.growth);
     if configured.tfc.padding.is_some() && !agreed.takes_tfc_padding {
         lines.push("packets are not padded: the peer said ESP_TFC_PADDING_NOT_SUPPORTED".to_string());
+    }
+    if let Some(time) = agreed.peer_life.time {
+        lines.push(format!("it ends after {} s: the peer lets it live less long than this side would", time.as_secs()));
+    }
+    if let Some(octets) = agreed.peer_life.octets {
+        lines.push(format!("it ends after {} kilobytes: the peer lets it carry less than this side would", octets / 1024));
     }
     cx.shared.step(Some(&bearer.connection.name), bearer.spis, &format!("install Child SA {}", configured.name), lines);
     cx.shared.output(Output::Install(Box::new(sa)));
@@ -194,14 +202,25 @@ fn activation(agreed: &Agreed, grace: Option<Duration>) -> Activation {
     }
 }
 
-/// The limits of one SA: chance keeps its soft limits away from those of the peer.
-fn lifetime(cx: &mut Context<'_>, configured: &ChildLifetime) -> Result<Lifetime, Failure> {
+/// The limits of one SA: chance keeps its soft limits away from those of the peer. What the peer ends sooner ends here with it, and is replaced before.
+fn lifetime(cx: &mut Context<'_>, configured: &ChildLifetime, peer: &Limits) -> Result<Lifetime, Failure> {
     let ChildLifetime { soft, hard, jitter } = configured;
     // Whole milliseconds are what the data plane counts in; none at all would be no limit.
     let time = soft.time.map(|time| time.saturating_sub(cx.up_to(jitter.time.unwrap_or_default())).max(Duration::from_millis(1)));
     let mut earlier = |soft: Option<u64>, jitter: Option<u64>| Some(soft?.saturating_sub(cx.at_most(jitter.unwrap_or(0))).max(1));
     let soft = Limits { time, octets: earlier(soft.octets, jitter.octets), packets: earlier(soft.packets, jitter.packets) };
-    Lifetime::new(soft, *hard).map_err(|error| Failure::Local(error.to_string()))
+    let soft = Limits {
+        time: soft.time.map(|time| peer.time.map_or(time, |end| time.min(replaced_before(end)))),
+        octets: soft.octets.map(|octets| peer.octets.map_or(octets, |end| octets.min(end / 20 * 19))),
+        ..soft
+    };
+    let hard = Limits { time: peer.time.or(hard.time), octets: peer.octets.or(hard.octets), ..*hard };
+    Lifetime::new(soft, hard).map_err(|error| Failure::Local(error.to_string()))
+}
+
+/// When a side replaces what the peer ends after `life` and has not replaced itself.
+pub(crate) fn replaced_before(life: Duration) -> Duration {
+    life / 20 * 19
 }
 
 /// The one place where directions are named: what the initiator of the exchange sends is inbound for its responder.

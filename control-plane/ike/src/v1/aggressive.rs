@@ -35,7 +35,7 @@ use crate::v1::phase_1::{
     self, Admitted, Keyed, Transcript, certificate_requests, initial_contact, key_exchange, nat_detection, nonce, peer_of,
 };
 use crate::v1::proposal::{self, Suite};
-use crate::v1::{Core, State, find, parse};
+use crate::v1::{Core, State, find, lifetime, parse};
 use crate::v2::keys::Role;
 
 /// Initiator; a key pair is being made.
@@ -158,6 +158,7 @@ fn on_answer(
     let (public, nonce, id) = (public.to_vec(), nonce.to_vec(), id.clone());
     core.responder_cookie = Some(cookie);
     core.abilities = Abilities::of(&payloads);
+    core.peer_life = lifetime::of_ike_answer(answer);
     core.phase_1.received(&datagram.payload);
     core.refused = None;
     let AwaitAnswer { offered, private, public: ours, nonce: our_nonce, .. } = *state;
@@ -218,6 +219,7 @@ pub(crate) fn admit(
 /// The first message is answered when the keys are there.
 pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted, claim: Claim, datagram: &Datagram) -> State {
     core.abilities = admitted.abilities;
+    core.peer_life = lifetime::of_ike_answer(&admitted.answer);
     core.phase_1.received(&datagram.payload);
     let job = cx.shared.job(core.id, Job::GenerateAndAgree { method: admitted.suite.method, peer_public: claim.public.clone() });
     State::Answering(Box::new(Answering { job, admitted, claim }))

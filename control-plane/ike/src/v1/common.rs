@@ -7,7 +7,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use ike_wire::v1::{Chain, ExchangeType, Flags, Header, Message, Payload, emit_payloads};
-use ipsec_types::{ChildSaId, IkeSpi, Instant, PolicyId};
+use ipsec_types::{ChildSaId, IkeSpi, Instant, Limits, PolicyId};
 use zeroize::Zeroizing;
 
 use crate::context::{Context, End};
@@ -46,6 +46,8 @@ pub(crate) struct Core {
     /// What the peer has said, unprotected, that ends phase 1 unless something better comes.
     pub(crate) refused: Option<Failure>,
     pub(crate) abilities: Abilities,
+    /// How long the peer lets the IKE SA live, by the transform that was chosen.
+    pub(crate) peer_life: Limits,
     /// What of the peer's messages has come in fragments.
     pub(crate) fragments: Reassembly,
     pub(crate) nat: NatStatus,
@@ -153,6 +155,7 @@ impl Core {
             phase_1: Exchange::default(),
             refused: None,
             abilities: Abilities::default(),
+            peer_life: Limits::default(),
             fragments: Reassembly::default(),
             nat: NatStatus::default(),
             last_inbound: cx.now,

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ike_wire::v1::{Delete, ExchangeType, Message, Payload};
+use ike_wire::v1::{Delete, ExchangeType, Message, Payload, Protocol};
 use ipsec_types::{ChildSaId, Identity, Instant};
 
 use crate::child::{Authenticated, Bearer, Child, ChildPhase, LINGER};
@@ -18,9 +18,11 @@ use crate::v1::exchange::Exchange;
 use crate::v1::informational::{self, Probe};
 use crate::v1::keys::{Iv, Keys};
 use crate::v1::known::News;
-use crate::v1::phase_1::PeerAuthenticated;
+use crate::v1::lifetime::{self, Phase};
+use crate::v1::phase_1::{PeerAuthenticated, spi_of};
 use crate::v1::proposal::Suite;
 use crate::v1::{Core, State, quick};
+use crate::v2::keys::Role;
 
 /// What an IKE SA has after phase 1.
 pub(crate) struct Established {
@@ -72,8 +74,9 @@ impl Established {
             core.later.push((cx.now + rekey.saturating_sub(cx.up_to(lifetime.jitter)), Task::Replace { request: None }));
         }
         core.later.extend(lifetime.hard.map(|hard| (cx.now + hard, Task::Expire)));
+        core.limit_life(cx.now, &core.peer_life.clone());
         cx.shared.v1.met(cx.now, core, authenticated.identity(), initial_contact);
-        Self {
+        let mut state = Self {
             suite,
             keys,
             last,
@@ -86,6 +89,19 @@ impl Established {
             probe: Probe::new(cx),
             makes_way: false,
             replaced: false,
+        };
+        state.tell_life(core, cx);
+        state
+    }
+
+    /// `<--  HDR*, HASH(1), N(RESPONDER-LIFETIME)` of a responder that lets the IKE SA live less long than was offered. Who does not hear it is told when it
+    /// ends.
+    fn tell_life(&mut self, core: &mut Core, cx: &mut Context<'_>) {
+        let ours = lifetime::of_ike_sa(&core.connection.lifetime);
+        let spi = core.cookies().map(spi_of).unwrap_or_default();
+        let said = lifetime::notification(Phase::One, Protocol::ISAKMP, spi, &ours, &core.peer_life);
+        if let Some(said) = said.filter(|_| core.role == Role::Responder) {
+            let _sent = informational::send(self, core, cx, alloc::vec![said]);
         }
     }
 
@@ -316,7 +332,7 @@ pub(crate) fn next_task(mut state: Box<Established>, core: &mut Core, cx: &mut C
 /// `HDR*, HASH(1), D  -->` for a Child SA, which is not answered.
 pub(crate) fn delete_child(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, id: ChildSaId) {
     let Some(child) = state.child(id) else { return };
-    let delete = Delete::new(ike_wire::v1::Protocol(child.protocol().0), alloc::vec![child.inbound.value().to_be_bytes().to_vec()]);
+    let delete = Delete::new(Protocol(child.protocol().0), alloc::vec![child.inbound.value().to_be_bytes().to_vec()]);
     let _sent = informational::send(state, core, cx, alloc::vec![Payload::Delete(delete)]);
     state.retire(core, cx, id, LINGER);
 }
@@ -334,7 +350,7 @@ pub(crate) fn delete(mut state: Box<Established>, core: &mut Core, cx: &mut Cont
         }
     }
     if let Some(cookies) = core.cookies() {
-        let delete = Delete::new(ike_wire::v1::Protocol::ISAKMP, alloc::vec![crate::v1::phase_1::spi_of(cookies)]);
+        let delete = Delete::new(Protocol::ISAKMP, alloc::vec![spi_of(cookies)]);
         let _sent = informational::send(&mut state, core, cx, alloc::vec![Payload::Delete(delete)]);
     }
     State::Established(state).close(core, cx, failure)

@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::io::Datagram;
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
+use crate::v1::lifetime::{self, Phase};
 use crate::v1::phase_1::{peer_of, spi_of};
 use crate::v1::{Core, State, find, quick, trace_incoming};
 
@@ -126,6 +127,11 @@ fn on_notification(state: &mut Established, core: &mut Core, cx: &mut Context<'_
     match notify.kind {
         NotifyType::R_U_THERE if about_us => answer_probe(state, core, cx, notify),
         NotifyType::R_U_THERE_ACK if about_us && sequence(notify) == Some(state.probe.sequence) => state.probe.asked = None,
+        NotifyType::RESPONDER_LIFETIME if about_us && notify.protocol == Protocol::ISAKMP => {
+            if let Some(life) = lifetime::notified(Phase::One, notify) {
+                core.limit_life(cx.now, &life);
+            }
+        }
         kind if kind.is_error() => {
             let reason = match kind {
                 NotifyType::NO_PROPOSAL_CHOSEN => Reason::NO_PROPOSAL_CHOSEN,

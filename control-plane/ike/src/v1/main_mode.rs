@@ -36,7 +36,7 @@ use crate::v1::phase_1::{
     self, Admitted, Keyed, Transcript, certificate_requests, initial_contact, key_exchange, nat_detection, nonce, peer_of,
 };
 use crate::v1::proposal::{self, Suite};
-use crate::v1::{Core, State, find, parse, trace_incoming};
+use crate::v1::{Core, State, find, lifetime, parse, trace_incoming};
 use crate::v2::keys::Role;
 
 /// Initiator; the offer is sent.
@@ -123,6 +123,7 @@ fn on_sa(state: AwaitSa, core: &mut Core, cx: &mut Context<'_>, datagram: &Datag
     };
     core.responder_cookie = Some(cookie);
     core.abilities = Abilities::of(&payloads);
+    core.peer_life = lifetime::of_ike_answer(answer);
     core.phase_1.received(&datagram.payload);
     core.refused = None;
     trace_incoming(cx, core, datagram, &message.header, &payloads);
@@ -211,6 +212,7 @@ pub(crate) fn send_proof(keyed: &mut Keyed, core: &mut Core, cx: &mut Context<'_
 pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted, datagram: &Datagram) -> State {
     let Admitted { suite, answer, offered, abilities } = admitted;
     core.abilities = abilities;
+    core.peer_life = lifetime::of_ike_answer(&answer);
     core.phase_1.received(&datagram.payload);
     let payloads: Vec<Payload> = [Payload::Sa(answer)].into_iter().chain(nat::answered(abilities, core.connection.fragmentation)).collect();
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);

@@ -15,6 +15,7 @@ mod fragments;
 mod informational;
 pub(crate) mod keys;
 pub(crate) mod known;
+mod lifetime;
 pub(crate) mod main_mode;
 mod nat;
 pub(crate) mod phase_1;

@@ -4,9 +4,8 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::time::Duration;
 
-use ike_wire::v1::{Attribute, AttributeType, AttributeValue, LifeType, OakleyAttribute, Proposal, Protocol, Sa, Spelling, Transform};
+use ike_wire::v1::{Attribute, AttributeType, AttributeValue, OakleyAttribute, Proposal, Protocol, Sa, Spelling, Transform};
 use ipsec_types::{
     ChildProposal, EncryptionAlgorithm, IntegrityAlgorithm, KeyExchangeMethod, Limits, Mode, PrfAlgorithm, Protection, SequenceNumbers, Spi,
 };
@@ -16,6 +15,7 @@ use crate::error::Detail;
 use crate::negotiate::ChildSuite;
 use crate::provider::{Cipher, Hash, HashFunction, Prf, Provider};
 use crate::v1::authentication::Authentication;
+use crate::v1::lifetime::{self, Phase};
 
 /// The algorithms of phase 1.
 #[derive(Debug, Clone, Copy)]
@@ -136,12 +136,6 @@ fn short(kind: u16, value: u16) -> Attribute {
     Attribute { kind, value: AttributeValue::Short(value) }
 }
 
-/// In the short form where it fits.
-fn number(kind: u16, value: u32) -> Attribute {
-    u16::try_from(value)
-        .map_or_else(|_| Attribute { kind, value: AttributeValue::Long(value.to_be_bytes().to_vec()) }, |value| short(kind, value))
-}
-
 /// The method of the key exchange of our first proposal, which aggressive mode begins with.
 pub(crate) fn first_method(connection: &config::Connection, provider: &Provider) -> Option<KeyExchangeMethod> {
     suites(connection, provider).first().map(|suite| suite.method)
@@ -149,16 +143,16 @@ pub(crate) fn first_method(connection: &config::Connection, provider: &Provider)
 
 /// The offer of phase 1, or of those with one method of key exchange alone; `None` where nothing can be offered.
 pub(crate) fn offer(connection: &config::Connection, provider: &Provider, only: Option<KeyExchangeMethod>) -> Option<Sa> {
-    let life = connection.lifetime.hard.or(connection.lifetime.rekey);
+    let life = lifetime::of_ike_sa(&connection.lifetime);
     let transforms: Vec<Transform> = (1..=u8::MAX)
         .zip(suites(connection, provider).into_iter().filter(|suite| only.is_none_or(|only| suite.method == only)).take(MOST))
-        .filter_map(|(number, suite)| Some(Transform { number, id: Transform::KEY_IKE, attributes: attributes(&suite, life)? }))
+        .filter_map(|(number, suite)| Some(Transform { number, id: Transform::KEY_IKE, attributes: attributes(&suite, &life)? }))
         .collect();
     let proposal = Proposal { number: 1, protocol: Protocol::ISAKMP, spi: Vec::new(), transforms };
     (!proposal.transforms.is_empty()).then(|| Sa { proposals: alloc::vec![proposal] })
 }
 
-fn attributes(suite: &Suite, life: Option<Duration>) -> Option<Vec<Attribute>> {
+fn attributes(suite: &Suite, life: &Limits) -> Option<Vec<Attribute>> {
     let (cipher, key_length) = oakley_cipher(suite.encryption)?;
     let (hash, ..) = hash_of(suite.integrity)?;
     let mut attributes = alloc::vec![short(OakleyAttribute::ENCRYPTION.0, cipher)];
@@ -168,12 +162,7 @@ fn attributes(suite: &Suite, life: Option<Duration>) -> Option<Vec<Attribute>> {
         short(OakleyAttribute::GROUP.0, oakley_group(suite.method)?),
         short(OakleyAttribute::AUTHENTICATION_METHOD.0, suite.authentication.number()),
     ]);
-    if let Some(life) = life {
-        attributes.extend([
-            short(OakleyAttribute::LIFE_TYPE.0, LifeType::SECONDS.0),
-            number(OakleyAttribute::LIFE_DURATION.0, u32::try_from(life.as_secs()).unwrap_or(u32::MAX)),
-        ]);
-    }
+    attributes.extend(lifetime::attributes(Phase::One, life));
     Some(attributes)
 }
 
@@ -360,7 +349,7 @@ pub(crate) fn offer_child(
     let offered = suites.iter().filter(|suite| suite.method == method).take(MOST);
     let transforms = (1..=u8::MAX).zip(offered).filter_map(|(number, suite)| {
         let (id, key_length, authentication) = transform_of(suite.protection)?;
-        let mut attributes = life(&child.lifetime.hard, &child.lifetime.soft);
+        let mut attributes = lifetime::attributes(Phase::Two, &lifetime::of_child(&child.lifetime));
         attributes.extend(method.and_then(oakley_group).map(|group| short(AttributeType::GROUP.0, group)));
         attributes.push(short(AttributeType::ENCAPSULATION_MODE.0, encapsulation.number()));
         attributes.extend(authentication.map(|authentication| short(AttributeType::AUTHENTICATION.0, authentication)));
@@ -370,22 +359,6 @@ pub(crate) fn offer_child(
     let proposal =
         Proposal { number: 1, protocol: protocol(child), spi: spi.value().to_be_bytes().to_vec(), transforms: transforms.collect() };
     Some((Sa { proposals: alloc::vec![proposal] }, method))
-}
-
-/// When the SA ends: its hard limits, or the soft ones where there are no others.
-fn life(hard: &Limits, soft: &Limits) -> Vec<Attribute> {
-    let mut attributes = Vec::new();
-    let mut add = |kind: LifeType, value: u64| {
-        attributes.push(short(AttributeType::LIFE_TYPE.0, kind.0));
-        attributes.push(number(AttributeType::LIFE_DURATION.0, u32::try_from(value.max(1)).unwrap_or(u32::MAX)));
-    };
-    if let Some(time) = hard.time.or(soft.time) {
-        add(LifeType::SECONDS, time.as_secs());
-    }
-    if let Some(octets) = hard.octets.or(soft.octets) {
-        add(LifeType::KILOBYTES, octets / 1024);
-    }
-    attributes
 }
 
 /// The protocol of a child.

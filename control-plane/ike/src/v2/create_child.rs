@@ -21,7 +21,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use ike_wire::{NotifyType, Payload, Proposal, Protocol, Sa, TrafficSelectors};
-use ipsec_types::{ChildSaId, Mode, Secret, Spi};
+use ipsec_types::{ChildSaId, Limits, Mode, Secret, Spi};
 
 use crate::child::{self, Agreed, Child, ChildPhase, Replaces};
 use crate::config;
@@ -192,7 +192,7 @@ pub(crate) fn answer(
     match child::install(
         cx,
         &core.bearer(authenticated),
-        Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces },
+        Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces, peer_life: Limits::default() },
     ) {
         Ok(child) => Ok(Answer { child, sa, selectors: answered }),
         Err(failure) => {
@@ -273,7 +273,18 @@ fn accept(
     child::install(
         cx,
         &core.bearer(authenticated),
-        Agreed { child: wanted.index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding, replaces },
+        Agreed {
+            child: wanted.index,
+            inbound,
+            outbound,
+            suite,
+            selectors,
+            keys,
+            role,
+            takes_tfc_padding,
+            replaces,
+            peer_life: Limits::default(),
+        },
     )
 }
 

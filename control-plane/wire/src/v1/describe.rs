@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 
 use super::payload::sa::DOI_IPSEC;
 use super::{
-    AttributeType, Attributes, Header, Identification, LifeType, OakleyAttribute, Payload, PayloadType, Proposal, Protocol, Sa, Transform,
+    AttributeType, Attributes, Header, Identification, LifeType, NotifyType, OakleyAttribute, Payload, PayloadType, Proposal, Protocol, Sa,
+    Transform, parse_attributes,
 };
 use crate::describe::{Fields, Hex, numbered};
 use crate::{Attribute, AttributeValue};
@@ -92,7 +93,13 @@ fn body(fields: &mut Fields, payload: &Payload) {
             fields.add(1, "SPI Size", notify.spi.len());
             fields.add(1, "Notify Message Type", numbered(notify.kind, notify.kind.0));
             octets_if_any(fields, "SPI", &notify.spi);
-            octets_if_any(fields, "Notification Data", &notify.data);
+            match parse_attributes(&notify.data) {
+                Ok(attributes) if notify.kind == NotifyType::RESPONDER_LIFETIME => {
+                    let of_none = Transform { number: 0, id: 0, attributes: Vec::new() };
+                    attributes.iter().for_each(|attribute| self::attribute(fields, notify.protocol, &of_none, attribute));
+                }
+                _ => octets_if_any(fields, "Notification Data", &notify.data),
+            }
         }
         Payload::Delete(delete) => {
             doi(fields, delete.doi);

@@ -28,7 +28,9 @@ pub use payload::attributes::{Attributes, TransactionAttribute, TransactionAttri
 pub use payload::fragment::Fragment;
 pub use payload::identification::Identification;
 pub use payload::notify::{Delete, Notify, NotifyType};
-pub use payload::sa::{AttributeType, LifeType, OakleyAttribute, Proposal, Protocol, Sa, Transform};
+pub use payload::sa::{
+    AttributeType, LifeType, OakleyAttribute, Proposal, Protocol, Sa, Transform, emit_attributes, lifetimes, parse_attributes,
+};
 pub use payload::{Certificate, NatOriginalAddress, Payload, PayloadType, Spelling};
 
 pub use crate::{Attribute, AttributeValue, ConfigurationType};

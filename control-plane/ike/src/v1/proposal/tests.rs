@@ -29,7 +29,7 @@ fn child(proposals: &[&str]) -> config::Child {
         dscp: ipsec_types::DscpSet::ALL,
         replay_window: 64,
         lifetime: config::ChildLifetime {
-            hard: Limits { time: Some(Duration::from_secs(3600)), octets: Some(1 << 30), packets: None },
+            hard: Limits { time: Some(core::time::Duration::from_secs(3600)), octets: Some(1 << 30), packets: None },
             ..config::ChildLifetime::default()
         },
     }
@@ -65,8 +65,9 @@ fn each_combination_is_a_transform_of_one_proposal() {
     assert_eq!(said, [(1, 12, Some(128), Some(5)), (2, 12, Some(128), Some(2)), (3, 12, Some(256), Some(5)), (4, 12, Some(256), Some(2))]);
     let first = &proposal.transforms[0];
     assert_eq!(attribute(first, AttributeType::ENCAPSULATION_MODE), Some(1));
-    let lifetimes: Vec<_> = first.lifetimes(AttributeType::LIFE_TYPE.0, AttributeType::LIFE_DURATION.0).collect();
-    assert_eq!(lifetimes, [(LifeType::SECONDS, 3600), (LifeType::KILOBYTES, 1 << 20)]);
+    let lifetimes: Vec<_> =
+        ike_wire::v1::lifetimes(&first.attributes, AttributeType::LIFE_TYPE.0, AttributeType::LIFE_DURATION.0).collect();
+    assert_eq!(lifetimes, [(ike_wire::v1::LifeType::SECONDS, 3600), (ike_wire::v1::LifeType::KILOBYTES, 1 << 20)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use ike_wire::NotifyType as Reason;
 use ike_wire::v1::{Delete, ExchangeType, Identification, Message, Payload, Protocol};
-use ipsec_types::{ChildSaId, KeyExchangeMethod, Mode, Secret, Spi, TrafficSelector};
+use ipsec_types::{ChildSaId, KeyExchangeMethod, Limits, Mode, Secret, Spi, TrafficSelector};
 
 use super::{encapsulation, identities, meant, open, selectors, wire};
 use crate::child::{self, Agreed, ChildPhase, LINGER, Replaces, TAKEN_OVER};
@@ -22,7 +22,7 @@ use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
 use crate::v1::keys::Iv;
 use crate::v1::phase_1::{is_nonce, nonce};
-use crate::v1::{Core, State, find, informational, proposal, trace_incoming};
+use crate::v1::{Core, State, find, informational, lifetime, proposal, trace_incoming};
 use crate::v2::keys::Role;
 
 /// A quick mode of ours.
@@ -58,6 +58,8 @@ struct Accepted {
     outbound: Spi,
     selectors: SelectorsNarrowed,
     nonce: Vec<u8>,
+    /// What of its life is shorter than ours.
+    peer_life: Limits,
 }
 
 impl Initiating {
@@ -237,7 +239,9 @@ fn check(
     let answer = (wire(ours), wire(theirs));
     let selectors = negotiate::narrowed_by_peer((&[offered.0], &[offered.1]), (&answer.0, &answer.1))
         .ok_or_else(|| Failure::PeerMisbehaved(diagnosis::wider(child, (&answer.0, &answer.1))))?;
-    Ok(Accepted { suite: chosen.suite, outbound: chosen.outbound, selectors, nonce: nonce.to_vec() })
+    let life = lifetime::of_responder(&chosen.answer, payloads);
+    let peer_life = lifetime::shorter(&life, &lifetime::of_child(&child.lifetime));
+    Ok(Accepted { suite: chosen.suite, outbound: chosen.outbound, selectors, nonce: nonce.to_vec(), peer_life })
 }
 
 /// A job is done.
@@ -270,15 +274,25 @@ fn install(
         let failure = Failure::Local("the data plane was attached anew during the negotiation".into());
         return abandon(state, core, cx, active, &failure);
     }
-    let Accepted { suite, outbound, selectors, nonce } = accepted;
+    let Accepted { suite, outbound, selectors, nonce, peer_life } = accepted;
     let inbound = active.spi.spi;
     let old = active.rekey.and_then(|(old, _)| state.child(old));
     let replaces = Replaces { child: old.map(|old| old.id), lost: old.is_some_and(|old| old.phase == ChildPhase::Lost), contested: false };
     let installed =
         state.keys.child(suite.protection, shared, [inbound, outbound], [&active.nonce, &nonce]).map_err(Failure::from).and_then(|keys| {
             let role = Role::Initiator;
-            let agreed =
-                Agreed { child: active.index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding: false, replaces };
+            let agreed = Agreed {
+                child: active.index,
+                inbound,
+                outbound,
+                suite,
+                selectors,
+                keys,
+                role,
+                takes_tfc_padding: false,
+                replaces,
+                peer_life,
+            };
             child::install(cx, &state.bearer(core), agreed)
         });
     match installed {

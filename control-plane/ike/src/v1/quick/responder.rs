@@ -19,6 +19,7 @@ use crate::negotiate::{self, SelectorsNarrowed};
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
 use crate::v1::keys::Iv;
+use crate::v1::lifetime::{self, Phase};
 use crate::v1::phase_1::{is_nonce, nonce};
 use crate::v1::proposal::{self, Chosen};
 use crate::v1::{Core, State, find, informational, trace_incoming};
@@ -239,23 +240,29 @@ fn install(
     let same = |child: &&Child| Some(child.policy) == policy && child.is_replaceable() && child.selectors == selectors;
     let old = state.children.iter().rev().find(same).map(|child| (child.id, child.phase == ChildPhase::Lost));
     let replaces = Replaces { child: old.map(|(id, _)| id), lost: old.is_some_and(|(_, lost)| lost), contested: false };
+    let ours = core.connection.child(index).map(|child| lifetime::of_child(&child.lifetime)).unwrap_or_default();
+    let offered = lifetime::of_chosen(Phase::Two, &answer);
+    let peer_life = lifetime::shorter(&offered, &ours);
     let role = Role::Responder;
     let installed =
         state.keys.child(suite.protection, shared, [outbound, inbound], [&nonces[0], &nonces[1]]).map_err(Failure::from).and_then(|keys| {
-            let agreed = Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding: false, replaces };
+            let agreed =
+                Agreed { child: index, inbound, outbound, suite, selectors, keys, role, takes_tfc_padding: false, replaces, peer_life };
             child::install(cx, &state.bearer(core), agreed)
         });
     let child = installed.map_err(|failure| {
         cx.shared.return_spi(spi);
         refused(failure)
     })?;
-    let proposal = ike_wire::v1::Proposal { spi: inbound.value().to_be_bytes().to_vec(), ..answer };
+    let (protocol, spi) = (answer.protocol, inbound.value().to_be_bytes().to_vec());
+    let proposal = ike_wire::v1::Proposal { spi: spi.clone(), ..answer };
     let mut payloads = alloc::vec![Payload::Sa(Sa { proposals: alloc::vec![proposal] }), Payload::Nonce(nonces[1].clone())];
     payloads.extend(key.map(|(public, _)| Payload::KeyExchange(public)));
     payloads.extend(ids.iter().cloned().map(Payload::Identification));
     if child.mode == Mode::Transport && core.encapsulates() {
         payloads.extend(core.original_addresses(core.remote.ip(), core.local.ip()));
     }
+    payloads.extend(lifetime::notification(Phase::Two, protocol, spi, &ours, &offered));
     let step = Step::Installing { child: child.id, answer: payloads };
     state.children.push(child);
     state.answering.insert(message_id, Responding { exchange, iv, nonces, ids, step });

@@ -194,26 +194,9 @@ impl Transform {
         self.attributes.iter().find(|attribute| attribute.kind == kind).and_then(number)
     }
 
-    /// Life types with their durations, which follow them, in order (RFC 2407 section 4.5). What they count in is `life_type`'s to say.
-    pub fn lifetimes(&self, life_type: u16, life_duration: u16) -> impl Iterator<Item = (LifeType, u64)> {
-        let pairs = self.attributes.iter().zip(self.attributes.iter().skip(1));
-        pairs.filter(move |(kind, duration)| kind.kind == life_type && duration.kind == life_duration).filter_map(|(kind, duration)| {
-            let kind = u16::try_from(number(kind)?).ok()?;
-            Some((LifeType(kind), number(duration)?))
-        })
-    }
-
     fn parse(mut body: Reader<'_>) -> Result<Self, ParseError> {
         let [number, id, ..] = body.array::<4>()?;
-        let mut rest = Reader::new(crate::Part::V1(Part::Attribute), body.rest());
-        let mut attributes = Vec::new();
-        while !rest.is_empty() {
-            if attributes.len() == limits::ATTRIBUTES {
-                return Err(body.fault(Fault::TooMany(limits::ATTRIBUTES)));
-            }
-            attributes.push(Attribute::parse(&mut rest)?);
-        }
-        Ok(Self { number, id, attributes })
+        Ok(Self { number, id, attributes: parse_attributes(body.rest())? })
     }
 
     fn emit(&self, writer: &mut Writer) -> Result<(), EmitError> {
@@ -223,6 +206,41 @@ impl Transform {
 }
 
 /// The value of an attribute in either form; `None` where it is longer than eight octets, or has none.
+/// Reads attributes one after the other: those of a transform, and what RESPONDER-LIFETIME notifies (RFC 2407 section 4.6.3.1).
+///
+/// # Errors
+/// [`ParseError`].
+pub fn parse_attributes(octets: &[u8]) -> Result<Vec<Attribute>, ParseError> {
+    let mut rest = Reader::new(crate::Part::V1(Part::Attribute), octets);
+    let mut attributes = Vec::new();
+    while !rest.is_empty() {
+        if attributes.len() == limits::ATTRIBUTES {
+            return Err(rest.fault(Fault::TooMany(limits::ATTRIBUTES)));
+        }
+        attributes.push(Attribute::parse(&mut rest)?);
+    }
+    Ok(attributes)
+}
+
+/// Writes them.
+///
+/// # Errors
+/// [`EmitError`].
+pub fn emit_attributes(attributes: &[Attribute]) -> Result<Vec<u8>, EmitError> {
+    let mut writer = Writer::new();
+    attributes.iter().try_for_each(|attribute| attribute.emit(&mut writer))?;
+    Ok(writer.finish())
+}
+
+/// Life types with their durations, which follow them, in order (RFC 2407 section 4.5, RFC 2409 appendix A). What they count in is `life_type`'s to say.
+pub fn lifetimes(attributes: &[Attribute], life_type: u16, life_duration: u16) -> impl Iterator<Item = (LifeType, u64)> {
+    let pairs = attributes.iter().zip(attributes.iter().skip(1));
+    pairs.filter(move |(kind, duration)| kind.kind == life_type && duration.kind == life_duration).filter_map(|(kind, duration)| {
+        let kind = u16::try_from(number(kind)?).ok()?;
+        Some((LifeType(kind), number(duration)?))
+    })
+}
+
 fn number(attribute: &Attribute) -> Option<u64> {
     match &attribute.value {
         AttributeValue::Short(value) => Some((*value).into()),
@@ -291,8 +309,10 @@ mod tests {
     #[test]
     fn a_duration_belongs_to_the_type_before_it_in_both_forms() {
         let transform = &sa().proposals[0].transforms[0];
-        let lifetimes: Vec<_> = transform.lifetimes(OakleyAttribute::LIFE_TYPE.0, OakleyAttribute::LIFE_DURATION.0).collect();
-        assert_eq!(lifetimes, [(LifeType::SECONDS, 28800), (LifeType::KILOBYTES, 5000)]);
+        let found: Vec<_> = lifetimes(&transform.attributes, OakleyAttribute::LIFE_TYPE.0, OakleyAttribute::LIFE_DURATION.0).collect();
+        let again = parse_attributes(&emit_attributes(&transform.attributes).unwrap());
+        assert_eq!(again.as_ref(), Ok(&transform.attributes));
+        assert_eq!(found, [(LifeType::SECONDS, 28800), (LifeType::KILOBYTES, 5000)]);
         assert_eq!((transform.value(1), transform.value(2)), (Some(7), None));
         let long =
             |len| Transform { attributes: vec![Attribute { kind: 1, value: AttributeValue::Long(vec![1; len]) }], ..transform.clone() };
