@@ -8,7 +8,7 @@ use std::time::Duration;
 use ike::config::{Config, StartAction, Version};
 use ike::io::{Answer, SaState};
 use pair::Side::{A, B};
-use pair::{Network, Pair, Side, config, esp, lab};
+use pair::{Network, Pair, Side, config, esp, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -86,5 +86,28 @@ fn a_bad_network_changes_nothing_for_those_who_want_packets_to_cross() {
         pair.network = Network::GOOD;
         pair.run(SECOND * 200);
         assert!(pair.ping(A) && pair.ping(B), "seed {seed}");
+    }
+}
+
+/// Whatever is replaced in a row, by either side and as soon as the one before has an answer: one of each is left.
+#[test]
+fn what_is_replaced_one_after_the_other_leaves_nothing_behind() {
+    for seed in 0..60 {
+        let mut pair = pair(Network::GOOD, 400 + seed);
+        pair.connect();
+        let mut numbers = pair::Numbers(seed);
+        for _ in 0..12 {
+            let side = if numbers.percent(50) { A } else { B };
+            let request = pair.rekey(side, if numbers.percent(70) { net() } else { lab() });
+            while pair.answer(side, request).is_none() {
+                assert!(pair.step(), "seed {seed}");
+                assert!(pair.ping(A) && pair.ping(B), "seed {seed}");
+            }
+            assert!(matches!(pair.answer(side, request), Some(Ok(_))), "seed {seed}: {:?}", pair.answer(side, request));
+            pair.run(Duration::from_millis(numbers.below(4) * 100));
+        }
+        assert_eq!(pair.run_under_load(SECOND * 10), 0, "seed {seed}");
+        assert_one_ike_sa(&mut pair, seed);
+        assert_eq!(pair.assert_mirrored(), 1, "seed {seed}");
     }
 }

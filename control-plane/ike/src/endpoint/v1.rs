@@ -207,6 +207,13 @@ impl Endpoint {
                 }
                 News::Yields { loser, winner } => self.hand_over(now, random, loser, winner, IkeSaV1::superseded),
                 News::Bequest { heir, estate } => self.bequeath(now, random, heir, estate),
+                News::Deleted { under, delete } => {
+                    let siblings: Vec<IkeSaId> = self.shared.v1.siblings(under).collect();
+                    for id in siblings {
+                        self.with_v1(now, random, id, |sa, cx| sa.on_deleted(cx, &delete));
+                    }
+                }
+                News::Task { ike_sa, task } => self.queue_v1(now, random, ike_sa, task),
                 News::NoSuccessor(id) => self.with_v1(now, random, id, IkeSaV1::stays),
                 News::Replace { ike_sa, request } => self.replace_v1(now, random, ike_sa, request),
             }

@@ -11,7 +11,7 @@ use ipsec_types::{ChildSaId, Identity, Instant};
 use crate::child::{Authenticated, Bearer, Child, ChildPhase, LINGER};
 use crate::context::{Context, End};
 use crate::error::Failure;
-use crate::io::{Datagram, Event, Output};
+use crate::io::{Datagram, Event, IkeSaId, Output};
 use crate::orphan::Orphan;
 use crate::v1::common::Task;
 use crate::v1::exchange::Exchange;
@@ -304,6 +304,10 @@ pub(crate) fn next_task(mut state: Box<Established>, core: &mut Core, cx: &mut C
                 };
                 quick::begin(&mut state, core, cx, task, spi);
             }
+            Task::DeleteChild { child, .. } if state.child(child).is_none() && owner_of(core, cx, child).is_some() => {
+                let news = owner_of(core, cx, child).map(|ike_sa| News::Task { ike_sa, task });
+                cx.shared.v1.news.extend(news);
+            }
             Task::DeleteChild { child, request } => {
                 delete_child(&mut state, core, cx, child);
                 if let Some(request) = request {
@@ -327,6 +331,11 @@ pub(crate) fn next_task(mut state: Box<Established>, core: &mut Core, cx: &mut C
         }
     }
     State::Established(state)
+}
+
+/// The other IKE SA that has a Child SA.
+fn owner_of(core: &Core, cx: &Context<'_>, child: ChildSaId) -> Option<IkeSaId> {
+    cx.shared.children.get(&child).copied().filter(|owner| *owner != core.id)
 }
 
 /// `HDR*, HASH(1), D  -->` for a Child SA, which is not answered.

@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::io::Datagram;
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
+use crate::v1::known::News;
 use crate::v1::lifetime::{self, Phase};
 use crate::v1::phase_1::{peer_of, spi_of};
 use crate::v1::{Core, State, find, quick, trace_incoming};
@@ -92,7 +93,13 @@ pub(crate) fn on_message(
                     return ended_by_peer(state, core, cx);
                 }
             }
-            Payload::Delete(delete) => delete_by_peer(&mut state, core, cx, delete),
+            Payload::Delete(delete) => {
+                let elsewhere = delete_by_peer(&mut state, core, cx, delete);
+                if !elsewhere.is_empty() {
+                    let delete = Delete::new(delete.protocol, elsewhere);
+                    cx.shared.v1.news.push_back(News::Deleted { under: core.id, delete });
+                }
+            }
             Payload::Notify(notify) => on_notification(&mut state, core, cx, notify),
             _ => {}
         }
@@ -106,20 +113,26 @@ fn ended_by_peer(state: Box<Established>, core: &mut Core, cx: &mut Context<'_>)
     State::Established(state).close(core, cx, None)
 }
 
-/// The peer has closed SAs it received on; ours go with them. One that is not there was deleted before.
-fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, delete: &Delete) {
+/// The peer has closed SAs it received on; ours go with them. Gives back the SPIs of those that are not there: they were deleted before, or another IKE SA
+/// with the peer has them, as both ends need not agree on which.
+pub(crate) fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, delete: &Delete) -> Vec<Vec<u8>> {
+    let mut elsewhere = Vec::new();
     for spi in &delete.spis {
         let named = state
             .children
             .iter()
             .find(|child| child.protocol().0 == delete.protocol.0 && spi.as_slice() == child.outbound.value().to_be_bytes());
-        let Some((id, policy, phase)) = named.map(|child| (child.id, child.policy, child.phase)) else { continue };
+        let Some((id, policy, phase)) = named.map(|child| (child.id, child.policy, child.phase)) else {
+            elsewhere.push(spi.clone());
+            continue;
+        };
         state.retire(core, cx, id, LINGER);
         let served = state.children.iter().any(|child| child.policy == policy && child.is_live());
         if phase == ChildPhase::Installed && !served {
             cx.shared.ended.push((policy, End::ByPeer));
         }
     }
+    elsewhere
 }
 
 fn on_notification(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, notify: &Notify) {

@@ -4,12 +4,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use ike_wire::v1::Delete;
 use ipsec_types::{Identity, IkeSpi, Instant};
 
 use crate::config::Unique;
 use crate::io::{IkeSaId, RequestId};
 use crate::policy::ConnectionRef;
-use crate::v1::{Core, Estate};
+use crate::v1::{Core, Estate, Task};
 use crate::v2::keys::Role;
 
 /// Something that concerns more than one IKE SA.
@@ -25,6 +26,10 @@ pub(crate) enum News {
     Yields { loser: IkeSaId, winner: IkeSaId },
     /// Child SAs go on under another IKE SA with the same peer.
     Bequest { heir: IkeSaId, estate: Estate },
+    /// The peer has deleted Child SAs under another IKE SA than that which has them.
+    Deleted { under: IkeSaId, delete: Delete },
+    /// One IKE SA has to do what another was to.
+    Task { ike_sa: IkeSaId, task: Task },
     /// What was to take the place of this one has failed.
     NoSuccessor(IkeSaId),
     /// Another IKE SA is to take the place of this one.
@@ -106,8 +111,15 @@ impl Known {
 
     /// Another IKE SA between the same identities and addresses: the newest.
     pub(crate) fn sibling(&self, id: IkeSaId) -> Option<IkeSaId> {
-        let met = self.all.get(&id)?;
-        let same = |other: &Met| (&other.local, &other.remote, other.address) == (&met.local, &met.remote, met.address);
-        self.all.iter().rev().find(|(other, theirs)| **other != id && same(theirs)).map(|(other, _)| *other)
+        self.siblings(id).next()
+    }
+
+    /// All of them, the newest first.
+    pub(crate) fn siblings(&self, id: IkeSaId) -> impl Iterator<Item = IkeSaId> {
+        let met = self.all.get(&id);
+        let same = move |other: &Met| {
+            met.is_some_and(|met| (&other.local, &other.remote, other.address) == (&met.local, &met.remote, met.address))
+        };
+        self.all.iter().rev().filter(move |(other, theirs)| **other != id && same(theirs)).map(|(other, _)| *other)
     }
 }

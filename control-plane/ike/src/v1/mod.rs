@@ -439,7 +439,7 @@ impl State {
                 cx.shared.v1.left(core.id);
                 if let Some(heir) = heir {
                     let children = core::mem::take(&mut state.children);
-                    cx.shared.v1.news.push_back(News::Bequest { heir, estate: Estate::of(children) });
+                    cx.shared.v1.news.push_back(News::Bequest { heir, estate: Estate::of(children, core) });
                 }
                 let end = match failure {
                     Some(Failure::TimedOut(_)) => Some(End::Dead),

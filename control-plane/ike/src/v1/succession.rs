@@ -3,12 +3,13 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use ike_wire::v1::Delete;
 use ipsec_types::{Instant, PolicyId};
 
 use crate::child::Child;
 use crate::context::Context;
 use crate::v1::common::Task;
-use crate::v1::{IkeSa, State};
+use crate::v1::{Core, IkeSa, State, informational};
 
 /// What an IKE SA leaves to another with the same peer.
 #[derive(Debug, Default)]
@@ -20,9 +21,13 @@ pub(crate) struct Estate {
 }
 
 impl Estate {
-    /// Child SAs alone.
-    pub(crate) fn of(children: Vec<Child>) -> Self {
-        Self { children, ..Self::default() }
+    /// Child SAs, and which of them were to be deleted.
+    pub(crate) fn of(children: Vec<Child>, core: &mut Core) -> Self {
+        let deletions = |task: &Task| matches!(task, Task::DeleteChild { .. });
+        let (tasks, own) = core::mem::take(&mut core.tasks).into_iter().partition::<Vec<_>, _>(deletions);
+        core.tasks = own.into();
+        let later = core.later.extract_if(.., |(_, task)| deletions(task)).collect();
+        Self { children, tasks, later, ..Self::default() }
     }
 }
 
@@ -70,6 +75,14 @@ impl IkeSa {
         let (later, own) = core::mem::take(&mut self.core.later).into_iter().partition(|(_, task)| of_child(task));
         self.core.later = own;
         Estate { children, wanted, tasks, later }
+    }
+
+    /// The peer has deleted Child SAs under another IKE SA.
+    pub(crate) fn on_deleted(mut self, cx: &mut Context<'_>, delete: &Delete) -> Self {
+        if let State::Established(state) = &mut self.state {
+            let _elsewhere = informational::delete_by_peer(state, &mut self.core, cx, delete);
+        }
+        self.go_on(cx)
     }
 
     /// Takes over what another one with the same peer had.

@@ -84,6 +84,14 @@ pub(crate) fn begin(state: &mut Established, core: &mut Core, cx: &mut Context<'
     let (index, rekey) = match task {
         Task::CreateChild(index) => (index, None),
         Task::RekeyChild { child, request } => {
+            // The peer is doing it: another one would be one too many.
+            if let Some(successor) = state.children.iter().find(|other| other.predecessor == Some(child) && other.is_installing()) {
+                cx.shared.return_spi(spi);
+                if let Some(request) = request {
+                    cx.shared.child_rekeyed(request, Ok(successor.id));
+                }
+                return;
+            }
             let old = state.child(child).filter(|child| child.is_replaceable());
             let index = old.and_then(|old| core.connection.children.iter().position(|child| child.policy == old.policy));
             let Some(index) = index else {
