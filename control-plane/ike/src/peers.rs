@@ -1,12 +1,14 @@
 //! Who is connected: the authenticated IKE SAs by the identities of their two ends (RFC 7296 section 2.4).
 
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use ipsec_types::{Identity, Instant};
 
-use crate::io::IkeSaId;
+use crate::io::{Event, IkeSaId};
 use crate::v2::Core;
 
 /// An IKE SA that makes way for a newer one between the same identities.
@@ -67,4 +69,22 @@ impl Peers {
         let older = ike_sas.into_iter().flatten().filter(|(id, met)| **id != core.id && met.since < core.created);
         older.map(|(id, _)| *id).collect()
     }
+}
+
+/// A peer has further IKE SAs, or had them until now: title and lines for the trace, and what operators are told.
+pub(crate) fn not_alone(
+    (ike_sa, connection): (IkeSaId, &str),
+    remote: &Identity,
+    earlier: &[IkeSaId],
+    replaced: bool,
+    why: &'static str,
+) -> (&'static str, Vec<String>, Event) {
+    /// So many are named.
+    const MOST: usize = 8;
+    let others: Vec<IkeSaId> = earlier.iter().take(MOST).copied().collect();
+    let list = others.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ");
+    let title = if replaced { "take the place of earlier IKE SAs" } else { "leave earlier IKE SAs alone" };
+    let lines = alloc::vec![format!("of {remote}: {} in all, IKE SAs {list}", earlier.len()), why.to_string()];
+    let (connection, remote, count) = (connection.to_string(), remote.clone(), earlier.len());
+    (title, lines, Event::IkeSaNotAlone { ike_sa, connection, remote, others, count, replaced, why })
 }

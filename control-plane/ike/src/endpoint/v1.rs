@@ -214,6 +214,11 @@ impl Endpoint {
                     }
                 }
                 News::Task { ike_sa, task } => self.queue_v1(now, random, ike_sa, task),
+                News::Unwanted(ids) => {
+                    for id in ids {
+                        self.with_v1(now, random, id, IkeSaV1::unwanted);
+                    }
+                }
                 News::NoSuccessor(id) => self.with_v1(now, random, id, IkeSaV1::stays),
                 News::Replace { ike_sa, request } => self.replace_v1(now, random, ike_sa, request),
             }

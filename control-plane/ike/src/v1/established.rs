@@ -13,11 +13,12 @@ use crate::context::{Context, End};
 use crate::error::Failure;
 use crate::io::{Datagram, Event, IkeSaId, Output};
 use crate::orphan::Orphan;
+use crate::peers;
 use crate::v1::common::Task;
 use crate::v1::exchange::Exchange;
 use crate::v1::informational::{self, Probe};
 use crate::v1::keys::{Iv, Keys};
-use crate::v1::known::News;
+use crate::v1::known::{News, Others};
 use crate::v1::lifetime::{self, Phase};
 use crate::v1::phase_1::{PeerAuthenticated, spi_of};
 use crate::v1::proposal::Suite;
@@ -75,7 +76,11 @@ impl Established {
         }
         core.later.extend(lifetime.hard.map(|hard| (cx.now + hard, Task::Expire)));
         core.limit_life(cx.now, &core.peer_life.clone());
-        cx.shared.v1.met(cx.now, core, authenticated.identity(), initial_contact);
+        if let Some(Others { ids, replaced, why }) = cx.shared.v1.met(cx.now, core, authenticated.identity(), initial_contact) {
+            let (title, lines, event) = peers::not_alone((core.id, &core.connection.name), authenticated.identity(), &ids, replaced, why);
+            core.step(cx, title, lines);
+            cx.shared.event(event);
+        }
         let mut state = Self {
             suite,
             keys,

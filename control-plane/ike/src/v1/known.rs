@@ -2,7 +2,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use ike_wire::v1::Delete;
 use ipsec_types::{Identity, IkeSpi, Instant};
@@ -32,6 +32,8 @@ pub(crate) enum News {
     Task { ike_sa: IkeSaId, task: Task },
     /// What was to take the place of this one has failed.
     NoSuccessor(IkeSaId),
+    /// A peer that calls itself the same has come from elsewhere, and these make way for it.
+    Unwanted(Vec<IkeSaId>),
     /// Another IKE SA is to take the place of this one.
     Replace { ike_sa: IkeSaId, request: Option<RequestId> },
 }
@@ -48,14 +50,47 @@ pub(crate) struct Known {
 struct Met {
     local: Identity,
     remote: Identity,
-    address: IpAddr,
+    own_address: IpAddr,
+    address: SocketAddr,
+    /// It is behind a NAT, which others may be behind, too.
+    behind_nat: bool,
     role: Role,
     cookie: IkeSpi,
     /// When phase 1 was over.
     since: Instant,
 }
 
+/// What has become of IKE SAs with peers that call themselves the same and are elsewhere.
+pub(crate) struct Others {
+    pub(crate) ids: Vec<IkeSaId>,
+    pub(crate) replaced: bool,
+    pub(crate) why: &'static str,
+}
+
 impl Met {
+    fn of(core: &Core, remote: &Identity, since: Instant) -> Self {
+        Self {
+            local: core.connection.local_identity.canonical(),
+            remote: remote.canonical(),
+            own_address: core.local.ip(),
+            address: core.remote,
+            behind_nat: core.nat.remote,
+            role: core.role,
+            cookie: core.initiator_cookie,
+            since,
+        }
+    }
+
+    fn is_between_the_same(&self, other: &Self) -> bool {
+        (&self.local, &self.remote) == (&other.local, &other.remote)
+    }
+
+    /// Whether the other one is with the same machine: a newer phase 1 with that takes over what the older one has.
+    fn is_with_the_same(&self, other: &Self) -> bool {
+        let is_one = self.address.port() == other.address.port() || !(self.behind_nat || other.behind_nat);
+        self.is_between_the_same(other) && self.own_address == other.own_address && self.address.ip() == other.address.ip() && is_one
+    }
+
     /// Whether another one, which is older, was begun by the other peer before either could know of this one. Both sides find the same, and let go
     /// the one whose initiator has the lower cookie: RFC 2408 says nothing of it.
     fn collides_with(&self, begun: Instant, other: &Self) -> bool {
@@ -64,17 +99,23 @@ impl Met {
 }
 
 impl Known {
-    /// Phase 1 is over.
-    pub(crate) fn met(&mut self, now: Instant, core: &mut Core, remote: &Identity, initial_contact: bool) {
-        let met = Met {
-            local: core.connection.local_identity.canonical(),
-            remote: remote.canonical(),
-            address: core.remote.ip(),
-            role: core.role,
-            cookie: core.initiator_cookie,
-            since: now,
-        };
-        let same = self.all.iter().filter(|(_, other)| (&other.local, &other.remote) == (&met.local, &met.remote));
+    /// Whether a peer is refused because another one calls itself the same and is kept (`unique = "keep"`), unless it has forgotten that.
+    pub(crate) fn is_taken(&self, now: Instant, core: &Core, remote: &Identity, initial_contact: bool) -> bool {
+        let met = Met::of(core, remote, now);
+        let keeps = core.connection.unique == Unique::Keep && core.role == Role::Responder && !initial_contact;
+        // Behind one NAT it may be the peer itself, whose port has changed.
+        keeps && self.all.values().any(|other| met.is_between_the_same(other) && met.address.ip() != other.address.ip())
+    }
+
+    /// Phase 1 is over. Gives back what becomes of others that call themselves as the peer does.
+    pub(crate) fn met(&mut self, now: Instant, core: &mut Core, remote: &Identity, initial_contact: bool) -> Option<Others> {
+        let met = Met::of(core, remote, now);
+        let others = self.others(&met, core.connection.unique, initial_contact);
+        if let Some(others) = others.as_ref().filter(|others| others.replaced) {
+            let ids = others.ids.clone();
+            self.news.push_back(if initial_contact { News::Forgotten(ids) } else { News::Unwanted(ids) });
+        }
+        let same = self.all.iter().filter(|(_, other)| met.is_with_the_same(other));
         // What the peer has begun itself, or answered, since it began this one it has not forgotten.
         let (contested, before): (Vec<_>, Vec<_>) = same.partition(|(_, other)| met.collides_with(core.created, other));
         let contested: Vec<(IkeSaId, Role, IkeSpi)> = contested.into_iter().map(|(id, other)| (*id, other.role, other.cookie)).collect();
@@ -95,6 +136,20 @@ impl Known {
             });
         }
         self.all.insert(core.id, met);
+        others
+    }
+
+    fn others(&self, met: &Met, unique: Unique, initial_contact: bool) -> Option<Others> {
+        let elsewhere = self.all.iter().filter(|(_, other)| met.is_between_the_same(other) && !met.is_with_the_same(other));
+        let ids: Vec<IkeSaId> = elsewhere.map(|(id, _)| *id).collect();
+        let (replaced, why) = match (unique, initial_contact) {
+            (Unique::Never, _) => return None,
+            (_, true) => (true, "the peer has forgotten what was before (INITIAL_CONTACT)"),
+            (Unique::Replace, false) => (true, "unique = replace"),
+            (Unique::Keep, false) => (false, "unique = keep"),
+            (Unique::No, false) => (false, "unique = no"),
+        };
+        (!ids.is_empty()).then_some(Others { ids, replaced, why })
     }
 
     /// The IKE SA has ended.
@@ -109,7 +164,7 @@ impl Known {
         self.all.values().any(|met| met.local == local && remote.as_ref().is_none_or(|remote| *remote == met.remote))
     }
 
-    /// Another IKE SA between the same identities and addresses: the newest.
+    /// Another IKE SA with the same peer: the newest.
     pub(crate) fn sibling(&self, id: IkeSaId) -> Option<IkeSaId> {
         self.siblings(id).next()
     }
@@ -117,9 +172,7 @@ impl Known {
     /// All of them, the newest first.
     pub(crate) fn siblings(&self, id: IkeSaId) -> impl Iterator<Item = IkeSaId> {
         let met = self.all.get(&id);
-        let same = move |other: &Met| {
-            met.is_some_and(|met| (&other.local, &other.remote, other.address) == (&met.local, &met.remote, met.address))
-        };
+        let same = move |other: &Met| met.is_some_and(|met| met.is_with_the_same(other));
         self.all.iter().rev().filter(move |(other, theirs)| **other != id && same(theirs)).map(|(other, _)| *other)
     }
 }

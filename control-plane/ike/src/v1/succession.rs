@@ -51,6 +51,12 @@ impl IkeSa {
         (self.go_on(cx), estate)
     }
 
+    /// Another peer that calls itself the same has taken its place: it is deleted, with what it has.
+    pub(crate) fn unwanted(mut self, cx: &mut Context<'_>) -> Self {
+        self.core.tasks.push_front(Task::Delete);
+        self.go_on(cx)
+    }
+
     /// The peer has begun a newer one: that one gets what this one has, which the peer will delete (or its own limit will).
     pub(crate) fn overtaken(mut self, cx: &mut Context<'_>) -> (Self, Estate) {
         let of_ours = |task: &Task| matches!(task, Task::Replace { request: None });

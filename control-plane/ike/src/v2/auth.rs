@@ -22,8 +22,6 @@ pub(crate) mod responder;
 pub(crate) mod rounds;
 mod verification;
 
-use alloc::format;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use ike_wire::{CertificateEncoding, CertificateRequest, Identification, Notify, NotifyType, Payload};
@@ -33,8 +31,8 @@ use crate::config::{Childless, RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
-use crate::io::{Event, IkeSaId, JobId, JobResult};
-use crate::peers::Superseded;
+use crate::io::{IkeSaId, JobId, JobResult};
+use crate::peers::{self, Superseded};
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
 use crate::v2::keys::Role;
@@ -183,7 +181,10 @@ fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticate
         return Err(Fault::Authentication(diagnosis::not_unique(&core.connection, authenticated.identity())));
     }
     let (end, why) = fate(core.connection.unique, forgotten);
-    tell_of_others(core, cx, authenticated.identity(), &earlier, end.is_some(), why);
+    let sa = (core.id, core.connection.name.as_str());
+    let (title, lines, event) = peers::not_alone(sa, authenticated.identity(), &earlier, end.is_some(), why);
+    core.step(cx, title, lines);
+    cx.shared.event(event);
     cx.shared.peers.superseded.extend(earlier.into_iter().filter_map(|id| Some(end?(id))));
     Ok(end.is_some())
 }
@@ -198,17 +199,6 @@ const fn fate(unique: Unique, forgotten: bool) -> (Option<Ending>, &'static str)
         (Unique::Keep, false) => (None, "unique = keep"),
         (Unique::No | Unique::Never, false) => (None, "unique = no"),
     }
-}
-
-fn tell_of_others(core: &Core, cx: &mut Context<'_>, remote: &Identity, earlier: &[IkeSaId], replaced: bool, why: &'static str) {
-    /// So many are named.
-    const MOST: usize = 8;
-    let others: Vec<IkeSaId> = earlier.iter().take(MOST).copied().collect();
-    let list = others.iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(", ");
-    let title = if replaced { "take the place of earlier IKE SAs" } else { "leave earlier IKE SAs alone" };
-    core.step(cx, title, alloc::vec![format!("of {remote}: {} in all, IKE SAs {list}", earlier.len()), why.to_string()]);
-    let (connection, remote, count) = (core.connection.name.clone(), remote.clone(), earlier.len());
-    cx.shared.event(Event::IkeSaNotAlone { ike_sa: core.id, connection, remote, others, count, replaced, why });
 }
 
 /// Which certificates the peer may show: `CERTREQ` with the hashes of the keys that are trusted (section 3.7).

@@ -9,6 +9,7 @@ use ike_wire::v1::{Delete, ExchangeType, Header, Message, Notify, NotifyType, Pa
 use super::proof::{self, Proof};
 use super::verification::{self, Doubt, Met, Verification};
 use super::{Keyed, Mode, spi_of};
+use crate::child::Authenticated as _;
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Failure;
@@ -139,6 +140,11 @@ fn on_verified(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) ->
     core.last_inbound = cx.now;
     core.refused = None;
     (core.local, core.remote) = met.ends;
+    if cx.shared.v1.is_taken(cx.now, core, met.authenticated.identity(), met.initial_contact) {
+        let failure = Failure::Unauthenticated(diagnosis::not_unique(&core.connection, met.authenticated.identity()));
+        refuse(&keyed, core, cx, NotifyType::AUTHENTICATION_FAILED);
+        return State::Failing.close(core, cx, Some(failure));
+    }
     core.nat = met.nat.unwrap_or(core.nat);
     if core.shows_first() { establish(keyed, core, cx, met) } else { prove(keyed, core, cx, Some(met)) }
 }
