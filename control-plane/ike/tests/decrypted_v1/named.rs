@@ -36,6 +36,11 @@ impl Tale {
         Self(vec![0, 1, 4, 3])
     }
 
+    /// The same in aggressive mode.
+    fn connected_aggressively() -> Self {
+        Self([&[7, 0x40][..], &Self::connected().0].concat())
+    }
+
     /// Time passes: 0.8 s.
     fn then(mut self) -> Self {
         self.0.extend([4, 3]);
@@ -133,13 +138,16 @@ fn refused(times: usize, with: &'static str) -> impl Fn(&mut Pair) {
     }
 }
 
-/// How many messages ago the first one was sent, once both phases are over.
+/// How many messages ago the first one was sent, once both phases are over: after main mode, and after aggressive mode.
 const FIRST: u8 = 8;
+const FIRST_AGGRESSIVE: u8 = 5;
 
 /// Cookies of the gateway's that come back as a new peer's: where the refusal of a first message left a state without cookies behind, the second found it.
 fn cookies() -> Vec<Named> {
+    // 59 is the octet of the cipher in the only transform, 18 that of the exchange.
     let first = |change| Tale::connected().again(B, change, (FIRST, 0));
-    // The octet of the cipher in the only transform.
+    let aggressive = |change| Tale::connected_aggressively().again(B, change, (FIRST_AGGRESSIVE, 0));
+    let aggressive_refused = aggressive(0x11).put(59, 0x7f).again(B, 0x11, (FIRST_AGGRESSIVE + 1, 0)).put(59, 0x7f).then();
     let unknown_cipher = first(0x11).put(59, 0x7f).again(B, 0x11, (FIRST + 1, 0)).put(59, 0x7f).then();
     vec![
         named("main-mode-from-the-responders-cookie", first(0x10).then(), |pair| {
@@ -148,7 +156,13 @@ fn cookies() -> Vec<Named> {
             undisturbed(pair);
         }),
         named("main-mode-from-the-responders-cookie-refused", unknown_cipher, refused(2, "N(NO-PROPOSAL-CHOSEN)")),
-        named("aggressive-mode-from-the-responders-cookie", first(0x11).put(18, 4).then(), undisturbed),
+        named("main-mode-as-if-aggressive", first(0x11).put(18, 4).then(), undisturbed),
+        named("aggressive-mode-from-the-responders-cookie", aggressive(0x10).then(), |pair| {
+            let answers = pair.shown(B).iter().filter(|line| line.starts_with("Aggressive Mode: SA KE No ID HASH")).count();
+            assert_eq!((answers, pair.ike_sas(B).len()), (2, 1), "{:?}", pair.shown(B));
+            undisturbed(pair);
+        }),
+        named("aggressive-mode-from-the-responders-cookie-refused", aggressive_refused, refused(2, "N(NO-PROPOSAL-CHOSEN)")),
     ]
 }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ike::config::{Config, StartAction, Version};
-use ike::io::{Datagram, Dataplane, Input};
+use ike::io::{Command, Datagram, Dataplane, Input};
 use ike_wire::v1::{ExchangeType, Flags, Header, Message, PayloadType};
 use ipsec_types::ChildSaId;
 use pair::Side::{A, B};
@@ -74,6 +74,7 @@ impl Story<'_> {
             4 => self.pair.run(Duration::from_millis(100 << (detail % 12))),
             5 => self.pair.input(side, Input::Dataplane(Dataplane::SoftExpire(child))),
             6 => self.pair.input(side, Input::Dataplane(Dataplane::HardExpire(child))),
+            7 if detail & 0x40 != 0 => self.reconfigure(),
             7 => self.pair.deaf = [None, Some(A), Some(B), None][usize::from(detail & 3)],
             8 => drop(self.pair.rekey(side, if detail & 1 == 0 { lab() } else { net() })),
             9 => {
@@ -85,6 +86,15 @@ impl Story<'_> {
             _ => self.protected(side, detail)?,
         }
         Some(())
+    }
+
+    /// From now on phase 1 is in aggressive mode.
+    fn reconfigure(&mut self) {
+        for side in [A, B] {
+            let mut config = v1_config(side);
+            config.connections[0].aggressive = true;
+            self.pair.input(side, Input::Command(Command::Configure(Box::new(config))));
+        }
     }
 
     /// A message of the other side, with the hash that makes it authentic, or nearly so.
