@@ -134,11 +134,11 @@ macro_rules! keystream {
         $stream.counters = $stream.counters.wrapping_add($vectors * VECTOR);
         macro_rules! two_rounds {
             ($first:literal) => {
-                aes::round::<$first, ROUND_KEYS, { $vectors }>($stream.key, &mut states);
+                $stream.round_keys.round::<$first, { $vectors }>(&mut states);
                 // There is time for a vector.
                 let $n = $first / 2;
                 $hash;
-                aes::round::<{ $first + 1 }, ROUND_KEYS, { $vectors }>($stream.key, &mut states);
+                $stream.round_keys.round::<{ $first + 1 }, { $vectors }>(&mut states);
             };
         }
         two_rounds!(1);
@@ -153,8 +153,8 @@ macro_rules! keystream {
 }
 
 /// A packet on its way through AES.
-struct Stream<'a> {
-    key: &'a Key,
+struct Stream<const ROUND_KEYS: usize> {
+    round_keys: aes::RoundKeys<ROUND_KEYS>,
     /// The nonce under the first round key, in every lane.
     nonce: __m512i,
     counters: *const u8,
@@ -162,7 +162,7 @@ struct Stream<'a> {
     at: *mut u8,
 }
 
-impl Stream<'_> {
+impl<const ROUND_KEYS: usize> Stream<ROUND_KEYS> {
     /// Encrypts or decrypts vectors: the ciphertext, octets reversed.
     ///
     /// # Safety
@@ -197,7 +197,7 @@ const ALL: u64 = u64::MAX;
 ///
 /// # Safety
 /// The packets are those of jobs, and the keys have the size that `ROUND_KEYS` says.
-#[inline]
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
 pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const SEAL: bool>(
     packets: impl Iterator<Item = (u64, &'a Key, &'a Octets)>,
@@ -206,11 +206,15 @@ pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const SEAL: bool>(
     let Some(&(_, key, _)) = packets.peek() else { return 0 };
     let (mut authentic, mut nobodys) = (0, [0; ICV_LEN]);
     let mut last = Last::none(key, &mut nobodys);
+    let (mut of, mut round_keys) = (key, aes::RoundKeys::<ROUND_KEYS>::of(key));
     for (bit, key, packet) in packets {
         // SAFETY: the packet has these blocks.
-        let (aad, nonce, round_key) = unsafe { (broadcast(packet.aad()), broadcast(packet.nonce()), broadcast(key.round_keys())) };
+        let (aad, nonce) = unsafe { (broadcast(packet.aad()), broadcast(packet.nonce())) };
         let at = packet.data.wrapping_sub(BLOCK);
-        let mut stream = Stream { key, nonce: _mm512_xor_si512(nonce, round_key), counters: counters_from(1), at };
+        if !core::ptr::eq(key, of) {
+            (of, round_keys) = (key, aes::RoundKeys::<ROUND_KEYS>::of(key));
+        }
+        let mut stream = Stream { round_keys, nonce: round_keys.add_first(nonce), counters: counters_from(1), at };
         let zero = _mm512_setzero_si512();
         let len = BLOCK + packet.len;
         // The first chunk has what is too much for whole ones.
