@@ -329,6 +329,27 @@ fn a_first_message_with_a_responders_cookie_begins_nothing() {
     assert_eq!(pair.ike_sas(B), before);
 }
 
+/// Whoever chooses the responder's cookie for its own begins something else, which the first does not notice.
+#[test]
+fn a_first_message_with_the_cookie_of_the_responder_as_its_own_takes_nothing_over() {
+    for exchange in [AGGRESSIVE, v1::ExchangeType::MAIN_MODE] {
+        let (mut pair, first) = first_message(19);
+        pair.input(B, Input::Datagram(first.clone()));
+        let before = pair.ike_sas(B).remove(0);
+        let mut forged = first;
+        forged.payload[..8].copy_from_slice(&before.responder_spi.unwrap().value().to_be_bytes());
+        forged.payload[18] = exchange.0;
+        pair.input(B, Input::Datagram(forged));
+        let after = pair.ike_sas(B);
+        assert_eq!((after.len(), &after[0]), (2, &before));
+        assert_ne!(after[1].responder_spi, before.responder_spi);
+        pair.run(SECOND * 10);
+        assert_eq!((pair.established(A), pair.established(B)), (1, 1), "who began first goes on");
+        pair.run(SECOND * 40);
+        assert_eq!((pair.ike_sas(B).len(), pair.assert_mirrored()), (1, 1), "the other is forgotten");
+    }
+}
+
 #[test]
 fn a_repeated_first_message_with_another_body_overwrites_nothing() {
     let (mut pair, first) = first_message(14);

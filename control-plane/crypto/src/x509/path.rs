@@ -42,7 +42,7 @@ pub enum Refusal {
     KeyUsage,
     /// The certificate is about somebody else: about these.
     OtherIdentity(Vec<String>),
-    /// The signature of AUTH is not that of the certificate's key.
+    /// The signature is not that of the certificate's key.
     WrongSignature,
     /// The signature algorithm is not for this key, is too weak, or the key is.
     Algorithm(SignatureScheme),
@@ -109,19 +109,19 @@ impl Refusal {
             ),
             Self::WrongSignature => (
                 format!("the signature of {who} is not right: another key has made it, or for other messages than those seen here"),
-                format!("AUTH by {}", proof.scheme),
+                format!("signed by {}", proof.scheme),
                 "check that the peer signs with the key of the certificate it shows",
             ),
             Self::Algorithm(SignatureScheme::RsaSha1) => (
                 format!("the signature of {who} by RSA with SHA-1 is not accepted: whoever finds collisions of SHA-1 may have forged it"),
-                "AUTH by rsa-sha1".into(),
+                "signed by rsa-sha1".into(),
                 "let the peer sign by RFC 7427 and SHA-256; for one that cannot, write remote.auth = \"rsa-sha1\"",
             ),
             Self::Algorithm(scheme) => (
                 format!(
                     "the signature of {who} by {scheme} is not accepted: the algorithm does not suit the key, or one of the two is too weak"
                 ),
-                format!("AUTH by {scheme}"),
+                format!("signed by {scheme}"),
                 "let the peer sign by SHA-256 or better, and with RSA of 2048 bits or more, ECDSA or Ed25519",
             ),
             Self::Clock => ("this machine's clock is before 1970".into(), String::new(), "set the clock"),
@@ -231,7 +231,7 @@ fn refusal(error: Error, intermediates: &[CertificateDer<'_>]) -> Refusal {
     }
 }
 
-/// Checks the signature of AUTH with the key that `verify` has.
+/// Checks the signature with the key that `verify` has.
 pub(super) fn check_signature(
     verify: impl Fn(&dyn SignatureVerificationAlgorithm, &[u8], &[u8]) -> Result<(), Error>,
     proof: &PeerProof,

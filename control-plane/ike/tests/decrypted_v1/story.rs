@@ -23,9 +23,20 @@ const MOST_STEPS: usize = 24;
 /// Stands in bodies for the cookies of what was last said.
 pub(crate) const COOKIES: [u8; 16] = *b"COOKIESOFPHASE-1";
 
-/// Plays the story that `octets` tell. Nothing in it may panic, keep the endpoints from coming to rest, or lead to more than a few SAs.
+/// Plays the story that `octets` tell, with phase 1 in aggressive mode and then in main mode, as it is given back.
 pub(crate) fn play(octets: &[u8]) -> Pair {
-    let pair = Pair::with(clear::provider_v1(), Network::GOOD, 1, v1_config(A), v1_config(B));
+    drop(play_in(true, octets));
+    play_in(false, octets)
+}
+
+/// Nothing in it may panic, keep the endpoints from coming to rest, or lead to more than a few SAs.
+fn play_in(aggressive: bool, octets: &[u8]) -> Pair {
+    let [a, b] = [A, B].map(|side| {
+        let mut config = v1_config(side);
+        config.connections[0].aggressive = aggressive;
+        config
+    });
+    let pair = Pair::with(clear::provider_v1(), Network::GOOD, 1, a, b);
     let mut story = Story { pair, octets };
     for _ in 0..MOST_STEPS {
         if story.step().is_none() {
