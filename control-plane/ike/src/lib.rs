@@ -13,6 +13,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod assigned;
 mod child;
 pub mod config;
 mod context;

@@ -46,10 +46,10 @@ pub(crate) fn chosen_address(connection: &ConnectionRef, address: IpAddr, ours: 
 }
 
 /// A peer without the question for an address.
-pub(crate) fn address_required(connection: &ConnectionRef) -> Box<Detail> {
+pub(crate) fn address_required(connection: &ConnectionRef, theirs: &str) -> Box<Detail> {
     Detail {
         summary: format!("connection {} gives addresses to its peers, and this one asks for none", connection.name),
-        theirs: "an IKE_AUTH request without CP(CFG_REQUEST)".into(),
+        theirs: theirs.into(),
         remedy: "let the peer ask for an address (strongSwan: vips = 0.0.0.0), or write remote_ts in a child of the connection".into(),
         ..Detail::default()
     }

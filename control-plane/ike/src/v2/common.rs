@@ -9,6 +9,7 @@ use core::time::Duration;
 use ike_wire::{ExchangeType, Flags, Header, Message, Payload, Protocol, Version};
 use ipsec_types::{ChildSaId, HashAlgorithm, IkeSpi, Instant, PolicyId, Secret, Spi};
 
+use crate::assigned::Assigned;
 use crate::child::Bearer;
 use crate::context::{Context, End, LeasedSpi};
 use crate::diagnosis::{self, Silence};
@@ -19,7 +20,6 @@ use crate::provider::SkSuite;
 use crate::trace::{self, Traced};
 use crate::v2::Sk;
 use crate::v2::auth::{PeerAuthenticated, Rounds};
-use crate::v2::configuration::Assigned;
 use crate::v2::fragments::Reassembly;
 use crate::v2::hurdles::Hurdles;
 use crate::v2::init::InitKey;

@@ -43,9 +43,9 @@ use core::time::Duration;
 use ipsec_types::{ChildSaId, Instant};
 
 pub(crate) use self::common::{Core, Task};
-use self::configuration::Assigned;
 pub(crate) use self::established::{Active, Established};
 pub(crate) use self::receive::{Incoming, Protected};
+use crate::assigned::Assigned;
 use crate::child::{Child, ChildPhase};
 use crate::context::{Context, End};
 use crate::diagnosis;

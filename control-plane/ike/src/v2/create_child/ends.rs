@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use ike_wire::{Notify, NotifyType, Payload, Protocol, Selector, TrafficSelectors};
 use ipsec_types::{AddressRange, Mode, TrafficSelector};
 
+use crate::assigned::at;
 use crate::config;
 use crate::diagnosis;
 use crate::error::{Detail, Failure};
@@ -38,25 +39,10 @@ pub(crate) fn obstacle(core: &Core, child: &config::Child) -> Option<Box<Detail>
 
 /// The selectors of a child under this IKE SA, ours and the peer's: in transport mode "exactly one IP address" each (section 2.23.1).
 pub(crate) fn selectors(core: &Core, child: &config::Child) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
-    let (local, remote) = (&child.local_selectors, &child.remote_selectors);
-    let (given, ours) = (&core.assigned.remote, &core.assigned.local.addresses);
     match child.mode {
-        Mode::Tunnel => (
-            // As long as the peer has not said which, it may be any.
-            if child.local_dynamic && !ours.is_empty() { each(ours.iter().copied(), local) } else { local.clone() },
-            if child.remote_dynamic { each(given.iter().map(|lease| lease.address), remote) } else { remote.clone() },
-        ),
-        Mode::Transport => (at(core.local.ip(), local), at(core.remote.ip(), remote)),
+        Mode::Tunnel => core.assigned.selectors(child),
+        Mode::Transport => (at(core.local.ip(), &child.local_selectors), at(core.remote.ip(), &child.remote_selectors)),
     }
-}
-
-fn each(addresses: impl Iterator<Item = core::net::IpAddr>, selectors: &[TrafficSelector]) -> Vec<TrafficSelector> {
-    addresses.flat_map(|address| at(address, selectors)).collect()
-}
-
-fn at(address: core::net::IpAddr, selectors: &[TrafficSelector]) -> Vec<TrafficSelector> {
-    let end = TrafficSelector::addresses_only(AddressRange::single(address));
-    selectors.iter().filter_map(|selector| selector.intersect(&end)).collect()
 }
 
 /// What an initiator asks for, and a responder grants.
