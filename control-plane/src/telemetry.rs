@@ -158,7 +158,7 @@ impl Journal {
                 None => return,
             }
         }
-        if let Event::EapRound { connection, .. } = event
+        if let Event::EapRound { connection, .. } | Event::UserAsked { connection, .. } = event
             && self.rounds.pass(connection, Clock::now()).is_none()
         {
             return;
@@ -264,6 +264,9 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
         }
         Event::EapRound { connection, remote, round, packet } => {
             happening("eap-round", connection, "", format!("{connection} with {remote}: EAP packet {round}, {packet}"))
+        }
+        Event::UserAsked { connection, remote } => {
+            happening("authenticating", connection, "", format!("{connection}: {remote} is asked for its user (XAuth)"))
         }
         Event::IkeSaNotAlone { ike_sa, connection, remote, others, count, replaced, why } => {
             let more = if *count > others.len() { " and others" } else { "" };

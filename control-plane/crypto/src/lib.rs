@@ -23,6 +23,7 @@ mod sha1;
 mod signing;
 mod token;
 mod x509;
+mod xauth;
 
 use ike::provider::Provider;
 use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
@@ -36,6 +37,7 @@ pub use x509::{
     AuthorityError, Crl, OCSP_REQUEST, Places, Refusal, RevocationPolicy, Revocations, Trust, certificates, certifies, public_key,
     raw_public_key, subject,
 };
+pub use xauth::XauthUsers;
 
 /// Everything this crate can do, in order of preference.
 #[must_use]

@@ -15,7 +15,7 @@ use ipsec_types::{
 };
 
 use crate::io::InstalledChildSa;
-use crate::provider::{EapMethod, PeerVerifier, SigningKey};
+use crate::provider::{EapMethod, PeerVerifier, SigningKey, UserVerifier};
 
 pub(crate) use spd::meet;
 pub use spd::{Entries, overlap};
@@ -102,6 +102,8 @@ pub struct Connection {
     pub pools: Vec<Arc<Pool>>,
     /// Addresses inside the peer's network to ask it for, unspecified ones for any; empty for none.
     pub virtual_addresses: Vec<IpAddr>,
+    /// With IKEv1, whether who needs an address asks for it; otherwise who has them gives one unasked (Mode Config).
+    pub pull: bool,
     /// Child SAs. Never empty.
     pub children: Vec<Child>,
     /// What a second IKE SA between the same identities does.
@@ -229,6 +231,17 @@ pub enum LocalAuth {
     PublicKey(Credential),
     /// By EAP, as an initiator; as a responder only where the peer wants nothing but EAP (RFC 5998).
     Eap(Arc<dyn EapMethod>),
+    /// By XAuth, with IKEv1 alone: as the only way (hybrid authentication), or after one of the first two.
+    Xauth(XauthUser),
+}
+
+/// This gateway as a user of the peer's.
+#[derive(Debug, Clone)]
+pub struct XauthUser {
+    /// Its name.
+    pub name: String,
+    /// Its password.
+    pub password: Arc<Secret>,
 }
 
 /// A further round in which we show who we are.
@@ -270,6 +283,8 @@ pub enum RemoteAuth {
     PublicKey(Arc<dyn PeerVerifier>),
     /// By EAP, as an initiator; as a responder by nothing else than the initiator's EAP (RFC 5998).
     Eap(Arc<dyn EapMethod>),
+    /// By XAuth, with IKEv1 alone: as the only way (hybrid authentication), or after one of the first two.
+    Xauth(Arc<dyn UserVerifier>),
 }
 
 /// How many IKE SAs there may be between one pair of identities (RFC 7296 section 2.4).
@@ -404,6 +419,12 @@ impl Connection {
         core::iter::once((self.remote_identity.as_ref(), &self.remote_auth)).chain(more)
     }
 
+    /// Whether either side shows a user by XAuth.
+    pub(crate) fn has_users(&self) -> bool {
+        self.local_rounds().any(|(_, way)| matches!(way, LocalAuth::Xauth(_)))
+            || self.remote_rounds().any(|(_, way)| matches!(way, RemoteAuth::Xauth(_)))
+    }
+
     /// Whether either side authenticates more than once.
     pub(crate) const fn has_rounds(&self) -> bool {
         !self.local_more.is_empty() || !self.remote_more.is_empty()
@@ -417,6 +438,7 @@ impl LocalAuth {
             Self::Psk => "psk",
             Self::PublicKey(_) => "pubkey",
             Self::Eap(method) => method.keyword(),
+            Self::Xauth(_) => "xauth",
         }
     }
 }
@@ -428,6 +450,7 @@ impl RemoteAuth {
             Self::Psk => "psk",
             Self::PublicKey(_) => "pubkey",
             Self::Eap(method) => method.keyword(),
+            Self::Xauth(_) => "xauth",
         }
     }
 
@@ -438,6 +461,7 @@ impl RemoteAuth {
             Self::Psk => auth.is_some_and(|auth| !is_signature(auth)),
             Self::PublicKey(_) => auth.is_some_and(is_signature),
             Self::Eap(_) => auth.is_none(),
+            Self::Xauth(_) => false,
         }
     }
 }

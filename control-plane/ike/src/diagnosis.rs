@@ -7,6 +7,7 @@ mod addresses;
 mod authentication;
 mod overlap;
 mod ppk;
+mod xauth;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -34,6 +35,7 @@ pub(crate) use self::authentication::{
 };
 pub(crate) use self::overlap::held_by_another;
 pub(crate) use self::ppk::{no_ppk_identity, or_another_ppk, peer_without_ppk, ppk_not_used, unknown_ppk};
+pub(crate) use self::xauth::{no_user, not_asked, other_xauth, refused_user, unknown_xauth_question};
 
 /// What a refusal does not say.
 const NOT_TOLD: &str = "not told: a refusal names no reason; the peer's log does";

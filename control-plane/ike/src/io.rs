@@ -478,6 +478,13 @@ pub enum Event {
         /// What it is, without what is in it.
         packet: String,
     },
+    /// A peer is asked for its user (XAuth, with IKEv1).
+    UserAsked {
+        /// Its connection.
+        connection: String,
+        /// The peer.
+        remote: SocketAddr,
+    },
     /// A peer has further IKE SAs under the same identity, or had them until now.
     IkeSaNotAlone {
         /// The new one.

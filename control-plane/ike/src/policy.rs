@@ -10,6 +10,7 @@ use ipsec_types::{Identity, PolicyId, Secret};
 
 use crate::config::{Child, Config, Connection, Ppk, Psk};
 use crate::v1::authentication::Authentication;
+use crate::v2::keys::Role;
 
 /// A connection, with the configuration that holds it: an IKE SA keeps the one it was negotiated under.
 #[derive(Debug, Clone)]
@@ -32,7 +33,8 @@ impl ConnectionRef {
 
     /// The same with IKEv1, which has a method of authentication for some of them.
     pub(crate) fn between_with_v1(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
-        Self::at(config, local, remote).filter(|connection| connection.version.has_v1() && Authentication::of(connection).is_some())
+        Self::at(config, local, remote)
+            .filter(|connection| connection.version.has_v1() && Authentication::of(connection, Role::Responder).is_some())
     }
 
     fn at(config: &Arc<Config>, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = Self> + use<> {
@@ -229,6 +231,7 @@ mod tests {
             force_encapsulation: false,
             pools: Vec::new(),
             virtual_addresses: Vec::new(),
+            pull: true,
             fragmentation: crate::config::Fragmentation::default(),
             mobike: false,
             childless: crate::config::Childless::default(),

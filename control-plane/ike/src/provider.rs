@@ -246,6 +246,15 @@ pub enum Judgement {
     Open(Vec<Inquiry>),
 }
 
+/// Says whether a user that names itself by XAuth (IKEv1) knows its password. Computes, and waits for nobody.
+pub trait UserVerifier: fmt::Debug + Send + Sync {
+    /// Compares in constant time. Gives back who the user is.
+    ///
+    /// # Errors
+    /// Why it is not believed, for people.
+    fn verify(&self, name: &[u8], password: &Secret) -> Result<Identity, Box<Detail>>;
+}
+
 /// Something to be fetched by HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Inquiry {

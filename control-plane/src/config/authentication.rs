@@ -13,7 +13,7 @@ use ipsec_types::{HashAlgorithm, Identity, KeyKind, SignatureScheme};
 use super::authorities::{self, Authorities};
 use super::section::{Found, Section};
 use super::tokens::{OwnKey, Tokens, private_key};
-use super::{eap, rounds};
+use super::{eap, rounds, xauth};
 use crate::radius;
 
 /// Files that a configuration names are beside it.
@@ -82,6 +82,7 @@ enum Way {
     Eap(PasswordMethod),
     EapTls,
     Radius,
+    Xauth,
 }
 
 const AUTH_EXAMPLE: &str = "\"psk\" or \"pubkey\"";
@@ -104,6 +105,9 @@ fn way(section: &mut Section<'_>) -> Option<Way> {
     if auth.value == radius::KEYWORD {
         return Some(Way::Radius);
     }
+    if auth.value == xauth::KEYWORD {
+        return Some(Way::Xauth);
+    }
     let word = auth.value.strip_prefix("ike:").unwrap_or(auth.value);
     let schemes = schemes_of(word);
     if schemes.is_empty() {
@@ -112,7 +116,7 @@ fn way(section: &mut Section<'_>) -> Option<Way> {
         section.fault_at(
             &auth,
             problem,
-            format!("write {AUTH_EXAMPLE}, or one of {}, {}, {}", all.join(", "), eap::methods(), radius::KEYWORD),
+            format!("write {AUTH_EXAMPLE}, or one of {}, {}, {}, {}", all.join(", "), eap::methods(), radius::KEYWORD, xauth::KEYWORD),
         );
         return None;
     }
@@ -185,6 +189,7 @@ pub(super) fn local_round(mut section: Section<'_>, files: Files<'_>, users: eap
             }
         }
         Some(Way::Eap(method)) => local.auth = eap::client(&mut section, method, identity.as_ref().map(|found| &found.value), users),
+        Some(Way::Xauth) => local.auth = xauth::client(&mut section, identity.as_ref().map(|found| &found.value), users),
         Some(Way::Radius) => {
             let remedy = format!("write the method by which the peer's server knows this gateway: one of {}", eap::methods());
             section.fault("auth", "by RADIUS a gateway knows its peers; it does not show itself so", remedy);
@@ -264,6 +269,7 @@ pub(super) fn remote_round(mut section: Section<'_>, files: Files<'_>, authoriti
         }
         Some(Way::Eap(method)) => remote.auth = eap::server(&mut section, method, identity.as_ref(), users),
         Some(Way::Radius) => remote.auth = eap::radius(&mut section, users.servers),
+        Some(Way::Xauth) => remote.auth = xauth::server(&mut section, users),
         Some(Way::Psk) | None => {}
     }
     section.finish();

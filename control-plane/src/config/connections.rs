@@ -62,6 +62,7 @@ pub(super) fn read(
     let (pools, virtual_addresses) = (pools::of_connection(&mut section, all_pools), pools::wanted(&mut section));
     let (may_be_ours, given) = (pools::possible(&virtual_addresses), pools.iter().map(|pool| pool.addresses).collect::<Vec<_>>());
     let dynamic = Dynamic { local: &may_be_ours, remote: &given };
+    let pull = section.boolean("pull");
     for (child, inner) in section.sections("children") {
         match read_child(child, inner, spd, version.value, &ends, dynamic) {
             Entry::Child(child, dscp) => {
@@ -109,9 +110,10 @@ pub(super) fn read(
         section.fault_at(found, "this gateway begins by itself, and has to name a PPK", "write the name of one, or let no child begin");
     }
     if section.faults() == before {
-        let has_more =
-            !local_more.is_empty() || !remote_more.is_empty() || !pools.is_empty() || !virtual_addresses.is_empty() || ppk.is_some();
-        let rest = version::Rest { proposals: &proposals, children: &children, auth: (&local_auth, &remote_auth), has_more };
+        let ours: Vec<&LocalAuth> = std::iter::once(&local_auth).chain(local_more.iter().map(|round| &round.auth)).collect();
+        let theirs: Vec<&RemoteAuth> = std::iter::once(&remote_auth).chain(remote_more.iter().map(|round| &round.auth)).collect();
+        let (auth, has_ppk) = ((&ours[..], &theirs[..]), ppk.is_some());
+        let rest = version::Rest { proposals: &proposals, children: &children, auth, has_ppk, pull: pull.as_ref() };
         version::check(&section, &version, &rest);
     }
     section.finish();
@@ -130,6 +132,7 @@ pub(super) fn read(
         remote_identity,
         pools,
         virtual_addresses,
+        pull: pull.is_none_or(|found| found.value),
         ppk: ppk.map(|found| found.value),
         children,
         unique,

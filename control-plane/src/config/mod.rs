@@ -41,6 +41,7 @@ mod selectors;
 mod spd;
 mod tokens;
 mod version;
+mod xauth;
 
 #[cfg(test)]
 mod tests;

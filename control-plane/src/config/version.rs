@@ -49,22 +49,31 @@ pub(super) fn aggressive(section: &mut Section<'_>, version: &Found<Version>) ->
 pub(super) struct Rest<'a> {
     pub(super) proposals: &'a [IkeProposal],
     pub(super) children: &'a [Child],
-    pub(super) auth: (&'a LocalAuth, &'a RemoteAuth),
-    /// More than one round of authentication, addresses asked for or given, or a PPK.
-    pub(super) has_more: bool,
+    /// Each side's rounds of authentication.
+    pub(super) auth: (&'a [&'a LocalAuth], &'a [&'a RemoteAuth]),
+    pub(super) has_ppk: bool,
+    /// What `pull` says, where it says it.
+    pub(super) pull: Option<&'a Found<bool>>,
 }
 
 /// Notes what IKEv1, as it is here, has no words for. Where a peer may speak IKEv2 instead, its children may have more than IKEv1 can say.
 pub(super) fn check(section: &Section<'_>, version: &Found<Version>, rest: &Rest<'_>) {
+    let by_user = rest.auth.0.iter().any(|way| matches!(way, LocalAuth::Xauth(_)))
+        || rest.auth.1.iter().any(|way| matches!(way, RemoteAuth::Xauth(_)));
+    if by_user && version.value != Version::V1 {
+        section.fault_at(version, "XAuth is for IKEv1 alone", "write version = 1, or an EAP method such as auth = \"eap-mschapv2\"");
+    }
     if !version.value.has_v1() {
+        if let Some(pull) = rest.pull {
+            section.fault_at(pull, "pull is for IKEv1 alone: in IKEv2 whoever needs an address asks for it", "leave it out");
+        }
         return;
     }
     if let Err((problem, remedy)) = authentication(rest.auth) {
         section.fault_at(version, problem, format!("write version = 2, or {remedy}"));
     }
-    if rest.has_more {
-        let problem = "IKEv1 has one authentication here, no addresses inside a network (pools, vips) and no PPK";
-        section.fault_at(version, problem, "write version = 2, or leave them out");
+    if rest.has_ppk {
+        section.fault_at(version, "IKEv1 has no PPK", "write version = 2, or leave ppk_id and ppk_required out");
     }
     if !rest.proposals.iter().any(is_spoken) {
         let problem = "none of the proposals can be said in IKEv1: it has no AEAD for IKE, and AES-CBC or 3DES with SHA-1 or SHA-2";
@@ -76,7 +85,9 @@ pub(super) fn check(section: &Section<'_>, version: &Found<Version>, rest: &Rest
     for child in rest.children {
         let fault = |problem: &str, remedy: &str| section.fault_at(version, format!("child '{}' {problem}", child.name), remedy);
         let selectors = [&child.local_selectors, &child.remote_selectors];
-        if selectors.iter().any(|selectors| selectors.len() > 1) {
+        // Of those that stand for addresses to be given one is chosen when they are.
+        let fixed = selectors.into_iter().zip([child.local_dynamic, child.remote_dynamic]).filter(|(_, dynamic)| !dynamic);
+        if fixed.map(|(selectors, _)| selectors.len()).any(|count| count > 1) {
             fault("has several selectors, and an SA of IKEv1 has one for each side", "write a child for each pair");
         }
         let sayable = |ports: PortRange| ports == PortRange::ANY || (ports.first() == ports.last() && ports.first() != 0);
@@ -94,24 +105,35 @@ pub(super) fn check(section: &Section<'_>, version: &Found<Version>, rest: &Rest
 }
 
 /// Whether IKEv1 has a method by which both sides can show who they are: it knows one for the two. Otherwise problem and remedy.
-fn authentication((local, remote): (&LocalAuth, &RemoteAuth)) -> Result<(), (String, &'static str)> {
-    const ALIKE: &str = "auth = \"psk\" or auth = \"pubkey\" in both local and remote";
-    match (local, remote) {
-        (LocalAuth::Psk, RemoteAuth::Psk) => Ok(()),
-        (LocalAuth::PublicKey(credential), RemoteAuth::PublicKey(_)) => {
-            let kind = credential.key.kind();
-            match ike_crypto::bare_scheme(kind) {
-                Some(_) => Ok(()),
-                None if kind == KeyKind::Rsa => {
-                    Err(("the RSA signatures of IKEv1 are not in this build".into(), "build culvert-control with its feature legacy"))
-                }
-                None => Err((format!("IKEv1 has no signatures by {kind}"), "name a key of RSA or ECDSA")),
-            }
+fn authentication((local, remote): (&[&LocalAuth], &[&RemoteAuth])) -> Result<(), (String, &'static str)> {
+    const ALIKE: &str =
+        "auth = \"psk\" or auth = \"pubkey\" in both local and remote, and \"xauth\" in local-2 or remote-2 where a user follows";
+    let (credential, with_user) = match (local, remote) {
+        ([LocalAuth::Psk], [RemoteAuth::Psk])
+        | ([LocalAuth::Psk, LocalAuth::Xauth(_)], [RemoteAuth::Psk])
+        | ([LocalAuth::Psk], [RemoteAuth::Psk, RemoteAuth::Xauth(_)])
+        | ([LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)]) => return Ok(()),
+        ([LocalAuth::PublicKey(credential)], [RemoteAuth::PublicKey(_)]) => (credential, false),
+        ([LocalAuth::PublicKey(credential), LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)])
+        | ([LocalAuth::PublicKey(credential)], [RemoteAuth::PublicKey(_), RemoteAuth::Xauth(_)] | [RemoteAuth::Xauth(_)]) => {
+            (credential, true)
         }
         _ => {
-            let (local, remote) = (local.keyword(), remote.keyword());
-            Err((format!("IKEv1 has no method by which local shows itself by {local} and remote by {remote}"), ALIKE))
+            let local = local.iter().map(|way| way.keyword()).collect::<Vec<_>>().join(", then ");
+            let remote = remote.iter().map(|way| way.keyword()).collect::<Vec<_>>().join(", then ");
+            return Err((format!("IKEv1 has no method by which local shows itself by {local} and remote by {remote}"), ALIKE));
         }
+    };
+    let kind = credential.key.kind();
+    match ike_crypto::bare_scheme(kind) {
+        Some(_) if with_user && kind != KeyKind::Rsa => {
+            Err((format!("where a user follows, IKEv1 has no signatures by {kind}"), "name a key of RSA in local"))
+        }
+        Some(_) => Ok(()),
+        None if kind == KeyKind::Rsa => {
+            Err(("the RSA signatures of IKEv1 are not in this build".into(), "build culvert-control with its feature legacy"))
+        }
+        None => Err((format!("IKEv1 has no signatures by {kind}"), "name a key of RSA or ECDSA")),
     }
 }
 

@@ -87,6 +87,7 @@ pub(crate) fn wrong_method(connection: &ConnectionRef, way: &RemoteAuth, who: &s
         RemoteAuth::Psk => "a shared key",
         RemoteAuth::PublicKey(_) => "a signature",
         RemoteAuth::Eap(_) => "EAP",
+        RemoteAuth::Xauth(_) => "XAuth of IKEv1",
     };
     Detail {
         summary: format!("{who} wants to authenticate by {method}, not by {expected}"),

@@ -108,7 +108,7 @@ pub(crate) fn on_generated(
         let id = Payload::Identification(Identification::from(&core.connection.local_identity));
         let mut payloads = alloc::vec![offer, Payload::KeyExchange(public.clone()), Payload::Nonce(nonce.clone()), id];
         payloads.extend(certificate_requests(core));
-        payloads.extend(nat::offered(core.connection.fragmentation));
+        payloads.extend(nat::offered(core.connection.fragmentation, core.connection.has_users()));
         let header = core.header(ExchangeType::AGGRESSIVE_MODE, 0, false);
         let datagram = core.send(cx, &header, &payloads)?;
         let offered = Message::parse(&datagram).ok().and_then(|message| find::first_body(message.body)).unwrap_or_default().to_vec();
@@ -259,7 +259,7 @@ pub(crate) fn send_proof(keyed: &mut Keyed, core: &mut Core, cx: &mut Context<'_
             payloads.append(&mut proof);
             payloads.extend(certificate_requests(core));
             payloads.extend(nat_detection(core, cx, &keyed.suite));
-            payloads.extend(nat::answered(core.abilities, core.connection.fragmentation));
+            payloads.extend(nat::answered(core.abilities, core.connection.fragmentation, core.connection.has_users()));
             let header = core.header(ExchangeType::AGGRESSIVE_MODE, 0, false);
             let datagram = core.send(cx, &header, &payloads)?;
             core.phase_1.asked(cx.now, &core.connection.retransmission, datagram);

@@ -1,5 +1,6 @@
 //! How the two sides of phase 1 show who they are (RFC 2409 section 5): what is negotiated as the Authentication Method.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use ipsec_types::{KeyKind, PrfAlgorithm, SignatureScheme};
@@ -20,21 +21,58 @@ pub(crate) enum Authentication {
     Ecdsa384,
     /// The same on P-521 with SHA-512.
     Ecdsa521,
+    /// Both sides have a key in common, and the one of this role shows a user as well (draft-beaulieu-ike-xauth-02).
+    XauthPsk(Role),
+    /// Both sign, by RSA, and the one of this role shows a user as well.
+    XauthRsa(Role),
+    /// The one of this role shows a user, and nothing else; the other signs, by RSA (draft-ietf-ipsec-isakmp-hybrid-auth-05).
+    HybridRsa(Role),
 }
 
 impl Authentication {
     /// Every one that is spoken here.
-    const ALL: [Self; 5] = [Self::Psk, Self::RsaSignature, Self::Ecdsa256, Self::Ecdsa384, Self::Ecdsa521];
+    const ALL: [Self; 11] = [
+        Self::Psk,
+        Self::RsaSignature,
+        Self::Ecdsa256,
+        Self::Ecdsa384,
+        Self::Ecdsa521,
+        Self::XauthPsk(Role::Initiator),
+        Self::XauthPsk(Role::Responder),
+        Self::XauthRsa(Role::Initiator),
+        Self::XauthRsa(Role::Responder),
+        Self::HybridRsa(Role::Initiator),
+        Self::HybridRsa(Role::Responder),
+    ];
 
-    /// The one of a connection, which both sides use; `None` where IKEv1 has none for what is configured.
-    pub(crate) fn of(connection: &Connection) -> Option<Self> {
-        if connection.has_rounds() {
-            return None;
-        }
-        match (&connection.local_auth, &connection.remote_auth) {
-            (LocalAuth::Psk, RemoteAuth::Psk) => Some(Self::Psk),
-            (LocalAuth::PublicKey(credential), RemoteAuth::PublicKey(_)) => Self::by_key(credential.key.kind()),
+    /// The one of a connection in this role, in which both sides use it; `None` where IKEv1 has none for what is configured.
+    pub(crate) fn of(connection: &Connection, role: Role) -> Option<Self> {
+        let ours: Vec<&LocalAuth> = connection.local_rounds().map(|(_, way)| way).collect();
+        let theirs: Vec<&RemoteAuth> = connection.remote_rounds().map(|(_, way)| way).collect();
+        match (&ours[..], &theirs[..]) {
+            ([LocalAuth::Psk], [RemoteAuth::Psk]) => Some(Self::Psk),
+            ([LocalAuth::PublicKey(credential)], [RemoteAuth::PublicKey(_)]) => Self::by_key(credential.key.kind()),
+            ([LocalAuth::Psk, LocalAuth::Xauth(_)], [RemoteAuth::Psk]) => Some(Self::XauthPsk(role)),
+            ([LocalAuth::Psk], [RemoteAuth::Psk, RemoteAuth::Xauth(_)]) => Some(Self::XauthPsk(role.other())),
+            ([LocalAuth::PublicKey(own), LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)]) => {
+                (own.key.kind() == KeyKind::Rsa).then_some(Self::XauthRsa(role))
+            }
+            ([LocalAuth::PublicKey(own)], [RemoteAuth::PublicKey(_), RemoteAuth::Xauth(_)]) => {
+                (own.key.kind() == KeyKind::Rsa).then_some(Self::XauthRsa(role.other()))
+            }
+            ([LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)]) => Some(Self::HybridRsa(role)),
+            ([LocalAuth::PublicKey(own)], [RemoteAuth::Xauth(_)]) => {
+                (own.key.kind() == KeyKind::Rsa).then_some(Self::HybridRsa(role.other()))
+            }
             _ => None,
+        }
+    }
+
+    /// The side that has to show a user after phase 1 (XAuth).
+    pub(crate) const fn user(self) -> Option<Role> {
+        match self {
+            Self::XauthPsk(user) | Self::XauthRsa(user) | Self::HybridRsa(user) => Some(user),
+            Self::Psk | Self::RsaSignature | Self::Ecdsa256 | Self::Ecdsa384 | Self::Ecdsa521 => None,
         }
     }
 
@@ -51,14 +89,15 @@ impl Authentication {
 
     /// Whether SKEYID grows from a shared key, rather than from the nonces and the key exchange.
     pub(crate) const fn is_by_shared_key(self) -> bool {
-        matches!(self, Self::Psk)
+        matches!(self, Self::Psk | Self::XauthPsk(_))
     }
 
     /// By what the side of this role signs its hash; `None` where the hash alone shows who it is.
-    pub(crate) const fn signature(self, _role: Role) -> Option<SignatureScheme> {
+    pub(crate) fn signature(self, role: Role) -> Option<SignatureScheme> {
         match self {
-            Self::Psk => None,
-            Self::RsaSignature => Some(SignatureScheme::RsaBare),
+            Self::Psk | Self::XauthPsk(_) => None,
+            Self::HybridRsa(user) if user == role => None,
+            Self::RsaSignature | Self::XauthRsa(_) | Self::HybridRsa(_) => Some(SignatureScheme::RsaBare),
             Self::Ecdsa256 | Self::Ecdsa384 | Self::Ecdsa521 => Some(SignatureScheme::EcdsaBare),
         }
     }
@@ -71,6 +110,12 @@ impl Authentication {
             Self::Ecdsa256 => 9,
             Self::Ecdsa384 => 10,
             Self::Ecdsa521 => 11,
+            Self::XauthPsk(Role::Initiator) => 65001,
+            Self::XauthPsk(Role::Responder) => 65002,
+            Self::XauthRsa(Role::Initiator) => 65005,
+            Self::XauthRsa(Role::Responder) => 65006,
+            Self::HybridRsa(Role::Initiator) => 64221,
+            Self::HybridRsa(Role::Responder) => 64222,
         }
     }
 
@@ -83,7 +128,7 @@ impl Authentication {
     /// signature method" (section 5).
     pub(crate) const fn own_prf(self) -> Option<PrfAlgorithm> {
         match self {
-            Self::Psk | Self::RsaSignature => None,
+            Self::Psk | Self::RsaSignature | Self::XauthPsk(_) | Self::XauthRsa(_) | Self::HybridRsa(_) => None,
             Self::Ecdsa256 => Some(PrfAlgorithm::HmacSha256),
             Self::Ecdsa384 => Some(PrfAlgorithm::HmacSha384),
             Self::Ecdsa521 => Some(PrfAlgorithm::HmacSha512),
@@ -99,6 +144,12 @@ impl fmt::Display for Authentication {
             Self::Ecdsa256 => "ECDSA-256 signatures",
             Self::Ecdsa384 => "ECDSA-384 signatures",
             Self::Ecdsa521 => "ECDSA-521 signatures",
+            Self::XauthPsk(Role::Initiator) => "pre-shared key and XAuth of the initiator",
+            Self::XauthPsk(Role::Responder) => "pre-shared key and XAuth of the responder",
+            Self::XauthRsa(Role::Initiator) => "RSA signatures and XAuth of the initiator",
+            Self::XauthRsa(Role::Responder) => "RSA signatures and XAuth of the responder",
+            Self::HybridRsa(Role::Initiator) => "RSA signature of the responder and XAuth of the initiator",
+            Self::HybridRsa(Role::Responder) => "RSA signature of the initiator and XAuth of the responder",
         })
     }
 }

@@ -10,10 +10,11 @@ use ike_wire::v1::{Chain, ExchangeType, Flags, Header, Message, Payload, emit_pa
 use ipsec_types::{ChildSaId, IkeSpi, Instant, Limits, PolicyId};
 use zeroize::Zeroizing;
 
+use crate::assigned::Assigned;
 use crate::context::{Context, End};
 use crate::diagnosis::{self, Silence};
 use crate::error::Failure;
-use crate::io::{IkeSaId, Output, RequestId};
+use crate::io::{Datagram, IkeSaId, Output, RequestId};
 use crate::policy::ConnectionRef;
 use crate::v1::exchange::Exchange;
 use crate::v1::fragments::{self, Reassembly};
@@ -43,6 +44,10 @@ pub(crate) struct Core {
     pub(crate) half_open_since: Instant,
     /// The messages of phase 1.
     pub(crate) phase_1: Exchange,
+    /// A message of the peer's for which it is too early.
+    pub(crate) early: Option<Datagram>,
+    /// Addresses inside the networks of its ends.
+    pub(crate) assigned: Assigned,
     /// What the peer has said, unprotected, that ends phase 1 unless something better comes.
     pub(crate) refused: Option<Failure>,
     pub(crate) abilities: Abilities,
@@ -153,6 +158,8 @@ impl Core {
             created: cx.now,
             half_open_since: cx.now,
             phase_1: Exchange::default(),
+            early: None,
+            assigned: Assigned::default(),
             refused: None,
             abilities: Abilities::default(),
             peer_life: Limits::default(),
@@ -236,8 +243,8 @@ impl Core {
         hash: Option<MakeHash<'_>>,
     ) -> Result<Vec<u8>, Failure> {
         if let Some(hash) = hash {
-            let rest = emit_payloads(&payloads).map_err(impossible)?;
-            payloads.insert(0, Payload::Hash(hash(&rest.octets)));
+            let rest = Zeroizing::new(emit_payloads(&payloads).map_err(impossible)?.octets);
+            payloads.insert(0, Payload::Hash(hash(&rest)));
         }
         let Chain { first, octets } = emit_payloads(&payloads).map_err(impossible)?;
         let octets = Zeroizing::new(octets);

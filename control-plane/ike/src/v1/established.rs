@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use ike_wire::ConfigurationType;
 use ike_wire::v1::{Delete, ExchangeType, Message, Payload, Protocol};
 use ipsec_types::{ChildSaId, Identity, Instant};
 
@@ -14,6 +15,8 @@ use crate::error::Failure;
 use crate::io::{Datagram, Event, IkeSaId, Output};
 use crate::orphan::Orphan;
 use crate::peers;
+use crate::v1::admission::Admission;
+use crate::v1::authentication::Authentication;
 use crate::v1::common::Task;
 use crate::v1::exchange::Exchange;
 use crate::v1::informational::{self, Probe};
@@ -22,7 +25,8 @@ use crate::v1::known::{News, Others};
 use crate::v1::lifetime::{self, Phase};
 use crate::v1::phase_1::{PeerAuthenticated, spi_of};
 use crate::v1::proposal::Suite;
-use crate::v1::{Core, State, quick};
+use crate::v1::transaction::{Heard, Transactions};
+use crate::v1::{Core, State, mode_config, quick};
 use crate::v2::keys::Role;
 
 /// What an IKE SA has after phase 1.
@@ -39,6 +43,7 @@ pub(crate) struct Established {
     pub(crate) answering: BTreeMap<u32, quick::Responding>,
     /// The last of ours that are over, whose third message may have been lost.
     pub(crate) done: VecDeque<(u32, Exchange)>,
+    pub(crate) transactions: Transactions,
     /// Message IDs of the peer's that must not come again.
     seen: VecDeque<u32>,
     pub(crate) probe: Probe,
@@ -59,18 +64,14 @@ const MOST_DONE: usize = 8;
 
 impl Established {
     /// The one way to get here: with the proof of who the peer is.
-    pub(crate) fn new(
-        core: &mut Core,
-        cx: &mut Context<'_>,
-        (suite, keys, last): (Suite, Keys, Iv),
-        authenticated: PeerAuthenticated,
-        initial_contact: bool,
-    ) -> Self {
+    pub(crate) fn new(core: &mut Core, cx: &mut Context<'_>, admission: Admission, authenticated: PeerAuthenticated) -> Self {
+        let Admission { suite, keys, last, transactions, seen, initial_contact, .. } = admission;
         cx.shared.count("ike_sas_established");
         cx.shared.event(Event::IkeSaEstablished(core.id));
         let lifetime = core.connection.lifetime;
         if let Some(rekey) = lifetime.rekey.into_iter().chain(core.connection.reauthentication).min()
             && !core.connection.remote_addrs.is_empty()
+            && begins_again(core, suite.authentication)
         {
             core.later.push((cx.now + rekey.saturating_sub(cx.up_to(lifetime.jitter)), Task::Replace { request: None }));
         }
@@ -90,7 +91,8 @@ impl Established {
             active: None,
             answering: BTreeMap::new(),
             done: VecDeque::new(),
-            seen: VecDeque::new(),
+            transactions,
+            seen: seen.into(),
             probe: Probe::new(cx),
             makes_way: false,
             replaced: false,
@@ -209,7 +211,7 @@ impl Established {
                 cx.shared.ended.push((child.policy, End::Forgotten));
             }
             if matches!(child.phase, ChildPhase::Installed | ChildPhase::Replaced) {
-                cx.shared.orphans.adopt(Orphan::of(&child, cx.now + time, Vec::new()));
+                cx.shared.orphans.adopt(Orphan::of(&child, cx.now + time, core.assigned.remote.clone()));
             } else if child.is_live() {
                 cx.shared.output(Output::Retire { child: child.id, linger: Duration::ZERO });
             }
@@ -242,6 +244,12 @@ impl Established {
     }
 }
 
+/// Whether a new phase 1 in the place of this one is ours to begin: a user, and a peer that has an address of the other side, ask again themselves.
+fn begins_again(core: &Core, method: Authentication) -> bool {
+    let is_one_sided = method.user().is_some() || !core.assigned.remote.is_empty() || !core.assigned.local.addresses.is_empty();
+    !is_one_sided || core.role == Role::Initiator
+}
+
 /// A message of phase 2.
 pub(crate) fn on_message(
     state: Box<Established>,
@@ -271,6 +279,10 @@ pub(crate) fn on_message(
         }
         return quick::on_third(state, core, cx, datagram, message);
     }
+    let is_transaction = message.header.exchange == ExchangeType::TRANSACTION;
+    if is_transaction && state.transactions.has(message_id) {
+        return on_transaction(state, core, cx, datagram, message);
+    }
     // What was begun here and comes back is a reflection, what has come before a repetition.
     if core.has_used(message_id) || state.seen.contains(&message_id) {
         cx.shared.count("messages_ignored");
@@ -279,10 +291,31 @@ pub(crate) fn on_message(
     match message.header.exchange {
         ExchangeType::QUICK_MODE if state.answering.len() < MOST_ANSWERING => quick::on_request(state, core, cx, datagram, message),
         ExchangeType::INFORMATIONAL => informational::on_message(state, core, cx, datagram, message),
+        ExchangeType::TRANSACTION => on_transaction(state, core, cx, datagram, message),
         _ => {
             cx.shared.count("messages_ignored");
             State::Established(state)
         }
+    }
+}
+
+/// The peer asks for addresses, or repeats what was said before phase 2.
+fn on_transaction(mut state: Box<Established>, core: &mut Core, cx: &mut Context<'_>, datagram: &Datagram, message: &Message<'_>) -> State {
+    let heard = state.transactions.receive(core, cx, (&state.keys, &state.last), datagram, message);
+    let Some(Heard::Asked(message_id, asked)) = heard else { return State::Established(state) };
+    state.saw(message_id);
+    self::heard(&state, core, cx, datagram);
+    let given = match asked.kind {
+        ConfigurationType::REQUEST => mode_config::answer(core, cx, state.authenticated.identity(), &asked),
+        _ => Ok(Vec::new()),
+    };
+    let given = given.unwrap_or_else(|failure| {
+        cx.fail(Some(&core.connection.name), core.remote, failure);
+        Vec::new()
+    });
+    match state.transactions.answer(core, cx, &state.keys, (message_id, &asked), given) {
+        Ok(()) => State::Established(state),
+        Err(failure) => State::Established(state).close(core, cx, Some(failure)),
     }
 }
 

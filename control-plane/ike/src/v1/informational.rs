@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::io::Datagram;
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
+use crate::v1::keys::{Iv, Keys};
 use crate::v1::known::News;
 use crate::v1::lifetime::{self, Phase};
 use crate::v1::phase_1::{peer_of, spi_of};
@@ -56,11 +57,16 @@ impl Probe {
 
 /// `HDR*, HASH(1), N/D  -->`
 pub(crate) fn send(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, payloads: Vec<Payload>) -> Result<Vec<u8>, Failure> {
+    say(core, cx, (&state.keys, &state.last), payloads)
+}
+
+/// The same with the keys of phase 1, and its last block.
+pub(crate) fn say(core: &mut Core, cx: &mut Context<'_>, (keys, last): (&Keys, &Iv), payloads: Vec<Payload>) -> Result<Vec<u8>, Failure> {
     let message_id = core.next_message_id();
-    let mut iv = state.keys.phase_2_iv(&state.last, message_id);
+    let mut iv = keys.phase_2_iv(last, message_id);
     let header = core.header(ExchangeType::INFORMATIONAL, message_id, true);
-    let hash = |rest: &[u8]| state.keys.hash_1(message_id, rest).expose().to_vec();
-    core.send_encrypted(cx, &state.keys, &mut iv, &header, payloads, Some(&hash))
+    let hash = |rest: &[u8]| keys.hash_1(message_id, rest).expose().to_vec();
+    core.send_encrypted(cx, keys, &mut iv, &header, payloads, Some(&hash))
 }
 
 /// Tells the peer what is wrong with its quick mode.
@@ -250,12 +256,13 @@ pub(crate) fn on_early(state: State, core: &mut Core, cx: &mut Context<'_>, data
     state
 }
 
-fn error_in(payloads: &[Payload]) -> Option<NotifyType> {
+/// The first error that a message notifies of.
+pub(crate) fn error_in(payloads: &[Payload]) -> Option<NotifyType> {
     find::notifications(payloads).map(|notify| notify.kind).find(|kind| kind.is_error())
 }
 
 /// What the peer says against phase 1, by the numbers of IKEv2, which has words for all of them.
-fn refused(core: &Core, kind: NotifyType) -> Failure {
+pub(crate) fn refused(core: &Core, kind: NotifyType) -> Failure {
     let reason = match kind {
         NotifyType::NO_PROPOSAL_CHOSEN => Reason::NO_PROPOSAL_CHOSEN,
         NotifyType::AUTHENTICATION_FAILED

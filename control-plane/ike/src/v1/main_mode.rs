@@ -86,7 +86,8 @@ pub(crate) struct Responding {
 /// `HDR, SA, VIDs  -->`
 pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, child: usize) -> Result<State, Failure> {
     let offer = phase_1::offer(core, cx, child, None)?;
-    let payloads: Vec<Payload> = [offer].into_iter().chain(nat::offered(core.connection.fragmentation)).collect();
+    let payloads: Vec<Payload> =
+        [offer].into_iter().chain(nat::offered(core.connection.fragmentation, core.connection.has_users())).collect();
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
     let datagram = core.send(cx, &header, &payloads)?;
     let offered = Message::parse(&datagram).ok().and_then(|message| find::first_body(message.body)).unwrap_or_default().to_vec();
@@ -214,7 +215,10 @@ pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted,
     core.abilities = abilities;
     core.peer_life = lifetime::of_ike_answer(&answer);
     core.phase_1.received(&datagram.payload);
-    let payloads: Vec<Payload> = [Payload::Sa(answer)].into_iter().chain(nat::answered(abilities, core.connection.fragmentation)).collect();
+    let payloads: Vec<Payload> = [Payload::Sa(answer)]
+        .into_iter()
+        .chain(nat::answered(abilities, core.connection.fragmentation, core.connection.has_users()))
+        .collect();
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
     match core.send(cx, &header, &payloads) {
         Ok(sent) => {

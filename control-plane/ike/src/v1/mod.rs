@@ -1,10 +1,12 @@
 //! IKEv1 (RFC 2409, over ISAKMP, RFC 2408, in the IPsec DOI, RFC 2407): one IKE SA as a state machine, for peers that have nothing newer. RFC 9395 has
 //! made it historic: nothing here is a default.
 //!
-//! Phase 1 is main mode ([`main_mode`]) or aggressive mode ([`aggressive`]), with pre-shared keys or signatures ([`phase_1`]); phase 2 is quick mode ([`quick`]), any number of them under one phase 1;
+//! Phase 1 is main mode ([`main_mode`]) or aggressive mode ([`aggressive`]), with pre-shared keys or signatures ([`phase_1`]), after which a user may have
+//! to show who it is, and addresses are given ([`admission`]); phase 2 is quick mode ([`quick`]), any number of them under one phase 1;
 //! [`informational`] has deletions and Dead Peer Detection. What IKEv2 has, too, is shared: configuration, selectors, Child SAs, the wants of
 //! policies.
 
+mod admission;
 mod aggressive;
 pub(crate) mod authentication;
 pub(crate) mod common;
@@ -17,12 +19,15 @@ pub(crate) mod keys;
 pub(crate) mod known;
 mod lifetime;
 pub(crate) mod main_mode;
+mod mode_config;
 mod nat;
 pub(crate) mod phase_1;
 pub(crate) mod proposal;
 mod quick;
 mod succession;
 mod trace;
+mod transaction;
+mod xauth;
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -39,10 +44,11 @@ use self::exchange::Due;
 use self::known::News;
 use self::phase_1::Mode;
 pub(crate) use self::succession::Estate;
+pub(crate) use self::xauth::own_user;
 use crate::child::{Child, ChildPhase};
 use crate::context::{Context, End};
-use crate::error::{Detail, Failure};
-use crate::io::{Datagram, Event, IkeSaStatus, JobId, JobResult, PpkStatus, RequestId, SaState, VirtualAddresses};
+use crate::error::Failure;
+use crate::io::{Datagram, Event, IkeSaStatus, JobId, JobResult, PpkStatus, RequestId, SaState};
 use crate::policy::ConnectionRef;
 use crate::v2::keys::Role;
 use crate::want::Waiter;
@@ -79,6 +85,8 @@ pub(crate) enum State {
     AwaitId(Box<phase_1::Keyed>),
     /// The keys are there; a signature is being made or checked.
     Authenticating(Box<phase_1::Authenticating>),
+    /// Phase 1 is over; a user has to show who it is, or addresses are given.
+    Admission(Box<admission::Admission>),
     /// Both peers are authenticated.
     Established(Box<Established>),
     /// Phase 1 cannot go on: to be closed at once.
@@ -127,6 +135,12 @@ impl IkeSa {
                 phase_1::on_message(state, core, cx, datagram, message)
             }
             (State::Established(state), _) => established::on_message(state, core, cx, datagram, message),
+            (State::Admission(state), _) => admission::on_message(state, core, cx, datagram, message),
+            // The peer believes that phase 1 is over, which it may be here when the message before has come, or its signature is checked.
+            (state @ (State::AwaitId(_) | State::Authenticating(_)), ExchangeType::TRANSACTION) => {
+                core.early = Some(datagram.clone());
+                state
+            }
             (state, ExchangeType::INFORMATIONAL) => informational::on_early(state, core, cx, datagram, message),
             (State::AwaitId(keyed), ExchangeType::QUICK_MODE) if message.header.flags.encryption => {
                 // The initiator of aggressive mode believes that phase 1 is over: its last message has been lost.
@@ -177,7 +191,7 @@ impl IkeSa {
     /// The clock.
     pub(crate) fn on_timeout(mut self, cx: &mut Context<'_>) -> Self {
         if self.expires().is_some_and(|at| at <= cx.now) {
-            let failure = self.core.refused.take().unwrap_or_else(|| abandoned(&self.core));
+            let failure = self.core.refused.take().unwrap_or_else(|| phase_1::abandoned(&self.core, HALF_OPEN_LIFE));
             return self.close(cx, Some(failure));
         }
         self.core.fragments.expire(cx.now);
@@ -200,6 +214,7 @@ impl IkeSa {
                 quick::on_timeout(&mut state, &mut self.core, cx);
                 informational::on_timeout(state, &mut self.core, cx)
             }
+            State::Admission(state) => admission::on_timeout(state, &mut self.core, cx),
             state => state,
         };
         let mut sa = Self { core: self.core, state }.go_on(cx);
@@ -251,7 +266,12 @@ impl IkeSa {
                 }
                 self.go_on(cx)
             }
-            _ => self.close(cx, Some(Failure::Local("terminated by the operator".into()))),
+            _ => {
+                if let State::Admission(state) = &self.state {
+                    state.gone(&mut self.core, cx, None);
+                }
+                self.close(cx, Some(Failure::Local("terminated by the operator".into())))
+            }
         }
     }
 
@@ -332,7 +352,11 @@ impl IkeSa {
 
     /// When the clock is next needed.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let established = if let State::Established(state) = &self.state { state.deadline(&self.core) } else { None };
+        let established = match &self.state {
+            State::Established(state) => state.deadline(&self.core),
+            State::Admission(state) => Some(state.deadline()),
+            _ => None,
+        };
         let later = self.core.later.iter().map(|(at, _)| *at).min();
         let fragments = self.core.fragments.deadline();
         [self.core.phase_1.deadline(), self.expires(), established, later, fragments, self.keep_alive_due()].into_iter().flatten().min()
@@ -346,14 +370,17 @@ impl IkeSa {
     /// The clock stood still for `pause`.
     pub(crate) fn shift(&mut self, pause: Duration) {
         self.core.shift(pause);
-        if let State::Established(state) = &mut self.state {
-            state.shift(pause);
+        match &mut self.state {
+            State::Established(state) => state.shift(pause),
+            State::Admission(state) => state.shift(pause),
+            _ => {}
         }
     }
 
     /// When a responder's that is not authenticated is forgotten.
     fn expires(&self) -> Option<Instant> {
-        self.is_half_open().then(|| self.core.half_open_since + HALF_OPEN_LIFE)
+        // An admission has a time of its own.
+        (self.is_half_open() && !matches!(self.state, State::Admission(_))).then(|| self.core.half_open_since + HALF_OPEN_LIFE)
     }
 
     /// A responder's that is not authenticated yet: anybody can cause any number of these.
@@ -402,6 +429,7 @@ impl IkeSa {
         let suite = match &self.state {
             State::Established(state) => Some(&state.suite),
             State::AwaitId(keyed) => Some(&keyed.suite),
+            State::Admission(state) => Some(&state.suite),
             State::Authenticating(state) => Some(&state.keyed.suite),
             _ => None,
         };
@@ -422,7 +450,7 @@ impl IkeSa {
             nat_local: core.nat.local,
             nat_remote: core.nat.remote,
             ppk: PpkStatus::NotWanted,
-            virtual_addresses: VirtualAddresses::default(),
+            virtual_addresses: core.assigned.status(),
             children: established.map(|e| e.children.iter().map(|child| child.status(now)).collect()).unwrap_or_default(),
         })
     }
@@ -463,18 +491,4 @@ impl State {
         }
         Self::Closed
     }
-}
-
-/// An initiator that did not go on after our answer.
-fn abandoned(core: &Core) -> Failure {
-    let mode = core.mode.name();
-    let detail = Detail {
-        summary: alloc::format!("{} has not gone on: {mode} was not over within {} s", core.remote, HALF_OPEN_LIFE.as_secs()),
-        ours: alloc::format!("{mode} from {} to {}", core.local, core.remote),
-        theirs: "a first message, then nothing that could be read".into(),
-        would_match: String::new(),
-        remedy: "check that our answers reach the peer, and that its messages to UDP port 4500, where there is a NAT, pass every firewall"
-            .into(),
-    };
-    Failure::TimedOut(detail.bounded())
 }

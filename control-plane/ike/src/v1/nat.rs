@@ -21,6 +21,8 @@ const DEAD_PEER_DETECTION: u128 = 0xafca_d713_68a1_f1c9_6b86_96fc_7757_0100;
 
 /// MD5 of "FRAGMENTATION". Some vendors add four octets, which say in which exchanges.
 const FRAGMENTATION: u128 = 0x4048_b7d5_6ebc_e885_25e7_de7f_00d6_c2d3;
+/// XAuth (draft-beaulieu-ike-xauth-02).
+const XAUTH: u64 = 0x0900_2689_dfd6_b712;
 
 /// What a peer has said it can do.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,22 +52,23 @@ impl Abilities {
 }
 
 /// What an initiator says it can do: of NAT traversal everything, so that the responder may choose.
-pub(crate) fn offered(fragmentation: Fragmentation) -> impl Iterator<Item = Payload> {
-    [RFC_3947].into_iter().chain(DRAFTS).chain(always(fragmentation)).map(vendor_id)
+pub(crate) fn offered(fragmentation: Fragmentation, has_users: bool) -> impl Iterator<Item = Payload> {
+    [RFC_3947].into_iter().chain(DRAFTS).map(vendor_id).chain(always(fragmentation, has_users))
 }
 
 /// What a responder says: of NAT traversal what the two will speak.
-pub(crate) fn answered(theirs: Abilities, fragmentation: Fragmentation) -> impl Iterator<Item = Payload> {
+pub(crate) fn answered(theirs: Abilities, fragmentation: Fragmentation, has_users: bool) -> impl Iterator<Item = Payload> {
     let nat = theirs.nat.map(|spelling| match spelling {
         Spelling::Standard => RFC_3947,
         Spelling::Draft => DRAFTS[0],
     });
-    nat.into_iter().chain(always(fragmentation)).map(vendor_id)
+    nat.into_iter().map(vendor_id).chain(always(fragmentation, has_users))
 }
 
 /// What does not depend on what the peer says.
-fn always(fragmentation: Fragmentation) -> impl Iterator<Item = u128> {
-    [DEAD_PEER_DETECTION].into_iter().chain(fragmentation.is_announced().then_some(FRAGMENTATION))
+fn always(fragmentation: Fragmentation, has_users: bool) -> impl Iterator<Item = Payload> {
+    let of_16 = [DEAD_PEER_DETECTION].into_iter().chain(fragmentation.is_announced().then_some(FRAGMENTATION));
+    of_16.map(vendor_id).chain(has_users.then(|| Payload::VendorId(XAUTH.to_be_bytes().to_vec())))
 }
 
 fn vendor_id(id: u128) -> Payload {
@@ -153,12 +156,12 @@ mod tests {
         assert_eq!(nat(&[]), None);
         assert_eq!(nat(&[DRAFTS[2]]), Some(Spelling::Draft));
         assert_eq!(nat(&[DRAFTS[0], RFC_3947]), Some(Spelling::Standard));
-        let all: Vec<Payload> = offered(Fragmentation::No).collect();
+        let all: Vec<Payload> = offered(Fragmentation::No, false).collect();
         let abilities = Abilities::of(&all);
         assert!(abilities.dead_peer_detection && !abilities.fragmentation && abilities.nat == Some(Spelling::Standard));
         let cisco = Payload::VendorId([&FRAGMENTATION.to_be_bytes()[..], &[0xc0, 0, 0, 0]].concat());
         assert!(Abilities::of(&[cisco]).fragmentation);
-        assert!(Abilities::of(&answered(abilities, Fragmentation::Accept).collect::<Vec<_>>()).fragmentation);
+        assert!(Abilities::of(&answered(abilities, Fragmentation::Accept, true).collect::<Vec<_>>()).fragmentation);
         assert_eq!(Abilities::of(&[Payload::VendorId(vec![1, 2])]).nat, None);
     }
 }

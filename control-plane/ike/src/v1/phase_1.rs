@@ -6,8 +6,10 @@ mod proof;
 mod verification;
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use ike_wire::v1::{Certificate, ExchangeType, Identification, Message, Notify, NotifyType, Payload, Protocol, Sa};
 use ike_wire::{CertificateEncoding, NotifyType as Reason};
@@ -16,7 +18,7 @@ use ipsec_types::{Identity, IkeSpi, KeyExchangeMethod, Secret};
 use crate::config::{RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
-use crate::error::Failure;
+use crate::error::{Detail, Failure};
 use crate::io::Datagram;
 use crate::policy::ConnectionRef;
 use crate::v1::authentication::Authentication;
@@ -27,7 +29,7 @@ use crate::v1::{Core, State, aggressive, find, main_mode};
 use crate::v2::keys::Role;
 
 pub(crate) use self::authenticating::Authenticating;
-pub(crate) use self::verification::PeerAuthenticated;
+pub(crate) use self::verification::{PeerAuthenticated, Shown};
 
 /// The exchanges of phase 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,7 +220,7 @@ pub(crate) fn certificate_requests(core: &Core) -> Vec<Payload> {
     /// With more than so many authorities, none is named: any will do.
     const MOST: usize = 8;
     let mut authorities: Vec<Vec<u8>> = Vec::new();
-    if Authentication::of(&core.connection).and_then(|method| method.signature(core.role.other())).is_none() {
+    if Authentication::of(&core.connection, core.role).and_then(|method| method.signature(core.role.other())).is_none() {
         return Vec::new();
     }
     let siblings = core.connection.siblings_of_v1(core.local.ip(), core.remote.ip()).filter(|_| core.role == Role::Responder);
@@ -305,7 +307,7 @@ pub(crate) fn admit_where(
 /// Where nothing that is configured can be said, or the key is not there.
 pub(crate) fn offer(core: &Core, cx: &mut Context<'_>, child: usize, only: Option<KeyExchangeMethod>) -> Result<Payload, Failure> {
     let connection = &core.connection;
-    let method = Authentication::of(connection).ok_or_else(|| {
+    let method = Authentication::of(connection, Role::Initiator).ok_or_else(|| {
         let auth = (connection.local_auth.keyword(), connection.remote_auth.keyword());
         Failure::Local(format!("IKEv1 has no method of authentication for local.auth = {} with remote.auth = {}", auth.0, auth.1))
     })?;
@@ -327,4 +329,18 @@ pub(crate) fn offer(core: &Core, cx: &mut Context<'_>, child: usize, only: Optio
     lines.push(format!("IKEv1, {}, {method}", core.mode.name()));
     core.step(cx, &format!("connection {} begins", connection.name), lines);
     Ok(Payload::Sa(offer))
+}
+
+/// An initiator that did not go on after our answer.
+pub(crate) fn abandoned(core: &Core, life: Duration) -> Failure {
+    let mode = core.mode.name();
+    let detail = Detail {
+        summary: format!("{} has not gone on: {mode} was not over within {} s", core.remote, life.as_secs()),
+        ours: format!("{mode} from {} to {}", core.local, core.remote),
+        theirs: "a first message, then nothing that could be read".into(),
+        would_match: String::new(),
+        remedy: "check that our answers reach the peer, and that its messages to UDP port 4500, where there is a NAT, pass every firewall"
+            .into(),
+    };
+    Failure::TimedOut(detail.bounded())
 }

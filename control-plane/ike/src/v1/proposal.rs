@@ -16,6 +16,7 @@ use crate::negotiate::ChildSuite;
 use crate::provider::{Cipher, Hash, HashFunction, Prf, Provider};
 use crate::v1::authentication::Authentication;
 use crate::v1::lifetime::{self, Phase};
+use crate::v2::keys::Role;
 
 /// The algorithms of phase 1.
 #[derive(Debug, Clone, Copy)]
@@ -76,9 +77,9 @@ impl Suite {
         said(self) == said(other)
     }
 
-    /// Whether a connection that was found later would have taken it, too.
+    /// Whether a connection that a responder has found later would have taken it, too.
     pub(crate) fn suits(&self, connection: &config::Connection, provider: &Provider) -> bool {
-        suites(connection, provider).iter().any(|suite| suite.same(self))
+        suites(connection, Role::Responder, provider).iter().any(|suite| suite.same(self))
     }
 }
 
@@ -106,9 +107,9 @@ const fn oakley_cipher(encryption: EncryptionAlgorithm) -> Option<(u16, Option<u
 }
 
 /// What the proposals of a connection come to: those with an AEAD have no words in IKEv1.
-fn suites(connection: &config::Connection, provider: &Provider) -> Vec<Suite> {
+fn suites(connection: &config::Connection, role: Role, provider: &Provider) -> Vec<Suite> {
     let mut suites: Vec<Suite> = Vec::new();
-    let Some(authentication) = Authentication::of(connection) else { return suites };
+    let Some(authentication) = Authentication::of(connection, role) else { return suites };
     for proposal in &connection.proposals {
         for encryption in proposal.encryption() {
             for integrity in proposal.integrity() {
@@ -138,14 +139,19 @@ fn short(kind: u16, value: u16) -> Attribute {
 
 /// The method of the key exchange of our first proposal, which aggressive mode begins with.
 pub(crate) fn first_method(connection: &config::Connection, provider: &Provider) -> Option<KeyExchangeMethod> {
-    suites(connection, provider).first().map(|suite| suite.method)
+    suites(connection, Role::Initiator, provider).first().map(|suite| suite.method)
 }
 
 /// The offer of phase 1, or of those with one method of key exchange alone; `None` where nothing can be offered.
 pub(crate) fn offer(connection: &config::Connection, provider: &Provider, only: Option<KeyExchangeMethod>) -> Option<Sa> {
     let life = lifetime::of_ike_sa(&connection.lifetime);
     let transforms: Vec<Transform> = (1..=u8::MAX)
-        .zip(suites(connection, provider).into_iter().filter(|suite| only.is_none_or(|only| suite.method == only)).take(MOST))
+        .zip(
+            suites(connection, Role::Initiator, provider)
+                .into_iter()
+                .filter(|suite| only.is_none_or(|only| suite.method == only))
+                .take(MOST),
+        )
         .filter_map(|(number, suite)| Some(Transform { number, id: Transform::KEY_IKE, attributes: attributes(&suite, &life)? }))
         .collect();
     let proposal = Proposal { number: 1, protocol: Protocol::ISAKMP, spi: Vec::new(), transforms };
@@ -174,7 +180,11 @@ pub(crate) fn choose(
     provider: &Provider,
     is_meant: impl Fn(&Suite) -> bool,
 ) -> Option<(Suite, Sa)> {
-    let suites: Vec<Suite> = suites(connection, provider).into_iter().filter(is_meant).collect();
+    let suites: Vec<Suite> = suites(connection, Role::Responder, provider).into_iter().filter(is_meant).collect();
+    first_of(&suites, theirs)
+}
+
+fn first_of(suites: &[Suite], theirs: &Sa) -> Option<(Suite, Sa)> {
     theirs.proposals.iter().filter(|proposal| proposal.protocol == Protocol::ISAKMP).find_map(|proposal| {
         proposal.transforms.iter().find_map(|transform| {
             let suite = suites.iter().find(|suite| is(transform, suite))?;
@@ -188,7 +198,7 @@ pub(crate) fn choose(
 pub(crate) fn accept(connection: &config::Connection, answer: &Sa, provider: &Provider) -> Option<Suite> {
     let [Proposal { transforms, .. }] = answer.proposals.as_slice() else { return None };
     let [_] = transforms.as_slice() else { return None };
-    choose(connection, answer, provider, |_| true).map(|(suite, _)| suite)
+    first_of(&suites(connection, Role::Initiator, provider), answer).map(|(suite, _)| suite)
 }
 
 /// Whether a transform of phase 1 says this suite, and nothing that is not understood.
@@ -219,7 +229,8 @@ fn is(transform: &Transform, suite: &Suite) -> bool {
 
 /// No transform of an offer of phase 1 is one of ours.
 pub(crate) fn nothing_in_common(ours: Option<&config::Connection>, theirs: &Sa, provider: &Provider) -> Box<Detail> {
-    let mine: Vec<String> = ours.map(|connection| suites(connection, provider)).unwrap_or_default().iter().map(name).collect();
+    let mine: Vec<String> =
+        ours.map(|connection| suites(connection, Role::Responder, provider)).unwrap_or_default().iter().map(name).collect();
     let all: Vec<String> = theirs.proposals.iter().flat_map(|proposal| &proposal.transforms).take(32).map(shown).collect();
     Detail {
         summary: "no IKEv1 proposal in common".into(),

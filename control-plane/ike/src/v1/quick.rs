@@ -47,9 +47,14 @@ pub(crate) fn open(keys: &Keys, iv: &Iv, message: &Message<'_>, expected: impl F
 
 /// The traffic of one SA of a child, ours and the peer's: IKEv1 has one selector for each side. `None` where the child has nothing between these ends.
 fn selectors(core: &Core, child: &config::Child) -> Option<(TrafficSelector, TrafficSelector)> {
-    let (local, remote) = (child.local_selectors.first()?, child.remote_selectors.first()?);
     match child.mode {
-        Mode::Tunnel => Some((*local, *remote)),
+        Mode::Tunnel => {
+            let (local, remote) = core.assigned.selectors(child);
+            let like = |ours: &TrafficSelector| {
+                remote.iter().find(|theirs| theirs.addresses().first().is_ipv4() == ours.addresses().first().is_ipv4()).copied()
+            };
+            local.iter().find_map(|ours| Some((*ours, like(ours)?)))
+        }
         // Between the ends of the IKE SA alone.
         Mode::Transport => {
             let at =

@@ -232,6 +232,7 @@ pub fn config(side: Side) -> Config {
         force_encapsulation: false,
         pools: vec![],
         virtual_addresses: vec![],
+        pull: true,
         fragmentation: ike::config::Fragmentation::default(),
         mobike: false,
         childless: ike::config::Childless::default(),

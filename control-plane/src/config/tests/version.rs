@@ -81,7 +81,7 @@ fn what_ikev1_has_no_words_for_is_a_fault() {
     let fault = |version: &str, change: &[(&str, &str)]| with(version, change).expect_err("no fault was found").concat();
     for version in ["1", "\"any\""] {
         assert!(fault(version, &[]).contains("none of the proposals can be said in IKEv1"), "{version}");
-        assert!(fault(version, &[CBC, ("dpd_delay", "vips = [\"0.0.0.0\"]\ndpd_delay")]).contains("no addresses inside a network"));
+        assert!(fault(version, &[CBC, ("dpd_delay", "ppk_id = \"site-b.ppk\"\ndpd_delay")]).contains("IKEv1 has no PPK"));
     }
     let several = ("remote_ts = [\"10.2.0.0/24\"]", "remote_ts = [\"10.2.0.0/24\", \"10.3.0.0/24\"]");
     assert!(fault("1", &[CBC, several]).contains("child 'net' has several selectors"));
@@ -110,4 +110,56 @@ fn what_only_the_oldest_peers_have_stands_in_proposals_alone_and_not_with_ikev2(
     let by_default =
         with("1", &[(CBC.0, "")]).unwrap().ike.connections.remove(0).proposals.iter().map(ToString::to_string).collect::<String>();
     assert!(!["md5", "3des", "modp768", "modp1024", "modp1536"].iter().any(|word| by_default.contains(word)), "{by_default}");
+}
+
+/// A user after phase 1, in swanctl's words, and where it has no place.
+#[test]
+fn users_of_ikev1_follow_a_key_or_a_signature() {
+    const USERS: &str = "\n[eap.alice]\nid = \"alice\"\nsecret = \"wonderland\"\n";
+    let load = |version: &str, local: &str, remote: &str| {
+        let head = format!("[connections.site-b]\nversion = {version}\nproposals = [\"aes128-sha256-modp2048\"]");
+        let text = SIGNED.replacen("[connections.site-b]", &head, 1);
+        let text = text.replacen("local = { auth = \"pubkey\", certs = [\"gw.crt\"], key = \"gw.key\"", &format!("local = {{ {local}"), 1);
+        let text = text.replacen("remote = { auth = \"pubkey\", cacerts = [\"ca.crt\"]", &format!("remote = {{ {remote}"), 1);
+        let folder = folder(&text, &format!("{GOOD_SECRETS}{USERS}"));
+        pki(&folder);
+        load_in(&folder)
+    };
+    let (shared, xauth) = ("auth = \"psk\"", "auth = \"xauth\"");
+    let (own, theirs) = ("auth = \"pubkey\", key = \"gw.key\"", "auth = \"pubkey\", cacerts = [\"ca.crt\"]");
+    let more = |first: &str, section: &str, rest: &str| format!("{first} }}\n{section} = {{ {xauth}{rest}");
+    let user = |first: &str| more(first, "local-2", ", xauth_id = \"alice\"");
+    let users = |first: &str| more(first, "remote-2", "");
+    for (local, remote) in [
+        (user(shared), shared.to_owned()),
+        (shared.to_owned(), users(shared)),
+        (format!("{xauth}, xauth_id = \"alice\""), theirs.to_owned()),
+    ] {
+        let loaded = load("1", &local, &remote);
+        assert!(loaded.is_ok(), "{local} and {remote}: {loaded:?}");
+        for version in ["2", "\"any\""] {
+            let faults = load(version, &local, &remote).unwrap_err().join("\n");
+            assert!(faults.contains("XAuth is for IKEv1 alone; write version = 1, or an EAP method"), "{faults}");
+        }
+    }
+    for (local, remote, expected) in [
+        (format!("{xauth}, xauth_id = \"alice\""), shared.to_owned(), "IKEv1 has no method by which local shows itself by"),
+        (more(shared, "local-2", ", xauth_id = \"bob\""), shared.to_owned(), "no secret for the user 'bob'; add [eap.NAME]"),
+        (shared.to_owned(), more(shared, "remote-2", ", xauth_id = \"bob\""), "no secret for the user 'bob'"),
+        (own.to_owned(), xauth.to_owned(), "where a user follows, IKEv1 has no signatures by"),
+    ] {
+        let faults = load("1", &local, &remote).unwrap_err().join("\n");
+        assert!(faults.contains(expected), "{faults}");
+    }
+}
+
+#[test]
+fn who_speaks_first_of_addresses_is_said_in_ikev1_alone() {
+    for (version, accepted) in [("1", true), ("\"any\"", true), ("2", false)] {
+        let loaded = with(&format!("{version}\npull = false"), &[CBC]);
+        match loaded {
+            Ok(loaded) => assert!(accepted && !loaded.ike.connections[0].pull),
+            Err(faults) => assert!(!accepted && faults.join("\n").contains("pull is for IKEv1 alone"), "{faults:?}"),
+        }
+    }
 }

@@ -13,6 +13,7 @@ fn said_of(word: &str) -> (String, Vec<String>) {
     let auth = |side: &str, way: &str| format!("connections.x.{side}.auth = \"{way}\"\n");
     let more = match path.rsplit_once('.').map(|(of, key)| (of.rsplit('.').next().unwrap(), key)) {
         Some((side, "eap_id")) => auth(side, "eap-mschapv2"),
+        Some((side, "xauth_id")) => auth(side, "xauth"),
         Some((side @ ("local" | "remote"), "certs" | "key" | "cacerts" | "pubkeys" | "revocation")) => auth(side, "pubkey"),
         // And some actions to a peer that can be called.
         _ if path.contains(".children.") => {

@@ -9,14 +9,12 @@ use ike_wire::v1::{Delete, ExchangeType, Header, Message, Notify, NotifyType, Pa
 use super::proof::{self, Proof};
 use super::verification::{self, Doubt, Met, Verification};
 use super::{Keyed, Mode, spi_of};
-use crate::child::Authenticated as _;
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Failure;
 use crate::io::{Datagram, JobId, JobResult};
-use crate::v1::established::Established;
 use crate::v1::keys::Iv;
-use crate::v1::{Core, State, aggressive, main_mode, trace_incoming};
+use crate::v1::{Core, State, admission, aggressive, main_mode, trace_incoming};
 use crate::v2::keys::Role;
 
 /// Waits for a signature to be made or checked.
@@ -140,8 +138,10 @@ fn on_verified(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) ->
     core.last_inbound = cx.now;
     core.refused = None;
     (core.local, core.remote) = met.ends;
-    if cx.shared.v1.is_taken(cx.now, core, met.authenticated.identity(), met.initial_contact) {
-        let failure = Failure::Unauthenticated(diagnosis::not_unique(&core.connection, met.authenticated.identity()));
+    // Where a user follows, it is the user who is there or not.
+    let is_all = keyed.suite.authentication.user() != Some(core.role.other());
+    if is_all && cx.shared.v1.is_taken(cx.now, core, met.shown.identity(), met.initial_contact) {
+        let failure = Failure::Unauthenticated(diagnosis::not_unique(&core.connection, met.shown.identity()));
         refuse(&keyed, core, cx, NotifyType::AUTHENTICATION_FAILED);
         return State::Failing.close(core, cx, Some(failure));
     }
@@ -159,8 +159,8 @@ fn establish(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) -> S
         core.later.extend(tasks.into_iter().map(|task| (cx.now + HEAD_START, task)));
     }
     let Keyed { suite, keys, iv, .. } = keyed;
-    let Met { authenticated, initial_contact, .. } = met;
-    State::Established(Box::new(Established::new(core, cx, (suite, keys, iv), authenticated, initial_contact)))
+    let Met { shown, initial_contact, .. } = met;
+    admission::begin(core, cx, (suite, keys, iv), shown, initial_contact)
 }
 
 /// Tells a peer that phase 1 ends here where there are no keys in common.

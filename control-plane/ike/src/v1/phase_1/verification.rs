@@ -18,6 +18,8 @@ use crate::error::{Detail, Failure};
 use crate::io::{Datagram, Job, JobId};
 use crate::policy::ConnectionRef;
 use crate::provider::PeerProof;
+use crate::v1::authentication::Authentication;
+use crate::v1::xauth::UserShown;
 use crate::v1::{Core, find, nat};
 use crate::v2::keys::Role;
 use crate::v2::nat::NatStatus;
@@ -28,6 +30,34 @@ pub(crate) struct PeerAuthenticated {
     identity: Identity,
 }
 
+/// Proof that the peer has shown in phase 1 what the method of authentication has for its side, which is not all where a user has to follow. Only this
+/// module makes one.
+pub(crate) struct Shown {
+    identity: Identity,
+}
+
+impl Shown {
+    /// Who the peer says it is.
+    pub(super) const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+impl PeerAuthenticated {
+    /// By phase 1 alone.
+    ///
+    /// # Errors
+    /// What was shown, where the peer's side, which is not `role`, has to show a user as well.
+    pub(crate) fn by_phase_1(shown: Shown, method: Authentication, role: Role) -> Result<Self, Shown> {
+        if method.user() == Some(role.other()) { Err(shown) } else { Ok(Self { identity: shown.identity }) }
+    }
+
+    /// By phase 1 and a user after it, which is who the peer is.
+    pub(crate) fn by_user(_shown: Shown, user: UserShown) -> Self {
+        Self { identity: user.into_identity() }
+    }
+}
+
 impl Authenticated for PeerAuthenticated {
     fn identity(&self) -> &Identity {
         &self.identity
@@ -36,7 +66,7 @@ impl Authenticated for PeerAuthenticated {
 
 /// A peer that has shown who it is, and what else its message says.
 pub(crate) struct Met {
-    pub(super) authenticated: PeerAuthenticated,
+    pub(super) shown: Shown,
     /// It has forgotten what was before.
     pub(super) initial_contact: bool,
     /// Between which ends it was heard, ours first.
@@ -95,8 +125,8 @@ pub(super) fn begin(
         if !right {
             return Err(Doubt::Noise(unreadable(core)));
         }
-        let authenticated = PeerAuthenticated { identity: identify(keyed, core, cx, &id)? };
-        return Ok(Verification::Done(Met::new(keyed, core, authenticated, datagram, payloads)));
+        let shown = Shown { identity: identify(keyed, core, cx, &id)? };
+        return Ok(Verification::Done(Met::new(keyed, core, shown, datagram, payloads)));
     };
     let signature = find::signature(payloads).ok_or_else(|| {
         let who = diagnosis::without_signature(&core.connection, &format!("{scheme}"));
@@ -113,17 +143,17 @@ pub(super) fn begin(
     };
     core.step(cx, "check the peer's signature", alloc::vec![format!("{identity}, {scheme}, {} certificates", proof.certificates.len())]);
     let job = cx.shared.job(core.id, Job::Verify { verifier, proof });
-    let met = Met::new(keyed, core, PeerAuthenticated { identity }, datagram, payloads);
+    let met = Met::new(keyed, core, Shown { identity }, datagram, payloads);
     Ok(Verification::Checking(job, Pending { met }))
 }
 
 impl Met {
-    fn new(keyed: &Keyed, core: &Core, authenticated: PeerAuthenticated, datagram: &Datagram, payloads: &[Payload]) -> Self {
+    fn new(keyed: &Keyed, core: &Core, shown: Shown, datagram: &Datagram, payloads: &[Payload]) -> Self {
         let initial_contact = find::notifications(payloads).any(|notify| notify.kind == NotifyType::INITIAL_CONTACT);
         let ends = (datagram.local, datagram.remote);
         let says_nat = payloads.iter().any(|payload| matches!(payload, Payload::NatDetection(..)));
         let nat = core.cookies().filter(|_| says_nat).map(|cookies| nat::detect(keyed.suite.hash, cookies, payloads, ends));
-        Self { authenticated, initial_contact, ends, nat }
+        Self { shown, initial_contact, ends, nat }
     }
 }
 

@@ -161,6 +161,10 @@ fn offer(
     if child.protocol() == ike_wire::Protocol::AH && core.encapsulates() {
         return Err(Failure::Incompatible(Reason::NO_PROPOSAL_CHOSEN, diagnosis::ah_behind_nat(child, core.nat)));
     }
+    let (given, received) = (&core.assigned.remote, &core.assigned.local.addresses);
+    if child.mode == Mode::Tunnel && ((child.local_dynamic && received.is_empty()) || (child.remote_dynamic && given.is_empty())) {
+        return Err(Failure::Incompatible(Reason::TS_UNACCEPTABLE, diagnosis::no_virtual_address(child)));
+    }
     let (local, remote) = selectors(core, child)
         .ok_or_else(|| Failure::Incompatible(Reason::TS_UNACCEPTABLE, diagnosis::not_between(child, core.local.ip(), core.remote.ip())))?;
     let available = cx.shared.provider.methods();

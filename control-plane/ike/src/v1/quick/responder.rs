@@ -146,8 +146,12 @@ fn choose(
         .enumerate()
         .filter_map(|(index, child)| {
             let [ours, theirs] = meant(core, child, [ours, theirs]);
-            let selectors = within(child, ours, theirs)?;
-            let differs = child.local_selectors != [ours] || child.remote_selectors != [theirs];
+            let (local, remote) = match child.mode {
+                Mode::Tunnel => core.assigned.selectors(child),
+                Mode::Transport => (child.local_selectors.clone(), child.remote_selectors.clone()),
+            };
+            let selectors = within((&local, &remote), ours, theirs)?;
+            let differs = local != [ours] || remote != [theirs];
             Some((differs, index, child, selectors))
         })
         .collect();
@@ -170,15 +174,25 @@ fn choose(
             }
         }
     }
+    // A child for addresses that this peer has not asked for says more than selectors do.
+    let has_none = core.assigned.remote.is_empty() && core.connection.children.iter().all(|child| child.remote_dynamic);
+    if has_none && !core.connection.pools.is_empty() {
+        let detail = diagnosis::address_required(&core.connection, "a quick mode without Mode Config before it");
+        return Err((NotifyType::INVALID_ID_INFORMATION, Failure::Incompatible(Reason::FAILED_CP_REQUIRED, detail)));
+    }
     Err(refusal.unwrap_or_else(|| {
         let detail = diagnosis::selectors(&core.connection.children, (&wire(ours), &wire(theirs)));
         (NotifyType::INVALID_ID_INFORMATION, Failure::Incompatible(Reason::TS_UNACCEPTABLE, detail))
     }))
 }
 
-/// What a child selects of two identities, where that is all of them: IKEv1 cannot narrow.
-fn within(child: &config::Child, ours: TrafficSelector, theirs: TrafficSelector) -> Option<SelectorsNarrowed> {
-    let narrowed = negotiate::narrow((&child.local_selectors, &child.remote_selectors), (&wire(ours), &wire(theirs)))?;
+/// What the selectors of a child have of two identities, where that is all of them: IKEv1 cannot narrow.
+fn within(
+    (local, remote): (&[TrafficSelector], &[TrafficSelector]),
+    ours: TrafficSelector,
+    theirs: TrafficSelector,
+) -> Option<SelectorsNarrowed> {
+    let narrowed = negotiate::narrow((local, remote), (&wire(ours), &wire(theirs)))?;
     (narrowed.local() == [ours] && narrowed.remote() == [theirs]).then_some(narrowed)
 }
 

@@ -56,6 +56,7 @@ pub(super) fn begin(
             let job = cx.shared.job(core.id, Job::Sign { key: credential.key.clone(), scheme, encoding, message });
             Ok(Proof::Signing(job, Pending { scheme, encoding }))
         }
+        LocalAuth::Xauth(_) => Err(Failure::Local("local.auth = xauth is for IKEv1".into())),
         LocalAuth::Eap(method) => {
             Err(Failure::Local(format!("local.auth = {} is for an initiator, or for a peer that wants nothing but EAP", method.keyword())))
         }
@@ -73,7 +74,7 @@ impl Pending {
         let auth = auth.ok_or_else(|| Failure::Local(format!("no AUTH method is for {}", self.scheme)))?;
         let certificates = match core.own_round().1 {
             LocalAuth::PublicKey(credential) => credential.certificates.as_slice(),
-            LocalAuth::Psk | LocalAuth::Eap(_) => &[],
+            LocalAuth::Psk | LocalAuth::Eap(_) | LocalAuth::Xauth(_) => &[],
         };
         Ok(certificates.iter().cloned().map(Payload::Cert).chain([Payload::Auth(auth)]).collect())
     }

@@ -106,7 +106,7 @@ pub(super) fn begin(
     match way {
         RemoteAuth::Psk => by_shared_key(core, sk, transcript, id, identity, auth).map(Verification::Done),
         RemoteAuth::PublicKey(verifier) => by_signature(core, cx, sk, transcript, (id, identity, auth), payloads, verifier),
-        RemoteAuth::Eap(_) => Err(other_method("AUTH without EAP")),
+        RemoteAuth::Eap(_) | RemoteAuth::Xauth(_) => Err(other_method("AUTH without EAP")),
     }
 }
 
