@@ -153,3 +153,33 @@ impl fmt::Display for Authentication {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// The registry "IPSEC Authentication Methods (Value 3)".
+    #[test]
+    fn numbers_are_those_of_the_registry() {
+        let numbers: Vec<u16> = Authentication::ALL.map(Authentication::number).to_vec();
+        assert_eq!(numbers, [1, 3, 9, 10, 11]);
+        assert_eq!(Authentication::from_number(10), Some(Authentication::Ecdsa384));
+        // DSS, RSA encryption and its revised mode, ECDSA without a curve.
+        assert!([0, 2, 4, 5, 8, 12].into_iter().all(|number| Authentication::from_number(number).is_none()));
+    }
+
+    #[test]
+    fn each_kind_of_key_has_its_method_and_signs_by_a_scheme_that_suits_it() {
+        for kind in [KeyKind::Rsa, KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::EcdsaP521] {
+            let method = Authentication::by_key(kind).unwrap();
+            for role in [Role::Initiator, Role::Responder] {
+                assert!(method.signature(role).unwrap().suits(kind), "{kind}");
+            }
+            assert!(!method.is_by_shared_key());
+        }
+        assert_eq!(Authentication::by_key(KeyKind::Ed25519), None);
+        assert_eq!((Authentication::Psk.signature(Role::Initiator), Authentication::Psk.own_prf()), (None, None));
+    }
+}
