@@ -81,7 +81,7 @@ peer_config() {
   cat >"$dir/strongswan.conf" <<-EOT
 	charon-systemd {
 	  # kernel-libipsec before kernel-netlink; no resolve, updown, stroke, bypass-lan, connmark, farp, dhcp: they reach outside the lab
-	  load = random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 gmp sha1 sha2 aes gcm chapoly hmac kdf drbg md5 ctr ccm xcbc cmac eap-identity eap-mschapv2 eap-md5 eap-tls eap-radius $kernel socket-default vici
+	  load = random nonce x509 revocation constraints pubkey pkcs1 pkcs8 pem openssl curve25519 gmp sha1 sha2 aes gcm chapoly hmac kdf drbg md5 ctr ccm xcbc cmac eap-identity eap-mschapv2 eap-md5 eap-tls eap-radius xauth-generic $kernel socket-default vici
 	  plugins { vici { socket = unix://$dir/charon.vici } }
 	  filelog { lab { path = $dir/charon.log
 	    time_format = %H:%M:%S
