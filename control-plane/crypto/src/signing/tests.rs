@@ -6,7 +6,6 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::ecdsa::EcdsaSig;
 use openssl::nid::Nid;
 use rcgen::KeyPair as RcgenKey;
-use rustls_pki_types::SignatureVerificationAlgorithm;
 
 use super::*;
 use crate::hex::hex;
@@ -117,6 +116,8 @@ fn ecdsa_over_a_hash_is_what_openssl_finds_right() {
 #[cfg(feature = "legacy")]
 #[test]
 fn rsa_over_a_hash_is_what_rfc_2409_has() {
+    use rustls_pki_types::SignatureVerificationAlgorithm as _;
+
     let vectors: serde_json::Value = serde_json::from_str(include_str!("../../tests/vectors/rsa-bare.json")).unwrap();
     let field = |value: &serde_json::Value| hex(value.as_str().unwrap());
     let (private, public) = (field(&vectors["private"]), field(&vectors["public"]));
