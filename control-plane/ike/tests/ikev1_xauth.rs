@@ -396,6 +396,32 @@ fn phase_1_is_replaced_by_who_has_begun_it() {
     }
 }
 
+/// The client says the last word: its old IKE SA goes when the gateway has read it, and not with the Child SA that is still under it there.
+#[test]
+fn a_lost_last_word_of_the_user_costs_no_child_sa() {
+    let mut pair = pair_of(84, Way::XauthPsk, Addresses::None);
+    connect(&mut pair);
+    let children = [A, B].map(|side| pair.only_child(side));
+    pair.sent.clear();
+    pair.rekey(A, lab());
+    // Six messages of main mode, and three of XAuth.
+    while pair.sent.len() < 9 {
+        assert!(pair.step());
+    }
+    pair.tamper = Some(Box::new(|from, octets| {
+        let is_transaction = octets.get(18) == Some(&v1::ExchangeType::TRANSACTION.0);
+        if let Some(last) = octets.last_mut().filter(|_| from == A && is_transaction) {
+            *last ^= 1;
+        }
+    }));
+    pair.run(SECOND * 3);
+    pair.tamper = None;
+    pair.run(SECOND * 20);
+    assert_eq!([A, B].map(|side| pair.only_child(side)), children);
+    assert_eq!((pair.ike_sas(A).len(), pair.ike_sas(B).len()), (1, 1));
+    assert!(pair.ping(A) && pair.ping(B));
+}
+
 /// The gateway that knows the users begins: the methods have a number for that.
 #[test]
 fn the_responder_may_be_the_user() {

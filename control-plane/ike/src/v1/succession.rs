@@ -34,6 +34,9 @@ impl Estate {
 /// How long Child SAs that the peer has forgotten wait for others to take their traffic over.
 const FORSAKEN: Duration = Duration::from_secs(5);
 
+/// How long a peer may take to read a message that it does not answer, even where it has to ask for it again.
+const READ: Duration = Duration::from_secs(10);
+
 impl IkeSa {
     /// The peer has forgotten it: it ends without a word, and its Child SAs when others take their traffic over.
     pub(crate) fn forsake(mut self, cx: &mut Context<'_>) -> Self {
@@ -47,7 +50,12 @@ impl IkeSa {
     /// Another has taken its place: it is deleted, and leaves what it has to that one.
     pub(crate) fn superseded(mut self, cx: &mut Context<'_>) -> (Self, Estate) {
         let estate = self.hand_over();
-        self.core.tasks.push_front(Task::Delete);
+        if self.core.connection.has_users() {
+            // The last word about a user may be ours. Until the peer has read it, the Child SAs are those of the old one there.
+            self.core.later.push((cx.now + READ, Task::Delete));
+        } else {
+            self.core.tasks.push_front(Task::Delete);
+        }
         (self.go_on(cx), estate)
     }
 
