@@ -160,11 +160,11 @@ mod tests {
 
     use super::*;
 
-    /// The registry "IPSEC Authentication Methods (Value 3)".
+    /// The registry "IPSEC Authentication Methods (Value 3)", and the drafts of XAuth and of hybrid authentication.
     #[test]
     fn numbers_are_those_of_the_registry() {
         let numbers: Vec<u16> = Authentication::ALL.map(Authentication::number).to_vec();
-        assert_eq!(numbers, [1, 3, 9, 10, 11]);
+        assert_eq!(numbers, [1, 3, 9, 10, 11, 65001, 65002, 65005, 65006, 64221, 64222]);
         assert_eq!(Authentication::from_number(10), Some(Authentication::Ecdsa384));
         // DSS, RSA encryption and its revised mode, ECDSA without a curve.
         assert!([0, 2, 4, 5, 8, 12].into_iter().all(|number| Authentication::from_number(number).is_none()));
