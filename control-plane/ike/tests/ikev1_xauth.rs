@@ -396,6 +396,35 @@ fn phase_1_is_replaced_by_who_has_begun_it() {
     }
 }
 
+/// Three messages of aggressive mode, then those of the user and of the address.
+#[test]
+fn aggressive_mode_goes_on_with_a_user_and_an_address() {
+    for (seed, way) in WAYS.into_iter().enumerate() {
+        for lost in [None, Some(2), Some(3)] {
+            let [a, b] = [A, B].map(|side| {
+                let mut config = changed(side, way, Addresses::Pull);
+                config.connections[0].aggressive = true;
+                config
+            });
+            let mut pair = Pair::new(90 + seed as u64, a, b);
+            pair.initiate(A);
+            if let Some(lost) = lost {
+                while pair.sent.len() <= lost {
+                    assert!(pair.step());
+                }
+                pair.deaf = Some(pair.sent[lost].from.other());
+                pair.run(SECOND);
+                pair.deaf = None;
+            }
+            pair.run(SECOND * 30);
+            assert_eq!(pair.assert_mirrored(), 1, "{way:?}, {lost:?} lost: {:?} {:?}", pair.failures(A), pair.failures(B));
+            assert_eq!(selected(&mut pair, B).1, "10.3.0.1");
+            let expected = if way == Way::Psk { NAMES[0].parse().unwrap() } else { alice() };
+            assert_eq!(pair.ike_sas(B)[0].remote_identity, Some(expected));
+        }
+    }
+}
+
 /// The client says the last word: its old IKE SA goes when the gateway has read it, and not with the Child SA that is still under it there.
 #[test]
 fn a_lost_last_word_of_the_user_costs_no_child_sa() {
