@@ -6,19 +6,17 @@ mod pair;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Config, IkeLifetime, LocalAuth, LocalRound, Pool, RemoteAuth, RemoteRound, StartAction, Version, XauthUser};
+use ike::config::{Config, IkeLifetime, LocalAuth, RemoteAuth, StartAction, Version, XauthUser};
 use ike::error::Failure;
 use ike::io::{Answer, Datagram, Event, Input, Record};
-use ike_crypto::XauthUsers;
-use ike_crypto::eap::Users;
 use ike_wire::{NotifyType, v1};
 use ipsec_types::{Identity, KeyKind, Secret};
 use pair::Side::{A, B};
 use pair::signing::{FakeVerifier, NAMES, credential};
+use pair::users::{PASSWORD, ask_for_user, give_address, user, users};
 use pair::{Network, Pair, Side, config, esp, lab, net};
 
 const SECOND: Duration = Duration::from_secs(1);
-const PASSWORD: &[u8] = b"wonderland";
 
 /// How the two authenticate: A is the user, where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,46 +40,21 @@ fn changed(side: Side, way: Way, addresses: Addresses) -> Config {
     let connection = &mut config.connections[0];
     connection.version = Version::V1;
     connection.proposals = vec!["aes128-sha256-modp2048".parse().unwrap()];
-    connection.pull = addresses != Addresses::Push;
-    let child = &mut connection.children[0];
-    child.proposals = vec![esp("aes128-sha256")];
-    child.start_action = StartAction::None;
-    match (addresses, side) {
-        (Addresses::None, _) => {}
-        (_, A) => {
-            connection.virtual_addresses = vec!["0.0.0.0".parse().unwrap()];
-            child.local_selectors = vec!["0.0.0.0/0".parse().unwrap()];
-            child.local_dynamic = true;
-        }
-        (_, B) => {
-            connection.pools = vec![Arc::new(Pool {
-                name: "v4".into(),
-                addresses: "10.3.0.0/24".parse().unwrap(),
-                dns: vec!["10.2.0.53".parse().unwrap()],
-                networks: vec!["10.2.0.0/16".parse().unwrap()],
-            })];
-            child.remote_selectors = vec!["10.3.0.0/24".parse().unwrap()];
-            child.remote_dynamic = true;
-        }
+    connection.children[0].proposals = vec![esp("aes128-sha256")];
+    connection.children[0].start_action = StartAction::None;
+    if addresses != Addresses::None {
+        give_address(connection, side, addresses == Addresses::Pull);
     }
     if matches!(way, Way::XauthRsa | Way::Hybrid) {
         connection.local_auth = credential(NAMES[side as usize], NAMES[side as usize], KeyKind::Rsa);
         connection.remote_auth = RemoteAuth::PublicKey(Arc::new(FakeVerifier));
     }
-    let user = LocalAuth::Xauth(XauthUser { name: "alice".into(), password: Arc::new(Secret::copy_from(PASSWORD)) });
-    let mut users = Users::default();
-    users.add("alice".into(), Secret::copy_from(PASSWORD));
-    let users = RemoteAuth::Xauth(Arc::new(XauthUsers::new(None, Arc::new(users))));
     match (way, side) {
         (Way::Psk, _) => {}
-        (Way::XauthPsk | Way::XauthRsa, A) => {
-            let identity = connection.local_identity.clone();
-            connection.local_more = vec![LocalRound { identity, auth: user }];
-        }
-        (Way::XauthPsk | Way::XauthRsa, B) => connection.remote_more = vec![RemoteRound { identity: None, auth: users }],
-        (Way::Hybrid, A) => connection.local_auth = user,
+        (Way::XauthPsk | Way::XauthRsa, _) => ask_for_user(connection, side),
+        (Way::Hybrid, A) => connection.local_auth = user(),
         (Way::Hybrid, B) => {
-            connection.remote_auth = users;
+            connection.remote_auth = users();
             connection.remote_identity = None;
         }
     }

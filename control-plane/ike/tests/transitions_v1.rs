@@ -15,13 +15,15 @@ use ike::config::{Connection, RemoteAuth, Version};
 use ike::io::{Datagram, Input};
 use ike_wire::Attribute;
 use ike_wire::v1::{
-    AttributeType, AttributeValue, Delete, ExchangeType, Flags, Fragment, Header, Identification, Message, Notify, NotifyType,
-    OakleyAttribute, Payload, Proposal, Protocol, Sa, Transform, describe, parse_padded,
+    AttributeType, AttributeValue, Attributes, ConfigurationType, Delete, ExchangeType, Flags, Fragment, Header, Identification, Message,
+    Notify, NotifyType, OakleyAttribute, Payload, Proposal, Protocol, Sa, TransactionAttribute, TransactionAttributeType, Transform,
+    describe, parse_padded,
 };
 use ipsec_types::KeyKind;
 use pair::Side::{A, B};
 use pair::clear::{self, HASH};
 use pair::signing::{FakeVerifier, NAMES, credential};
+use pair::users::{PASSWORD, USER, ask_for_user, give_address};
 use pair::{Network, Pair, Side, config, esp, lab, net};
 
 const SNAPSHOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/transitions_v1.snap");
@@ -62,6 +64,14 @@ fn signing() -> Pair {
         let name = NAMES[side as usize];
         connection.local_auth = credential(name, name, KeyKind::Rsa);
         connection.remote_auth = RemoteAuth::PublicKey(Arc::new(FakeVerifier));
+    })
+}
+
+/// A shows its user after phase 1, and has an address from B, which it asks for or not.
+fn with_user(pull: bool) -> Pair {
+    fresh_as(|side, connection| {
+        ask_for_user(connection, side);
+        give_address(connection, side, pull);
     })
 }
 
@@ -152,6 +162,14 @@ const STATES: &[State] = &[
     ("initiator of aggressive mode, computes the shared secret", A, || busy(aggressive(), 3, A)),
     ("responder of aggressive mode, computes the shared secret", B, || busy(aggressive(), 1, B)),
     ("responder of aggressive mode, waits for the proof", B, || into(aggressive(), 3)),
+    ("asks for a user", B, || into(with_user(true), 13)),
+    ("waits to be asked for its user", A, || into(with_user(true), 12)),
+    ("has said who its user is", A, || into(with_user(true), 14)),
+    ("has said that the user is believed", B, || into(with_user(true), 15)),
+    ("asks for an address", A, || into(with_user(true), 17)),
+    ("waits for an address", A, || into(with_user(false), 17)),
+    ("gives an address", B, || into(with_user(false), 18)),
+    ("established with a user and an address, as responder", B, || established(with_user(true))),
     ("established by aggressive mode, as responder", B, || established(aggressive())),
     ("established, as initiator", A, connected),
     ("established, as responder", B, connected),
@@ -241,6 +259,8 @@ enum Kind {
     DeleteIkeSa,
     Notify(NotifyType),
     Fragment,
+    /// What is asked or told in one.
+    Transaction(ConfigurationType, TransactionAttributeType),
     Other(ExchangeType),
 }
 
@@ -264,19 +284,27 @@ const KINDS: &[(&str, Kind)] = &[
     ("INVALID-ID-INFORMATION", Kind::Notify(NotifyType::INVALID_ID_INFORMATION)),
     ("other notification", Kind::Notify(NotifyType(40_000))),
     ("one fragment of two", Kind::Fragment),
-    ("Transaction", Kind::Other(ExchangeType::TRANSACTION)),
+    ("Transaction without Attributes", Kind::Other(ExchangeType::TRANSACTION)),
+    ("question for a user", Kind::Transaction(ConfigurationType::REQUEST, TransactionAttributeType::XAUTH_USER_NAME)),
+    ("a user", Kind::Transaction(ConfigurationType::REPLY, TransactionAttributeType::XAUTH_USER_NAME)),
+    ("the user is believed", Kind::Transaction(ConfigurationType::SET, TransactionAttributeType::XAUTH_STATUS)),
+    ("it has heard that", Kind::Transaction(ConfigurationType::ACK, TransactionAttributeType::XAUTH_STATUS)),
+    ("question for an address", Kind::Transaction(ConfigurationType::REQUEST, TransactionAttributeType::IP4_ADDRESS)),
+    ("an address asked for", Kind::Transaction(ConfigurationType::REPLY, TransactionAttributeType::IP4_ADDRESS)),
+    ("an address given", Kind::Transaction(ConfigurationType::SET, TransactionAttributeType::IP4_ADDRESS)),
+    ("an address taken", Kind::Transaction(ConfigurationType::ACK, TransactionAttributeType::IP4_ADDRESS)),
     ("New Group Mode", Kind::Other(ExchangeType::NEW_GROUP_MODE)),
     ("unknown exchange", Kind::Other(ExchangeType(77))),
 ];
 
-/// How it arrives: encrypted or not as it should be, and with its hash; under a Message ID of the peer's, or that of the last quick mode; and what may
+/// How it arrives: encrypted or not as it should be, and with its hash; under a Message ID of the peer's, or that of the last quick mode or transaction; and what may
 /// be wrong with it.
-const MANNERS: &[&str] = &["as it should be", "in the last quick mode", "wrongly encrypted", "wrong hash", "other responder cookie"];
+const MANNERS: &[&str] = &["as it should be", "in the last exchange", "wrongly encrypted", "wrong hash", "other responder cookie"];
 
 /// The first IKE SA of the side under test, as its messages name it.
 struct Names {
     cookies: (u64, u64),
-    quick: u32,
+    last: u32,
     /// The SPI of its first Child SA that the peer receives on.
     outbound: u32,
 }
@@ -288,9 +316,10 @@ impl Names {
             let of_first = headers.iter().filter(|header| header.initiator_cookie == first.initiator_cookie);
             (first.initiator_cookie, of_first.map(|header| header.responder_cookie).find(|cookie| *cookie != 0).unwrap_or(0))
         });
-        let quick = headers.iter().rfind(|header| header.exchange == ExchangeType::QUICK_MODE).map_or(0x77, |header| header.message_id);
+        let is_of_phase_2 = |header: &&Header| matches!(header.exchange, ExchangeType::QUICK_MODE | ExchangeType::TRANSACTION);
+        let last = headers.iter().rfind(is_of_phase_2).map_or(0x77, |header| header.message_id);
         let child = pair.ike_sas(side).into_iter().flat_map(|sa| sa.children).next();
-        Self { cookies, quick, outbound: child.map_or(0xeeee_0001, |child| child.outbound_spi.value()) }
+        Self { cookies, last, outbound: child.map_or(0xeeee_0001, |child| child.outbound_spi.value()) }
     }
 }
 
@@ -338,6 +367,21 @@ fn payloads(kind: Kind, names: &Names, side: Side) -> Vec<Payload> {
         Kind::DeleteUnknown => delete(Protocol::ESP, &[0xdd; 4]),
         Kind::DeleteIkeSa => delete(Protocol::ISAKMP, &cookies),
         Kind::Notify(kind) => vec![Payload::Notify(Notify::new(Protocol::ISAKMP, cookies, kind, vec![0, 0, 0, 1]))],
+        Kind::Transaction(kind, about) => {
+            let of = |what, octets: &[u8]| TransactionAttribute::long(what, octets.to_vec());
+            let attributes = match (kind, about) {
+                (ConfigurationType::REPLY, TransactionAttributeType::XAUTH_USER_NAME) => {
+                    vec![of(about, USER.as_bytes()), of(TransactionAttributeType::XAUTH_USER_PASSWORD, PASSWORD)]
+                }
+                (_, TransactionAttributeType::XAUTH_USER_NAME) => {
+                    [about, TransactionAttributeType::XAUTH_USER_PASSWORD].map(TransactionAttribute::empty).to_vec()
+                }
+                (ConfigurationType::SET, TransactionAttributeType::XAUTH_STATUS) => vec![TransactionAttribute::short(about, 1)],
+                (ConfigurationType::REPLY | ConfigurationType::SET, _) => vec![of(about, &[10, 3, 0, 9])],
+                _ => vec![TransactionAttribute::empty(about)],
+            };
+            vec![Payload::Attributes(Attributes { kind, identifier: 7, attributes })]
+        }
         Kind::Fragment => vec![Payload::Fragment(Fragment { id: 1, number: 1.try_into().unwrap(), last: false, data: vec![7; 40] })],
     }
 }
@@ -348,6 +392,7 @@ fn exchange(kind: Kind) -> ExchangeType {
         Kind::AggressiveFirst | Kind::AggressiveSecond | Kind::AggressiveThird => ExchangeType::AGGRESSIVE_MODE,
         Kind::QuickFirst | Kind::QuickSecond | Kind::QuickThird => ExchangeType::QUICK_MODE,
         Kind::DeleteChild | Kind::DeleteUnknown | Kind::DeleteIkeSa | Kind::Notify(_) => ExchangeType::INFORMATIONAL,
+        Kind::Transaction(..) => ExchangeType::TRANSACTION,
         Kind::Other(exchange) => exchange,
     }
 }
@@ -356,7 +401,7 @@ fn message(kind: Kind, manner: &str, names: &Names, side: Side) -> Vec<u8> {
     let in_clear = matches!(kind, Kind::MainSa | Kind::MainKe | Kind::AggressiveFirst | Kind::AggressiveSecond | Kind::Fragment);
     let of_phase_1 = in_clear || matches!(kind, Kind::MainId | Kind::AggressiveThird);
     let message_id = match manner {
-        "in the last quick mode" => names.quick,
+        "in the last exchange" => names.last,
         _ if of_phase_1 => 0,
         _ => 0x0707_0707,
     };

@@ -276,7 +276,7 @@ fn on_asked(mut state: Box<Admission>, core: &mut Core, cx: &mut Context<'_>, me
             }
         }
         // Whichever of the two ways the peer is configured for.
-        Step::AskAddresses(authenticated) | Step::AwaitAddresses(authenticated) if sets => {
+        Step::AskAddresses(authenticated) | Step::AwaitAddresses(authenticated) if sets && !xauth::is_meant(asked) => {
             mode_config::take(core, cx, asked);
             (
                 asked.attributes.iter().map(|given| ike_wire::v1::TransactionAttribute::empty(given.kind)).collect(),

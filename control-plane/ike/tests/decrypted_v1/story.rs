@@ -15,6 +15,7 @@ use ike_wire::v1::{ExchangeType, Flags, Header, Message, PayloadType};
 use ipsec_types::ChildSaId;
 use pair::Side::{A, B};
 use pair::clear::{self, BLOCK, HASH};
+use pair::users::{ask_for_user, give_address};
 use pair::{Network, Pair, Side, config, esp, lab, net, second_child};
 
 /// Steps of a story at most: each may take a while of virtual time.
@@ -23,17 +24,33 @@ const MOST_STEPS: usize = 24;
 /// Stands in bodies for the cookies of what was last said.
 pub(crate) const COOKIES: [u8; 16] = *b"COOKIESOFPHASE-1";
 
-/// Plays the story that `octets` tell, with phase 1 in aggressive mode and then in main mode, as it is given back.
+/// What comes first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Main,
+    Aggressive,
+    /// Main mode, then A's user and its address.
+    User,
+}
+
+/// Plays the story that `octets` tell each way, and at last in main mode, as it is given back.
 pub(crate) fn play(octets: &[u8]) -> Pair {
-    drop(play_in(true, octets));
-    play_in(false, octets)
+    drop(play_in(Way::Aggressive, octets));
+    drop(play_in(Way::User, octets));
+    play_in(Way::Main, octets)
 }
 
 /// Nothing in it may panic, keep the endpoints from coming to rest, or lead to more than a few SAs.
-fn play_in(aggressive: bool, octets: &[u8]) -> Pair {
+fn play_in(way: Way, octets: &[u8]) -> Pair {
     let [a, b] = [A, B].map(|side| {
         let mut config = v1_config(side);
-        config.connections[0].aggressive = aggressive;
+        let connection = &mut config.connections[0];
+        connection.aggressive = way == Way::Aggressive;
+        if way == Way::User {
+            ask_for_user(connection, side);
+            // Told by the same octets, some stories ask for the address and some wait for it.
+            give_address(connection, side, octets.len().is_multiple_of(2));
+        }
         config
     });
     let pair = Pair::with(clear::provider_v1(), Network::GOOD, 1, a, b);

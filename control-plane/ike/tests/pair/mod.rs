@@ -3,6 +3,7 @@
 
 pub mod clear;
 pub mod signing;
+pub mod users;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
