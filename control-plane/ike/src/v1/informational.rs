@@ -194,6 +194,13 @@ pub(crate) fn on_timeout(mut state: Box<Established>, core: &mut Core, cx: &mut 
     if state.probe.deadline(core).is_none_or(|at| at > cx.now) {
         return State::Established(state);
     }
+    // Whatever the peer has said since shows that it lives (section 5.5); that may be long ago.
+    let heard = core.last_inbound;
+    if state.probe.asked.take_if(|asked| asked.tries().is_some_and(|(_, since)| heard > since)).is_some()
+        && state.probe.deadline(core).is_none_or(|at| at > cx.now)
+    {
+        return State::Established(state);
+    }
     let timing = core.connection.retransmission;
     let Some(mut asked) = state.probe.asked.take() else {
         cx.shared.count("probes_sent");
@@ -208,10 +215,6 @@ pub(crate) fn on_timeout(mut state: Box<Established>, core: &mut Core, cx: &mut 
             Err(failure) => return State::Established(state).close(core, cx, Some(failure)),
         }
     };
-    // Whatever the peer has said since shows that it lives (section 5.5).
-    if asked.tries().is_some_and(|(_, since)| core.last_inbound > since) {
-        return State::Established(state);
-    }
     match asked.due(cx.now, &timing) {
         Due::GiveUp => {
             let failure = core.timed_out(cx, "R-U-THERE", &asked);
