@@ -8,6 +8,7 @@ use core::net::IpAddr;
 
 use ipsec_types::{Identity, Instant};
 
+use crate::config::Unique;
 use crate::io::{Event, IkeSaId};
 use crate::v2::Core;
 
@@ -68,6 +69,16 @@ impl Peers {
         let ike_sas = self.by_identity.get(&(core.connection.local_identity.canonical(), remote.canonical()));
         let older = ike_sas.into_iter().flatten().filter(|(id, met)| **id != core.id && met.since < core.created);
         older.map(|(id, _)| *id).collect()
+    }
+}
+
+/// Whether earlier IKE SAs with a peer make way for a new one that is not refused, and why.
+pub(crate) const fn make_way(unique: Unique, forgotten: bool) -> (bool, &'static str) {
+    match (unique, forgotten) {
+        (_, true) => (true, "the peer has forgotten what was before (INITIAL_CONTACT)"),
+        (Unique::Replace, false) => (true, "unique = replace"),
+        (Unique::Keep, false) => (false, "unique = keep"),
+        (Unique::No | Unique::Never, false) => (false, "unique = no"),
     }
 }
 

@@ -77,12 +77,7 @@ fn a_bad_network_changes_nothing_for_those_who_want_packets_to_cross() {
         let mut pair = pair(Network { loss_percent: 10, ..Network::BAD }, 300 + seed);
         pair.acquire(A, 1);
         pair.acquire(B, 1);
-        let mut waited = 0;
-        while !(pair.installed(A) > 0 && pair.installed(B) > 0 && pair.ping(A) && pair.ping(B)) {
-            pair.run(SECOND * 5);
-            waited += 1;
-            assert!(waited < 60, "seed {seed}: {:?} {:?}", pair.failures(A), pair.failures(B));
-        }
+        pair.comes_up(seed);
         pair.network = Network::GOOD;
         pair.run(SECOND * 200);
         assert!(pair.ping(A) && pair.ping(B), "seed {seed}");

@@ -139,19 +139,7 @@ fn each_lost_message_is_sent_again() {
     for lost in 0..9 {
         let mut pair = pair(15, KeyKind::Rsa);
         pair.acquire(A, 1);
-        let mut seen = 0;
-        while pair.sent.len() <= lost {
-            assert!(pair.step());
-            seen += 1;
-            assert!(seen < 100);
-        }
-        pair.deaf = Some(pair.sent[lost].from.other());
-        pair.run(SECOND);
-        pair.deaf = None;
-        pair.run(SECOND * 30);
-        assert_eq!(pair.assert_mirrored(), 1, "message {}", lost + 1);
-        assert_eq!((pair.established(A), pair.established(B)), (1, 1));
-        assert!(pair.ping(A) && pair.ping(B));
+        pair.gets_over_the_loss_of(lost, SECOND);
     }
 }
 
@@ -166,12 +154,7 @@ fn a_bad_network_only_delays() {
         });
         let mut pair = Pair::on(Network::BAD, 2000 + seed, a, b);
         pair.acquire(A, 1);
-        let mut waited = 0;
-        while !(pair.installed(A) > 0 && pair.installed(B) > 0 && pair.ping(A) && pair.ping(B)) {
-            pair.run(SECOND * 5);
-            waited += 1;
-            assert!(waited < 60, "seed {seed}: nothing after 300 s: {:?} {:?}", pair.failures(A), pair.failures(B));
-        }
+        pair.comes_up(seed);
     }
 }
 

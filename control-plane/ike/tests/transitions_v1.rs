@@ -6,7 +6,6 @@
 
 mod pair;
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use ipsec_types::KeyKind;
 use pair::Side::{A, B};
 use pair::clear::{self, HASH};
 use pair::signing::{FakeVerifier, NAMES, credential};
+use pair::table::{self, State};
 use pair::users::{PASSWORD, USER, ask_for_user, give_address};
 use pair::{Network, Pair, Side, config, esp, lab, net};
 
@@ -120,8 +120,6 @@ fn busy(pair: Pair, halves: u32, side: Side) -> Pair {
         pair.run(2 * HALF);
     })
 }
-
-type State = (&'static str, Side, fn() -> Pair);
 
 /// What the side under test is in the middle of.
 const STATES: &[State] = &[
@@ -431,60 +429,15 @@ fn shown(octets: &[u8]) -> String {
     format!("{}: {}", message.header.exchange, names.join(" "))
 }
 
-/// The SAs of a side.
-fn picture(pair: &mut Pair, side: Side) -> String {
-    let mut sas = Vec::new();
-    for sa in pair.ike_sas(side) {
-        let children: Vec<String> = sa.children.iter().map(|child| format!("{:?}", child.state)).collect();
-        sas.push(format!("{:?}[{}]", sa.state, children.join(" ")));
-    }
-    let text = if sas.is_empty() { "none".to_owned() } else { sas.join(" ") };
-    format!("{text}, {} installed", pair.installed(side))
-}
-
-fn table() -> String {
-    let mut table = String::from("# state: SAs\n#   manner: messages -> what is sent; SAs afterwards, where they change\n");
-    for (name, side, build) in STATES {
-        let before = picture(&mut build(), *side);
-        write!(table, "\n{name}: {before}\n").unwrap();
-        for manner in MANNERS {
-            // Messages with the same outcome share a line, in the order of the first.
-            let mut outcomes: Vec<(String, Vec<&str>)> = Vec::new();
-            for (kind_name, kind) in KINDS {
-                let mut pair = build();
-                let names = Names::of(&mut pair, *side);
-                let payload = message(*kind, manner, &names, *side);
-                let already = pair.sent.len();
-                let [local, remote] = [*side, side.other()].map(|side| SocketAddr::new(side.address(), 500));
-                pair.input(*side, Input::Datagram(Datagram { local, remote, payload }));
-                let sent: Vec<String> = pair.sent[already..].iter().map(|sent| shown(&sent.datagram.payload)).collect();
-                let after = picture(&mut pair, *side);
-                let change = if after == before { String::new() } else { format!("; {after}") };
-                let answer = if sent.is_empty() { "nothing".to_owned() } else { sent.join(", ") };
-                let outcome = format!("{answer}{change}");
-                match outcomes.iter_mut().find(|(found, _)| *found == outcome) {
-                    Some((_, kinds)) => kinds.push(kind_name),
-                    None => outcomes.push((outcome, vec![kind_name])),
-                }
-            }
-            for (outcome, kinds) in outcomes {
-                let kinds = if kinds.len() == KINDS.len() { "anything".to_owned() } else { kinds.join(" | ") };
-                writeln!(table, "  {manner}: {kinds} -> {outcome}").unwrap();
-            }
-        }
-    }
-    table
-}
-
 #[test]
 fn every_message_in_every_state_has_a_defined_answer() {
-    let table = table();
-    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
-        std::fs::write(SNAPSHOT, &table).unwrap();
-    }
-    let kept = std::fs::read_to_string(SNAPSHOT).unwrap();
-    for (line, (now, kept)) in table.lines().zip(kept.lines()).enumerate() {
-        assert_eq!(now, kept, "transitions_v1.snap line {}", line + 1);
-    }
-    assert_eq!(table.lines().count(), kept.lines().count());
+    let table = table::table(STATES, KINDS, MANNERS, |pair, side, kind, manner| {
+        let names = Names::of(pair, side);
+        let payload = message(kind, manner, &names, side);
+        let already = pair.sent.len();
+        let [local, remote] = [side, side.other()].map(|side| SocketAddr::new(side.address(), 500));
+        pair.input(side, Input::Datagram(Datagram { local, remote, payload }));
+        pair.sent[already..].iter().map(|sent| shown(&sent.datagram.payload)).collect()
+    });
+    table::is_kept(SNAPSHOT, &table);
 }

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use ike_wire::ConfigurationType;
-use ike_wire::v1::{Attributes, Delete, ExchangeType, Message, Notify, NotifyType, Payload, Protocol};
+use ike_wire::v1::{Attributes, ExchangeType, Message, NotifyType, Payload, Protocol};
 use ipsec_types::Instant;
 
 use crate::child::Authenticated;
@@ -155,10 +155,7 @@ impl Admission {
 
     /// Tells the peer that the IKE SA is not to be.
     pub(crate) fn gone(&self, core: &mut Core, cx: &mut Context<'_>, why: Option<NotifyType>) {
-        let spi = core.cookies().map(spi_of).unwrap_or_default();
-        let notify = why.map(|kind| Payload::Notify(Notify::new(Protocol::ISAKMP, spi.clone(), kind, Vec::new())));
-        let delete = Payload::Delete(Delete::new(Protocol::ISAKMP, alloc::vec![spi]));
-        let _sent = informational::say(core, cx, (&self.keys, &self.last), notify.into_iter().chain([delete]).collect());
+        informational::end(core, cx, (&self.keys, &self.last), why);
     }
 
     fn fail(self: Box<Self>, core: &mut Core, cx: &mut Context<'_>, failure: Failure) -> State {

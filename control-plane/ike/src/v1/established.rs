@@ -342,16 +342,15 @@ pub(crate) fn next_task(mut state: Box<Established>, core: &mut Core, cx: &mut C
                 };
                 quick::begin(&mut state, core, cx, task, spi);
             }
-            Task::DeleteChild { child, .. } if state.child(child).is_none() && owner_of(core, cx, child).is_some() => {
-                let news = owner_of(core, cx, child).map(|ike_sa| News::Task { ike_sa, task });
-                cx.shared.v1.news.extend(news);
-            }
-            Task::DeleteChild { child, request } => {
-                delete_child(&mut state, core, cx, child);
-                if let Some(request) = request {
-                    cx.shared.terminated(request);
+            Task::DeleteChild { child, request } => match owner_of(core, cx, child).filter(|_| state.child(child).is_none()) {
+                Some(ike_sa) => cx.shared.v1.news.push_back(News::Task { ike_sa, task }),
+                None => {
+                    delete_child(&mut state, core, cx, child);
+                    if let Some(request) = request {
+                        cx.shared.terminated(request);
+                    }
                 }
-            }
+            },
             Task::Replace { request } => {
                 if core::mem::replace(&mut state.makes_way, true) {
                     if let Some(request) = request {
@@ -396,9 +395,6 @@ pub(crate) fn delete(mut state: Box<Established>, core: &mut Core, cx: &mut Cont
             delete_child(&mut state, core, cx, id);
         }
     }
-    if let Some(cookies) = core.cookies() {
-        let delete = Delete::new(Protocol::ISAKMP, alloc::vec![spi_of(cookies)]);
-        let _sent = informational::send(&mut state, core, cx, alloc::vec![Payload::Delete(delete)]);
-    }
+    informational::end(core, cx, (&state.keys, &state.last), None);
     State::Established(state).close(core, cx, failure)
 }

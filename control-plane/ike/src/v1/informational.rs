@@ -69,6 +69,14 @@ pub(crate) fn say(core: &mut Core, cx: &mut Context<'_>, (keys, last): (&Keys, &
     core.send_encrypted(cx, keys, &mut iv, &header, payloads, Some(&hash))
 }
 
+/// `HDR*, HASH(1), [N,] D  -->`: the IKE SA is not to be, and why (RFC 2408 sections 3.14.1 and 3.15). The peer may believe that phase 1 is over.
+pub(crate) fn end(core: &mut Core, cx: &mut Context<'_>, by: (&Keys, &Iv), why: Option<NotifyType>) {
+    let spi = core.cookies().map(spi_of).unwrap_or_default();
+    let notify = why.map(|kind| Payload::Notify(Notify::new(Protocol::ISAKMP, spi.clone(), kind, Vec::new())));
+    let delete = Payload::Delete(Delete::new(Protocol::ISAKMP, alloc::vec![spi]));
+    let _sent = say(core, cx, by, notify.into_iter().chain([delete]).collect());
+}
+
 /// Tells the peer what is wrong with its quick mode.
 pub(crate) fn complain(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, protocol: Protocol, spi: Vec<u8>, kind: NotifyType) {
     let _sent = send(state, core, cx, alloc::vec![Payload::Notify(Notify::new(protocol, spi, kind, Vec::new()))]);

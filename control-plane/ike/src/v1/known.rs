@@ -9,6 +9,7 @@ use ipsec_types::{Identity, IkeSpi, Instant};
 
 use crate::config::Unique;
 use crate::io::{IkeSaId, RequestId};
+use crate::peers;
 use crate::policy::ConnectionRef;
 use crate::v1::{Core, Estate, Task};
 use crate::v2::keys::Role;
@@ -142,14 +143,8 @@ impl Known {
     fn others(&self, met: &Met, unique: Unique, initial_contact: bool) -> Option<Others> {
         let elsewhere = self.all.iter().filter(|(_, other)| met.is_between_the_same(other) && !met.is_with_the_same(other));
         let ids: Vec<IkeSaId> = elsewhere.map(|(id, _)| *id).collect();
-        let (replaced, why) = match (unique, initial_contact) {
-            (Unique::Never, _) => return None,
-            (_, true) => (true, "the peer has forgotten what was before (INITIAL_CONTACT)"),
-            (Unique::Replace, false) => (true, "unique = replace"),
-            (Unique::Keep, false) => (false, "unique = keep"),
-            (Unique::No, false) => (false, "unique = no"),
-        };
-        (!ids.is_empty()).then_some(Others { ids, replaced, why })
+        let (replaced, why) = peers::make_way(unique, initial_contact);
+        (!ids.is_empty() && unique != Unique::Never).then_some(Others { ids, replaced, why })
     }
 
     /// The IKE SA has ended.

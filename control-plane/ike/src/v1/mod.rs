@@ -50,6 +50,7 @@ use crate::context::{Context, End};
 use crate::error::Failure;
 use crate::io::{Datagram, Event, IkeSaStatus, JobId, JobResult, PpkStatus, RequestId, SaState};
 use crate::policy::ConnectionRef;
+use crate::v2::fragments::MOST_OCTETS_UNPROVEN;
 use crate::v2::keys::Role;
 use crate::want::Waiter;
 
@@ -97,6 +98,7 @@ pub(crate) enum State {
 
 /// A responder forgets an IKE SA that is not authenticated after this time.
 const HALF_OPEN_LIFE: Duration = Duration::from_secs(30);
+
 /// The payloads of a message in the clear; `None` where they cannot be read, or are encrypted.
 pub(crate) fn parse(message: &Message<'_>) -> Option<Vec<Payload>> {
     if message.header.flags.encryption {
@@ -137,7 +139,9 @@ impl IkeSa {
             (State::Established(state), _) => established::on_message(state, core, cx, datagram, message),
             (State::Admission(state), _) => admission::on_message(state, core, cx, datagram, message),
             // The peer believes that phase 1 is over, which it may be here when the message before has come, or its signature is checked.
-            (state @ (State::AwaitId(_) | State::Authenticating(_)), ExchangeType::TRANSACTION) => {
+            (state @ (State::AwaitId(_) | State::Authenticating(_)), ExchangeType::TRANSACTION)
+                if datagram.payload.len() <= MOST_OCTETS_UNPROVEN =>
+            {
                 core.early = Some(datagram.clone());
                 state
             }

@@ -93,9 +93,8 @@ pub(crate) fn check(core: &Core, answer: &Attributes) -> Result<UserShown, Box<D
         return Err(diagnosis::no_user(&core.connection));
     };
     // As some clients write texts.
-    let without_end = |octets: &'_ [u8]| octets.strip_suffix(&[0]).map_or_else(|| octets.to_vec(), <[u8]>::to_vec);
-    let (name, password) = (without_end(name), Secret::new(without_end(password)));
-    verifier.verify(&name, &password).map(|identity| UserShown { identity }).map_err(|detail| detail.bounded())
+    let [name, password] = [name, password].map(|octets| octets.strip_suffix(&[0]).unwrap_or(octets));
+    verifier.verify(name, &Secret::copy_from(password)).map(|identity| UserShown { identity }).map_err(|detail| detail.bounded())
 }
 
 /// How it has ended.

@@ -31,7 +31,7 @@ use crate::config::{Childless, RemoteAuth, Unique};
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
-use crate::io::{IkeSaId, JobId, JobResult};
+use crate::io::{JobId, JobResult};
 use crate::peers::{self, Superseded};
 use crate::v2::find::{self, notification};
 use crate::v2::init::WantedChild;
@@ -180,25 +180,16 @@ fn supersede(core: &Core, cx: &mut Context<'_>, authenticated: &PeerAuthenticate
     if core.connection.unique == Unique::Keep && !forgotten && core.role == Role::Responder {
         return Err(Fault::Authentication(diagnosis::not_unique(&core.connection, authenticated.identity())));
     }
-    let (end, why) = fate(core.connection.unique, forgotten);
+    let (replaced, why) = peers::make_way(core.connection.unique, forgotten);
     let sa = (core.id, core.connection.name.as_str());
-    let (title, lines, event) = peers::not_alone(sa, authenticated.identity(), &earlier, end.is_some(), why);
+    let (title, lines, event) = peers::not_alone(sa, authenticated.identity(), &earlier, replaced, why);
     core.step(cx, title, lines);
     cx.shared.event(event);
-    cx.shared.peers.superseded.extend(earlier.into_iter().filter_map(|id| Some(end?(id))));
-    Ok(end.is_some())
-}
-
-type Ending = fn(IkeSaId) -> Superseded;
-
-/// How earlier IKE SAs end, if they do, and why, where the new one is not refused.
-const fn fate(unique: Unique, forgotten: bool) -> (Option<Ending>, &'static str) {
-    match (unique, forgotten) {
-        (_, true) => (Some(Superseded::Forgotten), "the peer has forgotten what was before (INITIAL_CONTACT)"),
-        (Unique::Replace, false) => (Some(Superseded::Unwanted), "unique = replace"),
-        (Unique::Keep, false) => (None, "unique = keep"),
-        (Unique::No | Unique::Never, false) => (None, "unique = no"),
+    if replaced {
+        let ending = if forgotten { Superseded::Forgotten } else { Superseded::Unwanted };
+        cx.shared.peers.superseded.extend(earlier.into_iter().map(ending));
     }
+    Ok(replaced)
 }
 
 /// Which certificates the peer may show: `CERTREQ` with the hashes of the keys that are trusted (section 3.7).

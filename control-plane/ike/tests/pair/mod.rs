@@ -3,6 +3,8 @@
 
 pub mod clear;
 pub mod signing;
+pub mod table;
+mod trouble;
 pub mod users;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

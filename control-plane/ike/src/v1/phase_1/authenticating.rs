@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ike_wire::v1::{Delete, ExchangeType, Header, Message, Notify, NotifyType, Payload, Protocol, parse_padded};
+use ike_wire::v1::{ExchangeType, Header, Message, Notify, NotifyType, Payload, Protocol, parse_padded};
 
 use super::proof::{self, Proof};
 use super::verification::{self, Doubt, Met, Verification};
@@ -14,7 +14,7 @@ use crate::diagnosis;
 use crate::error::Failure;
 use crate::io::{Datagram, JobId, JobResult};
 use crate::v1::keys::Iv;
-use crate::v1::{Core, State, admission, aggressive, main_mode, trace_incoming};
+use crate::v1::{Core, State, admission, aggressive, informational, main_mode, trace_incoming};
 use crate::v2::keys::Role;
 
 /// Waits for a signature to be made or checked.
@@ -105,7 +105,7 @@ pub(crate) fn on_peer(
             State::Failing.close(core, cx, Some(failure))
         }
         Err(Doubt::Refused(failure, kind)) => {
-            refuse(&keyed, core, cx, kind);
+            informational::end(core, cx, (&keyed.keys, &keyed.iv), Some(kind));
             State::Failing.close(core, cx, Some(failure))
         }
     }
@@ -118,14 +118,14 @@ pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_
         (Step::Signing { pending, peer }, JobResult::Signed(result)) => match pending.done(core, result) {
             Ok(proof) => on_proof(keyed, core, cx, peer, proof),
             Err(failure) => {
-                refuse(&keyed, core, cx, NotifyType::AUTHENTICATION_FAILED);
+                informational::end(core, cx, (&keyed.keys, &keyed.iv), Some(NotifyType::AUTHENTICATION_FAILED));
                 State::Failing.close(core, cx, Some(failure))
             }
         },
         (Step::Verifying(pending), JobResult::Verified(result)) => match pending.done(result) {
             Ok(met) => on_verified(keyed, core, cx, met),
             Err(failure) => {
-                refuse(&keyed, core, cx, NotifyType::AUTHENTICATION_FAILED);
+                informational::end(core, cx, (&keyed.keys, &keyed.iv), Some(NotifyType::AUTHENTICATION_FAILED));
                 State::Failing.close(core, cx, Some(failure))
             }
         },
@@ -142,7 +142,7 @@ fn on_verified(keyed: Keyed, core: &mut Core, cx: &mut Context<'_>, met: Met) ->
     let is_all = keyed.suite.authentication.user() != Some(core.role.other());
     if is_all && cx.shared.v1.is_taken(cx.now, core, met.shown.identity(), met.initial_contact) {
         let failure = Failure::Unauthenticated(diagnosis::not_unique(&core.connection, met.shown.identity()));
-        refuse(&keyed, core, cx, NotifyType::AUTHENTICATION_FAILED);
+        informational::end(core, cx, (&keyed.keys, &keyed.iv), Some(NotifyType::AUTHENTICATION_FAILED));
         return State::Failing.close(core, cx, Some(failure));
     }
     core.nat = met.nat.unwrap_or(core.nat);
@@ -170,17 +170,4 @@ fn refuse_in_the_clear(core: &mut Core, cx: &mut Context<'_>) {
     let message_id = core.next_message_id();
     let header = core.header(ExchangeType::INFORMATIONAL, message_id, false);
     let _sent = core.send(cx, &header, &[notify]);
-}
-
-/// Tells a peer, which has shown that it holds the keys, that phase 1 ends here (RFC 2408 section 3.14.1).
-fn refuse(keyed: &Keyed, core: &mut Core, cx: &mut Context<'_>, kind: NotifyType) {
-    let (message_id, keys) = (core.next_message_id(), &keyed.keys);
-    let mut iv = keys.phase_2_iv(&keyed.iv, message_id);
-    let spi = core.cookies().map(spi_of).unwrap_or_default();
-    // The peer may believe that phase 1 is over.
-    let delete = Payload::Delete(Delete::new(Protocol::ISAKMP, alloc::vec![spi.clone()]));
-    let notify = Payload::Notify(Notify::new(Protocol::ISAKMP, spi, kind, Vec::new()));
-    let header = core.header(ExchangeType::INFORMATIONAL, message_id, true);
-    let hash = |rest: &[u8]| keys.hash_1(message_id, rest).expose().to_vec();
-    let _sent = core.send_encrypted(cx, keys, &mut iv, &header, alloc::vec![notify, delete], Some(&hash));
 }

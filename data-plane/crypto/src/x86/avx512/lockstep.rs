@@ -72,17 +72,17 @@ impl<'a, const VECTORS: usize> Cipher<'a, VECTORS> {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,aes,pclmulqdq,sse4.1,bmi2")]
-    fn round<const ROUND_KEYS: usize, const ONE_KEY: bool, const N: usize>(&mut self, of_first: &aes::RoundKeys<ROUND_KEYS>) {
+    fn round<const ROUND_KEYS: usize, const N: usize>(&mut self, shared: Option<&aes::RoundKeys<ROUND_KEYS>>) {
         if N >= ROUND_KEYS {
             return;
         }
         let keys = self.packets.keys;
         let first = core::array::from_mut(&mut self.first);
-        if ONE_KEY {
+        if let Some(shared) = shared {
             for states in &mut self.states {
-                of_first.round::<N, VECTORS>(states);
+                shared.round::<N, VECTORS>(states);
             }
-            of_first.round::<N, 1>(first);
+            shared.round::<N, 1>(first);
         } else {
             for (key, states) in keys.iter().zip(&mut self.states) {
                 aes::round::<N, ROUND_KEYS, VECTORS>(key, states);
@@ -225,10 +225,10 @@ pub(super) unsafe fn crypt<'a, const ROUND_KEYS: usize, const ONE_KEY: bool, con
     let first = unsafe { Four::new(first) };
     let mut authentic = 0;
     let mut cipher = Cipher::<VECTORS>::new::<ONE_KEY>(first);
-    let of_first = aes::RoundKeys::<ROUND_KEYS>::of(first.keys[0]);
+    let shared = if ONE_KEY { Some(aes::RoundKeys::<ROUND_KEYS>::of(first.keys[0])) } else { None };
     macro_rules! rounds {
         ($cipher:ident: $($n:literal $($between:block)?),+) => {
-            $($cipher.round::<ROUND_KEYS, ONE_KEY, $n>(&of_first); $($between)?)+
+            $($cipher.round::<ROUND_KEYS, $n>(shared.as_ref()); $($between)?)+
         };
     }
     rounds!(cipher: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14);
