@@ -25,6 +25,8 @@ use crate::v1::known::{News, Others};
 use crate::v1::lifetime::{self, Phase};
 use crate::v1::phase_1::{PeerAuthenticated, spi_of};
 use crate::v1::proposal::Suite;
+use crate::v1::quick::replacing::Made;
+use crate::v1::succession::READ;
 use crate::v1::transaction::{Heard, Transactions};
 use crate::v1::{Core, State, mode_config, quick};
 use crate::v2::keys::Role;
@@ -41,8 +43,10 @@ pub(crate) struct Established {
     pub(crate) active: Option<Box<quick::Initiating>>,
     /// Those of the peer, by Message ID.
     pub(crate) answering: BTreeMap<u32, quick::Responding>,
-    /// The last of ours that are over, whose third message may have been lost.
-    pub(crate) done: VecDeque<(u32, Exchange)>,
+    /// What quick modes have made.
+    pub(crate) made: Vec<Made>,
+    /// The last of ours that are over, and since when: their third message may have been lost.
+    pub(crate) done: VecDeque<(u32, Exchange, Instant)>,
     pub(crate) transactions: Transactions,
     /// Message IDs of the peer's that must not come again.
     seen: VecDeque<u32>,
@@ -90,6 +94,7 @@ impl Established {
             children: Vec::new(),
             active: None,
             answering: BTreeMap::new(),
+            made: Vec::new(),
             done: VecDeque::new(),
             transactions,
             seen: seen.into(),
@@ -150,11 +155,18 @@ impl Established {
     }
 
     /// A quick mode of ours is over; its last message may have to be sent again.
-    pub(crate) fn finished(&mut self, message_id: u32, exchange: Exchange) {
+    pub(crate) fn finished(&mut self, now: Instant, message_id: u32, exchange: Exchange) {
         if self.done.len() >= MOST_DONE {
             self.done.pop_front();
         }
-        self.done.push_back((message_id, exchange));
+        self.done.push_back((message_id, exchange, now));
+    }
+
+    /// Until when it stays though another has its place: a quick mode of the peer's is not over, or the peer may have to ask for a third message of ours.
+    fn is_needed_until(&self, now: Instant) -> Option<Instant> {
+        let answering = (!self.answering.is_empty()).then(|| now + READ);
+        let said = self.done.iter().map(|(.., since)| *since + READ);
+        said.chain(answering).max().filter(|until| self.replaced && *until > now)
     }
 
     /// Takes a Child SA out of the data plane and forgets it.
@@ -263,9 +275,8 @@ pub(crate) fn on_message(
         cx.shared.count("messages_ignored");
         return State::Established(state);
     }
-    if let Some(again) = state.done.iter().find(|(id, _)| *id == message_id).and_then(|(_, exchange)| exchange.repeated(&datagram.payload))
-    {
-        let again = again.to_vec();
+    let over = state.done.iter().find(|(id, ..)| *id == message_id);
+    if let Some(again) = over.and_then(|(_, exchange, _)| exchange.repeated(&datagram.payload)).map(<[u8]>::to_vec) {
         core.repeat(cx, again);
         return State::Established(state);
     }
@@ -364,7 +375,10 @@ pub(crate) fn next_task(mut state: Box<Established>, core: &mut Core, cx: &mut C
                 core.end = Some(End::Failed);
                 return delete(state, core, cx, None);
             }
-            Task::Delete => return delete(state, core, cx, None),
+            Task::Delete => match state.is_needed_until(cx.now).filter(|_| core.terminating.is_empty()) {
+                Some(until) => core.later.push((until, task)),
+                None => return delete(state, core, cx, None),
+            },
         }
     }
     State::Established(state)

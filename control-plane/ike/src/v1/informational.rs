@@ -140,7 +140,9 @@ pub(crate) fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut 
             elsewhere.push(spi.clone());
             continue;
         };
-        state.retire(core, cx, id, LINGER);
+        if let Some(ended) = state.retire(core, cx, id, LINGER) {
+            quick::replacing::reinstate(state, core, cx.now, &ended);
+        }
         let served = state.children.iter().any(|child| child.policy == policy && child.is_live());
         if phase == ChildPhase::Installed && !served {
             cx.shared.ended.push((policy, End::ByPeer));

@@ -470,8 +470,8 @@ impl State {
                 let heir = cx.shared.v1.sibling(core.id).filter(|_| failure.is_none() && core.terminating.is_empty());
                 cx.shared.v1.left(core.id);
                 if let Some(heir) = heir {
-                    let children = core::mem::take(&mut state.children);
-                    cx.shared.v1.news.push_back(News::Bequest { heir, estate: Estate::of(children, core) });
+                    let estate = Estate::of(&mut state, core);
+                    cx.shared.v1.news.push_back(News::Bequest { heir, estate });
                 }
                 let end = match failure {
                     Some(Failure::TimedOut(_)) => Some(End::Dead),

@@ -15,6 +15,7 @@
 //! Each side has its half in the data plane before it says the message that lets the other one send.
 
 pub(crate) mod initiator;
+pub(crate) mod replacing;
 pub(crate) mod responder;
 
 use alloc::boxed::Box;

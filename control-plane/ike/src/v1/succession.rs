@@ -9,25 +9,41 @@ use ipsec_types::{Instant, PolicyId};
 use crate::child::Child;
 use crate::context::Context;
 use crate::v1::common::Task;
+use crate::v1::established::Established;
+use crate::v1::quick::replacing::{self, Completed, Made};
 use crate::v1::{Core, IkeSa, State, informational};
+use crate::v2::keys::Role;
 
 /// What an IKE SA leaves to another with the same peer.
 #[derive(Debug, Default)]
 pub(crate) struct Estate {
     pub(crate) children: Vec<Child>,
+    made: Vec<Made>,
     wanted: Vec<PolicyId>,
     tasks: Vec<Task>,
     later: Vec<(Instant, Task)>,
+    /// A quick mode that has ended where phase 1 has been replaced.
+    completed: Option<Completed>,
 }
 
 impl Estate {
-    /// Child SAs, and which of them were to be deleted.
-    pub(crate) fn of(children: Vec<Child>, core: &mut Core) -> Self {
-        let deletions = |task: &Task| matches!(task, Task::DeleteChild { .. });
-        let (tasks, own) = core::mem::take(&mut core.tasks).into_iter().partition::<Vec<_>, _>(deletions);
+    /// What goes on when an IKE SA ends: Child SAs, and which of them were to be deleted. Those that wait for the end of a quick mode of the peer's, which
+    /// will not come, are: the peer may have its half.
+    pub(crate) fn of(state: &mut Established, core: &mut Core) -> Self {
+        let is_deletion = |task: &Task| matches!(task, Task::DeleteChild { .. });
+        let (mut tasks, own) = core::mem::take(&mut core.tasks).into_iter().partition::<Vec<_>, _>(is_deletion);
         core.tasks = own.into();
-        let later = core.later.extract_if(.., |(_, task)| deletions(task)).collect();
-        Self { children, tasks, later, ..Self::default() }
+        let later = core.later.extract_if(.., |(_, task)| is_deletion(task)).collect();
+        let children: Vec<Child> =
+            state.children.extract_if(.., |child| !(child.is_installing() && child.role == Role::Initiator)).collect();
+        let unfinished = children.iter().filter(|child| child.is_installing());
+        tasks.extend(unfinished.map(|child| Task::DeleteChild { child: child.id, request: None }));
+        Self { children, made: core::mem::take(&mut state.made), tasks, later, ..Self::default() }
+    }
+
+    /// The Child SA of a quick mode that is over, and whose wish it is.
+    pub(crate) fn completed(children: Vec<Child>, wanted: Vec<PolicyId>, completed: Completed) -> Self {
+        Self { children, wanted, completed: Some(completed), ..Self::default() }
     }
 }
 
@@ -35,7 +51,7 @@ impl Estate {
 const FORSAKEN: Duration = Duration::from_secs(5);
 
 /// How long a peer may take to read a message that it does not answer, even where it has to ask for it again.
-const READ: Duration = Duration::from_secs(10);
+pub(crate) const READ: Duration = Duration::from_secs(10);
 
 impl IkeSa {
     /// The peer has forgotten it: it ends without a word, and its Child SAs when others take their traffic over.
@@ -78,8 +94,8 @@ impl IkeSa {
     fn hand_over(&mut self) -> Estate {
         let State::Established(state) = &mut self.state else { return Estate::default() };
         (state.makes_way, state.replaced) = (true, true);
-        let (stay, children) = core::mem::take(&mut state.children).into_iter().partition(Child::is_installing);
-        state.children = stay;
+        let children = state.children.extract_if(.., |child| !child.is_installing()).collect();
+        let made = core::mem::take(&mut state.made);
         let under_way = state.active.as_ref().and_then(|active| self.core.connection.child(active.index)).map(|child| child.policy);
         let (stays, wanted) = core::mem::take(&mut self.core.wanted).into_iter().partition(|policy| Some(*policy) == under_way);
         self.core.wanted = stays;
@@ -88,7 +104,7 @@ impl IkeSa {
         self.core.tasks = own.into();
         let (later, own) = core::mem::take(&mut self.core.later).into_iter().partition(|(_, task)| of_child(task));
         self.core.later = own;
-        Estate { children, wanted, tasks, later }
+        Estate { children, made, wanted, tasks, later, completed: None }
     }
 
     /// The peer has deleted Child SAs under another IKE SA.
@@ -103,9 +119,13 @@ impl IkeSa {
     pub(crate) fn inherit(mut self, cx: &mut Context<'_>, estate: Estate) -> Self {
         if let State::Established(state) = &mut self.state {
             state.children.extend(estate.children);
+            state.made.extend(estate.made);
             self.core.wanted.extend(estate.wanted);
             self.core.tasks.extend(estate.tasks);
             self.core.later.extend(estate.later);
+            if let Some(completed) = estate.completed {
+                replacing::take_place(state, &mut self.core, cx, completed);
+            }
         }
         self.go_on(cx)
     }

@@ -9,12 +9,13 @@ use ike_wire::NotifyType as Reason;
 use ike_wire::v1::{Delete, ExchangeType, Identification, Message, Payload, Protocol};
 use ipsec_types::{ChildSaId, KeyExchangeMethod, Limits, Mode, Secret, Spi, TrafficSelector};
 
+use super::replacing::{self, Completed, Made};
 use super::{encapsulation, identities, meant, open, selectors, wire};
-use crate::child::{self, Agreed, ChildPhase, LINGER, Replaces, TAKEN_OVER};
+use crate::child::{self, Agreed, ChildPhase, LINGER, Replaces};
 use crate::context::{Context, LeasedSpi};
 use crate::diagnosis;
 use crate::error::Failure;
-use crate::io::{Datagram, Event, Job, JobId, JobResult, Output, RequestId};
+use crate::io::{Datagram, Job, JobId, JobResult, Output, RequestId};
 use crate::negotiate::{self, ChildSuite, SelectorsNarrowed};
 use crate::provider::PrivateKey;
 use crate::v1::common::Task;
@@ -339,33 +340,10 @@ pub(super) fn on_installed(
         Ok(sent) => active.exchange.answered(sent),
         Err(failure) => return State::Established(state).close(core, cx, Some(failure)),
     }
-    state.finished(active.message_id, active.exchange);
-    let Some(child) = state.child_mut(id) else { return State::Established(state) };
-    child.phase = ChildPhase::Installed;
-    let policy = child.policy;
-    if let Some(child) = state.child(id) {
-        // Parked for a while, as a responder's is.
-        child::in_use(cx, child, Role::Responder);
-    }
-    cx.shared.count("child_sas_installed");
-    match active.rekey {
-        Some((old, request)) => {
-            cx.shared.event(Event::ChildSaRekeyed { ike_sa: core.id, old, new: id });
-            if let Some(request) = request {
-                cx.shared.child_rekeyed(request, Ok(id));
-            }
-            // It carries packets until the new one does, and brings in those that are under way.
-            if let Some(old) = state.child_mut(old).filter(|old| old.phase == ChildPhase::Installed) {
-                old.phase = ChildPhase::Replaced;
-            }
-            core.later.push((cx.now + TAKEN_OVER, Task::DeleteChild { child: old, request: None }));
-        }
-        None => cx.shared.event(Event::ChildSaInstalled { ike_sa: core.id, child: id }),
-    }
-    if core.wanted.contains(&policy) {
-        core.wanted.retain(|wanted| *wanted != policy);
-        cx.shared.child_installed(policy, core.id, id);
-    }
+    state.finished(cx.now, active.message_id, active.exchange);
+    let (replaces, request) = active.rekey.map_or((None, None), |(old, request)| (Some(old), request));
+    let made = Made { child: id, replaces, lowest: active.nonce.min(nonce) };
+    replacing::completed(&mut state, core, cx, Completed { made, request });
     State::Established(state)
 }
 

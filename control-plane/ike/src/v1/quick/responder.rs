@@ -8,13 +8,14 @@ use ike_wire::NotifyType as Reason;
 use ike_wire::v1::{ExchangeType, Identification, Message, NotifyType, Payload, Protocol, Sa};
 use ipsec_types::{ChildSaId, Mode, Secret, TrafficSelector};
 
+use super::replacing::{self, Completed, Made};
 use super::{encapsulation, identities, meant, open, wire};
 use crate::child::{self, Agreed, Authenticated, Child, ChildPhase, LINGER, Replaces};
 use crate::config;
 use crate::context::{Context, LeasedSpi};
 use crate::diagnosis;
 use crate::error::Failure;
-use crate::io::{Datagram, Event, Job, JobId, JobResult, Output};
+use crate::io::{Datagram, Job, JobId, JobResult};
 use crate::negotiate::{self, SelectorsNarrowed};
 use crate::v1::established::{Established, heard};
 use crate::v1::exchange::{Due, Exchange};
@@ -339,37 +340,11 @@ pub(crate) fn on_third(
     };
     trace_incoming(cx, core, datagram, &message.header, &payloads);
     heard(&state, core, cx, datagram);
-    state.answering.remove(&message_id);
-    installed(&mut state, core, cx, child);
+    if let Some(Responding { nonces: [ni, nr], .. }) = state.answering.remove(&message_id) {
+        let made = Made { child, replaces: state.child(child).and_then(|child| child.predecessor), lowest: ni.min(nr) };
+        replacing::completed(&mut state, core, cx, Completed { made, request: None });
+    }
     State::Established(state)
-}
-
-/// The Child SA is in use.
-fn installed(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, id: ChildSaId) {
-    let Some(child) = state.child_mut(id) else { return };
-    child.phase = ChildPhase::Installed;
-    child.parked = false;
-    let (policy, replaced) = (child.policy, child.predecessor);
-    cx.shared.output(Output::Activate(id));
-    if let Some(child) = state.child(id) {
-        child::in_use(cx, child, Role::Responder);
-    }
-    cx.shared.count("child_sas_installed");
-    let replaces_lost = replaced.and_then(|old| state.child(old)).is_some_and(|old| old.phase == ChildPhase::Lost);
-    match replaced.filter(|old| state.child(*old).is_some()) {
-        Some(old) => {
-            cx.shared.event(Event::ChildSaRekeyed { ike_sa: core.id, old, new: id });
-            // The initiator of the new one deletes it.
-            if let Some(old) = state.child_mut(old).filter(|old| old.phase == ChildPhase::Installed) {
-                old.phase = ChildPhase::Replaced;
-            }
-        }
-        None => cx.shared.event(Event::ChildSaInstalled { ike_sa: core.id, child: id }),
-    }
-    if replaces_lost && core.wanted.contains(&policy) {
-        core.wanted.retain(|wanted| *wanted != policy);
-        cx.shared.child_installed(policy, core.id, id);
-    }
 }
 
 /// What a quick mode that will not go on has taken is given back; its Child SA is retired by whoever holds it.
