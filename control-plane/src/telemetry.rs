@@ -291,6 +291,14 @@ fn watch_event(event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus
                 parts.iter().filter(|(_, items)| !items.is_empty()).map(|(what, items)| format!("{what} {items}")).collect();
             happening("addresses-assigned", &connection, "", format!("IKE SA {} {connection}: {}", ike_sa.0, parts.join(", ")))
         }
+        Event::AddressesChanged { ike_sa, before, after, child_sas } => {
+            let connection = status(*ike_sa).map_or_else(String::new, |sa| sa.connection);
+            let [before, after] = [before, after].map(|given| list(&[&given.local[..], &given.remote].concat()));
+            let after = if after.is_empty() { "no address yet" } else { &after };
+            let (id, gone) = (ike_sa.0, list(child_sas));
+            let text = format!("IKE SA {id} {connection}: {after} in place of {before}; Child SA {gone} makes way, which is for that");
+            happening("addresses-changed", &connection, "", text)
+        }
         Event::ChildSaInstalled { ike_sa, child } => {
             let sa = status(*ike_sa);
             let sa = sa.as_ref();

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::diagnosis;
 use crate::error::Fault;
 use crate::io::VirtualAddresses;
+use crate::negotiate::SelectorsNarrowed;
 use crate::policy::ConnectionRef;
 use crate::pool::{Claim, Lease};
 
@@ -129,6 +130,25 @@ impl Assigned {
             if child.local_dynamic && !ours.is_empty() { each(ours.iter().copied(), local) } else { local.clone() },
             if child.remote_dynamic { each(self.remote.iter().map(|lease| lease.address), remote) } else { remote.clone() },
         )
+    }
+
+    /// Whether a Child SA between these selectors is for the addresses that its child is for now.
+    pub(crate) fn covers(&self, child: &Child, selectors: &SelectorsNarrowed) -> bool {
+        let within = |all: &[TrafficSelector], part: &TrafficSelector| all.iter().any(|all| all.intersect(part) == Some(*part));
+        let (local, remote) = self.selectors(child);
+        (!child.local_dynamic || selectors.local().iter().all(|part| within(&local, part)))
+            && (!child.remote_dynamic || selectors.remote().iter().all(|part| within(&remote, part)))
+    }
+
+    /// What an IKE SA with the same peer had before, where under this one nothing has been given: addresses of the peer's as far as they are of a pool.
+    pub(crate) fn inherit(&mut self, connection: &ConnectionRef, before: Self) {
+        if self.local.addresses.is_empty() {
+            self.local = before.local;
+        }
+        if self.remote.is_empty() {
+            let is_of_a_pool = |lease: &Lease| connection.pools.iter().any(|pool| pool.addresses.contains(lease.address));
+            self.remote = before.remote.into_iter().filter(is_of_a_pool).collect();
+        }
     }
 
     /// As operators see it.

@@ -442,6 +442,17 @@ pub enum Event {
         /// Which.
         addresses: VirtualAddresses,
     },
+    /// Phase 1 has been replaced, and one side has other addresses than before inside the other's network (IKEv1).
+    AddressesChanged {
+        /// Under which IKE SA.
+        ike_sa: IkeSaId,
+        /// Those under the one before.
+        before: VirtualAddresses,
+        /// Those now.
+        after: VirtualAddresses,
+        /// The Child SAs of those before, which are deleted. The side whose addresses they are sets others up.
+        child_sas: Vec<ChildSaId>,
+    },
     /// The Child SA is installed.
     ChildSaInstalled {
         /// Under which IKE SA.

@@ -6,9 +6,9 @@ mod pair;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Config, IkeLifetime, LocalAuth, RemoteAuth, StartAction, Version, XauthUser};
+use ike::config::{Config, IkeLifetime, LocalAuth, Pool, RemoteAuth, StartAction, Version, XauthUser};
 use ike::error::Failure;
-use ike::io::{Answer, Datagram, Event, Input, Record};
+use ike::io::{Answer, Command, Datagram, Event, Input, Record, VirtualAddresses};
 use ike_wire::{NotifyType, v1};
 use ipsec_types::{Identity, KeyKind, Secret};
 use pair::Side::{A, B};
@@ -367,6 +367,68 @@ fn phase_1_is_replaced_by_who_has_begun_it() {
         pair.run(SECOND * 5);
         assert!(matches!(pair.answer(A, request), Some(Ok(Answer::Rekeyed { .. }))));
     }
+}
+
+/// The pool is another one when phase 1 is replaced: what was for the old address goes, and comes again for the new one.
+#[test]
+fn a_child_sa_follows_its_address() {
+    for (way, addresses) in WAYS.into_iter().flat_map(|way| [(way, Addresses::Pull), (way, Addresses::Push)]) {
+        let with_pool = |range: &str| {
+            let mut config = changed(B, way, addresses);
+            let connection = &mut config.connections[0];
+            let pool = Pool { addresses: range.parse().unwrap(), ..(*connection.pools[0]).clone() };
+            connection.pools = vec![Arc::new(pool)];
+            connection.children[0].remote_selectors = vec!["10.0.0.0/8".parse().unwrap()];
+            config
+        };
+        let mut pair = Pair::new(81, changed(A, way, addresses), with_pool("10.3.0.0/24"));
+        connect(&mut pair);
+        pair.input(B, Input::Command(Command::Configure(Box::new(with_pool("10.4.0.0/24")))));
+        let old = [A, B].map(|side| pair.only_child(side));
+        pair.gateways.iter_mut().for_each(|gateway| gateway.events.clear());
+        let request = pair.rekey(A, lab());
+        pair.run(SECOND * 40);
+        assert!(matches!(pair.answer(A, request), Some(Ok(Answer::Rekeyed { .. }))), "{way:?} {addresses:?}");
+        assert_eq!(pair.assert_mirrored(), 1, "{way:?} {addresses:?}");
+        assert_eq!(selected(&mut pair, A), ("10.4.0.1".into(), "10.2.0.0/16".into()));
+        assert_eq!(selected(&mut pair, B), ("10.2.0.0/16".into(), "10.4.0.1".into()));
+        assert!(pair.ping(A) && pair.ping(B));
+        for (side, old) in [A, B].into_iter().zip(old) {
+            let changes: Vec<_> =
+                pair.gateway(side).events.iter().filter(|event| matches!(event, Event::AddressesChanged { .. })).collect();
+            let [Event::AddressesChanged { before, after, child_sas, .. }] = changes[..] else {
+                panic!("{way:?} {addresses:?}: {changes:?}")
+            };
+            let all =
+                |given: &VirtualAddresses| [&given.local[..], &given.remote].concat().iter().map(ToString::to_string).collect::<Vec<_>>();
+            assert_eq!((all(before), &child_sas[..]), (vec!["10.3.0.1".to_owned()], &[old][..]));
+            // Who is asked for an address has given none yet.
+            let known = (side, addresses) != (B, Addresses::Pull);
+            assert_eq!(all(after), if known { vec!["10.4.0.1"] } else { vec![] });
+            let [sa] = &pair.ike_sas(side)[..] else { panic!("one IKE SA at {side:?}") };
+            assert_eq!((all(&sa.virtual_addresses), sa.children.len()), (vec!["10.4.0.1".to_owned()], 1));
+        }
+    }
+}
+
+/// A peer that does not ask for an address again has the one that it has had.
+#[test]
+fn who_does_not_ask_again_keeps_its_address() {
+    let mut pair = pair_of(82, Way::Psk, Addresses::Pull);
+    connect(&mut pair);
+    // No answer to its question reaches the peer, which gives up in the end; until then the new phase 1 is there at the gateway alone.
+    pair.rekey(A, lab());
+    pair.tamper = Some(Box::new(|side, octets| {
+        if side == A && octets[18] == 6 {
+            octets[40] ^= 1;
+        }
+    }));
+    pair.run(SECOND * 5);
+    assert_eq!(pair.ike_sas(B).len(), 2);
+    for sa in pair.ike_sas(B) {
+        assert_eq!(sa.virtual_addresses.remote, ["10.3.0.1".parse::<std::net::IpAddr>().unwrap()]);
+    }
+    assert!(pair.ping(A) && pair.ping(B));
 }
 
 /// Three messages of aggressive mode, then those of the user and of the address.

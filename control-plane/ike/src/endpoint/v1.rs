@@ -206,7 +206,7 @@ impl Endpoint {
                     }
                 }
                 News::Yields { loser, winner } => self.hand_over(now, random, loser, winner, IkeSaV1::superseded),
-                News::Bequest { heir, estate } => self.bequeath(now, random, heir, estate),
+                News::Bequest { heir, estate } => self.bequeath(now, random, heir, *estate),
                 News::Deleted { under, delete } => {
                     let siblings: Vec<IkeSaId> = self.shared.v1.siblings(under).collect();
                     for id in siblings {

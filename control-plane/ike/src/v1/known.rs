@@ -1,5 +1,6 @@
 //! What the IKE SAs of version 1 have in common: who is connected, and what the endpoint is to do about it.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -26,7 +27,7 @@ pub(crate) enum News {
     /// Both peers have begun one at the same time: what the first has goes on under the second, and the first, which is ours, is deleted.
     Yields { loser: IkeSaId, winner: IkeSaId },
     /// Child SAs go on under another IKE SA with the same peer.
-    Bequest { heir: IkeSaId, estate: Estate },
+    Bequest { heir: IkeSaId, estate: Box<Estate> },
     /// The peer has deleted Child SAs under another IKE SA than that which has them.
     Deleted { under: IkeSaId, delete: Delete },
     /// One IKE SA has to do what another was to.

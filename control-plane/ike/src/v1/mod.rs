@@ -471,7 +471,7 @@ impl State {
                 cx.shared.v1.left(core.id);
                 if let Some(heir) = heir {
                     let estate = Estate::of(&mut state, core);
-                    cx.shared.v1.news.push_back(News::Bequest { heir, estate });
+                    cx.shared.v1.news.push_back(News::Bequest { heir, estate: Box::new(estate) });
                 }
                 let end = match failure {
                     Some(Failure::TimedOut(_)) => Some(End::Dead),

@@ -11,14 +11,17 @@ use core::net::Ipv4Addr;
 
 use ike_wire::v1::{Attributes, TransactionAttribute, TransactionAttributeType as Type};
 use ike_wire::{Configuration, ConfigurationAttribute, ConfigurationAttributeType, ConfigurationType};
-use ipsec_types::{AddressRange, Identity};
+use ipsec_types::{AddressRange, Identity, Mode};
 
 use crate::assigned::{MOST, Received, wishes};
-use crate::context::Context;
+use crate::child::ChildPhase;
+use crate::context::{Context, End};
 use crate::error::Failure;
-use crate::io::Event;
+use crate::io::{Event, VirtualAddresses};
 use crate::pool::Claim;
-use crate::v1::Core;
+use crate::v1::established::Established;
+use crate::v1::{Core, Task};
+use crate::want::Waiter;
 
 /// Whether the peer is to give us addresses.
 pub(crate) fn is_wanted(core: &Core) -> bool {
@@ -106,6 +109,38 @@ fn give(core: &mut Core, cx: &mut Context<'_>, identity: &Identity, request: &Co
     let given = core.assigned.give(&core.connection, cx, claim, request)?;
     tell(core, cx, "give addresses of this network");
     Ok(given.into_iter().map(said).collect())
+}
+
+/// Phase 1 has been replaced, and the addresses may be others than `before`: Child SAs for those go, as nobody is there any more. The side whose addresses
+/// they are sets up others.
+pub(crate) fn follow(state: &Established, core: &mut Core, cx: &mut Context<'_>, before: VirtualAddresses) {
+    let assigned = core.assigned.clone();
+    let connection = core.connection.clone();
+    let stale = state.children.iter().filter(|child| child.is_live() && !child.is_installing()).filter_map(|sa| {
+        let index = connection.children.iter().position(|child| child.policy == sa.policy)?;
+        let child = connection.child(index)?;
+        (child.mode == Mode::Tunnel && !assigned.covers(child, &sa.selectors)).then_some((sa, index, child))
+    });
+    let mut child_sas = Vec::new();
+    for (sa, index, child) in stale {
+        child_sas.push(sa.id);
+        core.tasks.push_back(Task::DeleteChild { child: sa.id, request: None });
+        if sa.phase != ChildPhase::Installed {
+            continue;
+        }
+        if child.local_dynamic && !core.wanted.contains(&sa.policy) {
+            cx.shared.wants.add(cx.now, sa.policy, Waiter::Heir);
+            cx.shared.wants.begun(sa.policy);
+            core.wanted.push(sa.policy);
+            core.tasks.push_back(Task::CreateChild(index));
+        } else {
+            cx.shared.ended.push((sa.policy, End::Failed));
+        }
+    }
+    if !child_sas.is_empty() {
+        core.step(cx, "the addresses are others than before: what is for those goes", assigned.lines());
+        cx.shared.event(Event::AddressesChanged { ike_sa: core.id, before, after: assigned.status(), child_sas });
+    }
 }
 
 /// The whole address is the peer's: no host beside it is on a link with it.

@@ -6,12 +6,13 @@ use core::time::Duration;
 use ike_wire::v1::Delete;
 use ipsec_types::{Instant, PolicyId};
 
+use crate::assigned::Assigned;
 use crate::child::Child;
 use crate::context::Context;
 use crate::v1::common::Task;
 use crate::v1::established::Established;
 use crate::v1::quick::replacing::{self, Completed, Made};
-use crate::v1::{Core, IkeSa, State, informational};
+use crate::v1::{Core, IkeSa, State, informational, mode_config};
 use crate::v2::keys::Role;
 
 /// What an IKE SA leaves to another with the same peer.
@@ -22,6 +23,7 @@ pub(crate) struct Estate {
     wanted: Vec<PolicyId>,
     tasks: Vec<Task>,
     later: Vec<(Instant, Task)>,
+    assigned: Assigned,
     /// A quick mode that has ended where phase 1 has been replaced.
     completed: Option<Completed>,
 }
@@ -38,7 +40,8 @@ impl Estate {
             state.children.extract_if(.., |child| !(child.is_installing() && child.role == Role::Initiator)).collect();
         let unfinished = children.iter().filter(|child| child.is_installing());
         tasks.extend(unfinished.map(|child| Task::DeleteChild { child: child.id, request: None }));
-        Self { children, made: core::mem::take(&mut state.made), tasks, later, ..Self::default() }
+        let (made, assigned) = (core::mem::take(&mut state.made), core.assigned.clone());
+        Self { children, made, tasks, later, assigned, ..Self::default() }
     }
 
     /// The Child SA of a quick mode that is over, and whose wish it is.
@@ -104,7 +107,7 @@ impl IkeSa {
         self.core.tasks = own.into();
         let (later, own) = core::mem::take(&mut self.core.later).into_iter().partition(|(_, task)| of_child(task));
         self.core.later = own;
-        Estate { children, made, wanted, tasks, later, completed: None }
+        Estate { children, made, wanted, tasks, later, assigned: self.core.assigned.clone(), completed: None }
     }
 
     /// The peer has deleted Child SAs under another IKE SA.
@@ -118,6 +121,8 @@ impl IkeSa {
     /// Takes over what another one with the same peer had.
     pub(crate) fn inherit(mut self, cx: &mut Context<'_>, estate: Estate) -> Self {
         if let State::Established(state) = &mut self.state {
+            let before = estate.assigned.status();
+            self.core.assigned.inherit(&self.core.connection, estate.assigned);
             state.children.extend(estate.children);
             state.made.extend(estate.made);
             self.core.wanted.extend(estate.wanted);
@@ -126,6 +131,7 @@ impl IkeSa {
             if let Some(completed) = estate.completed {
                 replacing::take_place(state, &mut self.core, cx, completed);
             }
+            mode_config::follow(state, &mut self.core, cx, before);
         }
         self.go_on(cx)
     }

@@ -6,6 +6,7 @@
 //! that overtakes another, may leave one behind: the other side deletes it later. Either waits until the SA that stays carries packets, and what is deleted
 //! receives for a while still.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -53,7 +54,7 @@ pub(crate) fn completed(state: &mut Established, core: &mut Core, cx: &mut Conte
     let children = state.children.extract_if(.., |child| child.id == completed.made.child).collect();
     let wanted = core.wanted.extract_if(.., |wanted| *wanted == policy).collect();
     let estate = Estate::completed(children, wanted, completed);
-    cx.shared.v1.news.push_back(News::Bequest { heir, estate });
+    cx.shared.v1.news.push_back(News::Bequest { heir, estate: Box::new(estate) });
 }
 
 /// The Child SA takes the place of the one before it, under the IKE SA that has both.
