@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-DESC="IKEv1: an address by Mode Config, asked for (pull), after XAuth (draft-dukes-ike-mode-cfg-02)"
+DESC="IKEv1: an address by Mode Config, asked for (pull), after XAuth, and another one with a new phase 1 (draft-dukes-ike-mode-cfg-02)"
 by_v1
 by_xauth
 START=none
 if [ "$role" = initiator ]; then
   # The address is that of a host behind Culvert.
   CONNECTION+='
-	vips = ["0.0.0.0"]' LOCAL_TS="" ROUTES=(10.99.0.0/24 "$DUT_HOST")
+	vips = ["0.0.0.0"]' LOCAL_TS="" ROUTES=(10.98.0.0/15 "$DUT_HOST")
 else
   CONNECTION+='
 	pools = ["v4"]' REMOTE_TS=""
@@ -25,7 +25,12 @@ as_initiator() {
   dut_rekeys --child net && want_soon '^1$' installed && want 'remote +10.99.0.1/32$' peer_ctl --list-sas && ping_all dlan "$PEER_HOST" 10.99.0.1 || return 1
   # A new phase 1 has the same address, and the Child SA stays.
   dut_rekeys --connection lab && want_soon 'lab: #2, ESTABLISHED' peer_ctl --list-sas && want_soon 'ours inside: 10.99.0.1$' dut sas || return 1
-  want_soon '^1$' installed && ping_all dlan "$PEER_HOST" 10.99.0.1
+  want_soon '^1$' installed && ping_all dlan "$PEER_HOST" 10.99.0.1 || return 1
+  # One from another pool has another address, and the Child SA is another one.
+  sed -i 's|pools = v4|pools = other|; s|^pools {|pools {\n  other { addrs = 10.98.0.0/24 }|' "$WORK/peer/swanctl/swanctl.conf"
+  peer_ctl --load-all >/dev/null 2>&1 && dut_rekeys --connection lab && want_soon 'remote +10.98.0.1/32$' peer_ctl --list-sas || return 1
+  in_ns dlan ip addr add 10.98.0.1/32 dev eth0
+  want_soon '^1$' installed && want_soon 'ours inside: 10.98.0.1$' dut sas && ping_all dlan "$PEER_HOST" 10.98.0.1
 }
 as_responder() {
   peer_initiates net && user_is_believed || return 1
