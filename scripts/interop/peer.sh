@@ -102,6 +102,7 @@ peer_config() {
   for type in ${CERTS:-}; do
     cp "$WORK/pki/ca-$type.crt" "$dir/swanctl/x509ca/"
     cp "$WORK/pki/peer-$type.crt" "$dir/swanctl/x509/"
+    [ "$type" != chain ] || cp "$WORK/pki/peer-ca-chain.crt" "$dir/swanctl/x509ca/"
     install -m 600 "$WORK/pki/peer-$type.key" "$dir/swanctl/private/"
   done
   [ -z "$extra" ] || cat "$extra" >>"$dir/strongswan.conf"
