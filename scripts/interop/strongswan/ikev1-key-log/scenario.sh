@@ -3,18 +3,9 @@ DESC="IKEv1: tshark shows the six messages of main mode and the three of quick m
 by_v1
 LOCAL_ID=$DUT_ADDR REMOTE_ID=$PEER_ADDR
 CONTROL='key_log = "keys"'
-as_initiator() { captured as_tunnel; }
-as_responder() { captured as_tunnel; }
-captured() {
-  local keys=$WORK/dut/keys
-  spawn peer "$WORK/tcpdump.log" tcpdump -i wan -n -U --immediate-mode -w "$WORK/wan.pcap" udp port 500 or udp port 4500
-  wait_until "$PATIENCE" grep -q listening "$WORK/tcpdump.log" || fail "tcpdump does not start" || return 1
-  "$@" || return 1
-  stop_pid "$SPAWNED"
-  count_is 1 . cat "$keys/ikev1_decryption_table" && count_is 6 . opened 'isakmp.exchangetype == 2' && count_is 3 . opened 'isakmp.exchangetype == 32' || return 1
-  # The identities and hashes of main mode; proposal, nonce and both proxy IDs of quick mode, and the hash of its last message.
-  count_is 2 . opened 'isakmp.exchangetype == 2 && isakmp.id.type && isakmp.hash' || return 1
-  count_is 2 . opened 'isakmp.exchangetype == 32 && isakmp.nonce && isakmp.id.data.ipv4_subnet && isakmp.hash' || return 1
-  count_is 3 . opened 'isakmp.exchangetype == 32 && isakmp.hash'
+as_initiator() {
+  captured as_tunnel && quick_mode_is_opened && count_is 6 . opened 'isakmp.exchangetype == 2' || return 1
+  # The identities and hashes of main mode.
+  count_is 2 . opened 'isakmp.exchangetype == 2 && isakmp.id.type && isakmp.hash'
 }
-opened() { WIRESHARK_CONFIG_DIR=$WORK/dut/keys tshark -r "$WORK/wan.pcap" -Y "$1" 2>/dev/null; }
+as_responder() { as_initiator; }
