@@ -1,5 +1,6 @@
 //! What an endpoint is configured with (the PAD and SPD of RFC 4301 section 4.4): connections and secrets, checked before they get here.
 
+mod methods;
 mod spd;
 
 use alloc::string::String;
@@ -17,6 +18,7 @@ use ipsec_types::{
 use crate::io::InstalledChildSa;
 use crate::provider::{EapMethod, PeerVerifier, SigningKey, UserVerifier};
 
+pub use methods::{MethodV1, Whose};
 pub(crate) use spd::meet;
 pub use spd::{Entries, overlap};
 

@@ -1,6 +1,6 @@
 //! `version`: which versions of IKE a connection speaks, and what IKEv1 has no words for.
 
-use ike::config::{Child, LocalAuth, RemoteAuth, Version};
+use ike::config::{Child, LocalAuth, MethodV1, RemoteAuth, Version};
 use ipsec_types::{
     ChildProposal, EncryptionAlgorithm, IkeProposal, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, PortRange, SequenceNumbers,
 };
@@ -108,17 +108,11 @@ pub(super) fn check(section: &Section<'_>, version: &Found<Version>, rest: &Rest
 fn authentication((local, remote): (&[&LocalAuth], &[&RemoteAuth])) -> Result<(), (String, &'static str)> {
     const ALIKE: &str =
         "auth = \"psk\" or auth = \"pubkey\" in both local and remote, and \"xauth\" in local-2 or remote-2 where a user follows";
-    let (credential, with_user) = match (local, remote) {
-        ([LocalAuth::Psk], [RemoteAuth::Psk])
-        | ([LocalAuth::Psk, LocalAuth::Xauth(_)], [RemoteAuth::Psk])
-        | ([LocalAuth::Psk], [RemoteAuth::Psk, RemoteAuth::Xauth(_)])
-        | ([LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)]) => return Ok(()),
-        ([LocalAuth::PublicKey(credential)], [RemoteAuth::PublicKey(_)]) => (credential, false),
-        ([LocalAuth::PublicKey(credential), LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)])
-        | ([LocalAuth::PublicKey(credential)], [RemoteAuth::PublicKey(_), RemoteAuth::Xauth(_)] | [RemoteAuth::Xauth(_)]) => {
-            (credential, true)
-        }
-        _ => {
+    let (credential, with_user) = match MethodV1::of(local, remote) {
+        Some(MethodV1::SharedKey { .. } | MethodV1::Hybrid { own: None }) => return Ok(()),
+        Some(MethodV1::Signatures { own, user }) => (own, user.is_some()),
+        Some(MethodV1::Hybrid { own: Some(own) }) => (own, true),
+        None => {
             let local = local.iter().map(|way| way.keyword()).collect::<Vec<_>>().join(", then ");
             let remote = remote.iter().map(|way| way.keyword()).collect::<Vec<_>>().join(", then ");
             return Err((format!("IKEv1 has no method by which local shows itself by {local} and remote by {remote}"), ALIKE));

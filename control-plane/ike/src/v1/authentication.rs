@@ -5,7 +5,7 @@ use core::fmt;
 
 use ipsec_types::{KeyKind, PrfAlgorithm, SignatureScheme};
 
-use crate::config::{Connection, LocalAuth, RemoteAuth};
+use crate::config::{Connection, Credential, LocalAuth, MethodV1, RemoteAuth, Whose};
 use crate::v2::keys::Role;
 
 /// Authentication Method (RFC 2409 appendix A and the registry after it).
@@ -49,22 +49,16 @@ impl Authentication {
     pub(crate) fn of(connection: &Connection, role: Role) -> Option<Self> {
         let ours: Vec<&LocalAuth> = connection.local_rounds().map(|(_, way)| way).collect();
         let theirs: Vec<&RemoteAuth> = connection.remote_rounds().map(|(_, way)| way).collect();
-        match (&ours[..], &theirs[..]) {
-            ([LocalAuth::Psk], [RemoteAuth::Psk]) => Some(Self::Psk),
-            ([LocalAuth::PublicKey(credential)], [RemoteAuth::PublicKey(_)]) => Self::by_key(credential.key.kind()),
-            ([LocalAuth::Psk, LocalAuth::Xauth(_)], [RemoteAuth::Psk]) => Some(Self::XauthPsk(role)),
-            ([LocalAuth::Psk], [RemoteAuth::Psk, RemoteAuth::Xauth(_)]) => Some(Self::XauthPsk(role.other())),
-            ([LocalAuth::PublicKey(own), LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)]) => {
-                (own.key.kind() == KeyKind::Rsa).then_some(Self::XauthRsa(role))
-            }
-            ([LocalAuth::PublicKey(own)], [RemoteAuth::PublicKey(_), RemoteAuth::Xauth(_)]) => {
-                (own.key.kind() == KeyKind::Rsa).then_some(Self::XauthRsa(role.other()))
-            }
-            ([LocalAuth::Xauth(_)], [RemoteAuth::PublicKey(_)]) => Some(Self::HybridRsa(role)),
-            ([LocalAuth::PublicKey(own)], [RemoteAuth::Xauth(_)]) => {
-                (own.key.kind() == KeyKind::Rsa).then_some(Self::HybridRsa(role.other()))
-            }
-            _ => None,
+        let role_of = |whose| if whose == Whose::Ours { role } else { role.other() };
+        // After signatures of other keys a user has no number.
+        let by_rsa = |own: &Credential, method| (own.key.kind() == KeyKind::Rsa).then_some(method);
+        match MethodV1::of(&ours, &theirs)? {
+            MethodV1::SharedKey { user: None } => Some(Self::Psk),
+            MethodV1::SharedKey { user: Some(user) } => Some(Self::XauthPsk(role_of(user))),
+            MethodV1::Signatures { own, user: None } => Self::by_key(own.key.kind()),
+            MethodV1::Signatures { own, user: Some(user) } => by_rsa(own, Self::XauthRsa(role_of(user))),
+            MethodV1::Hybrid { own: None } => Some(Self::HybridRsa(role)),
+            MethodV1::Hybrid { own: Some(own) } => by_rsa(own, Self::HybridRsa(role.other())),
         }
     }
 
