@@ -31,9 +31,7 @@ use crate::policy::ConnectionRef;
 use crate::provider::{CryptoError, PrivateKey};
 use crate::v1::nat::{self, Abilities};
 use crate::v1::phase_1::authenticating::{self, prove};
-use crate::v1::phase_1::{
-    self, Admitted, Keyed, Transcript, certificate_requests, initial_contact, key_exchange, nat_detection, nonce, peer_of,
-};
+use crate::v1::phase_1::{self, Admitted, Keyed, Share, Transcript, certificate_requests, initial_contact, nat_detection, peer_of};
 use crate::v1::proposal::{self, Suite};
 use crate::v1::{Core, State, find, lifetime, parse};
 use crate::v2::keys::Role;
@@ -51,8 +49,7 @@ pub(crate) struct AwaitAnswer {
     offered: Vec<u8>,
     method: KeyExchangeMethod,
     private: Box<dyn PrivateKey>,
-    public: Vec<u8>,
-    nonce: Vec<u8>,
+    ours: Share,
 }
 
 /// Initiator; the shared secret is being computed. The responder has shown who it is.
@@ -81,8 +78,7 @@ pub(crate) struct Answering {
 /// What an initiator says of itself.
 pub(crate) struct Claim {
     id: Identification,
-    public: Vec<u8>,
-    nonce: Vec<u8>,
+    share: Share,
 }
 
 /// Everything is said at once: it begins with a key pair, of the method of the first proposal.
@@ -104,16 +100,16 @@ pub(crate) fn on_generated(
 ) -> State {
     let Opening { offer, method, .. } = state;
     let sent = result.map_err(Failure::from).and_then(|(private, public)| {
-        let nonce = nonce(cx);
+        let ours = Share::own(cx, public);
         let id = Payload::Identification(Identification::from(&core.connection.local_identity));
-        let mut payloads = alloc::vec![offer, Payload::KeyExchange(public.clone()), Payload::Nonce(nonce.clone()), id];
+        let mut payloads: Vec<Payload> = [offer].into_iter().chain(ours.payloads()).chain([id]).collect();
         payloads.extend(certificate_requests(core));
         payloads.extend(nat::offered(core.connection.fragmentation, core.connection.has_users()));
         let header = core.header(ExchangeType::AGGRESSIVE_MODE, 0, false);
         let datagram = core.send(cx, &header, &payloads)?;
-        let offered = Message::parse(&datagram).ok().and_then(|message| find::first_body(message.body)).unwrap_or_default().to_vec();
+        let offered = phase_1::offered(&datagram);
         core.phase_1.asked(cx.now, &core.connection.retransmission, datagram);
-        Ok(Box::new(AwaitAnswer { offered, method, private, public, nonce }))
+        Ok(Box::new(AwaitAnswer { offered, method, private, ours }))
     });
     match sent {
         Ok(state) => State::AwaitAnswer(state),
@@ -144,10 +140,10 @@ fn on_answer(
 ) -> Result<State, Box<AwaitAnswer>> {
     let Some((payloads, cookie)) = parse(message).zip(message.header.responder()) else { return Err(state) };
     // Our own cookie or nonce back is a reflection.
-    let said = key_exchange(&payloads).filter(|(_, nonce)| cookie != core.initiator_cookie && *nonce != state.nonce);
+    let theirs = Share::of(&payloads).filter(|theirs| cookie != core.initiator_cookie && theirs.nonce != state.ours.nonce);
     // Our half of the key exchange is for one answer: it is not used up by what shows nothing.
-    let said = said.filter(|_| find::hash(&payloads).is_some() || find::signature(&payloads).is_some());
-    let (Some(answer), Some((public, nonce)), Some(id)) = (find::sa(&payloads), said, find::identification(&payloads)) else {
+    let theirs = theirs.filter(|_| find::hash(&payloads).is_some() || find::signature(&payloads).is_some());
+    let (Some(answer), Some(theirs), Some(id)) = (find::sa(&payloads), theirs, find::identification(&payloads)) else {
         return Err(state);
     };
     let provider = cx.shared.provider;
@@ -155,16 +151,15 @@ fn on_answer(
         core.refused = Some(Failure::PeerMisbehaved("the peer chose an IKEv1 proposal that was not offered".into()));
         return Err(state);
     };
-    let (public, nonce, id) = (public.to_vec(), nonce.to_vec(), id.clone());
+    let id = id.clone();
     core.responder_cookie = Some(cookie);
     core.abilities = Abilities::of(&payloads);
     core.peer_life = lifetime::of_ike_answer(answer);
     core.phase_1.received(&datagram.payload);
     core.refused = None;
-    let AwaitAnswer { offered, private, public: ours, nonce: our_nonce, .. } = *state;
-    let cookies = [core.initiator_cookie, cookie];
-    let said = Transcript { cookies, offered, publics: [ours, public.clone()], nonces: [our_nonce, nonce] };
-    let job = cx.shared.job(core.id, Job::Agree { private, peer_public: public });
+    let AwaitAnswer { offered, private, ours, .. } = *state;
+    let job = cx.shared.job(core.id, Job::Agree { private, peer_public: theirs.public.clone() });
+    let said = Transcript { cookies: [core.initiator_cookie, cookie], offered, shares: [ours, theirs] };
     let answer = Box::new(Answer { datagram: datagram.clone(), header: message.header, payloads, id });
     Ok(State::Concluding(Concluding { job, suite, said, answer }))
 }
@@ -194,7 +189,7 @@ pub(crate) fn admit(
     payloads: &[Payload],
 ) -> Result<(ConnectionRef, Admitted, Claim), Failure> {
     let malformed = || Failure::Malformed("a first message of aggressive mode without SA, KE, nonce and identity".into());
-    let (public, nonce) = key_exchange(payloads).ok_or_else(malformed)?;
+    let share = Share::of(payloads).ok_or_else(malformed)?;
     let id = find::identification(payloads).ok_or_else(malformed)?.clone();
     if !candidates.iter().any(|connection| connection.aggressive) {
         return Err(Failure::Unauthenticated(diagnosis::not_aggressive(candidates)));
@@ -207,13 +202,12 @@ pub(crate) fn admit(
         return Err(Failure::Unauthenticated(diagnosis::unknown_peer(candidates, &identity, None)));
     }
     let provider = cx.shared.provider;
-    let is_of_group = |suite: &Suite| provider.key_exchange(suite.method).is_some_and(|method| method.public_len() == public.len());
-    let claim = Claim { id, public: public.to_vec(), nonce: nonce.to_vec() };
+    let is_of_group = |suite: &Suite| provider.key_exchange(suite.method).is_some_and(|method| method.public_len() == share.public.len());
     let (connection, admitted) = phase_1::admit_where(cx, &fitting, message, payloads, is_of_group)?;
     if admitted.suite.authentication.is_by_shared_key() && connection.key(&identity).is_none() {
         return Err(Failure::Unauthenticated(diagnosis::no_key(&connection, &identity)));
     }
-    Ok((connection, admitted, claim))
+    Ok((connection, admitted, Claim { id, share }))
 }
 
 /// The first message is answered when the keys are there.
@@ -221,7 +215,7 @@ pub(crate) fn respond(core: &mut Core, cx: &mut Context<'_>, admitted: Admitted,
     core.abilities = admitted.abilities;
     core.peer_life = lifetime::of_ike_answer(&admitted.answer);
     core.phase_1.received(&datagram.payload);
-    let job = cx.shared.job(core.id, Job::GenerateAndAgree { method: admitted.suite.method, peer_public: claim.public.clone() });
+    let job = cx.shared.job(core.id, Job::GenerateAndAgree { method: admitted.suite.method, peer_public: claim.share.public.clone() });
     State::Answering(Box::new(Answering { job, admitted, claim }))
 }
 
@@ -236,9 +230,9 @@ pub(crate) fn on_responded(
     let keyed = result.map_err(Failure::from).and_then(|(public, shared)| {
         let cookies = core.cookies().ok_or_else(|| Failure::Local("no responder cookie".into()))?;
         let peer = claim.id.identity().map_err(|error| Failure::Unauthenticated(diagnosis::bad_identity(&error)))?;
-        let nonce = nonce(cx);
-        let opening = alloc::vec![Payload::Sa(answer), Payload::KeyExchange(public.clone()), Payload::Nonce(nonce.clone())];
-        let said = Transcript { cookies, offered, publics: [claim.public, public], nonces: [claim.nonce, nonce] };
+        let ours = Share::own(cx, public);
+        let opening = [Payload::Sa(answer)].into_iter().chain(ours.payloads()).collect();
+        let said = Transcript { cookies, offered, shares: [claim.share, ours] };
         let mut keyed = Keyed::derive(core, cx, suite, said, &shared, &peer)?;
         (keyed.opening, keyed.claimed) = (opening, Some(claim.id));
         Ok(keyed)

@@ -32,9 +32,7 @@ use crate::io::{Datagram, Job, JobId};
 use crate::provider::{CryptoError, PrivateKey};
 use crate::v1::nat::{self, Abilities};
 use crate::v1::phase_1::authenticating::{self, prove};
-use crate::v1::phase_1::{
-    self, Admitted, Keyed, Transcript, certificate_requests, initial_contact, key_exchange, nat_detection, nonce, peer_of,
-};
+use crate::v1::phase_1::{self, Admitted, Keyed, Share, Transcript, certificate_requests, initial_contact, nat_detection, peer_of};
 use crate::v1::proposal::{self, Suite};
 use crate::v1::{Core, State, find, lifetime, parse, trace_incoming};
 use crate::v2::keys::Role;
@@ -57,8 +55,7 @@ pub(crate) struct AwaitKe {
     suite: Suite,
     offered: Vec<u8>,
     private: Box<dyn PrivateKey>,
-    public: Vec<u8>,
-    nonce: Vec<u8>,
+    ours: Share,
 }
 
 /// Initiator; the shared secret is being computed.
@@ -79,8 +76,7 @@ pub(crate) struct Responding {
     pub(crate) job: JobId,
     suite: Suite,
     offered: Vec<u8>,
-    public: Vec<u8>,
-    nonce: Vec<u8>,
+    theirs: Share,
 }
 
 /// `HDR, SA, VIDs  -->`
@@ -90,7 +86,7 @@ pub(crate) fn start(core: &mut Core, cx: &mut Context<'_>, child: usize) -> Resu
         [offer].into_iter().chain(nat::offered(core.connection.fragmentation, core.connection.has_users())).collect();
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
     let datagram = core.send(cx, &header, &payloads)?;
-    let offered = Message::parse(&datagram).ok().and_then(|message| find::first_body(message.body)).unwrap_or_default().to_vec();
+    let offered = phase_1::offered(&datagram);
     core.phase_1.asked(cx.now, &core.connection.retransmission, datagram);
     Ok(State::AwaitSa(AwaitSa { offered }))
 }
@@ -141,10 +137,10 @@ pub(crate) fn on_generated(
 ) -> State {
     let Generating { suite, offered, .. } = state;
     let sent = result.map_err(Failure::from).and_then(|(private, public)| {
-        let nonce = nonce(cx);
-        let datagram = send_key_exchange(core, cx, &suite, &public, &nonce)?;
+        let ours = Share::own(cx, public);
+        let datagram = send_key_exchange(core, cx, &suite, ours.payloads())?;
         core.phase_1.asked(cx.now, &core.connection.retransmission, datagram);
-        Ok(Box::new(AwaitKe { suite, offered, private, public, nonce }))
+        Ok(Box::new(AwaitKe { suite, offered, private, ours }))
     });
     match sent {
         Ok(state) => State::AwaitKe(state),
@@ -153,8 +149,8 @@ pub(crate) fn on_generated(
 }
 
 /// KE, the nonce, whose certificates are believed here, and the addresses as they are here.
-fn send_key_exchange(core: &mut Core, cx: &mut Context<'_>, suite: &Suite, public: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Failure> {
-    let mut payloads = alloc::vec![Payload::KeyExchange(public.to_vec()), Payload::Nonce(nonce.to_vec())];
+fn send_key_exchange(core: &mut Core, cx: &mut Context<'_>, suite: &Suite, share: [Payload; 2]) -> Result<Vec<u8>, Failure> {
+    let mut payloads = Vec::from(share);
     payloads.extend(certificate_requests(core));
     payloads.extend(nat_detection(core, cx, suite));
     let header = core.header(ExchangeType::MAIN_MODE, 0, false);
@@ -171,13 +167,13 @@ fn on_ke(
 ) -> Result<State, Box<AwaitKe>> {
     let Some((payloads, cookies)) = parse(message).zip(core.cookies()) else { return Err(state) };
     // What we have said ourselves is a reflection.
-    let Some((public, nonce)) = key_exchange(&payloads).filter(|(_, nonce)| *nonce != state.nonce) else { return Err(state) };
+    let Some(theirs) = Share::of(&payloads).filter(|theirs| theirs.nonce != state.ours.nonce) else { return Err(state) };
     core.nat = nat::detect(state.suite.hash, cookies, &payloads, (datagram.local, datagram.remote));
     core.phase_1.received(&datagram.payload);
     trace_incoming(cx, core, datagram, &message.header, &payloads);
-    let AwaitKe { suite, offered, private, public: ours, nonce: our_nonce } = *state;
-    let said = Transcript { cookies, offered, publics: [ours, public.to_vec()], nonces: [our_nonce, nonce.to_vec()] };
-    let job = cx.shared.job(core.id, Job::Agree { private, peer_public: public.to_vec() });
+    let AwaitKe { suite, offered, private, ours } = *state;
+    let job = cx.shared.job(core.id, Job::Agree { private, peer_public: theirs.public.clone() });
+    let said = Transcript { cookies, offered, shares: [ours, theirs] };
     Ok(State::Agreeing(Agreeing { job, suite, said }))
 }
 
@@ -238,15 +234,13 @@ fn on_key_exchange(
     message: &Message<'_>,
 ) -> Result<State, AwaitKeyExchange> {
     let Some((payloads, cookies)) = parse(message).zip(core.cookies()) else { return Err(state) };
-    let Some((public, nonce)) = key_exchange(&payloads).filter(|_| message.header.responder() == core.responder_cookie) else {
-        return Err(state);
-    };
+    let Some(theirs) = Share::of(&payloads).filter(|_| message.header.responder() == core.responder_cookie) else { return Err(state) };
     core.nat = nat::detect(state.suite.hash, cookies, &payloads, (datagram.local, datagram.remote));
     core.phase_1.received(&datagram.payload);
     trace_incoming(cx, core, datagram, &message.header, &payloads);
-    let (public, nonce) = (public.to_vec(), nonce.to_vec());
-    let job = cx.shared.job(core.id, Job::GenerateAndAgree { method: state.suite.method, peer_public: public.clone() });
-    Ok(State::Responding(Responding { job, suite: state.suite, offered: state.offered, public, nonce }))
+    let AwaitKeyExchange { suite, offered } = state;
+    let job = cx.shared.job(core.id, Job::GenerateAndAgree { method: suite.method, peer_public: theirs.public.clone() });
+    Ok(State::Responding(Responding { job, suite, offered, theirs }))
 }
 
 /// `<--  HDR, KE, Nr, [CERTREQ,] NAT-D, NAT-D`
@@ -256,14 +250,14 @@ pub(crate) fn on_responded(
     cx: &mut Context<'_>,
     result: Result<(Vec<u8>, Secret), CryptoError>,
 ) -> State {
-    let Responding { suite, offered, public: peer_public, nonce: peer_nonce, .. } = state;
+    let Responding { suite, offered, theirs, .. } = state;
     let peer = peer_of(&core.connection, core.remote.ip());
     let sent = result.map_err(Failure::from).and_then(|(public, shared)| {
         let cookies = core.cookies().ok_or_else(|| Failure::Local("no responder cookie".into()))?;
-        let nonce = nonce(cx);
-        let said = Transcript { cookies, offered, publics: [peer_public, public.clone()], nonces: [peer_nonce, nonce.clone()] };
-        let keyed = Keyed::derive(core, cx, suite, said, &shared, &peer)?;
-        let datagram = send_key_exchange(core, cx, &suite, &public, &nonce)?;
+        let ours = Share::own(cx, public);
+        let share = ours.payloads();
+        let keyed = Keyed::derive(core, cx, suite, Transcript { cookies, offered, shares: [theirs, ours] }, &shared, &peer)?;
+        let datagram = send_key_exchange(core, cx, &suite, share)?;
         core.phase_1.answered(datagram);
         Ok(keyed)
     });

@@ -135,17 +135,40 @@ pub(crate) struct Transcript {
     pub(crate) cookies: [IkeSpi; 2],
     /// SAi_b.
     pub(crate) offered: Vec<u8>,
-    /// g^xi and g^xr.
-    pub(crate) publics: [Vec<u8>; 2],
-    /// Ni_b and Nr_b.
-    pub(crate) nonces: [Vec<u8>; 2],
+    /// The initiator's and the responder's.
+    pub(crate) shares: [Share; 2],
+}
+
+/// What one side adds to the keys.
+pub(crate) struct Share {
+    /// g^xi or g^xr.
+    pub(crate) public: Vec<u8>,
+    /// Ni_b or Nr_b.
+    pub(crate) nonce: Vec<u8>,
 }
 
 impl Transcript {
     fn said(&self) -> Said<'_> {
-        let [g_xi, g_xr] = &self.publics;
-        let [ni, nr] = &self.nonces;
-        Said { cookies: self.cookies, publics: [g_xi, g_xr], nonces: [ni, nr] }
+        let [initiator, responder] = &self.shares;
+        Said { cookies: self.cookies, publics: [&initiator.public, &responder.public], nonces: [&initiator.nonce, &responder.nonce] }
+    }
+}
+
+impl Share {
+    /// This side's, of a key pair that was made for it.
+    pub(crate) fn own(cx: &mut Context<'_>, public: Vec<u8>) -> Self {
+        Self { public, nonce: nonce(cx) }
+    }
+
+    /// The peer's: KE and nonce of a message.
+    pub(crate) fn of(payloads: &[Payload]) -> Option<Self> {
+        let nonce = find::nonce(payloads).filter(|nonce| is_nonce(nonce))?;
+        Some(Self { public: find::key_exchange(payloads)?.to_vec(), nonce: nonce.to_vec() })
+    }
+
+    /// As it is said.
+    pub(crate) fn payloads(&self) -> [Payload; 2] {
+        [Payload::KeyExchange(self.public.clone()), Payload::Nonce(self.nonce.clone())]
     }
 }
 
@@ -209,9 +232,9 @@ pub(crate) fn is_nonce(octets: &[u8]) -> bool {
     (8..=256).contains(&octets.len())
 }
 
-/// KE and nonce of a message.
-pub(crate) fn key_exchange(payloads: &[Payload]) -> Option<(&[u8], &[u8])> {
-    find::key_exchange(payloads).zip(find::nonce(payloads).filter(|nonce| is_nonce(nonce)))
+/// SAi_b of a first message.
+pub(crate) fn offered(datagram: &[u8]) -> Vec<u8> {
+    Message::parse(datagram).ok().and_then(|message| find::first_body(message.body)).unwrap_or_default().to_vec()
 }
 
 /// CERTREQ: whose certificates are believed here (RFC 2408 section 3.10), where the peer is to show one. A responder does not know yet which of the
