@@ -8,19 +8,25 @@ use std::time::Duration;
 use ike::config::{Config, IkeLifetime, StartAction, Version};
 use ipsec_types::Limits;
 use pair::Side::{A, B};
-use pair::{Pair, Side, config, esp};
+use pair::clear::provider_v1;
+use pair::{Network, Pair, Side, config, esp};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
+fn v1_config(side: Side) -> Config {
+    let mut config = config(side);
+    let connection = &mut config.connections[0];
+    connection.version = Version::V1;
+    connection.proposals = vec!["aes128-sha256-modp2048".parse().unwrap()];
+    connection.children[0].proposals = vec![esp("aes128-sha256")];
+    connection.children[0].start_action = StartAction::Trap;
+    config
+}
+
 fn pair(seed: u64, change: impl Fn(Side, &mut Config)) -> Pair {
     let [a, b] = [A, B].map(|side| {
-        let mut config = config(side);
-        let connection = &mut config.connections[0];
-        connection.version = Version::V1;
-        connection.proposals = vec!["aes128-sha256-modp2048".parse().unwrap()];
-        connection.children[0].proposals = vec![esp("aes128-sha256")];
-        connection.children[0].start_action = StartAction::Trap;
+        let mut config = v1_config(side);
         change(side, &mut config);
         config
     });
@@ -108,6 +114,41 @@ fn phase_1_is_replaced_in_the_shorter_life_of_either_side() {
         assert!(second.id != first && second.age < SECOND * 20, "{shorter:?}: {second:?}");
         let said = says_responder_lifetime(&mut pair);
         assert_eq!(said.len(), if shorter == B { 2 } else { 0 }, "{said:?}");
+    }
+}
+
+/// RFC 2409 appendix A: "kilobytes". Nothing here says so; in this test nothing is encrypted, and words can be changed on their way.
+#[test]
+fn phase_1_ends_when_it_has_protected_what_the_peer_lets_it_and_is_replaced_before() {
+    for (rekey, expected) in [(Some(SECOND * 100_000), 95..100), (None, 100..101)] {
+        let [a, b] = [A, B].map(|side| {
+            let mut config = v1_config(side);
+            let connection = &mut config.connections[0];
+            // Each question and each answer is protected.
+            connection.dpd_delay = Some(SECOND / 20);
+            let (rekey, hard) = if side == B { (rekey, SECOND * 200_000) } else { (None, SECOND * 1024) };
+            connection.lifetime = IkeLifetime { rekey, hard: Some(hard), jitter: Duration::ZERO };
+            config
+        });
+        let mut pair = Pair::with(provider_v1(), Network::GOOD, 5, a, b);
+        // What A offers is not 1024 seconds, but 1024 kilobytes.
+        pair.tamper = Some(Box::new(|side, octets| {
+            let [high, low] = 1024_u16.to_be_bytes();
+            let seconds = [0x80, 11, 0, 1, 0x80, 12, high, low];
+            if let (A, Some(at)) = (side, octets.windows(8).position(|part| part == seconds)) {
+                octets[at + 3] = 2;
+            }
+        }));
+        pair.acquire(A, 1);
+        pair.run(SECOND);
+        let first: Vec<_> = pair.ike_sas(B).iter().map(|sa| sa.id).collect();
+        assert_eq!(first.len(), 1);
+        let octets = |pair: &Pair| pair.sent.iter().map(|sent| sent.datagram.payload.len()).sum::<usize>();
+        while pair.ike_sas(B).iter().map(|sa| sa.id).eq(first.iter().copied()) && octets(&pair) < 1 << 21 {
+            pair.run(SECOND);
+        }
+        let share = octets(&pair) * 100 / (1 << 20);
+        assert!(expected.contains(&share), "after {share} % of what it may protect, and not {expected:?}");
     }
 }
 

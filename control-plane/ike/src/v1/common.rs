@@ -19,6 +19,7 @@ use crate::policy::ConnectionRef;
 use crate::v1::exchange::Exchange;
 use crate::v1::fragments::{self, Reassembly};
 use crate::v1::keys::{Iv, Keys};
+use crate::v1::lifetime::Volume;
 use crate::v1::nat::Abilities;
 use crate::v1::phase_1::Mode;
 use crate::v1::trace::{self, Traced};
@@ -53,6 +54,7 @@ pub(crate) struct Core {
     pub(crate) abilities: Abilities,
     /// How long the peer lets the IKE SA live, by the transform that was chosen.
     pub(crate) peer_life: Limits,
+    pub(crate) volume: Volume,
     /// What of the peer's messages has come in fragments.
     pub(crate) fragments: Reassembly,
     pub(crate) nat: NatStatus,
@@ -163,6 +165,7 @@ impl Core {
             refused: None,
             abilities: Abilities::default(),
             peer_life: Limits::default(),
+            volume: Volume::default(),
             fragments: Reassembly::default(),
             nat: NatStatus::default(),
             last_inbound: cx.now,
@@ -250,6 +253,7 @@ impl Core {
         let octets = Zeroizing::new(octets);
         let body = keys.encrypt(iv, &octets)?;
         let datagram = Message { header: *header, first, body: &body }.emit().map_err(impossible)?;
+        self.protected(cx.now, datagram.len());
         self.show(cx, header, &payloads, datagram.len(), false);
         self.transmit(cx, datagram.clone(), false);
         Ok(datagram)

@@ -333,6 +333,7 @@ fn on_transaction(mut state: Box<Established>, core: &mut Core, cx: &mut Context
 /// The peer has spoken: where it is now is followed as far as a NAT may have moved it.
 pub(crate) fn heard(state: &Established, core: &mut Core, cx: &mut Context<'_>, datagram: &Datagram) {
     core.last_inbound = cx.now;
+    core.protected(cx.now, datagram.payload.len());
     if (core.local, core.remote) != (datagram.local, datagram.remote) && core.nat.follows() {
         core.local = datagram.local;
         core.remote = datagram.remote;

@@ -121,23 +121,60 @@ pub(crate) fn of_responder(chosen: &Proposal, payloads: &[Payload]) -> Limits {
     life
 }
 
+/// What an IKE SA has protected, of the peer's since phase 1 was over, and what it may, where the peer limits that (RFC 2409 appendix A).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Volume {
+    octets: u64,
+    most: Option<u64>,
+}
+
+impl Volume {
+    /// Whether so much is protected now and was not before.
+    const fn reaches(self, before: u64, limit: u64) -> bool {
+        before < limit && limit <= self.octets
+    }
+}
+
 impl Core {
     /// The peer lets the IKE SA live no longer than so, from now on: if that is less than here, it ends then, and is replaced before.
     pub(crate) fn limit_life(&mut self, now: Instant, life: &Limits) {
-        let Some(time) = shorter(life, &of_ike_sa(&self.connection.lifetime)).time else { return };
-        let (replaced, ended) = (now + replaced_before(time), now + time);
+        if let Some(time) = shorter(life, &of_ike_sa(&self.connection.lifetime)).time {
+            self.hasten(Some(now + replaced_before(time)), Some(now + time));
+        }
+        if let Some(most) = life.octets.filter(|octets| self.volume.most.is_none_or(|most| *octets < most)) {
+            self.volume.most = Some(most);
+            self.spend(now, 0);
+        }
+    }
+
+    /// A message of so many octets was protected under the IKE SA, here or by the peer.
+    pub(crate) fn protected(&mut self, now: Instant, octets: usize) {
+        let before = self.volume.octets;
+        self.volume.octets = before.saturating_add(u64::try_from(octets).unwrap_or(u64::MAX));
+        self.spend(now, before);
+    }
+
+    fn spend(&mut self, now: Instant, before: u64) {
+        let Some(most) = self.volume.most else { return };
+        let [replaced, ended] = [most / 20 * 19, most].map(|limit| self.volume.reaches(before, limit).then_some(now));
+        self.hasten(replaced, ended);
+    }
+
+    /// The IKE SA is replaced no later than so, where this side replaces it, and ends no later than so.
+    fn hasten(&mut self, replaced: Option<Instant>, ended: Option<Instant>) {
         let mut ends = false;
         for (at, task) in &mut self.later {
-            match task {
-                Task::Replace { request: None } => *at = replaced.min(*at),
+            let sooner = match task {
+                Task::Replace { request: None } => replaced,
                 Task::Expire => {
-                    *at = ended.min(*at);
                     ends = true;
+                    ended
                 }
-                _ => {}
-            }
+                _ => None,
+            };
+            *at = sooner.map_or(*at, |sooner| sooner.min(*at));
         }
-        self.later.extend((!ends).then_some((ended, Task::Expire)));
+        self.later.extend(ended.filter(|_| !ends).map(|at| (at, Task::Expire)));
     }
 }
 
