@@ -10,7 +10,7 @@
 //! | | outbound | inbound |
 //! |---|---|---|
 //! | before | [`OutboundSa::take`], [`seal::prepare`] | [`open::IpsecPacket::parse`], SA lookup, [`open::prepare`] (replay looks) |
-//! | crypto | [`seal::SealPlan::job`] (or with the former in one: [`seal::prepare_frame`]), [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`] (in one: [`open::TunnelSa::prepare`]), [`esp_crypto::open_burst`] |
+//! | crypto | [`seal::SealPlan::job`] (or with the former in one: [`seal::prepare_frames`]), [`esp_crypto::seal_burst`] | [`open::OpenPlan::job`] (in one: [`open::TunnelSa::prepare`]), [`esp_crypto::open_burst`] |
 //! | after | [`seal::finish`] (the ICV of AH, the UDP checksum where IPv6 needs one) | [`open::OpenPlan::finish`] (replay advances, trailer, ECN, selectors) |
 //!
 //! A buffer starts at the IP header in every phase: the inner one before sealing and after opening, the outer one otherwise; in transport mode they are

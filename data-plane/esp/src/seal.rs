@@ -23,8 +23,8 @@ use packet::{Buffer, ipv6, udp};
 
 use crate::facts::{SaFacts, low};
 use crate::layout::{MAX_ALIGNMENT, Protocol};
-use crate::template::{EspTunnel, Inner, Shape, Template, Way};
-use crate::{Layout, OutboundSa, SequenceNumber, TRAILER_LEN, ah};
+use crate::template::{AnyShape, EspTunnel, Inner, KnownShape, Shape, Template, UsualV4, UsualV4Udp, UsualV6, UsualV6Udp, Way};
+use crate::{Layout, OutboundSa, SequenceNumber, SequenceRange, TRAILER_LEN, ah};
 
 /// Why a packet could not be sealed. Its number is lost, the packet must be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -197,51 +197,64 @@ fn esp<'sa, B: Buffer>(
     SealPlan::new(&number, template, data)
 }
 
-/// [`prepare_padded`] and [`SealPlan::job`] in one for a whole frame, which is less work: for who can hold on to the buffer until the cipher is done. The
-/// packet stands behind the `LINK` octets of a link header, in whose place `link` stands then, in front of the outer header. `hand_over` is given the job,
-/// rather than the caller: so it is made where it stays, as copying it would have to wait for what was just written.
-///
-/// # Errors
-/// [`SealError`].
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "what it makes costs more to be copied than to be made")]
-pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
-    number: SequenceNumber<'a>,
+/// A packet that stands behind a link header.
+#[derive(Debug)]
+pub struct Frame<'a, B> {
+    /// What the caller knows it by.
+    pub index: u8,
+    /// What parsing the packet has shown.
+    pub inner: Parsed,
+    /// Link header and packet.
+    pub buffer: &'a mut B,
+}
+
+/// [`prepare_padded`] and [`SealPlan::job`] in one for frames that go through one tunnel, which is less work: for who can hold on to the buffers until the
+/// cipher is done. `link` stands in the place of the link headers then, in front of the outer headers. No more frames are taken than there are numbers.
+/// `hand_over` is given the jobs, rather than the caller: so each is made where it stays, as copying it would have to wait for what was just written.
+/// `refuse` is told which frame has to be dropped instead, and why.
+#[inline]
+pub fn prepare_frames<'a, const LINK: usize, B: Buffer + 'a>(
+    numbers: SequenceRange<'a>,
     template: EspTunnel<'_>,
-    inner: Parsed,
     pad_to: usize,
     link: &[u8; LINK],
-    buffer: &'a mut B,
-    hand_over: impl FnOnce(SealJob<'a>),
-) -> Result<(), SealError> {
+    frames: &mut impl Iterator<Item = Frame<'a, B>>,
+    hand_over: impl FnMut(SealJob<'a>),
+    refuse: impl FnMut(u8, SealError),
+) {
     // Each of these is compiled by itself.
     let way = template.usual_way();
     let template = template.template();
     match way {
-        Some(Way::V4) => frame(number, template, Shape::usual(Way::V4), inner, pad_to, link, buffer, hand_over),
-        Some(Way::V4Udp) => frame(number, template, Shape::usual(Way::V4Udp), inner, pad_to, link, buffer, hand_over),
-        Some(Way::V6) => frame(number, template, Shape::usual(Way::V6), inner, pad_to, link, buffer, hand_over),
-        Some(Way::V6Udp) => frame(number, template, Shape::usual(Way::V6Udp), inner, pad_to, link, buffer, hand_over),
-        None => frame(number, template, template.shape(), inner, pad_to, link, buffer, hand_over),
+        Some(Way::V4) => frames_of::<UsualV4, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        Some(Way::V4Udp) => frames_of::<UsualV4Udp, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        Some(Way::V6) => frames_of::<UsualV6, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        Some(Way::V6Udp) => frames_of::<UsualV6Udp, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        None => frames_of::<AnyShape, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
     }
 }
 
-/// [`prepare_frame`] for a template of this shape.
-#[inline(always)]
-#[expect(clippy::inline_always, clippy::too_many_arguments, reason = "what it makes costs more to be copied than to be made")]
-fn frame<'a, const LINK: usize, B: Buffer>(
-    number: SequenceNumber<'a>,
+/// [`prepare_frames`] for templates of one shape.
+#[inline(never)]
+fn frames_of<'a, S: KnownShape, const LINK: usize, B: Buffer + 'a>(
+    numbers: SequenceRange<'a>,
     template: &Template,
-    shape: Shape,
-    inner: Parsed,
     pad_to: usize,
     link: &[u8; LINK],
-    buffer: &'a mut B,
-    hand_over: impl FnOnce(SealJob<'a>),
-) -> Result<(), SealError> {
-    let value = number.value();
-    let (frame, data) = lay_out_in_tunnel(value, template, shape, &Payload::whole(inner), pad_to, link, buffer)?;
-    job(number.sa(), template.facts(), shape.layout, value, frame, data).map(hand_over).ok_or(SealError::NoTailroom)
+    frames: &mut impl Iterator<Item = Frame<'a, B>>,
+    mut hand_over: impl FnMut(SealJob<'a>),
+    mut refuse: impl FnMut(u8, SealError),
+) {
+    let shape = S::shape(template);
+    for (number, Frame { index, inner, buffer }) in numbers.zip(frames) {
+        let value = number.value();
+        let job = lay_out_in_tunnel(value, template, shape, &Payload::whole(inner), pad_to, link, buffer)
+            .and_then(|(packet, data)| job(number.sa(), template.facts(), shape.layout, value, packet, data).ok_or(SealError::NoTailroom));
+        match job {
+            Ok(job) => hand_over(job),
+            Err(error) => refuse(index, error),
+        }
+    }
 }
 
 /// Writes all that is in clear in tunnel mode by a template of this shape; the whole packet, and where in it the data of the job are, without IV.
@@ -419,7 +432,7 @@ pub fn finish<B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {
     finish_frame::<0, B>(template, buffer)
 }
 
-/// The same for what [`prepare_frame`] has made.
+/// The same for what [`prepare_frames`] has made.
 #[inline]
 #[must_use = "the packet is not complete where this fails"]
 pub fn finish_frame<const LINK: usize, B: Buffer>(template: &Template, buffer: &mut B) -> Option<()> {

@@ -101,6 +101,58 @@ impl Shape {
     }
 }
 
+/// A shape as code is compiled for it.
+pub(crate) trait KnownShape {
+    /// That of such a template.
+    fn shape(template: &Template) -> Shape;
+}
+
+/// Nothing is known while compiling.
+pub(crate) struct AnyShape;
+/// The usual layout, over IPv4.
+pub(crate) struct UsualV4;
+/// The usual layout in UDP, over IPv4.
+pub(crate) struct UsualV4Udp;
+/// The usual layout, over IPv6.
+pub(crate) struct UsualV6;
+/// The usual layout in UDP, over IPv6.
+pub(crate) struct UsualV6Udp;
+
+impl KnownShape for AnyShape {
+    #[inline]
+    fn shape(template: &Template) -> Shape {
+        template.shape()
+    }
+}
+
+impl KnownShape for UsualV4 {
+    #[inline]
+    fn shape(_: &Template) -> Shape {
+        Shape::usual(Way::V4)
+    }
+}
+
+impl KnownShape for UsualV4Udp {
+    #[inline]
+    fn shape(_: &Template) -> Shape {
+        Shape::usual(Way::V4Udp)
+    }
+}
+
+impl KnownShape for UsualV6 {
+    #[inline]
+    fn shape(_: &Template) -> Shape {
+        Shape::usual(Way::V6)
+    }
+}
+
+impl KnownShape for UsualV6Udp {
+    #[inline]
+    fn shape(_: &Template) -> Shape {
+        Shape::usual(Way::V6Udp)
+    }
+}
+
 /// The template of an SA that protects by ESP in tunnel mode, as nearly all do.
 #[derive(Debug, Clone, Copy)]
 pub struct EspTunnel<'a> {
@@ -160,7 +212,7 @@ impl Template {
         self.facts.layout()
     }
 
-    /// For whole frames ([`crate::seal::prepare_frame`]), where it is ESP in tunnel mode.
+    /// For whole frames ([`crate::seal::prepare_frames`]), where it is ESP in tunnel mode.
     #[inline]
     pub fn esp_tunnel(&self) -> Option<EspTunnel<'_>> {
         match (self.layout().protocol(), self.layout().mode()) {

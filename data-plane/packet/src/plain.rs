@@ -14,11 +14,11 @@ const PORTS_LEN: usize = 4;
 
 /// What is asked of such a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plain {
+pub struct Plain<const WORDS: usize> {
     /// What an outer header is made after.
     pub parsed: Parsed,
-    /// Source and destination.
-    pub addresses: Addresses,
+    /// Source and destination address, in words as they stand in the packet, the first octet lowest: one of IPv4, four of IPv6.
+    pub addresses: [u64; WORDS],
     /// Source and destination port, as they stand in the packet, the first octet lowest.
     pub ports: u32,
     /// TCP or UDP.
@@ -29,75 +29,80 @@ pub struct Plain {
     pub is_syn: bool,
 }
 
-/// Source and destination address, in words as they stand in the packet, the first octet lowest.
+/// The packet of a frame, by the version that its EtherType tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addresses {
-    /// Of IPv4.
-    V4(u64),
-    /// Of IPv6.
-    V6([u64; 4]),
+pub enum Version<'a> {
+    /// IPv4.
+    V4(&'a [u8]),
+    /// IPv6.
+    V6(&'a [u8]),
 }
 
-impl Plain {
-    /// Reads a frame that is for `destination`. It may be longer than its packet. `None` for another destination, and for all that is malformed or special.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    pub fn read(frame: &[u8], destination: MacAddress) -> Option<Self> {
-        let (link, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
-        let [a, b, c, d, e, f] = destination.0;
-        let [to] = words(link);
-        if to << 16 != u64::from_le_bytes([0, 0, a, b, c, d, e, f]) {
-            return None;
-        }
-        match be16(link, 12)? {
-            ETHERTYPE_IPV4 => read_v4(packet),
-            ETHERTYPE_IPV6 => read_v6(packet),
-            _ => None,
-        }
-    }
-}
-
-#[inline(always)]
-fn read_v4(packet: &[u8]) -> Option<Plain> {
-    // In words only: of octets that are read one by one the compiler reads each by itself.
-    let head: [u64; 3] = words(packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?);
-    let [first, second, third] = head;
-    let [_, traffic_class, _, _, _, _, flags, _] = first.to_le_bytes();
-    let [hop_limit, protocol, ..] = second.to_le_bytes();
-    let total_len = whole_v4(head).filter(|total_len| (ipv4::HEADER_LEN + PORTS_LEN..=packet.len()).contains(total_len))?;
-    if !is_ported(protocol) {
-        return None;
-    }
-    Some(Plain {
-        parsed: Parsed::new(total_len, traffic_class, false, flags & 0x40 != 0),
-        addresses: Addresses::V4(second >> 32 | third << 32),
-        ports: high_half(third),
-        protocol,
-        hop_limit,
-        is_syn: is_syn(protocol, packet, ipv4::HEADER_LEN),
-    })
-}
-
+/// Takes the Ethernet header off a frame that is for `destination`. `None` for another destination, and for all but IP.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-fn read_v6(packet: &[u8]) -> Option<Plain> {
-    let head = packet.first_chunk::<{ ipv6::HEADER_LEN + PORTS_LEN }>()?;
-    let [first, addresses @ ..] = words::<_, 5>(head);
-    let [version, class, _, _, high, low, protocol, hop_limit] = first.to_le_bytes();
-    let class = u16::from_be_bytes([version, class]);
-    let total_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([high, low]));
-    if class >> 12 != 6 || !is_ported(protocol) || total_len < head.len() || total_len > packet.len() {
+pub fn sort(frame: &[u8], destination: MacAddress) -> Option<Version<'_>> {
+    let (link, packet) = frame.split_first_chunk::<{ ethernet::HEADER_LEN }>()?;
+    let [a, b, c, d, e, f] = destination.0;
+    let [to] = words(link);
+    if to << 16 != u64::from_le_bytes([0, 0, a, b, c, d, e, f]) {
         return None;
     }
-    Some(Plain {
-        #[expect(clippy::cast_possible_truncation, reason = "the version is cut off")]
-        parsed: Parsed::new(total_len, (class >> 4) as u8, true, true),
-        addresses: Addresses::V6(addresses),
-        ports: u32::from_le_bytes(*head.last_chunk()?),
-        protocol,
-        hop_limit,
-        is_syn: is_syn(protocol, packet, ipv6::HEADER_LEN),
-    })
+    match be16(link, 12)? {
+        ETHERTYPE_IPV4 => Some(Version::V4(packet)),
+        ETHERTYPE_IPV6 => Some(Version::V6(packet)),
+        _ => None,
+    }
+}
+
+impl Plain<1> {
+    /// Reads an IPv4 packet that begins the octets. `None` for all that is malformed or special.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub fn read_v4(packet: &[u8]) -> Option<Self> {
+        // In words only: of octets that are read one by one the compiler reads each by itself.
+        let head: [u64; 3] = words(packet.first_chunk::<{ ipv4::HEADER_LEN + PORTS_LEN }>()?);
+        let [first, second, third] = head;
+        let [_, traffic_class, _, _, _, _, flags, _] = first.to_le_bytes();
+        let [hop_limit, protocol, ..] = second.to_le_bytes();
+        let total_len = whole_v4(head).filter(|total_len| (ipv4::HEADER_LEN + PORTS_LEN..=packet.len()).contains(total_len))?;
+        if !is_ported(protocol) {
+            return None;
+        }
+        Some(Self {
+            parsed: Parsed::new(total_len, traffic_class, false, flags & 0x40 != 0),
+            addresses: [second >> 32 | third << 32],
+            ports: high_half(third),
+            protocol,
+            hop_limit,
+            is_syn: is_syn(protocol, packet, ipv4::HEADER_LEN),
+        })
+    }
+}
+
+impl Plain<4> {
+    /// Reads an IPv6 packet that begins the octets. `None` for all that is malformed or special.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+    pub fn read_v6(packet: &[u8]) -> Option<Self> {
+        let head = packet.first_chunk::<{ ipv6::HEADER_LEN + PORTS_LEN }>()?;
+        let [first, addresses @ ..] = words::<_, 5>(head);
+        let [version, class, _, _, high, low, protocol, hop_limit] = first.to_le_bytes();
+        let class = u16::from_be_bytes([version, class]);
+        let total_len = ipv6::HEADER_LEN + usize::from(u16::from_be_bytes([high, low]));
+        if class >> 12 != 6 || !is_ported(protocol) || total_len < head.len() || total_len > packet.len() {
+            return None;
+        }
+        Some(Self {
+            #[expect(clippy::cast_possible_truncation, reason = "the version is cut off")]
+            parsed: Parsed::new(total_len, (class >> 4) as u8, true, true),
+            addresses,
+            ports: u32::from_le_bytes(*head.last_chunk()?),
+            protocol,
+            hop_limit,
+            is_syn: is_syn(protocol, packet, ipv6::HEADER_LEN),
+        })
+    }
 }
 
 /// The total length of an IPv4 packet without options that is no fragment, from the first words of it; `None` for any other.
@@ -238,8 +243,19 @@ mod tests {
         [&EthernetHeader { destination: TO, source: FROM, ethertype }.to_octets()[..], &packet].concat()
     }
 
+    /// What is read of a frame, whatever its version.
+    fn read(frame: &[u8], destination: MacAddress) -> Option<Plain<4>> {
+        match sort(frame, destination)? {
+            Version::V4(packet) => {
+                let Plain { parsed, addresses: [addresses], ports, protocol, hop_limit, is_syn } = Plain::read_v4(packet)?;
+                Some(Plain { parsed, addresses: [addresses, 0, 0, 0], ports, protocol, hop_limit, is_syn })
+            }
+            Version::V6(packet) => Plain::read_v6(packet),
+        }
+    }
+
     /// What the parsers say of a frame that has nothing special.
-    fn parsed(frame: &[u8]) -> Option<Plain> {
+    fn parsed(frame: &[u8]) -> Option<Plain<4>> {
         let ethernet = EthernetHeader::parse(frame).filter(|ethernet| ethernet.destination == TO)?;
         let packet = &frame[ethernet::HEADER_LEN..];
         let ip = match ethernet.ethertype {
@@ -255,8 +271,8 @@ mod tests {
         Some(Plain {
             parsed: Parsed::from(&ip),
             addresses: match ip {
-                Ip::V4(_) => Addresses::V4(words(12)),
-                Ip::V6(_) => Addresses::V6([8, 16, 24, 32].map(words)),
+                Ip::V4(_) => [words(12), 0, 0, 0],
+                Ip::V6(_) => [8, 16, 24, 32].map(words),
             },
             ports: u32::from_le_bytes(*ip.upper().first_chunk()?),
             protocol: ip.protocol(),
@@ -314,8 +330,8 @@ mod tests {
             }
             frame.truncate(frame.len().saturating_sub(cut));
             frame.extend(core::iter::repeat_n(0, behind));
-            prop_assert_eq!(Plain::read(&frame, TO), parsed(&frame));
-            prop_assert_eq!(Plain::read(&frame, FROM), None);
+            prop_assert_eq!(read(&frame, TO), parsed(&frame));
+            prop_assert_eq!(read(&frame, FROM), None);
             let packet = frame.get(ethernet::HEADER_LEN..).unwrap_or_default();
             prop_assert_eq!(Ipv4Addr::read(packet), parsed_v4(packet));
             prop_assert_eq!(Ipv6Addr::read(packet), parsed_v6(packet));
@@ -326,10 +342,10 @@ mod tests {
     #[test]
     fn plain_frames_are_read() {
         for v6 in [false, true] {
-            let plain = Plain::read(&frame(v6, PROTOCOL_TCP, 0xb8, 20, 2), TO).unwrap();
+            let plain = read(&frame(v6, PROTOCOL_TCP, 0xb8, 20, 2), TO).unwrap();
             assert_eq!((plain.is_syn, plain.hop_limit, plain.parsed.traffic_class()), (true, 9, 0xb8));
             assert_eq!(plain.parsed.total_len(), if v6 { 60 } else { 40 });
-            assert!(!Plain::read(&frame(v6, PROTOCOL_UDP, 0, 20, 2), TO).unwrap().is_syn);
+            assert!(!read(&frame(v6, PROTOCOL_UDP, 0, 20, 2), TO).unwrap().is_syn);
         }
         let ip = Ipv4Addr::read(&frame(false, PROTOCOL_TCP, 0xb8, 20, 2)[ethernet::HEADER_LEN..]).unwrap();
         assert_eq!((ip.protocol, ip.total_len, ip.traffic_class, ip.hop_limit), (PROTOCOL_TCP, 40, 0xb8, 9));

@@ -5,15 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayVec;
 use packet::Buffer;
 use packet::ethernet::{self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetHeader};
-use packet::ip::Ip;
+use packet::ip::{Ip, Parsed};
 use packet::ipv4::{Ipv4, PROTOCOL_AH, PROTOCOL_ESP, PROTOCOL_ICMP, PROTOCOL_UDP};
 use packet::ipv6::{ExtensionError, Ipv6, Ipv6Error, PROTOCOL_DESTINATION_OPTIONS, PROTOCOL_ICMPV6, PROTOCOL_ROUTING};
-use packet::plain::{Address, Plain};
+use packet::plain::{self, Address, Plain, Version};
 use packet::udp::{NatTraversal, PORT_IKE, PORT_NAT_T, Udp};
 
-use super::flow_cache::{FlowCache, FlowKey, Place};
+use super::flow_cache::{FlowCache, FlowKeyV4, FlowKeyV6, Key, Place};
 use super::inbound::{self, Received};
-use super::outbound::{Known, Outgoing, Source};
+use super::outbound::{Outgoing, Source};
 use super::{BURST, Burst, Context, Sorted, egress};
 use crate::command::{Origin, PortId, PuntClass};
 use crate::table::{PortInfo, PortRole, Ports, SaSlot, SpdEntry};
@@ -48,11 +48,13 @@ pub(super) fn stage<B: Buffer>(cx: Context<'_>, from: PortId, flows: &FlowCache,
 /// All frames are read before the flow of the first is looked up: meanwhile the caches fetch what is known of all of them.
 #[inline]
 fn from_protected<B: Buffer>(cx: Context<'_>, from: PortId, port: &PortInfo, flows: &FlowCache, burst: &mut Burst<B>, sorted: &mut Sorted) {
-    let read = |packet: &Option<B>| packet.as_ref().and_then(|packet| Candidate::read(port, flows, packet.bytes()));
-    let candidates: ArrayVec<Option<Candidate>, BURST> = burst.packets.iter().map(read).collect();
+    let mut candidates = ArrayVec::<Candidate, BURST>::new();
+    for packet in &burst.packets {
+        candidate(port, flows, packet.as_ref().map(Buffer::bytes), &mut candidates);
+    }
     for (index, candidate) in (0..).zip(&candidates) {
-        match candidate.as_ref().and_then(|candidate| candidate.known(flows)) {
-            Some((slot, known)) => sorted.outgoing.push_known(index, slot, known),
+        match candidate.known(flows) {
+            Some((slot, packet)) => sorted.outgoing.push_known(index, slot, packet),
             None => sort(cx, from, port, burst, index.into(), sorted),
         }
     }
@@ -93,30 +95,54 @@ fn sort<B: Buffer>(cx: Context<'_>, from: PortId, port: &PortInfo, burst: &mut B
     }
 }
 
-/// A packet from the protected side that has nothing special. Where its flow is known, it is forwarded as the others were; its Ethernet header stays, to be
-/// written over.
+/// A packet from the protected side. Where it has nothing special and its flow is known, it is forwarded as the others were; its Ethernet header stays, to
+/// be written over.
 #[derive(Debug, Clone, Copy)]
-struct Candidate {
-    key: FlowKey,
-    place: Place,
-    packet: Known,
+enum Candidate {
+    Special,
+    V4 { key: FlowKeyV4, place: Place, packet: Parsed },
+    V6 { key: FlowKeyV6, place: Place, packet: Parsed },
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it makes costs more to be copied than to be made")]
+fn candidate(port: &PortInfo, flows: &FlowCache, frame: Option<&[u8]>, candidates: &mut ArrayVec<Candidate, BURST>) {
+    // The two versions go apart to the end: where they came together before, what is known of the packet would be copied.
+    match frame.and_then(|frame| plain::sort(frame, port.mac)) {
+        Some(Version::V4(packet)) => {
+            if let Some(plain) = Plain::read_v4(packet).filter(is_usual) {
+                let key = FlowKeyV4::from(&plain);
+                return candidates.push(Candidate::V4 { key, place: key.place(flows), packet: plain.parsed });
+            }
+        }
+        Some(Version::V6(packet)) => {
+            if let Some(plain) = Plain::read_v6(packet).filter(is_usual) {
+                let key = FlowKeyV6::from(&plain);
+                return candidates.push(Candidate::V6 { key, place: key.place(flows), packet: plain.parsed });
+            }
+        }
+        None => {}
+    }
+    candidates.push(Candidate::Special);
+}
+
+/// Whether nothing is to be done for a packet but to forward it: what opens a TCP connection may have to announce other segments.
+#[inline(always)]
+const fn is_usual<const WORDS: usize>(plain: &Plain<WORDS>) -> bool {
+    plain.hop_limit > 1 && !plain.is_syn
 }
 
 impl Candidate {
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    fn read(port: &PortInfo, flows: &FlowCache, frame: &[u8]) -> Option<Self> {
-        let plain = Plain::read(frame, port.mac).filter(|plain| plain.hop_limit > 1)?;
-        let key = FlowKey::of_plain(&plain);
-        Some(Self { key, place: flows.place(&key), packet: Known { is_syn: plain.is_syn, parsed: plain.parsed } })
-    }
-
     /// The SA it crosses in, if that is known, and it crosses whole.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    fn known(&self, flows: &FlowCache) -> Option<(SaSlot, Known)> {
-        let (slot, way) = flows.find(self.place, &self.key)?;
-        (self.packet.parsed.total_len() <= way.longest as usize).then_some((slot, self.packet))
+    fn known(&self, flows: &FlowCache) -> Option<(SaSlot, Parsed)> {
+        let (slot, packet) = match self {
+            Self::Special => return None,
+            Self::V4 { key, place, packet } => (key.find(flows, *place)?, *packet),
+            Self::V6 { key, place, packet } => (key.find(flows, *place)?, *packet),
+        };
+        (packet.total_len() <= flows.way(slot)?.longest as usize).then_some((slot, packet))
     }
 }
 

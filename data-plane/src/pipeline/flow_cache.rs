@@ -13,31 +13,87 @@ use std::net::IpAddr;
 use ipsec_types::{Dscp, Flow};
 use packet::ethernet;
 use packet::ipv4::{PROTOCOL_TCP, PROTOCOL_UDP};
-use packet::plain::{Addresses, Plain};
+use packet::plain::Plain;
 
 use crate::command::PortId;
 use crate::table::SaSlot;
 
-/// The fields of a packet that the tables ask for, in words as they stand in the packet, the first octet lowest.
+/// The fields of an IPv4 packet with nothing special that the tables ask for, in words as they stand in the packet, the first octet lowest. All other
+/// packets are looked up each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FlowKeyV4([u64; 2]);
+
+/// The same of an IPv6 packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FlowKeyV6([u64; 5]);
+
+/// A key of either version.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum FlowKey {
-    V4([u64; 2]),
-    V6([u64; 5]),
+    V4(FlowKeyV4),
+    V6(FlowKeyV6),
+}
+
+/// A key, and where flows of its version are kept.
+pub(super) trait Key {
+    /// Where it is kept if it is; the caches are told to fetch that.
+    fn place(&self, flows: &FlowCache) -> Place;
+    /// What is kept of it there.
+    fn find(&self, flows: &FlowCache, place: Place) -> Option<SaSlot>;
+    /// Keeps its SA.
+    fn keep(&self, flows: &mut FlowCache, slot: SaSlot);
+}
+
+impl From<&Plain<1>> for FlowKeyV4 {
+    #[inline(always)]
+    fn from(plain: &Plain<1>) -> Self {
+        let [addresses] = plain.addresses;
+        Self([addresses, rest(plain.ports, plain.protocol, Dscp::of_traffic_class(plain.parsed.traffic_class()))])
+    }
+}
+
+impl From<&Plain<4>> for FlowKeyV6 {
+    #[inline(always)]
+    fn from(plain: &Plain<4>) -> Self {
+        let [a, b, c, d] = plain.addresses;
+        Self([a, b, c, d, rest(plain.ports, plain.protocol, Dscp::of_traffic_class(plain.parsed.traffic_class()))])
+    }
+}
+
+impl Key for FlowKeyV4 {
+    #[inline(always)]
+    fn place(&self, flows: &FlowCache) -> Place {
+        flows.v4.place(hash4(&flows.secrets, &self.0))
+    }
+
+    #[inline(always)]
+    fn find(&self, flows: &FlowCache, place: Place) -> Option<SaSlot> {
+        flows.v4.find(place, &self.0, flows.epoch)
+    }
+
+    fn keep(&self, flows: &mut FlowCache, slot: SaSlot) {
+        flows.v4.keep(hash4(&flows.secrets, &self.0), &self.0, slot, flows.epoch);
+    }
+}
+
+impl Key for FlowKeyV6 {
+    #[inline(always)]
+    fn place(&self, flows: &FlowCache) -> Place {
+        flows.v6.place(hash6(&flows.secrets, &self.0))
+    }
+
+    #[inline(always)]
+    fn find(&self, flows: &FlowCache, place: Place) -> Option<SaSlot> {
+        flows.v6.find(place, &self.0, flows.epoch)
+    }
+
+    fn keep(&self, flows: &mut FlowCache, slot: SaSlot) {
+        flows.v6.keep(hash6(&flows.secrets, &self.0), &self.0, slot, flows.epoch);
+    }
 }
 
 impl FlowKey {
-    /// The key of a packet with nothing special: all others are looked up each time.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    pub(super) fn of_plain(plain: &Plain) -> Self {
-        let rest = rest(plain.ports, plain.protocol, Dscp::of_traffic_class(plain.parsed.traffic_class()));
-        match plain.addresses {
-            Addresses::V4(addresses) => Self::V4([addresses, rest]),
-            Addresses::V6([a, b, c, d]) => Self::V6([a, b, c, d, rest]),
-        }
-    }
-
-    /// The same of a packet that was parsed; `None` where it has no ports of TCP or UDP.
+    /// The key of a packet that was parsed; `None` where it has no ports of TCP or UDP.
     pub(super) fn of(flow: &Flow, dscp: Dscp) -> Option<Self> {
         if !matches!(flow.protocol, PROTOCOL_TCP | PROTOCOL_UDP) {
             return None;
@@ -45,12 +101,35 @@ impl FlowKey {
         let ([a, b], [c, d]) = (flow.source_port?.to_be_bytes(), flow.destination_port?.to_be_bytes());
         let rest = rest(u32::from_le_bytes([a, b, c, d]), flow.protocol, dscp);
         match (flow.source, flow.destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::V4([pair(source.octets(), destination.octets()), rest])),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => Some(Self::V4(FlowKeyV4([pair(source.octets(), destination.octets()), rest]))),
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 let ([a, b], [c, d]) = (words(source.octets()), words(destination.octets()));
-                Some(Self::V6([a, b, c, d, rest]))
+                Some(Self::V6(FlowKeyV6([a, b, c, d, rest])))
             }
             _ => None,
+        }
+    }
+}
+
+impl Key for FlowKey {
+    fn place(&self, flows: &FlowCache) -> Place {
+        match self {
+            Self::V4(key) => key.place(flows),
+            Self::V6(key) => key.place(flows),
+        }
+    }
+
+    fn find(&self, flows: &FlowCache, place: Place) -> Option<SaSlot> {
+        match self {
+            Self::V4(key) => key.find(flows, place),
+            Self::V6(key) => key.find(flows, place),
+        }
+    }
+
+    fn keep(&self, flows: &mut FlowCache, slot: SaSlot) {
+        match self {
+            Self::V4(key) => key.keep(flows, slot),
+            Self::V6(key) => key.keep(flows, slot),
         }
     }
 }
@@ -106,7 +185,7 @@ pub(super) struct FlowCache {
 
 /// The bucket of a flow.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place(usize);
+pub(super) struct Place(u32);
 
 /// What is known of flows, in a power of two of buckets.
 #[derive(Debug)]
@@ -147,27 +226,6 @@ impl FlowCache {
         self.ways.fill(Way::NONE);
     }
 
-    /// Where a flow is kept if it is; the caches are told to fetch that.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what it is given costs more to be copied than to be made")]
-    pub(super) fn place(&self, key: &FlowKey) -> Place {
-        match key {
-            FlowKey::V4(key) => self.v4.place(hash4(&self.secrets, key)),
-            FlowKey::V6(key) => self.v6.place(hash6(&self.secrets, key)),
-        }
-    }
-
-    /// The SA that packets of a flow leave in, where their way out is known too.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
-    pub(super) fn find(&self, place: Place, key: &FlowKey) -> Option<(SaSlot, &Way)> {
-        let slot = match key {
-            FlowKey::V4(key) => self.v4.find(place, key, self.epoch),
-            FlowKey::V6(key) => self.v6.find(place, key, self.epoch),
-        }?;
-        Some((slot, self.way(slot)?))
-    }
-
     /// Has the caches fetch the way out of an SA.
     #[inline]
     pub(super) fn prefetch(&self, slot: SaSlot) {
@@ -186,10 +244,7 @@ impl FlowCache {
     pub(super) fn keep(&mut self, flow: &Flow, dscp: Dscp, slot: SaSlot, way: Way) {
         let (Some(key), Some(place)) = (FlowKey::of(flow, dscp), self.ways.get_mut(slot.index())) else { return };
         *place = Way { epoch: self.epoch, ..way };
-        match &key {
-            FlowKey::V4(key) => self.v4.keep(hash4(&self.secrets, key), key, slot, self.epoch),
-            FlowKey::V6(key) => self.v6.keep(hash6(&self.secrets, key), key, slot, self.epoch),
-        }
+        key.keep(self, slot);
     }
 }
 
@@ -293,17 +348,18 @@ impl<const WORDS: usize, const WAYS: usize> Flows<WORDS, WAYS> {
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "fewer than 2^32 buckets")]
     fn place(&self, hash: u64) -> Place {
         let index = self.index(hash);
         if let Some(bucket) = self.0.get(index) {
             esp_crypto::prefetch(bucket);
         }
-        Place(index)
+        Place(index as u32)
     }
 
     #[inline]
     fn find(&self, Place(index): Place, key: &[u64; WORDS], epoch: u32) -> Option<SaSlot> {
-        let bucket = self.0.get(index)?;
+        let bucket = self.0.get(index as usize)?;
         // All ways are compared: which one it is, no CPU guesses.
         let pick = |found, (way, kept)| if is_same(kept, key) { way } else { found };
         let way = bucket.keys.iter().enumerate().fold(WAYS, pick);

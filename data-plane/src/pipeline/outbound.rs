@@ -1,7 +1,7 @@
 //! From the protected side: the SPD decides, an SA takes a number, the packet is laid out for the cipher (RFC 4301 section 5.1).
 
 use arrayvec::ArrayVec;
-use esp::seal::{self, SealError, SealPlan};
+use esp::seal::{self, Frame, SealError, SealPlan};
 use esp::{EspTunnel, SequenceNumber, Template, Tunnel};
 use esp_crypto::SealJob;
 use ipsec_types::{Dscp, Flow, Mode, PolicyAction};
@@ -52,20 +52,12 @@ impl Outgoing {
     }
 }
 
-/// A packet of a flow that is known: the tables need not be asked. Its Ethernet header is still in front.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Known {
-    /// Whether it opens a TCP connection.
-    pub(super) is_syn: bool,
-    /// What an outer header is made after.
-    pub(super) parsed: Parsed,
-}
-
 /// What is to be routed of a burst, in its order.
 #[derive(Debug)]
 pub(super) struct Queue {
     runs: ArrayVec<Run, BURST>,
-    known: ArrayVec<Known, BURST>,
+    /// Packets of flows that are known, whose Ethernet headers are still in front.
+    known: ArrayVec<Parsed, BURST>,
     asking: ArrayVec<Outgoing, BURST>,
 }
 
@@ -113,8 +105,8 @@ impl Queue {
     /// Adds a packet whose way is known, likewise: in an SA, whole.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a few words of each packet")]
-    pub(super) fn push_known(&mut self, first: u8, slot: SaSlot, packet: Known) {
-        let octets = u32::try_from(packet.parsed.total_len()).unwrap_or(u32::MAX);
+    pub(super) fn push_known(&mut self, first: u8, slot: SaSlot, packet: Parsed) {
+        let octets = u32::try_from(packet.total_len()).unwrap_or(u32::MAX);
         match self.runs.last_mut() {
             Some(run) if run.slot == Some(slot) && run.first + run.packets == first => {
                 run.packets += 1;
@@ -263,37 +255,34 @@ fn seal_run<'a: 'b, 'b, B: Buffer>(
     cx: Context<'_>,
     path: &Path<'a, '_>,
     run: &Run,
-    known: &[Known],
+    known: &[Parsed],
     places: &'b mut [Option<B>],
     jobs: &mut SealJobs<'b>,
     failed: &mut ArrayVec<(u8, Verdict), BURST>,
 ) {
     let Path { through, template, way } = *path;
     cx.stats().count_policy(through.policy, run.packets.into(), run.octets.into());
-    let mut numbers = through.sa.outbound.take(run.packets.into()).ok();
-    let pad_to = tfc::pad_to(cx, through);
-    for ((known, place), index) in known.iter().zip(places).zip(run.first..) {
-        let Some(buffer) = place else { continue };
-        let prepared = hop(cx, through, known, buffer).and_then(|()| {
-            let number = numbers.as_mut().and_then(Iterator::next).ok_or_else(|| none_left(cx, &through.sa))?;
-            seal::prepare_frame(number, template, known.parsed, pad_to, &way.ethernet, buffer, |job| jobs.push(job)).map_err(verdict)
-        });
-        if let Err(verdict) = prepared {
-            failed.push((index, verdict));
+    for ((parsed, place), index) in known.iter().zip(&mut *places).zip(run.first..) {
+        if place.as_mut().is_some_and(|buffer| hop(*parsed, buffer).is_none()) {
+            failed.push((index, Verdict::TtlExceeded));
         }
     }
+    let mut frames = known.iter().zip(places).zip(run.first..).filter_map(|((inner, place), index)| {
+        let buffer = place.as_mut()?;
+        Some(Frame { index, inner: *inner, buffer })
+    });
+    if let Ok(numbers) = through.sa.outbound.take(run.packets.into()) {
+        let refuse = |index, error: SealError| failed.push((index, error.into()));
+        seal::prepare_frames(numbers, template, tfc::pad_to(cx, through), &way.ethernet, &mut frames, |job| jobs.push(job), refuse);
+    }
+    failed.extend(frames.map(|frame| (frame.index, none_left(cx, &through.sa))));
 }
 
-/// What a router does to a packet, and what the gateway does for TCP.
+/// What a router does to a packet behind its Ethernet header. `None` where its hops are used up.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a few words of each packet")]
-fn hop<B: Buffer>(cx: Context<'_>, through: &SadEntry, known: &Known, buffer: &mut B) -> Result<(), Verdict> {
-    let inner = buffer.bytes_mut().get_mut(HEADER_LEN..).ok_or(Verdict::MalformedFrame)?;
-    known.parsed.decrement_hop_limit(inner).map_err(|_| Verdict::TtlExceeded)?;
-    if known.is_syn && cx.clamp_mss {
-        mss::clamp_syn(cx, through, inner);
-    }
-    Ok(())
+fn hop<B: Buffer>(parsed: Parsed, buffer: &mut B) -> Option<()> {
+    parsed.decrement_hop_limit(buffer.bytes_mut().get_mut(HEADER_LEN..)?).ok()
 }
 
 /// The tables say what becomes of a packet.
@@ -422,17 +411,19 @@ fn protect<'a, B: Buffer>(
     forward(packet, buffer)?;
     mss::clamp(cx, through, packet.flow.protocol, buffer.bytes_mut());
     let number = number(cx, &through.sa)?;
-    seal::prepare_padded(number, template, packet.parsed, tfc::pad_to(cx, through), buffer).map_err(verdict)
+    Ok(seal::prepare_padded(number, template, packet.parsed, tfc::pad_to(cx, through), buffer)?)
 }
 
 /// The counter of each reason not to seal.
-const fn verdict(error: SealError) -> Verdict {
-    match error {
-        SealError::MalformedInner => Verdict::MalformedIp,
-        SealError::NotEndToEnd => Verdict::NotEndToEnd,
-        SealError::Fragment => Verdict::TransportFragment,
-        SealError::TooLong => Verdict::TooBig,
-        SealError::NoHeadroom | SealError::NoTailroom => Verdict::NoRoom,
+impl From<SealError> for Verdict {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::MalformedInner => Self::MalformedIp,
+            SealError::NotEndToEnd => Self::NotEndToEnd,
+            SealError::Fragment => Self::TransportFragment,
+            SealError::TooLong => Self::TooBig,
+            SealError::NoHeadroom | SealError::NoTailroom => Self::NoRoom,
+        }
     }
 }
 
@@ -521,7 +512,7 @@ pub(super) fn post<B: Buffer>(
 
 /// Sends those that are whole frames.
 #[inline]
-fn send<B: Buffer>(cx: Context<'_>, through: &SadEntry, known: &[Known], places: &mut [Option<B>], port: PortId, io: &mut impl Io<B>) {
+fn send<B: Buffer>(cx: Context<'_>, through: &SadEntry, known: &[Parsed], places: &mut [Option<B>], port: PortId, io: &mut impl Io<B>) {
     let (mut packets, mut octets) = (0, 0);
     let frames = known.iter().zip(places).filter_map(|(known, place)| {
         let mut frame = place.take()?;
@@ -530,7 +521,7 @@ fn send<B: Buffer>(cx: Context<'_>, through: &SadEntry, known: &[Known], places:
             return None;
         }
         packets += 1;
-        octets += known.parsed.total_len() as u64;
+        octets += known.total_len() as u64;
         Some(frame)
     });
     io.transmit_all(cx.stats(), port, frames, Verdict::Sealed);

@@ -1,5 +1,9 @@
 extern crate std;
 
+use core::iter;
+use std::vec;
+use std::vec::Vec;
+
 use ipsec_types::SequenceNumbers;
 use packet::VecBuffer;
 use packet::ipv4::Ipv4Header;
@@ -129,11 +133,49 @@ fn padding_of_any_length_counts_up() {
         for hidden in [0, 1, 100] {
             let mut back = std::vec![0xee; hidden + padding + TRAILER_LEN + 12];
             write_trailer(&mut back, hidden, padding, 41);
-            let pattern: std::vec::Vec<u8> = (1..=u8::try_from(padding).unwrap()).collect();
+            let pattern: Vec<u8> = (1..=u8::try_from(padding).unwrap()).collect();
             let expected = [&std::vec![0; hidden][..], &pattern, &[u8::try_from(padding).unwrap(), 41]].concat();
             assert_eq!(back[..expected.len()], expected);
         }
     }
+}
+
+/// [`prepare_frames`] of one frame, whose link header is fourteen times 0xaa then.
+fn prepare_one<'a, B: Buffer>(
+    sa: &'a OutboundSa,
+    template: &Template,
+    pad_to: usize,
+    frame: Frame<'a, B>,
+    hand_over: impl FnMut(SealJob<'a>),
+) -> Result<(), SealError> {
+    let mut result = Ok(());
+    let refuse = |_, error| result = Err(error);
+    let template = template.esp_tunnel().unwrap();
+    prepare_frames(sa.take(1).unwrap(), template, pad_to, &[0xaa; 14], &mut iter::once(frame), hand_over, refuse);
+    result
+}
+
+/// No more than there are numbers: the others stay where they are.
+#[test]
+fn frames_get_numbers_in_their_order_as_far_as_there_are_any() {
+    let (sa, packet) = (outbound(SequenceNumbers::Standard), inner(INNER, 28));
+    sa.skip_to((1 << 32) - 2);
+    let template = Template::new(&sa, &tunnel(None));
+    let parsed = Parsed::parse(&packet).unwrap();
+    let mut buffers = [(); 4].map(|()| VecBuffer::from_packet(&[&[0xee; 14][..], &packet].concat()));
+    // The second has no room.
+    buffers[1] = VecBuffer::new(&packet, 0, 0);
+    let mut frames = buffers.iter_mut().zip(7..).map(|(buffer, index)| Frame { index, inner: parsed, buffer });
+    let (mut jobs, mut refused) = (Vec::new(), Vec::new());
+    let numbers = sa.take(4).unwrap();
+    let refuse = |index, error| refused.push((index, error));
+    prepare_frames(numbers, template.esp_tunnel().unwrap(), 0, &[0xaa; 14], &mut frames, |job| jobs.push(job), refuse);
+    assert_eq!((jobs.len(), refused), (1, vec![(8, SealError::MalformedInner)]));
+    assert_eq!(frames.map(|frame| frame.index).collect::<Vec<_>>(), [9, 10]);
+    drop(jobs);
+    let sequence = |buffer: &VecBuffer| buffer.bytes().get(14 + 20 + 4..14 + 20 + 8).map(<[u8]>::to_vec);
+    assert_eq!(sequence(&buffers[0]), Some(vec![0xff, 0xff, 0xff, 0xfe]));
+    assert_eq!(buffers[2].bytes(), [&[0xee; 14][..], &packet].concat());
 }
 
 /// Over both versions, in UDP too, where the checksum comes last.
@@ -156,9 +198,9 @@ fn preparing_a_frame_makes_the_same_packet_as_a_plan_does_behind_another_link_he
             // The one way to have a number twice: another SA under the same key. Behind the packet there is padding of the link.
             let twin = outbound(SequenceNumbers::Extended);
             let mut other = VecBuffer::from_packet(&[&[0xee; 14][..], &packet, &[0xdd; 6]].concat());
-            let frame_of = template.esp_tunnel().unwrap();
             let seal = |job| esp_crypto::seal_burst(&mut [job]);
-            prepare_frame(twin.take_one().unwrap(), frame_of, parsed, pad_to, &[0xaa; 14], &mut other, seal).unwrap();
+            let frame = Frame { index: 0, inner: parsed, buffer: &mut other };
+            assert_eq!(prepare_one(&twin, &template, pad_to, frame, seal), Ok(()));
             finish_frame::<14, _>(&template, &mut other).unwrap();
             assert_eq!(other.bytes(), [&[0xaa; 14][..], one.bytes()].concat());
         }
@@ -177,8 +219,7 @@ fn a_frame_without_room_is_refused_and_unchanged() {
     let prepared = |bytes: &[u8], headroom, tailroom| {
         let mut buffer = VecBuffer::new(bytes, headroom, tailroom);
         let parsed = Parsed::parse(&packet).unwrap();
-        let (number, template) = (sa.take_one().unwrap(), template.esp_tunnel().unwrap());
-        let result = prepare_frame(number, template, parsed, 0, &[0xaa; 14], &mut buffer, drop);
+        let result = prepare_one(&sa, &template, 0, Frame { index: 0, inner: parsed, buffer: &mut buffer }, drop);
         assert!(result.is_ok() || buffer.bytes() == bytes);
         result
     };

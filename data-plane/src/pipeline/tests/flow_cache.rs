@@ -1,7 +1,9 @@
 //! What is remembered of flows and destinations against tables that are asked each time.
 
+use packet::plain::Plain;
 use proptest::prelude::*;
 
+use super::super::flow_cache::{FlowCache, FlowKey, FlowKeyV4, Key, Way};
 use super::*;
 
 /// One packet's fields, from a few values each so that flows come again.
@@ -267,10 +269,9 @@ fn the_second_packet_of_a_flow_is_found_until_a_command_comes() {
     let octets = packet(&shape, true);
     let found = |side: &Side| {
         let frame = frame(PROTECTED, &octets);
-        let plain = packet::plain::Plain::read(&frame, PORT_MACS[usize::from(PROTECTED.0)]).unwrap();
-        let key = super::super::flow_cache::FlowKey::of_plain(&plain);
+        let key = FlowKeyV4::from(&Plain::read_v4(&frame[HEADER_LEN..]).unwrap());
         let flows = &side.gateway.pipeline.flows;
-        flows.find(flows.place(&key), &key).map(|(slot, way)| (slot.index(), way.longest))
+        key.find(flows, key.place(flows)).and_then(|slot| Some((slot.index(), flows.way(slot)?.longest)))
     };
     assert_eq!(found(&side), None);
     assert_eq!(side.apply(&Step::Out(vec![shape.clone()]), &[]).len(), 1);
@@ -281,7 +282,6 @@ fn the_second_packet_of_a_flow_is_found_until_a_command_comes() {
 
 #[test]
 fn more_flows_than_places_push_one_another_out_and_none_is_taken_for_another() {
-    use super::super::flow_cache::{FlowCache, FlowKey, Way};
     let mut flows = FlowCache::new(16, 4096);
     let way = Way::new(1400, PROTECTED, [0; HEADER_LEN]);
     let (mut kept, mut all) = (0, 0);
@@ -301,11 +301,11 @@ fn more_flows_than_places_push_one_another_out_and_none_is_taken_for_another() {
             let slot = SaSlot::new(u32::from(number) * 2 + u32::from(six)).unwrap();
             flows.keep(&flow, Dscp::DEFAULT, slot, way);
             let key = FlowKey::of(&flow, Dscp::DEFAULT).unwrap();
-            assert_eq!(flows.find(flows.place(&key), &key).map(|(slot, _)| slot), Some(slot));
+            assert_eq!(key.find(&flows, key.place(&flows)), Some(slot));
             let other = FlowKey::of(&ipsec_types::Flow { source_port: Some(number + 1), ..flow }, Dscp::DEFAULT).unwrap();
-            assert!(flows.find(flows.place(&other), &other).is_none());
+            assert!(other.find(&flows, other.place(&flows)).is_none());
             let class = FlowKey::of(&flow, Dscp::new(46).unwrap()).unwrap();
-            assert!(flows.find(flows.place(&class), &class).is_none());
+            assert!(class.find(&flows, class.place(&flows)).is_none());
             all += 1;
         }
     }
@@ -320,7 +320,7 @@ fn more_flows_than_places_push_one_another_out_and_none_is_taken_for_another() {
             destination_port: Some(9),
         };
         let key = FlowKey::of(&flow, Dscp::DEFAULT).unwrap();
-        if let Some((slot, _)) = flows.find(flows.place(&key), &key) {
+        if let Some(slot) = key.find(&flows, key.place(&flows)) {
             assert_eq!(slot.index(), usize::from(number) * 2);
             kept += 1;
         }
@@ -335,5 +335,5 @@ fn more_flows_than_places_push_one_another_out_and_none_is_taken_for_another() {
         destination_port: Some(9),
     };
     let key = FlowKey::of(&flow, Dscp::DEFAULT).unwrap();
-    assert!(flows.find(flows.place(&key), &key).is_none());
+    assert!(key.find(&flows, key.place(&flows)).is_none());
 }
