@@ -1,5 +1,6 @@
 //! The endpoint: every IKE SA of a gateway, and which of them an input is for.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -31,7 +32,8 @@ mod v1;
 /// Every IKE SA of a gateway. See [`crate::io`] for how to drive it.
 pub struct Endpoint {
     shared: Shared,
-    sas: BTreeMap<IkeSaId, IkeSa>,
+    /// Boxed, as nodes of the tree are half empty.
+    sas: BTreeMap<IkeSaId, Box<IkeSa>>,
     /// Responders by what an IKE_SA_INIT request brings: a repetition must find the first one's answer (RFC 7296 section 2.1).
     by_init: BTreeMap<InitKey, IkeSaId>,
     /// Those of version 1.
@@ -44,6 +46,8 @@ pub struct Endpoint {
     half_open_of: BTreeMap<IpAddr, [usize; 2]>,
     /// When each IKE SA needs the clock, in order: with thousands of them, nobody may look at all to find the next.
     deadlines: BTreeSet<(Instant, IkeSaId)>,
+    /// Those of version 2 that wait for an SPI, or might.
+    waiting_for_spi: BTreeSet<IkeSaId>,
     /// The highest identifier a policy has had.
     last_policy: u32,
     detached_since: Option<Instant>,
@@ -67,6 +71,7 @@ impl Endpoint {
             half_open: 0,
             half_open_of: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            waiting_for_spi: BTreeSet::new(),
             last_policy: 0,
             detached_since: None,
             last_boot: None,
@@ -199,14 +204,10 @@ impl Endpoint {
     }
 
     /// Lets one IKE SA take a step; forgets it where that was the last.
-    fn with(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
-        let Some(sa) = self.take(id) else { return };
-        let was_unproven = sa.state.is_unproven();
-        self.count_half_open(&sa, false);
-        let mut cx = Context { now, random, shared: &mut self.shared };
-        let sa = step(sa, &mut cx);
-        self.half_open = self.half_open.saturating_sub(usize::from(was_unproven)) + usize::from(sa.state.is_unproven());
-        self.count_half_open(&sa, true);
+    fn with(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, step: impl FnOnce(&mut IkeSa, &mut Context<'_>)) {
+        let Some(sa) = self.sas.get_mut(&id) else { return };
+        let before = Standing::of(sa);
+        step(sa, &mut Context { now, random, shared: &mut self.shared });
         if sa.state.is_closed() {
             if let Some(spi) = sa.core.own_spi() {
                 self.shared.by_spi.remove(&spi);
@@ -215,45 +216,56 @@ impl Endpoint {
                 self.by_init.remove(key);
             }
             self.shared.jobs.retain(|_, owner| *owner != id);
+            self.sas.remove(&id);
+            self.refile(id, &before, &Standing::default());
         } else {
-            self.put(sa);
+            let after = Standing::of(sa);
+            self.refile(id, &before, &after);
         }
         self.succeed(now, random);
     }
 
-    /// Counts a half-open IKE SA under its peer's address, or counts it no more.
-    fn count_half_open(&mut self, sa: &IkeSa, there: bool) {
-        let Some(key) = sa.core.init_key.as_ref().filter(|_| sa.state.is_half_open()) else { return };
-        let address = key.remote.ip();
+    /// Files a new IKE SA.
+    fn put(&mut self, sa: IkeSa) {
+        let id = sa.core.id;
+        self.refile(id, &Standing::default(), &Standing::of(&sa));
+        self.sas.insert(id, Box::new(sa));
+    }
+
+    /// Keeps what IKE SAs are found and counted by in step with one of them.
+    fn refile(&mut self, id: IkeSaId, before: &Standing, after: &Standing) {
+        if before.deadline != after.deadline {
+            if let Some(at) = before.deadline {
+                self.deadlines.remove(&(at, id));
+            }
+            self.deadlines.extend(after.deadline.map(|at| (at, id)));
+        }
+        if before.needs_spi != after.needs_spi {
+            self.waiting_for_spi.remove(&id);
+            self.waiting_for_spi.extend(after.needs_spi.then_some(id));
+        }
+        self.half_open = self.half_open.saturating_sub(usize::from(before.unproven)) + usize::from(after.unproven);
+        if before.half_open != after.half_open {
+            self.count_half_open(before.half_open, false);
+            self.count_half_open(after.half_open, true);
+        }
+    }
+
+    /// Counts a half-open IKE SA under its peer's address, by whether it has shown a cookie, or counts it no more.
+    fn count_half_open(&mut self, from: Option<(IpAddr, bool)>, there: bool) {
+        let Some((address, cookie)) = from else { return };
         let counts = self.half_open_of.entry(address).or_default();
         let [without, with] = counts;
-        let count = if sa.core.cookie { with } else { without };
+        let count = if cookie { with } else { without };
         *count = if there { *count + 1 } else { count.saturating_sub(1) };
         if *counts == [0, 0] {
             self.half_open_of.remove(&address);
         }
     }
 
-    /// Files an IKE SA.
-    fn put(&mut self, sa: IkeSa) {
-        let id = sa.core.id;
-        self.deadlines.extend(sa.deadline().map(|at| (at, id)));
-        self.sas.insert(id, sa);
-    }
-
-    /// Takes one out, to be changed.
-    fn take(&mut self, id: IkeSaId) -> Option<IkeSa> {
-        let sa = self.sas.remove(&id)?;
-        if let Some(at) = sa.deadline() {
-            self.deadlines.remove(&(at, id));
-        }
-        Some(sa)
-    }
-
     /// Lets IKE SAs begin what they could not without an SPI.
     fn go_on(&mut self, now: Instant, random: &mut dyn Random) {
-        let waiting: Vec<IkeSaId> = self.sas.values().filter(|sa| sa.needs_spi()).map(|sa| sa.core.id).collect();
-        for id in waiting {
+        for id in self.waiting_for_spi.clone() {
             self.with(now, random, id, |sa, cx| sa.go_on(cx));
         }
         let waiting: Vec<IkeSaId> = self.v1.values().filter(|sa| sa.needs_spi()).map(|sa| sa.core.id).collect();
@@ -261,6 +273,29 @@ impl Endpoint {
             self.with_v1(now, random, id, |sa, cx| sa.go_on(cx));
         }
         self.shared.lease_spis();
+    }
+}
+
+/// What of an IKE SA the endpoint's indexes and counts are made of; by default of none.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Standing {
+    deadline: Option<Instant>,
+    needs_spi: bool,
+    /// See [`Endpoint::half_open`].
+    unproven: bool,
+    /// A responder's that may still be authenticated: the peer's address, and whether it has shown a cookie.
+    half_open: Option<(IpAddr, bool)>,
+}
+
+impl Standing {
+    fn of(sa: &IkeSa) -> Self {
+        let half_open = sa.core.init_key.as_ref().filter(|_| sa.state.is_half_open());
+        Self {
+            deadline: sa.deadline(),
+            needs_spi: sa.needs_spi(),
+            unproven: sa.state.is_unproven(),
+            half_open: half_open.map(|key| (key.remote.ip(), sa.core.cookie)),
+        }
     }
 }
 

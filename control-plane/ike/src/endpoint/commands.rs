@@ -162,9 +162,9 @@ impl Endpoint {
 
     /// Lets an IKE SA do something when its turn has come.
     fn queue(&mut self, now: Instant, random: &mut dyn Random, id: IkeSaId, task: Task) {
-        self.with(now, random, id, |mut sa, cx| {
+        self.with(now, random, id, |sa, cx| {
             sa.core.tasks.push_back(task);
-            sa.go_on(cx)
+            sa.go_on(cx);
         });
     }
 }

@@ -38,10 +38,7 @@ impl Endpoint {
             Dataplane::SpiMiss { local, remote, spi } => self.on_spi_miss(now, random, (local, remote), spi),
             Dataplane::LastInbound { child, age } => {
                 let at = Instant::from_nanos(now.as_nanos().saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)));
-                self.for_child(now, random, child, |mut sa, _| {
-                    sa.core.last_inbound = sa.core.last_inbound.max(at);
-                    sa
-                });
+                self.for_child(now, random, child, |sa, _| sa.core.last_inbound = sa.core.last_inbound.max(at));
                 self.for_v1_child(now, random, child, |mut sa, _| {
                     sa.core.last_inbound = sa.core.last_inbound.max(at);
                     sa
@@ -53,12 +50,12 @@ impl Endpoint {
     /// A limit is near, or the sequence numbers are: the SA is replaced.
     fn on_soft_expire(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId) {
         self.shared.count("soft_expires");
-        self.for_child(now, random, child, |mut sa, cx| {
+        self.for_child(now, random, child, |sa, cx| {
             let task = Task::RekeyChild { child, request: None };
             if !sa.core.tasks.contains(&task) {
                 sa.core.tasks.push_back(task);
             }
-            sa.go_on(cx)
+            sa.go_on(cx);
         });
         self.for_v1_child(now, random, child, |sa, cx| sa.queue(cx, TaskV1::RekeyChild { child, request: None }));
     }
@@ -69,7 +66,7 @@ impl Endpoint {
         self.for_v1_child(now, random, child, |sa, cx| sa.on_hard_expire(cx, child));
     }
 
-    fn for_child(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId, step: impl FnOnce(IkeSa, &mut Context<'_>) -> IkeSa) {
+    fn for_child(&mut self, now: Instant, random: &mut dyn Random, child: ChildSaId, step: impl FnOnce(&mut IkeSa, &mut Context<'_>)) {
         if let Some(id) = self.shared.children.get(&child).copied() {
             self.with(now, random, id, step);
         }
@@ -197,7 +194,7 @@ impl Endpoint {
 
 impl IkeSa {
     /// The data plane saw authentic packets of a Child SA come from elsewhere (RFC 7296 section 2.23).
-    fn on_peer_moved(mut self, cx: &mut Context<'_>, remote: SocketAddr) -> Self {
+    fn on_peer_moved(&mut self, cx: &mut Context<'_>, remote: SocketAddr) {
         if let State::Established(established) = &self.state
             && self.core.nat.follows()
             && !self.core.extensions.mobike
@@ -207,6 +204,5 @@ impl IkeSa {
             self.core.remote = remote;
             established.retarget(&self.core, cx);
         }
-        self
     }
 }

@@ -112,10 +112,7 @@ impl Endpoint {
         let state = init::respond(&mut core, &mut cx, admitted, incoming);
         self.shared.by_spi.insert(responder_spi, id);
         self.by_init.insert(key, id);
-        self.half_open += 1;
-        let sa = IkeSa { core, state };
-        self.count_half_open(&sa, true);
-        self.put(sa);
+        self.put(IkeSa { core, state });
     }
 
     pub(super) fn next_ike_sa(&mut self) -> IkeSaId {

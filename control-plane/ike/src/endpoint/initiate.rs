@@ -31,16 +31,16 @@ impl Endpoint {
             return self.shared.child_failed(now, policy, &Failure::Local("no child serves this policy".into()));
         };
         // An IKE SA that is there, or on its way, takes the Child SA along.
-        let usable = |sa: &&IkeSa| {
+        let usable = |sa: &IkeSa| {
             let initiating = sa.core.role == Role::Initiator || matches!(sa.state, crate::v2::State::Established(_));
             initiating && sa.state.takes_tasks() && sa.core.connection.is(&connection) && !sa.core.is_ending()
         };
-        if let Some(id) = self.sas.values().find(usable).map(|sa| sa.core.id) {
+        if let Some(id) = self.sas.values().find(|sa| usable(sa)).map(|sa| sa.core.id) {
             self.shared.wants.begun(policy);
-            return self.with(now, random, id, |mut sa, cx| {
+            return self.with(now, random, id, |sa, cx| {
                 sa.core.wanted.push(policy);
                 sa.core.tasks.push_back(Task::CreateChild(index));
-                sa.go_on(cx)
+                sa.go_on(cx);
             });
         }
         if let Some(id) = self.usable_v1(&connection) {

@@ -59,8 +59,8 @@ impl Endpoint {
 
     /// Somebody says that ESP has come to a peer who has no SA for it. Anybody can say so: the peer is asked.
     fn on_invalid_spi(&mut self, now: Instant, random: &mut dyn Random, remote: IpAddr, spi: u32) {
-        let sends = |sa: &&IkeSa| sa.core.remote.ip() == remote && sa.state.live_children().any(|child| child.outbound.value() == spi);
-        let senders: Vec<IkeSaId> = self.sas.values().filter(sends).map(|sa| sa.core.id).collect();
+        let sends = |sa: &IkeSa| sa.core.remote.ip() == remote && sa.state.live_children().any(|child| child.outbound.value() == spi);
+        let senders: Vec<IkeSaId> = self.sas.values().filter(|sa| sends(sa)).map(|sa| sa.core.id).collect();
         for id in senders {
             self.with(now, random, id, |sa, cx| sa.suspect(cx));
         }

@@ -82,29 +82,29 @@ pub(crate) fn rumour(core: &Core, incoming: &Incoming) -> Option<Rumour> {
 
 impl IkeSa {
     /// What a rumour leads to.
-    pub(crate) fn hears(self, cx: &mut Context<'_>, rumour: Rumour) -> Self {
+    pub(crate) fn hears(&mut self, cx: &mut Context<'_>, rumour: Rumour) {
         match rumour {
             // "it MUST silently delete the IKE SA associated with the IKE_SPI fields and all dependent child SAs" (RFC 6290 section 3).
             Rumour::Proven => {
                 cx.shared.count("peers_restarted");
                 self.core.step(cx, "the peer has lost its state", alloc::vec!["it shows the token of this IKE SA (RFC 6290)".into()]);
                 let failure = diagnosis::restarted(self.core.local, self.core.remote);
-                self.close(cx, Some(failure))
+                self.close(cx, Some(failure));
             }
             Rumour::Hint => self.suspect(cx),
         }
     }
 
     /// The peer may be gone: a hint is no reason to believe it, but one to ask (RFC 7296 section 2.4).
-    pub(crate) fn suspect(mut self, cx: &mut Context<'_>) -> Self {
+    pub(crate) fn suspect(&mut self, cx: &mut Context<'_>) {
         let recently = self.core.suspected.is_some_and(|at| cx.now.since(at) < BETWEEN_SUSPICIONS);
         let asks = self.core.window.is_busy() || self.core.tasks.contains(&Task::Probe);
         if recently || asks || !matches!(self.state, State::Established(_)) {
-            return self;
+            return;
         }
         self.core.suspected = Some(cx.now);
         self.core.tasks.push_back(Task::Probe);
-        self.go_on(cx)
+        self.go_on(cx);
     }
 }
 

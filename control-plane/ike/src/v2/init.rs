@@ -436,10 +436,10 @@ pub(crate) fn is_refused(state: &State) -> bool {
 }
 
 /// The peer is silent, or refused and was not contradicted.
-pub(crate) fn give_up(sa: IkeSa, cx: &mut Context<'_>) -> IkeSa {
+pub(crate) fn give_up(sa: &mut IkeSa, cx: &mut Context<'_>) {
     let failure = match &sa.state {
         State::AwaitInit(AwaitInit { refused: Some(failure), .. }) => failure.clone(),
         _ => sa.core.timed_out(cx),
     };
-    sa.close(cx, Some(failure))
+    sa.close(cx, Some(failure));
 }

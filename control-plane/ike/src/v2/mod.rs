@@ -106,34 +106,31 @@ const FORSAKEN: Duration = Duration::from_secs(5);
 
 impl IkeSa {
     /// A message for this IKE SA.
-    pub(crate) fn on_datagram(mut self, cx: &mut Context<'_>, incoming: Incoming) -> Self {
+    pub(crate) fn on_datagram(&mut self, cx: &mut Context<'_>, incoming: Incoming) {
         let core = &mut self.core;
         if !core.owns(&incoming.header()) {
-            cx.shared.count("messages_ignored");
-            return self;
+            return cx.shared.count("messages_ignored");
         }
         if let Some(rumour) = crash::rumour(core, &incoming) {
             cx.shared.count("messages_unprotected");
             receive::trace_clear(cx, Some(&core.connection.name), &incoming, false);
             return self.hears(cx, rumour);
         }
-        let state = match self.state {
+        self.state = match self.state.take() {
             State::AwaitInit(state) => init::on_response(state, core, cx, &incoming),
-            State::AwaitAuthRequest(_) | State::Authenticating(_) | State::Conversing(_) | State::Installing(_) | State::Responding(_)
-                if core.role == Role::Responder && incoming.is_init_request() =>
-            {
+            state if state.is_half_open() && incoming.is_init_request() => {
                 core.repeat_init(cx, &incoming);
-                self.state
+                state
             }
             state => receive::protected(state, core, cx, &incoming),
         };
-        Self { core: self.core, state }.go_on(cx)
+        self.go_on(cx);
     }
 
     /// A job of this IKE SA is done.
-    pub(crate) fn on_job(mut self, cx: &mut Context<'_>, id: JobId, result: JobResult) -> Self {
+    pub(crate) fn on_job(&mut self, cx: &mut Context<'_>, id: JobId, result: JobResult) {
         let core = &mut self.core;
-        let state = match (self.state, result) {
+        self.state = match (self.state.take(), result) {
             (State::Generating(state), JobResult::Generated(result)) if state.job == id => init::on_generated(state, core, cx, result),
             (State::Agreeing(state), JobResult::Agreed(result)) if state.job == id => init::on_agreed(state, core, cx, result),
             (State::Responding(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
@@ -144,22 +141,22 @@ impl IkeSa {
             (State::Established(state), result) => established::on_job(state, core, cx, id, result),
             (state, _) => state,
         };
-        Self { core: self.core, state }.go_on(cx)
+        self.go_on(cx);
     }
 
     /// The data plane has answered an Install.
-    pub(crate) fn on_installed(mut self, cx: &mut Context<'_>, child: ChildSaId, result: Result<(), alloc::string::String>) -> Self {
+    pub(crate) fn on_installed(&mut self, cx: &mut Context<'_>, child: ChildSaId, result: Result<(), alloc::string::String>) {
         let core = &mut self.core;
-        let state = match self.state {
+        self.state = match self.state.take() {
             State::Installing(state) if state.child.id == child => auth::responder::on_installed(state, core, cx, result),
             State::Established(state) => create_child::on_installed(state, core, cx, child, result),
             state => state,
         };
-        Self { core: self.core, state }.go_on(cx)
+        self.go_on(cx);
     }
 
     /// The clock.
-    pub(crate) fn on_timeout(mut self, cx: &mut Context<'_>) -> Self {
+    pub(crate) fn on_timeout(&mut self, cx: &mut Context<'_>) {
         if self.expires().is_some_and(|at| at <= cx.now) {
             let core = &self.core;
             let failure = self.state.is_half_open().then(|| diagnosis::abandoned(core.local, core.remote, HALF_OPEN_LIFE));
@@ -182,17 +179,16 @@ impl IkeSa {
         {
             self.core.tasks.push_back(Task::Probe);
         }
-        let mut sa = self.go_on(cx);
+        self.go_on(cx);
         // What went out just now has renewed the mapping.
-        if sa.keep_alive_due().is_some_and(|at| at <= cx.now) {
-            sa.core.keep_alive(cx);
+        if self.keep_alive_due().is_some_and(|at| at <= cx.now) {
+            self.core.keep_alive(cx);
         }
-        sa
     }
 
     /// Begins what is queued, if the window is free.
-    pub(crate) fn go_on(mut self, cx: &mut Context<'_>) -> Self {
-        self.state = match self.state {
+    pub(crate) fn go_on(&mut self, cx: &mut Context<'_>) {
+        self.state = match self.state.take() {
             State::Established(state) => match create_child::responder::go_on(state, &mut self.core, cx) {
                 State::Established(state) => established::next_task(state, &mut self.core, cx),
                 state => state,
@@ -200,7 +196,6 @@ impl IkeSa {
             State::Authenticating(state) => auth::go_on(state, &mut self.core, cx),
             state => state,
         };
-        self
     }
 
     /// Whether it waits for an SPI, or might.
@@ -213,35 +208,34 @@ impl IkeSa {
     }
 
     /// Ends the IKE SA without a word to the peer.
-    pub(crate) fn close(mut self, cx: &mut Context<'_>, failure: Option<Failure>) -> Self {
-        self.state = self.state.close(&mut self.core, cx, failure);
-        self
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>, failure: Option<Failure>) {
+        self.state = self.state.take().close(&mut self.core, cx, failure);
     }
 
     /// An operator wants it gone.
-    pub(crate) fn terminate(mut self, cx: &mut Context<'_>, request: Option<RequestId>) -> Self {
+    pub(crate) fn terminate(&mut self, cx: &mut Context<'_>, request: Option<RequestId>) {
         self.core.terminating.extend(request);
         match self.state {
             State::Established(_) => {
                 self.core.tasks.push_back(Task::DeleteIkeSa);
-                self.go_on(cx)
+                self.go_on(cx);
             }
-            State::Deleting(_) => self,
+            State::Deleting(_) => {}
             _ => self.close(cx, Some(Failure::Local("terminated by the operator".into()))),
         }
     }
 
     /// The peer has forgotten it: it ends without a word, and its Child SAs when others take their traffic over.
-    pub(crate) fn forsake(mut self, cx: &mut Context<'_>) -> Self {
+    pub(crate) fn forsake(&mut self, cx: &mut Context<'_>) {
         if let State::Established(established) = &mut self.state {
             established.orphan_all(&mut self.core, cx, FORSAKEN);
         }
-        self.close(cx, None)
+        self.close(cx, None);
     }
 
     /// The data plane has lost its Child SAs: others take their place under the same IKE SA, with new keys.
-    pub(crate) fn replace_lost(mut self, cx: &mut Context<'_>) -> Self {
-        let State::Established(established) = &self.state else { return self };
+    pub(crate) fn replace_lost(&mut self, cx: &mut Context<'_>) {
+        let State::Established(established) = &self.state else { return };
         // The newest first: the peer is about to delete what it replaces.
         for lost in established.children.iter().rev().filter(|child| child.phase == ChildPhase::Lost) {
             let there = established.children.iter().any(|child| child.is_live() && child.policy == lost.policy);
@@ -254,11 +248,11 @@ impl IkeSa {
                 self.core.tasks.push_back(Task::RekeyChild { child: lost.id, request: None });
             }
         }
-        self.go_on(cx)
+        self.go_on(cx);
     }
 
     /// The connection is the same in a new configuration. Child SAs of children that are not are deleted.
-    pub(crate) fn reconfigure(mut self, cx: &mut Context<'_>, connection: ConnectionRef) -> Self {
+    pub(crate) fn reconfigure(&mut self, cx: &mut Context<'_>, connection: ConnectionRef) {
         let old = core::mem::replace(&mut self.core.connection, connection);
         let new = self.core.connection.clone();
         // A child that is gone is found by no index.
@@ -296,7 +290,7 @@ impl IkeSa {
             }
             _ => {}
         }
-        self.go_on(cx)
+        self.go_on(cx);
     }
 
     /// When the clock is next needed.
@@ -364,6 +358,11 @@ impl IkeSa {
 }
 
 impl State {
+    /// Takes the state out for a step, which puts the next one in its place.
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::Closed)
+    }
+
     /// The keys, once there are any.
     pub(crate) fn sk(&self) -> Option<&Sk> {
         match self {

@@ -251,9 +251,9 @@ pub(crate) fn reinstate(state: &mut Established, core: &mut Core, cx: &mut Conte
 impl IkeSa {
     /// A Child SA has reached a hard limit: the data plane has it no more. The peer is told, and if there is no successor on its way, what
     /// the configuration wants is wanted again.
-    pub(crate) fn on_hard_expire(mut self, cx: &mut Context<'_>, id: ChildSaId) -> Self {
-        let State::Established(state) = &mut self.state else { return self };
-        let Some(child) = state.child_mut(id).filter(|child| child.is_live()) else { return self };
+    pub(crate) fn on_hard_expire(&mut self, cx: &mut Context<'_>, id: ChildSaId) {
+        let State::Established(state) = &mut self.state else { return };
+        let Some(child) = state.child_mut(id).filter(|child| child.is_live()) else { return };
         child.phase = ChildPhase::Lost;
         let policy = child.policy;
         activate_successor(state, cx, id);
@@ -261,7 +261,7 @@ impl IkeSa {
             cx.shared.ended.push((policy, End::Expired));
         }
         self.core.tasks.push_back(Task::DeleteChild { child: id, request: None });
-        self.go_on(cx)
+        self.go_on(cx);
     }
 }
 

@@ -489,23 +489,21 @@ impl Estate {
 
 impl IkeSa {
     /// Takes over what another IKE SA had.
-    pub(crate) fn inherit(mut self, cx: &mut Context<'_>, estate: Estate) -> Self {
+    pub(crate) fn inherit(&mut self, cx: &mut Context<'_>, estate: Estate) {
         let State::Established(established) = &mut self.state else {
-            estate.disband(&mut self.core, cx);
-            return self;
+            return estate.disband(&mut self.core, cx);
         };
         established.children.extend(estate.children);
         self.core.tasks.extend(estate.tasks);
         self.core.later.extend(estate.later);
         self.core.wanted.extend(estate.wanted);
         self.core.terminating.extend(estate.terminating);
-        self.go_on(cx)
+        self.go_on(cx);
     }
 
     /// It was made in vain: if the peer does not delete it, we do.
-    pub(crate) fn made_in_vain(mut self, cx: &mut Context<'_>, heir: IkeSaId) -> Self {
-        mark_redundant(&mut self, heir);
+    pub(crate) fn made_in_vain(&mut self, cx: &mut Context<'_>, heir: IkeSaId) {
+        mark_redundant(self, heir);
         self.core.later.push((cx.now + PATIENCE, Task::DeleteIkeSa));
-        self
     }
 }
