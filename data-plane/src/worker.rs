@@ -204,28 +204,33 @@ impl Worker {
                 return;
             }
             self.pipeline.lap(Stage::Turn);
-            busy = commanded | self.receive() | self.take_over();
+            let packets = self.receive() + self.take_over();
+            busy = commanded || packets > 0;
             let stats = self.pipeline.end().stats();
             self.outlets.flush(stats);
             stats.add(Tally::Iterations, 1);
             stats.add(Tally::BusyIterations, usize::from(busy));
             busy_rounds += u32::from(busy);
             self.pipeline.lap(Stage::Transmit);
-            self.idle.pause(busy);
+            self.idle.pause(match (packets, commanded) {
+                (0, true) => Found::Commands,
+                (0, false) => Found::Nothing,
+                (count, _) => Found::Packets(count),
+            });
             self.pipeline.end_round(busy);
         }
     }
 
-    /// One burst from each port.
-    fn receive(&mut self) -> bool {
-        let mut busy = false;
+    /// One burst from each port; how many packets these were.
+    fn receive(&mut self) -> usize {
+        let mut packets = 0;
         for (port, queue) in &mut self.rx {
             let count = queue.rx_up_to(&mut self.received, self.receive_burst);
             if count == 0 {
                 self.pipeline.lap(Stage::Turn);
                 continue;
             }
-            busy = true;
+            packets += count;
             let stats = self.pipeline.end().stats();
             stats.add(Tally::Packets, count);
             for mbuf in self.received.drain() {
@@ -239,21 +244,21 @@ impl Worker {
             self.pipeline.lap(Stage::Receive);
             self.pipeline.forward(*port, &mut self.burst, &mut self.outlets);
         }
-        busy
+        packets
     }
 
     /// What each of the other workers has handed over: a burst, and more as long as whole bursts come. Work has gone into these packets already; those
     /// that still wait in a port's queue are cheaper to lose when there are too many.
-    fn take_over(&mut self) -> bool {
+    fn take_over(&mut self) -> usize {
         /// From one worker in one round.
         const BURSTS: usize = 4;
-        let mut busy = false;
+        let mut packets = 0;
         let own = usize::from(self.pipeline.end().id().0);
         for from in (0..self.outlets.hand_off.workers()).filter(|from| *from != own) {
             for _ in 0..BURSTS {
                 let count = self.outlets.hand_off.take(from, &mut self.burst);
                 if count > 0 {
-                    busy = true;
+                    packets += count;
                     self.pipeline.lap(Stage::Receive);
                     self.pipeline.handed_off(&mut self.burst, &mut self.outlets);
                 }
@@ -262,7 +267,7 @@ impl Worker {
                 }
             }
         }
-        busy
+        packets
     }
 }
 
@@ -379,33 +384,140 @@ impl Outlet {
 #[derive(Debug)]
 struct Idle {
     policy: IdlePolicy,
+    /// Rounds without work since the last packet, and sleeps.
     rounds: u32,
+    sleeps: u32,
+    /// Rounds to poll without a pause before the first sleep.
+    spin: u32,
+    /// The next sleep in microseconds.
+    sleep: u64,
+}
+
+/// What a round found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// So many packets: others may be close behind.
+    Packets(usize),
+    /// Commands alone, which say nothing of packets.
+    Commands,
+    Nothing,
+}
+
+/// What to do before the next round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    None,
+    Spin,
+    /// So many microseconds.
+    Sleep(u64),
 }
 
 impl Idle {
-    /// Rounds without work before the first sleep: about 50 microseconds.
-    const SPIN_ROUNDS: u32 = 256;
-    /// The first sleep in microseconds; each further one is longer, up to the last.
+    /// Fewest and most rounds without work before the first sleep: 6 microseconds and 50, about. How close together packets come decides: where
+    /// polling without a pause catches them, or would have, it is done for longer.
+    const SPIN_ROUNDS: (u32, u32) = (32, 256);
+    /// The first sleep in microseconds; each further one is half as long again, up to the last.
     const FIRST_SLEEP: u64 = 20;
     /// The longest sleep. A packet that arrives now waits so long at most.
     const LAST_SLEEP: u64 = 250;
+    /// Packets that the first sleep has to end with to have come closer together than the most rounds take: it lasts as long as these and a half.
+    const CLOSE: usize = 2;
 
     const fn new(policy: IdlePolicy) -> Self {
-        Self { policy, rounds: 0 }
+        Self { policy, rounds: 0, sleeps: 0, spin: Self::SPIN_ROUNDS.1, sleep: Self::FIRST_SLEEP }
     }
 
     #[inline]
-    fn pause(&mut self, busy: bool) {
-        if busy {
-            self.rounds = 0;
-            return;
+    fn pause(&mut self, found: Found) {
+        match self.after(found) {
+            Pause::None => {}
+            Pause::Spin => std::hint::spin_loop(),
+            Pause::Sleep(microseconds) => thread::sleep(Duration::from_micros(microseconds)),
         }
-        self.rounds = self.rounds.saturating_add(1);
-        if self.policy == IdlePolicy::Spin || self.rounds < Self::SPIN_ROUNDS {
-            std::hint::spin_loop();
-            return;
+    }
+
+    #[inline]
+    fn after(&mut self, found: Found) -> Pause {
+        match found {
+            Found::Packets(count) => {
+                if self.rounds > 0 {
+                    self.adapt(count);
+                }
+                Pause::None
+            }
+            Found::Commands => Pause::None,
+            Found::Nothing => {
+                self.rounds = self.rounds.saturating_add(1);
+                if self.policy == IdlePolicy::Spin || self.rounds < self.spin {
+                    return Pause::Spin;
+                }
+                let sleep = self.sleep;
+                self.sleeps = self.sleeps.saturating_add(1);
+                self.sleep = (sleep + sleep / 2).min(Self::LAST_SLEEP);
+                Pause::Sleep(sleep)
+            }
         }
-        let steps = u64::from(self.rounds - Self::SPIN_ROUNDS);
-        thread::sleep(Duration::from_micros((Self::FIRST_SLEEP + steps).min(Self::LAST_SLEEP)));
+    }
+
+    /// Packets have come after some time without.
+    fn adapt(&mut self, count: usize) {
+        let (fewest, most) = Self::SPIN_ROUNDS;
+        let close = self.sleeps == 0 || (self.sleeps == 1 && count >= Self::CLOSE);
+        self.spin = if close { (self.spin * 2).min(most) } else { (self.spin / 2).max(fewest) };
+        (self.rounds, self.sleeps, self.sleep) = (0, 0, Self::FIRST_SLEEP);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Idle until the first sleep: after how many rounds, and for how long.
+    fn until_sleep(idle: &mut Idle) -> (u32, u64) {
+        let mut rounds = 0;
+        loop {
+            rounds += 1;
+            if let Pause::Sleep(microseconds) = idle.after(Found::Nothing) {
+                return (rounds, microseconds);
+            }
+        }
+    }
+
+    #[test]
+    fn sleeps_become_longer_and_a_packet_waits_for_the_longest_at_most() {
+        let mut idle = Idle::new(IdlePolicy::Adaptive);
+        assert_eq!(until_sleep(&mut idle), (256, 20));
+        let sleeps: Vec<_> = (0..8).map(|_| idle.after(Found::Nothing)).collect();
+        assert_eq!(sleeps, [30, 45, 67, 100, 150, 225, 250, 250].map(Pause::Sleep));
+    }
+
+    #[test]
+    fn polling_without_a_pause_is_done_for_as_long_as_it_pays() {
+        let mut idle = Idle::new(IdlePolicy::Adaptive);
+        for rounds in [256, 128, 64, 32, 32] {
+            assert_eq!(until_sleep(&mut idle), (rounds, 20));
+            assert_eq!(idle.after(Found::Packets(1)), Pause::None);
+        }
+        for _ in 0..2 {
+            (0..10).for_each(|_| assert_eq!(idle.after(Found::Nothing), Pause::Spin));
+            assert_eq!([idle.after(Found::Packets(1)), idle.after(Found::Packets(1))], [Pause::None; 2]);
+        }
+        assert_eq!(until_sleep(&mut idle), (128, 20));
+        // Several at once have come close together.
+        assert_eq!(idle.after(Found::Packets(2)), Pause::None);
+        assert_eq!(until_sleep(&mut idle), (256, 20));
+    }
+
+    #[test]
+    fn a_command_is_no_sign_of_packets() {
+        let mut idle = Idle::new(IdlePolicy::Adaptive);
+        until_sleep(&mut idle);
+        assert_eq!([idle.after(Found::Commands), idle.after(Found::Nothing)], [Pause::None, Pause::Sleep(30)]);
+    }
+
+    #[test]
+    fn a_worker_with_a_core_of_its_own_never_sleeps() {
+        let mut idle = Idle::new(IdlePolicy::Spin);
+        assert!((0..10_000).all(|_| idle.after(Found::Nothing) == Pause::Spin));
     }
 }

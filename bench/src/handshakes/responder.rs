@@ -1,5 +1,6 @@
 //! The processes that are measured.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use serde::Deserialize;
 
 use crate::error::{Context, Failure};
+use crate::measure;
 use crate::paused::Paused;
 
 /// Both of them; they end with this value.
@@ -43,9 +45,9 @@ struct Place {
     processes: Vec<u32>,
 }
 
-/// CPU time of each process in clock ticks.
+/// Nanoseconds that each thread of each process has been on a CPU: the times of whole processes come in ticks of 10 ms, of which a round has few.
 #[derive(Debug)]
-pub(super) struct Spent(Vec<u64>);
+pub(super) struct Spent(Vec<BTreeMap<u32, u64>>);
 
 impl Responders {
     /// Starts both, which authenticate so.
@@ -84,15 +86,14 @@ impl Responder {
         self.paused.iter().try_for_each(Paused::go_on)
     }
 
-    /// CPU time so far, threads that have ended included.
+    /// CPU time so far, of the threads that there are.
     pub(super) fn spent(&self) -> Result<Spent, Failure> {
         let of = |process: &u32| {
-            let path = format!("/proc/{process}/stat");
-            let text = fs::read_to_string(&path).context(&path)?;
-            // Behind the name, which may hold anything: the fields from the third on (proc(5)); user time is the 14th, system time the 15th.
-            let (_, fields) = text.rsplit_once(')').context(&path)?;
-            let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().context(&path));
-            ticks.sum::<Result<u64, Failure>>()
+            let path = format!("/proc/{process}/task");
+            let tasks = fs::read_dir(&path).context(&path)?;
+            let threads = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
+            // One that ends meanwhile has had nothing to do for seconds.
+            Ok(threads.filter_map(|thread| Some((thread, measure::cpu_time(*process, thread).ok()?))).collect())
         };
         self.processes.iter().map(of).collect::<Result<_, _>>().map(Spent)
     }
@@ -112,23 +113,27 @@ impl Responder {
 
 impl Spent {
     pub(super) fn since(&self, earlier: &Self) -> Self {
-        Self(self.0.iter().zip(&earlier.0).map(|(now, earlier)| now.saturating_sub(*earlier)).collect())
+        let of = |(now, earlier): (&BTreeMap<u32, u64>, &BTreeMap<u32, u64>)| {
+            let more = |(thread, now): (&u32, &u64)| (*thread, now.saturating_sub(earlier.get(thread).copied().unwrap_or(0)));
+            now.iter().map(more).collect()
+        };
+        Self(self.0.iter().zip(&earlier.0).map(of).collect())
     }
 
     /// How many of `number` things in a second of all processes' time.
     pub(super) fn rate_of_all(&self, number: u32) -> f64 {
-        rate(number, self.0.iter().sum())
+        rate(number, self.0.iter().flat_map(BTreeMap::values).sum())
     }
 
     /// The same of the first process alone.
     pub(super) fn rate_of_first(&self, number: u32) -> f64 {
-        rate(number, self.0.first().copied().unwrap_or(0))
+        rate(number, self.0.iter().take(1).flat_map(BTreeMap::values).sum())
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
-fn rate(number: u32, ticks: u64) -> f64 {
-    f64::from(number) * rustix::param::clock_ticks_per_second() as f64 / ticks.max(1) as f64
+fn rate(number: u32, nanoseconds: u64) -> f64 {
+    f64::from(number) * 1e9 / nanoseconds.max(1) as f64
 }
 
 #[cfg(test)]
@@ -137,8 +142,11 @@ mod tests {
 
     #[test]
     fn rates_are_of_cpu_time() {
-        let second = rustix::param::clock_ticks_per_second();
-        let spent = Spent(vec![3 * second, second]).since(&Spent(vec![second, 0]));
+        let second = 1_000_000_000;
+        // Threads 1 and 2, of which the second began meanwhile and a third has ended, and a thread of another process.
+        let before = Spent(vec![[(1, second), (3, 9 * second)].into(), BTreeMap::new()]);
+        let after = Spent(vec![[(1, 2 * second), (2, second)].into(), [(7, second)].into()]);
+        let spent = after.since(&before);
         assert!((spent.rate_of_all(300) - 100.0).abs() < 1e-9);
         assert!((spent.rate_of_first(300) - 150.0).abs() < 1e-9);
     }
