@@ -159,17 +159,18 @@ fn pss(hash: u8, salt: u8, parameters: &[u8], trailer: bool) -> Vec<u8> {
     der(SEQUENCE, &[&der(OBJECT_IDENTIFIER, &[&pkcs1(10)]), &parameters])
 }
 
-/// Whether an AlgorithmIdentifier is that of a scheme, in any way that peers write it.
+/// Whether an AlgorithmIdentifier is that of a scheme, in any way that peers write it. The identifier of RSASSA-PSS alone, behind two tags with their
+/// lengths, says which of these are worth writing.
 fn is_algorithm(found: &[u8], scheme: SignatureScheme) -> bool {
-    let pss_in_all_ways =
+    let is_pss = found.get(4..13) == Some(&pkcs1(10)[..]);
+    let in_any_way =
         |hash, salt| [NULL, &[]].iter().any(|null| [true, false].iter().any(|trailer| found == pss(hash, salt, null, *trailer)));
-    algorithm(scheme).is_some_and(|own| own == found)
-        || match scheme {
-            SignatureScheme::RsaPssSha256 => pss_in_all_ways(1, 32),
-            SignatureScheme::RsaPssSha384 => pss_in_all_ways(2, 48),
-            SignatureScheme::RsaPssSha512 => pss_in_all_ways(3, 64),
-            _ => false,
-        }
+    match scheme {
+        SignatureScheme::RsaPssSha256 => is_pss && in_any_way(1, 32),
+        SignatureScheme::RsaPssSha384 => is_pss && in_any_way(2, 48),
+        SignatureScheme::RsaPssSha512 => is_pss && in_any_way(3, 64),
+        scheme => !is_pss && algorithm(scheme).is_some_and(|own| own == found),
+    }
 }
 
 #[cfg(test)]
