@@ -2,7 +2,7 @@
 
 use aws_lc_rs::aead::{self, AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use ike::provider::{CryptoError, IvKind, SkKey, SkSuite};
-use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm};
+use ipsec_types::{EncryptionAlgorithm, IntegrityAlgorithm, Secret};
 use zeroize::Zeroizing;
 
 /// AES-GCM with a key of 128 bits.
@@ -55,18 +55,23 @@ impl SkSuite for Aead {
         if key.len() != self.encryption.key_len() || !integrity.is_empty() {
             return Err(CryptoError::KeyLength);
         }
-        let key = UnboundKey::new(self.algorithm, key).map_err(|_| CryptoError::KeyLength)?;
-        Ok(Box::new(AeadKey { key: LessSafeKey::new(key), salt: Zeroizing::new(*salt) }))
+        Ok(Box::new(AeadKey { algorithm: self.algorithm, key: Secret::copy_from(key), salt: Zeroizing::new(*salt) }))
     }
 }
 
-/// Key and salt of one direction. The library zeroes its key schedule when dropped.
+/// Key and salt of one direction. The key is expanded for each message, which takes a fraction of a microsecond: an IKE SA has few messages in its life,
+/// and the schedule takes 600 octets. The library zeroes it when dropped.
 struct AeadKey {
-    key: LessSafeKey,
+    algorithm: &'static Algorithm,
+    key: Secret,
     salt: Zeroizing<[u8; SALT_LEN]>,
 }
 
 impl AeadKey {
+    fn expand(&self) -> Result<LessSafeKey, CryptoError> {
+        UnboundKey::new(self.algorithm, self.key.expose()).map(LessSafeKey::new).map_err(|_| CryptoError::KeyLength)
+    }
+
     /// The nonce is salt | IV (RFC 5282 section 4, RFC 7634 section 2).
     fn nonce(&self, iv: &[u8]) -> Result<Nonce, CryptoError> {
         let iv: &[u8; IV_LEN] = iv.try_into().map_err(|_| CryptoError::Length)?;
@@ -81,7 +86,7 @@ impl SkKey for AeadKey {
     fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
         let nonce = self.nonce(iv)?;
         let icv: &mut [u8; ICV_LEN] = icv.try_into().map_err(|_| CryptoError::Length)?;
-        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), text).map_err(|_| CryptoError::Length)?;
+        let tag = self.expand()?.seal_in_place_separate_tag(nonce, Aad::from(aad), text).map_err(|_| CryptoError::Length)?;
         *icv = tag.as_ref().try_into().map_err(|_| CryptoError::Length)?;
         Ok(())
     }
@@ -91,7 +96,7 @@ impl SkKey for AeadKey {
         if icv.len() != ICV_LEN {
             return Err(CryptoError::Length);
         }
-        self.key.open_in_place_separate_tag(nonce, Aad::from(aad), icv, text).map_err(|_| CryptoError::Unauthentic)?;
+        self.expand()?.open_in_place_separate_tag(nonce, Aad::from(aad), icv, text).map_err(|_| CryptoError::Unauthentic)?;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
@@ -35,7 +36,7 @@ pub struct Endpoint {
     /// Boxed, as nodes of the tree are half empty.
     sas: BTreeMap<IkeSaId, Box<IkeSa>>,
     /// Responders by what an IKE_SA_INIT request brings: a repetition must find the first one's answer (RFC 7296 section 2.1).
-    by_init: BTreeMap<InitKey, IkeSaId>,
+    by_init: BTreeMap<Arc<InitKey>, IkeSaId>,
     /// Those of version 1.
     v1: BTreeMap<IkeSaId, crate::v1::IkeSa>,
     /// Their responders by an initiator's first message.
@@ -302,5 +303,16 @@ impl Standing {
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint").field("ike_sas", &self.sas.len()).field("half_open", &self.half_open).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There is one for each of perhaps 10,000 peers.
+    #[test]
+    fn what_is_kept_of_an_ike_sa_is_small() {
+        assert!(size_of::<IkeSa>() <= 1376, "{}", size_of::<IkeSa>());
     }
 }

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -24,11 +25,14 @@ pub(crate) enum Superseded {
 /// All of them.
 #[derive(Debug, Default)]
 pub(crate) struct Peers {
-    by_identity: BTreeMap<(Identity, Identity), BTreeMap<IkeSaId, Met>>,
-    identities: BTreeMap<IkeSaId, (Identity, Identity)>,
+    by_identity: BTreeMap<Arc<Ends>, BTreeMap<IkeSaId, Met>>,
+    identities: BTreeMap<IkeSaId, Arc<Ends>>,
     /// Those that are to go.
     pub(crate) superseded: VecDeque<Superseded>,
 }
+
+/// Our identity and the peer's, canonical.
+type Ends = (Identity, Identity);
 
 #[derive(Debug)]
 struct Met {
@@ -40,7 +44,8 @@ impl Peers {
     /// The peer of an IKE SA has proved who it is.
     pub(crate) fn met(&mut self, core: &Core, remote: &Identity, now: Instant) {
         let key = (core.connection.local_identity.canonical(), remote.canonical());
-        self.by_identity.entry(key.clone()).or_default().insert(core.id, Met { since: now, remote: core.remote.ip() });
+        let key = self.by_identity.get_key_value(&key).map_or_else(|| Arc::new(key.clone()), |(known, _)| Arc::clone(known));
+        self.by_identity.entry(Arc::clone(&key)).or_default().insert(core.id, Met { since: now, remote: core.remote.ip() });
         self.identities.insert(core.id, key);
     }
 

@@ -1,7 +1,5 @@
 //! Messages from the network: which IKE SA, or a new one (RFC 7296 sections 2.1, 2.4 to 2.6).
 
-use alloc::sync::Arc;
-
 use ike_wire::{Flags, Header, Message, Notify, NotifyType, ParseError, Payload, Version, rules, unsupported_critical};
 
 use super::*;
@@ -107,7 +105,8 @@ impl Endpoint {
         let (local, remote) = (incoming.datagram.local, incoming.datagram.remote);
         let mut core = Core::new(id, Role::Responder, connection, initiator_spi, (local, remote), now);
         core.responder_spi = Some(responder_spi);
-        core.init_key = Some(key.clone());
+        let key = Arc::new(key);
+        core.init_key = Some(Arc::clone(&key));
         core.cookie = cookie;
         let state = init::respond(&mut core, &mut cx, admitted, incoming);
         self.shared.by_spi.insert(responder_spi, id);

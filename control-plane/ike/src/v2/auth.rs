@@ -22,6 +22,7 @@ pub(crate) mod responder;
 pub(crate) mod rounds;
 mod verification;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ike_wire::{CertificateEncoding, CertificateRequest, Identification, Notify, NotifyType, Payload};
@@ -123,7 +124,7 @@ impl Authenticating {
 /// The signature is made or checked.
 pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_>, job: JobId, result: JobResult) -> State {
     if state.job != Some(job) {
-        return State::Authenticating(state);
+        return State::Authenticating(Box::new(state));
     }
     let Authenticating { sk, transcript, first, job, step } = state;
     match (step, result) {
@@ -146,7 +147,7 @@ pub(crate) fn on_job(state: Authenticating, core: &mut Core, cx: &mut Context<'_
         (Step::Answer { message, pending }, JobResult::Signed(result)) => {
             responder::on_signed(AwaitRequest { sk, transcript, first }, core, cx, message, (pending, result))
         }
-        (step, _) => State::Authenticating(Authenticating { sk, transcript, first, job, step }),
+        (step, _) => State::Authenticating(Box::new(Authenticating { sk, transcript, first, job, step })),
     }
 }
 
@@ -156,7 +157,7 @@ pub(crate) fn go_on(state: Authenticating, core: &mut Core, cx: &mut Context<'_>
         Authenticating { sk, transcript, step: Step::Child { message, authenticated, proof }, .. } => {
             responder::choose_child(AwaitRequest { sk, transcript, first: None }, core, cx, message, authenticated, proof)
         }
-        state => State::Authenticating(state),
+        state => State::Authenticating(Box::new(state)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
@@ -86,7 +87,7 @@ pub(crate) struct Core {
     /// Addresses inside the networks of its ends.
     pub(crate) assigned: Assigned,
     /// Where the endpoint files it, as a responder.
-    pub(crate) init_key: Option<InitKey>,
+    pub(crate) init_key: Option<Arc<InitKey>>,
     /// How its Child SAs end with it, where this side does not wish it.
     pub(crate) end: Option<End>,
     /// What did not come about lately.
@@ -357,6 +358,13 @@ impl Core {
         } else {
             cx.shared.count("messages_ignored");
         }
+    }
+
+    /// The peer is authenticated: a repeated IKE_SA_INIT request is not answered any more, and nothing is signed under this IKE SA.
+    pub(crate) fn forget_the_way(&mut self) {
+        self.init_request = Vec::new();
+        self.peer_hashes = None;
+        self.rounds = Rounds::default();
     }
 
     /// A step for the trace.

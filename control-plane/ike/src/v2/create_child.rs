@@ -341,6 +341,8 @@ impl Established {
         child::in_use(cx, &child, Role::Responder);
         cx.shared.count("child_sas_installed");
         cx.shared.event(Event::ChildSaInstalled { ike_sa: core.id, child: child.id });
+        // Most IKE SAs have no other.
+        self.children.reserve_exact(1);
         self.children.push(child);
     }
 }

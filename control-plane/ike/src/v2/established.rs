@@ -77,6 +77,7 @@ impl Established {
     /// The one way to get here: a message that only the peer can have sent, and the proof of who the peer is.
     pub(crate) fn new(core: &mut Core, cx: &mut Context<'_>, sk: Sk, _verified: SkVerified, authenticated: PeerAuthenticated) -> Self {
         cx.shared.count("ike_sas_established");
+        core.forget_the_way();
         ppk::audit(core, cx);
         cx.shared.event(Event::IkeSaEstablished(core.id));
         Self::heir(core, cx, sk, authenticated)

@@ -3,6 +3,7 @@
 //! Only what the peer itself has sealed is kept, of the one request that comes next and of the one response that is awaited, and within
 //! bounds: before the peer is authenticated anybody can be it.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -25,8 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Messages that are not complete.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
-    request: Option<Queue>,
-    response: Option<Queue>,
+    request: Option<Box<Queue>>,
+    response: Option<Box<Queue>>,
 }
 
 /// The fragments of one message.
@@ -67,7 +68,7 @@ impl Reassembly {
     pub(crate) fn admits(&self, header: &Header, number: FragmentNumber) -> bool {
         let queue = if header.flags.response { &self.response } else { &self.request };
         let old = |queue: &Queue| number.total() < queue.total || (number.total() == queue.total && queue.has(number));
-        number.total() <= MOST_FRAGMENTS && !queue.as_ref().is_some_and(|queue| queue.header == *header && old(queue))
+        number.total() <= MOST_FRAGMENTS && !queue.as_deref().is_some_and(|queue| queue.header == *header && old(queue))
     }
 
     /// Keeps an authentic fragment that [`Self::admits`] admits; gives the message back with the last one.
@@ -82,7 +83,7 @@ impl Reassembly {
         let slot = if header.flags.response { &mut self.response } else { &mut self.request };
         // More fragments than before: the peer has cut the message anew.
         let goes_on = slot.as_ref().is_some_and(|queue| queue.header == *header && queue.total == fragment.number.total());
-        let mut queue = slot.take().filter(|_| goes_on).unwrap_or_else(|| Queue::new(now, header, fragment.number.total()));
+        let mut queue = slot.take().filter(|_| goes_on).unwrap_or_else(|| Box::new(Queue::new(now, header, fragment.number.total())));
         queue.octets += chunk.octets.len();
         if queue.octets > most {
             return Err(TooLong);

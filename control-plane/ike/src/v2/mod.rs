@@ -38,6 +38,7 @@ pub(crate) mod rekey_child;
 pub(crate) mod rekey_ike;
 mod sk;
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use ipsec_types::{ChildSaId, Instant};
@@ -76,10 +77,10 @@ pub(crate) enum State {
     AwaitInit(init::AwaitInit),
     /// Initiator; the shared secret is being computed.
     Agreeing(init::Agreeing),
-    /// A signature of IKE_AUTH is being made or checked, or an SPI is needed.
-    Authenticating(auth::Authenticating),
+    /// A signature of IKE_AUTH is being made or checked, or an SPI is needed. Boxed, as what does not last long shall not take room in every IKE SA.
+    Authenticating(Box<auth::Authenticating>),
     /// EAP is under way.
-    Conversing(auth::Conversing),
+    Conversing(Box<auth::Conversing>),
     /// Initiator; waits for the IKE_AUTH response.
     AwaitAuthResponse(auth::AwaitResponse),
     /// Responder; key pair and shared secret are being computed.
@@ -87,7 +88,7 @@ pub(crate) enum State {
     /// Responder; waits for the IKE_AUTH request.
     AwaitAuthRequest(auth::AwaitRequest),
     /// Responder; the first Child SA is being installed, then the IKE_AUTH response goes out.
-    Installing(auth::Installing),
+    Installing(Box<auth::Installing>),
     /// Both peers are authenticated.
     Established(Established),
     /// Our Delete is under way.
@@ -136,8 +137,8 @@ impl IkeSa {
             (State::Responding(state), JobResult::GeneratedAndAgreed(result)) if state.job == id => {
                 init::on_responded(state, core, cx, result)
             }
-            (State::Authenticating(state), result) => auth::on_job(state, core, cx, id, result),
-            (State::Conversing(state), result) => auth::eap::on_job(state, core, cx, id, result),
+            (State::Authenticating(state), result) => auth::on_job(*state, core, cx, id, result),
+            (State::Conversing(state), result) => auth::eap::on_job(*state, core, cx, id, result),
             (State::Established(state), result) => established::on_job(state, core, cx, id, result),
             (state, _) => state,
         };
@@ -148,7 +149,7 @@ impl IkeSa {
     pub(crate) fn on_installed(&mut self, cx: &mut Context<'_>, child: ChildSaId, result: Result<(), alloc::string::String>) {
         let core = &mut self.core;
         self.state = match self.state.take() {
-            State::Installing(state) if state.child.id == child => auth::responder::on_installed(state, core, cx, result),
+            State::Installing(state) if state.child.id == child => auth::responder::on_installed(*state, core, cx, result),
             State::Established(state) => create_child::on_installed(state, core, cx, child, result),
             state => state,
         };
@@ -193,7 +194,7 @@ impl IkeSa {
                 State::Established(state) => established::next_task(state, &mut self.core, cx),
                 state => state,
             },
-            State::Authenticating(state) => auth::go_on(state, &mut self.core, cx),
+            State::Authenticating(state) => auth::go_on(*state, &mut self.core, cx),
             state => state,
         };
     }

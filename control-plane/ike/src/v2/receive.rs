@@ -107,7 +107,7 @@ fn deliver(state: State, core: &mut Core, cx: &mut Context<'_>, message: Protect
     match (state, exchange, response) {
         (State::AwaitAuthRequest(state), ExchangeType::IKE_AUTH, false) => auth::responder::on_request(state, core, cx, message),
         (State::AwaitAuthResponse(state), ExchangeType::IKE_AUTH, true) => auth::initiator::on_response(state, core, cx, message),
-        (State::Conversing(state), ExchangeType::IKE_AUTH, _) => auth::eap::on_message(state, core, cx, message),
+        (State::Conversing(state), ExchangeType::IKE_AUTH, _) => auth::eap::on_message(*state, core, cx, message),
         (State::Established(state), _, false) => established::on_request(state, core, cx, &message),
         (State::Established(state), _, true) => established::on_response(state, core, cx, &message),
         (State::Deleting(state), _, false) => informational::on_request_while_deleting(state, core, cx, &message),

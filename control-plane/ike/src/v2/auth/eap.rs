@@ -152,7 +152,7 @@ impl Talk {
             return self.fail(core, cx, None, why);
         }
         let job = cx.shared.job(core.id, Job::Eap { conversation, packet });
-        State::Conversing(Conversing { talk: self, phase: Phase::Working(job) })
+        State::Conversing(Box::new(Conversing { talk: self, phase: Phase::Working(job) }))
     }
 
     /// It has something to say.
@@ -173,7 +173,7 @@ impl Talk {
 
     /// Its end.
     fn over(self) -> State {
-        State::Conversing(Conversing { talk: self, phase: Phase::Over })
+        State::Conversing(Box::new(Conversing { talk: self, phase: Phase::Over }))
     }
 }
 
@@ -196,13 +196,13 @@ pub(crate) fn on_job(state: Conversing, core: &mut Core, cx: &mut Context<'_>, j
             let step = conversation.verified(verdict);
             (conversation, step)
         }
-        (phase, _) => return State::Conversing(Conversing { talk, phase }),
+        (phase, _) => return State::Conversing(Box::new(Conversing { talk, phase })),
     };
     let (packet, phase) = match step {
         EapStep::Failed { last, why } => return talk.fail(core, cx, last, why.bounded()),
         EapStep::Verify { verifier, proof } => {
             let job = cx.shared.job(core.id, Job::Verify { verifier, proof: *proof });
-            return State::Conversing(Conversing { talk, phase: Phase::Verifying(job, conversation) });
+            return State::Conversing(Box::new(Conversing { talk, phase: Phase::Verifying(job, conversation) }));
         }
         EapStep::Say(packet) => (Some(packet), Phase::Listening(conversation)),
         EapStep::Succeeded { last, outcome } => (last, Phase::Proving(outcome)),
@@ -223,7 +223,7 @@ pub(crate) fn on_job(state: Conversing, core: &mut Core, cx: &mut Context<'_>, j
 pub(crate) fn on_message(state: Conversing, core: &mut Core, cx: &mut Context<'_>, message: Protected) -> State {
     if let Phase::Working(_) | Phase::Verifying(..) | Phase::Over = state.phase {
         cx.shared.count("messages_ignored");
-        return State::Conversing(state);
+        return State::Conversing(Box::new(state));
     }
     match state.talk.side {
         Side::Initiator(_) => initiator::on_response(state.talk, state.phase, core, cx, &message),

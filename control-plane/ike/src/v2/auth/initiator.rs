@@ -1,5 +1,6 @@
 //! The initiator's side of IKE_AUTH.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use ike_wire::rules::Form;
@@ -55,7 +56,13 @@ fn prove(mut state: AwaitResponse, core: &mut Core, cx: &mut Context<'_>) -> Sta
         Ok(Proof::Made(proof)) => on_proof(state, core, cx, proof),
         Ok(Proof::Signing(job, pending)) => {
             let AwaitResponse { sk, child, transcript, .. } = state;
-            State::Authenticating(Authenticating { sk, transcript, first: None, job: Some(job), step: Step::Request { child, pending } })
+            State::Authenticating(Box::new(Authenticating {
+                sk,
+                transcript,
+                first: None,
+                job: Some(job),
+                step: Step::Request { child, pending },
+            }))
         }
         Err(failure) => State::AwaitAuthResponse(state).close(core, cx, Some(failure)),
     }
@@ -174,13 +181,13 @@ pub(crate) fn on_response(mut state: AwaitResponse, core: &mut Core, cx: &mut Co
         Ok(Verification::Done(shown)) => on_verified(state, core, cx, &message, Ok(shown)),
         Ok(Verification::Checking(job, pending)) => {
             let AwaitResponse { sk, child, transcript, .. } = state;
-            State::Authenticating(Authenticating {
+            State::Authenticating(Box::new(Authenticating {
                 sk,
                 transcript,
                 first: None,
                 job: Some(job),
                 step: Step::Response { child, message, pending },
-            })
+            }))
         }
         Err(failure) => on_verified(state, core, cx, &message, Err(failure)),
     }

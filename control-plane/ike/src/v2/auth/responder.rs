@@ -1,5 +1,6 @@
 //! The responder's side of IKE_AUTH.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -74,7 +75,13 @@ fn check(mut state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message
         Ok(Verification::Done(shown)) => on_verified(state, core, cx, message, Ok(shown)),
         Ok(Verification::Checking(job, pending)) => {
             let AwaitRequest { sk, transcript, first } = state;
-            State::Authenticating(Authenticating { sk, transcript, first, job: Some(job), step: Step::Initiator { message, pending } })
+            State::Authenticating(Box::new(Authenticating {
+                sk,
+                transcript,
+                first,
+                job: Some(job),
+                step: Step::Initiator { message, pending },
+            }))
         }
         Err(fault) => reject(state, core, cx, &message, &fault),
     }
@@ -184,7 +191,13 @@ fn prove(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, message: Pr
         Ok(Proof::Made(proof)) => answer(state, core, cx, message, proof),
         Ok(Proof::Signing(job, pending)) => {
             let AwaitRequest { sk, transcript, first } = state;
-            State::Authenticating(Authenticating { sk, transcript, first, job: Some(job), step: Step::Answer { message, pending } })
+            State::Authenticating(Box::new(Authenticating {
+                sk,
+                transcript,
+                first,
+                job: Some(job),
+                step: Step::Answer { message, pending },
+            }))
         }
         Err(fault) => reject(state, core, cx, &message, &fault),
     }
@@ -273,13 +286,13 @@ pub(super) fn choose_child(
     if message.form != Form::Childless && !cx.shared.can_install() {
         cx.shared.lease_spis();
         let AwaitRequest { sk, transcript, first } = state;
-        return State::Authenticating(Authenticating {
+        return State::Authenticating(Box::new(Authenticating {
             sk,
             transcript,
             first,
             job: None,
             step: Step::Child { message, authenticated, proof },
-        });
+        }));
     }
     let message = &message;
     let succeeds = match supersede(core, cx, &authenticated, &message.payloads) {
@@ -313,7 +326,7 @@ pub(super) fn choose_child(
         Ok((reply, answer))
     });
     match answer {
-        Ok((reply, Answer { child, sa, selectors })) => State::Installing(Installing {
+        Ok((reply, Answer { child, sa, selectors })) => State::Installing(Box::new(Installing {
             sk: state.sk,
             child,
             authenticated,
@@ -321,7 +334,7 @@ pub(super) fn choose_child(
             header: message.header,
             proof,
             answer: reply.into_iter().chain(sa).chain(selectors).collect(),
-        }),
+        })),
         Err(fault) => establish_childless(core, cx, state.sk, authenticated, message, proof, fault),
     }
 }

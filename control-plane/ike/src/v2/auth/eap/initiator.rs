@@ -59,7 +59,7 @@ pub(super) fn go_on(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut Cont
         _ => Ok(alloc::vec![Payload::Eap(packet.unwrap_or_default())]),
     };
     match payloads.and_then(|payloads| core.request(cx, &talk.sk, ExchangeType::IKE_AUTH, &payloads)) {
-        Ok(()) => State::Conversing(Conversing { talk, phase }),
+        Ok(()) => State::Conversing(Box::new(Conversing { talk, phase })),
         Err(failure) => talk.over().close(core, cx, Some(failure)),
     }
 }

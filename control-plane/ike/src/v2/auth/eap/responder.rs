@@ -25,13 +25,13 @@ pub(in crate::v2::auth) fn start(state: AwaitRequest, core: &mut Core, cx: &mut 
         Ok(Proof::Made(proof)) => begin(state, core, cx, request, proof),
         Ok(Proof::Signing(job, pending)) => {
             let AwaitRequest { sk, transcript, first } = state;
-            State::Authenticating(Authenticating {
+            State::Authenticating(Box::new(Authenticating {
                 sk,
                 transcript,
                 first,
                 job: Some(job),
                 step: Step::Opening { message: request, pending },
-            })
+            }))
         }
         Err(fault) => reject(state, core, cx, &request, &fault),
     }
@@ -85,7 +85,7 @@ fn begin(state: AwaitRequest, core: &mut Core, cx: &mut Context<'_>, request: Pr
 /// `<--  HDR, SK {[IDr, [CERT,] [AUTH,]] EAP}`
 pub(super) fn go_on(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut Context<'_>, packet: Option<EapMessage>) -> State {
     match answer(&mut talk, core, cx, packet) {
-        Ok(()) => State::Conversing(Conversing { talk, phase }),
+        Ok(()) => State::Conversing(Box::new(Conversing { talk, phase })),
         Err(failure) => talk.over().close(core, cx, Some(failure)),
     }
 }
@@ -103,7 +103,7 @@ pub(super) fn on_request(mut talk: Talk, phase: Phase, core: &mut Core, cx: &mut
     if matches!(phase, Phase::Proving(_)) && !cx.shared.can_install() {
         cx.shared.lease_spis();
         cx.shared.count("messages_ignored");
-        return State::Conversing(Conversing { talk, phase });
+        return State::Conversing(Box::new(Conversing { talk, phase }));
     }
     core.window.accepted();
     if let Side::Responder(responder) = &mut talk.side {
