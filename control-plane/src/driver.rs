@@ -81,6 +81,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long to wait before SPIs are asked for again where there were none.
 const LEASE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Further jobs whose results are taken in one turn: those that are quick are computed in it.
+const JOBS: usize = 3;
+
 /// The loop and all it owns.
 #[derive(Debug)]
 pub(crate) struct Driver {
@@ -158,7 +161,8 @@ impl Driver {
                 }
                 done = self.offload.finished() => {
                     self.handle(done);
-                    while let Some(done) = self.offload.finished_by_now() {
+                    // The others get their turn between.
+                    for done in std::iter::from_fn(|| self.offload.finished_by_now()).take(JOBS).collect::<Vec<_>>() {
                         self.handle(done);
                     }
                 }

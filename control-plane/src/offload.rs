@@ -1,5 +1,6 @@
 //! Slow work away from the protocol loop.
 
+use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use crate::fetch::Fetcher;
 
-/// Runs jobs on the runtime's blocking threads.
+/// Runs jobs on the runtime's blocking threads, but for those that are quick: they are run where their results are asked for.
 #[derive(Debug)]
 pub(crate) struct Offload {
     provider: Provider,
@@ -21,6 +22,7 @@ pub(crate) struct Offload {
     /// For tokens, of which one that says nothing must not hold every thread.
     tokens: Arc<Semaphore>,
     running: JoinSet<(JobId, JobResult)>,
+    quick: VecDeque<(JobId, Job)>,
 }
 
 /// Threads that may wait for tokens.
@@ -29,7 +31,7 @@ pub const TOKEN_THREADS: usize = 2;
 impl Offload {
     pub(crate) fn new(provider: Provider) -> Self {
         let fetcher = Fetcher::start().inspect_err(|error| tracing::error!("nobody can be asked about certificates: {error}")).ok();
-        Self { provider, fetcher, tokens: Arc::new(Semaphore::new(TOKEN_THREADS)), running: JoinSet::new() }
+        Self { provider, fetcher, tokens: Arc::new(Semaphore::new(TOKEN_THREADS)), running: JoinSet::new(), quick: VecDeque::new() }
     }
 
     /// Begins a job. How many there are at once is bounded by the core's half-open IKE SAs, and by the runtime's threads.
@@ -51,12 +53,16 @@ impl Offload {
                     (id, blocking(move || job.run(&provider)).await)
                 });
             }
+            (job, _) if job.is_quick() => self.quick.push_back((id, job)),
             (job, _) => drop(self.running.spawn_blocking(move || (id, job.run(&provider)))),
         }
     }
 
     /// The next job that ends; waits for ever while there is none.
     pub(crate) async fn finished(&mut self) -> Input {
+        if let Some(done) = self.run_quick() {
+            return done;
+        }
         loop {
             match self.running.join_next().await.map(done) {
                 Some(Some(done)) => return done,
@@ -66,9 +72,14 @@ impl Offload {
         }
     }
 
-    /// The next job that has ended already.
+    /// The next job that has ended already, or is quick.
     pub(crate) fn finished_by_now(&mut self) -> Option<Input> {
-        std::iter::from_fn(|| self.running.try_join_next()).find_map(done)
+        std::iter::from_fn(|| self.running.try_join_next()).find_map(done).or_else(|| self.run_quick())
+    }
+
+    fn run_quick(&mut self) -> Option<Input> {
+        let (id, job) = self.quick.pop_front()?;
+        Some(Input::JobDone { id, result: job.run(&self.provider) })
     }
 }
 
@@ -145,6 +156,25 @@ mod tests {
         assert_eq!((id, public.len()), (JobId(7), 32));
     }
 
+    /// A thread that would compute a quick job is not there: the only one is busy.
+    #[test]
+    fn a_quick_job_needs_no_thread() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (end, ended) = channel();
+            let busy = spawn_blocking(move || ended.recv());
+            let mut offload = Offload::new(provider());
+            offload.start(JobId(1), Job::Generate { method: KeyExchangeMethod::Ecp384 });
+            let method = KeyExchangeMethod::X25519;
+            offload.start(JobId(2), Job::GenerateAndAgree { method, peer_public: vec![9; 32] });
+            let Input::JobDone { id: JobId(2), result: JobResult::GeneratedAndAgreed(Ok(_)) } = offload.finished().await else { panic!() };
+            assert!(offload.finished_by_now().is_none());
+            end.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            let Input::JobDone { id: JobId(1), .. } = offload.finished().await else { panic!() };
+        });
+    }
+
     /// Believes everybody of whom a server has said something, whatever it was.
     #[derive(Debug)]
     struct Asking {
@@ -201,7 +231,7 @@ mod tests {
             std::thread::spawn(move || asked.send((silent.accept(), silent)));
             let _silent = is_asked.await.unwrap();
             for id in 100..103 {
-                offload.start(JobId(id), Job::Generate { method: KeyExchangeMethod::X25519 });
+                offload.start(JobId(id), Job::Generate { method: KeyExchangeMethod::Ecp384 });
                 let Input::JobDone { id: done, result: JobResult::Generated(Ok(_)) } = offload.finished().await else { panic!() };
                 assert_eq!(done, JobId(id));
             }
@@ -244,7 +274,7 @@ mod tests {
                 offload.start(JobId(id), Job::Sign { key: key.clone(), scheme, encoding, message: Vec::new() });
             }
             for id in 100..103 {
-                offload.start(JobId(id), Job::Generate { method: KeyExchangeMethod::X25519 });
+                offload.start(JobId(id), Job::Generate { method: KeyExchangeMethod::Ecp384 });
                 let Input::JobDone { id: done, result: JobResult::Generated(Ok(_)) } = offload.finished().await else { panic!() };
                 assert_eq!(done, JobId(id));
             }

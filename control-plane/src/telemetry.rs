@@ -147,6 +147,11 @@ impl Journal {
 
     /// Logs and passes on an event. `status` tells how an IKE SA stands now.
     pub(crate) fn event(&mut self, event: &Event, status: impl FnOnce(IkeSaId) -> Option<IkeSaStatus>) {
+        let warns = matches!(event, Event::NegotiationFailed { .. } | Event::PpkMissing { .. });
+        if !warns && self.events.receiver_count() == 0 && !tracing::enabled!(tracing::Level::INFO) {
+            // Nobody is told: there is nothing to be put into words.
+            return;
+        }
         if let Event::NegotiationFailed { connection, remote, failure } = event {
             if let Some(connection) = connection {
                 let last = LastFailure { at: Clock::now(), remote: *remote, failure: failure.clone() };

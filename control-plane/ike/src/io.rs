@@ -15,8 +15,8 @@ use core::time::Duration;
 
 use ike_wire::EapMessage;
 use ipsec_types::{
-    ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, Policy, PolicyId, Secret,
-    SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
+    ChildSa, ChildSaId, EncryptionAlgorithm, Flow, Identity, IkeSpi, IntegrityAlgorithm, KeyExchangeMethod, KeyKind, Policy, PolicyId,
+    Secret, SignatureEncoding, SignatureScheme, Spi, TrafficSelector,
 };
 
 use crate::config::Config;
@@ -362,6 +362,16 @@ pub enum JobResult {
 }
 
 impl Job {
+    /// Whether it takes some tens of microseconds, which is what handing it to a thread and its result back takes, too.
+    pub fn is_quick(&self) -> bool {
+        let quick = |method| matches!(method, KeyExchangeMethod::X25519 | KeyExchangeMethod::Ecp256);
+        match self {
+            Self::Generate { method } | Self::GenerateAndAgree { method, .. } => quick(*method),
+            Self::Sign { key, .. } => !key.waits() && matches!(key.kind(), KeyKind::EcdsaP256 | KeyKind::Ed25519),
+            Self::Agree { .. } | Self::Verify { .. } | Self::Eap { .. } => false,
+        }
+    }
+
     /// Does the work. Blocks for some milliseconds, a key in a token longer.
     pub fn run(self, provider: &Provider) -> JobResult {
         let generate =
