@@ -107,8 +107,13 @@ impl Core {
             return false;
         }
         let mut batches = std::mem::take(&mut self.batches);
+        let mut held_up = false;
         for batch in &mut batches {
-            self.run(batch);
+            // Operations begin in their order: what one batch has to wait with, the next has to, too.
+            if !held_up {
+                self.run(batch);
+            }
+            held_up |= !batch.operations.is_empty();
             batch.progress = std::mem::take(&mut batch.progress).into_iter().map(|progress| self.advance(progress)).collect();
         }
         let mut answered = false;

@@ -1,11 +1,12 @@
 //! The gRPC service: streams and errors; what anything means is the [`Core`]'s.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use culvert_proto::dataplane::v1;
 use culvert_proto::dataplane::v1::data_plane_server::DataPlane;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -14,8 +15,10 @@ use crate::server::core::Core;
 
 /// Messages that wait in a stream for the controller to fetch them.
 const STREAM_BACKLOG: usize = 64;
-/// Answers of a programming stream that wait; each request is answered before the next is read.
+/// Answers of a programming stream that wait for the controller to fetch them.
 const PROGRAM_BACKLOG: usize = 1;
+/// Requests of a programming stream that are under way. An answer waits for workers, which may sleep, and others need not wait for that.
+const REQUESTS_UNDER_WAY: usize = 64;
 
 /// How long a worker may take to answer an inquiry.
 const EXPLAIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -110,17 +113,35 @@ impl DataPlane for Service {
     }
 }
 
-/// Runs batch after batch until the caller ends the stream or a batch is refused as a whole.
+/// Runs batch after batch, and answers in their order, until the caller ends the stream or a batch is refused as a whole.
 async fn program(core: Shared, mut requests: Streaming<v1::ProgramRequest>, answers: mpsc::Sender<Result<v1::ProgramResponse, Status>>) {
-    while let Some(request) = next(&mut requests).await {
-        let answer = core.lock().submit(request);
-        core.wake();
-        let answer = answer.await.unwrap_or_else(|_| Err(Status::unavailable("the data plane is stopping")));
-        let refused = answer.is_err();
-        if answers.send(answer).await.is_err() || refused {
-            return;
+    let (mut under_way, mut goes_on) = (VecDeque::new(), true);
+    while goes_on || !under_way.is_empty() {
+        tokio::select! {
+            request = next(&mut requests), if goes_on && under_way.len() < REQUESTS_UNDER_WAY => match request {
+                Some(request) => {
+                    under_way.push_back(core.lock().submit(request));
+                    core.wake();
+                }
+                None => goes_on = false,
+            },
+            Some(answer) = first(&mut under_way) => {
+                under_way.pop_front();
+                let refused = answer.is_err();
+                if answers.send(answer).await.is_err() || refused {
+                    return;
+                }
+            }
         }
     }
+}
+
+/// The first answer, when it comes; `None` where none is awaited.
+async fn first(
+    under_way: &mut VecDeque<oneshot::Receiver<Result<v1::ProgramResponse, Status>>>,
+) -> Option<Result<v1::ProgramResponse, Status>> {
+    let answer = under_way.front_mut()?.await;
+    Some(answer.unwrap_or_else(|_| Err(Status::unavailable("the data plane is stopping"))))
 }
 
 /// Opens the punt stream with the first message, then sends what the controller wants sent. Ends when another stream takes its place.

@@ -181,6 +181,50 @@ async fn a_child_sa_is_programmed_and_listed_without_keys() {
     running.stop().await;
 }
 
+/// The worker takes up nothing before it has both: whoever waits for the first answer with the second request waits in vain.
+#[tokio::test]
+async fn a_request_does_not_wait_for_the_answer_to_the_one_before() {
+    let folder = Folder::new();
+    let socket = Socket::bind(&folder.socket(), None).unwrap();
+    let (core, mut ends) = core(1, QueueSizes::default(), 64, POLICIES);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = tokio::spawn(serve(Shared::new(core), socket, Clock::start(), async move { drop(stopped.await) }));
+    let worker = tokio::spawn(async move {
+        let mut end = ends.pop().unwrap();
+        let mut held = 0;
+        loop {
+            match end.command() {
+                Some(Command::Stop) => return,
+                Some(Command::Install { .. }) if held == 0 => held = 1,
+                Some(_) => (0..=std::mem::take(&mut held)).for_each(|_| end.applied()),
+                None => sleep(Duration::from_millis(1)).await,
+            }
+        }
+    });
+    let mut client = DataPlaneClient::new(connect(&folder.socket()).await.unwrap());
+    let epoch = attach(&mut client).await;
+    let (program, stream) = requests();
+    let mut answers = client.program(stream).await.unwrap().into_inner();
+    let request = |id, operation| v1::ProgramRequest { epoch, operations: vec![v1::Operation { id, operation: Some(operation) }] };
+    let policies = Operation::SetPolicies(v1::SetPolicies { policies: vec![policy(1)], more: false });
+    for (id, operation) in [(1, policies), (2, Operation::LeaseSpis(v1::LeaseSpis { count: 2 }))] {
+        program.send(request(id, operation)).await.unwrap();
+    }
+    message(&mut answers).await.unwrap().unwrap();
+    let leased = message(&mut answers).await.unwrap().unwrap().outcomes;
+    let Some(outcome::Outcome::Spis(lease)) = &leased[0].outcome else { panic!("{leased:?}") };
+    for (id, spi) in (3..).zip(&lease.spis) {
+        program.send(request(id, Operation::Install(install(id, *spi)))).await.unwrap();
+    }
+    for id in [3, 4] {
+        let outcomes = message(&mut answers).await.unwrap().unwrap().outcomes;
+        assert_eq!((outcomes[0].id, &outcomes[0].outcome), (id, &Some(done())), "in their order");
+    }
+    stop.send(()).unwrap();
+    timeout(PATIENCE, server).await.unwrap().unwrap().unwrap();
+    timeout(PATIENCE, worker).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_hundred_thousand_policies_come_in_parts_as_no_message_holds_them() {
     const COUNT: u32 = 100_000;
