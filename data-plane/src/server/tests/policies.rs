@@ -106,3 +106,16 @@ fn a_large_set_takes_the_place_of_another_at_once() {
     let removes = rig.applied.iter().take(*place).filter(|(_, command)| matches!(command, Command::Remove(_))).count();
     assert_eq!(removes, COUNT as usize / 2 - 1, "all before the policies change");
 }
+
+/// The set takes its time, and what stands behind it in its batch comes before what another batch brings.
+#[test]
+fn a_later_batch_waits_for_what_an_earlier_one_waits_with() {
+    let mut rig = Rig::new(1);
+    rig.set_policies(&[1]);
+    let spis = rig.lease(2);
+    let [first, second] = [(1, spis[0]), (2, spis[1])].map(|(id, spi)| rig.operation(Operation::Install(install(id, spi))));
+    let set = rig.operation(part(1..1000, false));
+    let _answer = rig.submit(vec![set, first]);
+    assert_eq!(rig.program_and_wait(vec![second]), [done()]);
+    assert_eq!(rig.installs().iter().map(|(_, id, _)| *id).collect::<Vec<_>>(), [1, 2]);
+}
