@@ -25,6 +25,7 @@ use crate::v1::phase_1::Mode;
 use crate::v1::trace::{self, Traced};
 use crate::v2::keys::Role;
 use crate::v2::nat::{NAT_T_PORT, NatStatus};
+use crate::want::Waiter;
 
 /// What every state needs.
 pub(crate) struct Core {
@@ -88,6 +89,8 @@ pub(crate) enum Task {
     RekeyChild { child: ChildSaId, request: Option<RequestId> },
     /// Delete a Child SA.
     DeleteChild { child: ChildSaId, request: Option<RequestId> },
+    /// Delete one of those that both sides have made at once, if another is to stay still.
+    LetGo { child: ChildSaId },
     /// Let another IKE SA take its place: a new phase 1, which IKEv1 has nothing shorter than.
     Replace { request: Option<RequestId> },
     /// Delete the IKE SA.
@@ -338,6 +341,16 @@ impl Core {
                 self.tasks.push_back(task);
             }
         }
+    }
+
+    /// A Child SA for this policy is wanted in the place of what was there, by nobody else.
+    pub(crate) fn want_again(&mut self, cx: &mut Context<'_>, policy: PolicyId) {
+        let index = self.connection.children.iter().position(|child| child.policy == policy);
+        let Some(index) = index.filter(|_| !self.wanted.contains(&policy)) else { return };
+        cx.shared.wants.add(cx.now, policy, Waiter::Heir);
+        cx.shared.wants.begun(policy);
+        self.wanted.push(policy);
+        self.tasks.push_back(Task::CreateChild(index));
     }
 
     /// A negotiation under this IKE SA has failed.

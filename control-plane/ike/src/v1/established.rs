@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use ike_wire::ConfigurationType;
 use ike_wire::v1::{Delete, ExchangeType, Message, Payload, Protocol};
-use ipsec_types::{ChildSaId, Identity, Instant};
+use ipsec_types::{ChildSaId, Identity, Instant, PolicyId};
 
 use crate::child::{Authenticated, Bearer, Child, ChildPhase, LINGER};
 use crate::context::{Context, End};
@@ -45,6 +45,8 @@ pub(crate) struct Established {
     pub(crate) answering: BTreeMap<u32, quick::Responding>,
     /// What quick modes have made.
     pub(crate) made: Vec<Made>,
+    /// The last of them that was deleted here because the peer has made another at once, and when.
+    pub(crate) let_go: Option<(PolicyId, Instant)>,
     /// The last of ours that are over, and since when: their third message may have been lost.
     pub(crate) done: VecDeque<(u32, Exchange, Instant)>,
     pub(crate) transactions: Transactions,
@@ -95,6 +97,7 @@ impl Established {
             active: None,
             answering: BTreeMap::new(),
             made: Vec::new(),
+            let_go: None,
             done: VecDeque::new(),
             transactions,
             seen: seen.into(),
@@ -363,6 +366,7 @@ pub(crate) fn next_task(mut state: Box<Established>, core: &mut Core, cx: &mut C
                     }
                 }
             },
+            Task::LetGo { child } => quick::replacing::let_go(&mut state, core, cx, child),
             Task::Replace { request } => {
                 if core::mem::replace(&mut state.makes_way, true) {
                     if let Some(request) = request {

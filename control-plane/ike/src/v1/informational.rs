@@ -141,7 +141,7 @@ pub(crate) fn delete_by_peer(state: &mut Established, core: &mut Core, cx: &mut 
             continue;
         };
         if let Some(ended) = state.retire(core, cx, id, LINGER) {
-            quick::replacing::reinstate(state, core, cx.now, &ended);
+            quick::replacing::reinstate(state, core, cx, &ended);
         }
         let served = state.children.iter().any(|child| child.policy == policy && child.is_live());
         if phase == ChildPhase::Installed && !served {

@@ -21,7 +21,6 @@ use crate::io::{Event, VirtualAddresses};
 use crate::pool::Claim;
 use crate::v1::established::Established;
 use crate::v1::{Core, Task};
-use crate::want::Waiter;
 
 /// Whether the peer is to give us addresses.
 pub(crate) fn is_wanted(core: &Core) -> bool {
@@ -114,27 +113,17 @@ fn give(core: &mut Core, cx: &mut Context<'_>, identity: &Identity, request: &Co
 /// Phase 1 has been replaced, and the addresses may be others than `before`: Child SAs for those go, as nobody is there any more. The side whose addresses
 /// they are sets up others.
 pub(crate) fn follow(state: &Established, core: &mut Core, cx: &mut Context<'_>, before: VirtualAddresses) {
-    let assigned = core.assigned.clone();
-    let connection = core.connection.clone();
-    let stale = state.children.iter().filter(|child| child.is_live() && !child.is_installing()).filter_map(|sa| {
-        let index = connection.children.iter().position(|child| child.policy == sa.policy)?;
-        let child = connection.child(index)?;
-        (child.mode == Mode::Tunnel && !assigned.covers(child, &sa.selectors)).then_some((sa, index, child))
-    });
+    let (assigned, connection) = (core.assigned.clone(), core.connection.clone());
     let mut child_sas = Vec::new();
-    for (sa, index, child) in stale {
+    for sa in state.children.iter().filter(|child| child.is_live() && !child.is_installing()) {
+        let child = connection.child_of(sa.policy).filter(|child| child.mode == Mode::Tunnel && !assigned.covers(child, &sa.selectors));
+        let Some(child) = child else { continue };
         child_sas.push(sa.id);
         core.tasks.push_back(Task::DeleteChild { child: sa.id, request: None });
-        if sa.phase != ChildPhase::Installed {
-            continue;
-        }
-        if child.local_dynamic && !core.wanted.contains(&sa.policy) {
-            cx.shared.wants.add(cx.now, sa.policy, Waiter::Heir);
-            cx.shared.wants.begun(sa.policy);
-            core.wanted.push(sa.policy);
-            core.tasks.push_back(Task::CreateChild(index));
-        } else {
-            cx.shared.ended.push((sa.policy, End::Failed));
+        match sa.phase {
+            ChildPhase::Installed if child.local_dynamic => core.want_again(cx, sa.policy),
+            ChildPhase::Installed => cx.shared.ended.push((sa.policy, End::Failed)),
+            _ => {}
         }
     }
     if !child_sas.is_empty() {

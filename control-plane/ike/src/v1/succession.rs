@@ -13,7 +13,6 @@ use crate::v1::common::Task;
 use crate::v1::established::Established;
 use crate::v1::quick::replacing::{self, Completed, Made};
 use crate::v1::{Core, IkeSa, State, informational, mode_config};
-use crate::v2::keys::Role;
 
 /// What an IKE SA leaves to another with the same peer.
 #[derive(Debug, Default)]
@@ -24,29 +23,29 @@ pub(crate) struct Estate {
     tasks: Vec<Task>,
     later: Vec<(Instant, Task)>,
     assigned: Assigned,
-    /// A quick mode that has ended where phase 1 has been replaced.
-    completed: Option<Completed>,
+    /// Quick modes that have ended where phase 1 has been replaced.
+    completed: Vec<Completed>,
 }
 
 impl Estate {
-    /// What goes on when an IKE SA ends: Child SAs, and which of them were to be deleted. Those that wait for the end of a quick mode of the peer's, which
-    /// will not come, are: the peer may have its half.
+    /// What goes on when an IKE SA ends: Child SAs, and which of them were to be deleted. A quick mode of the peer's that was answered is over for the peer,
+    /// which does not end an IKE SA before: its last word is lost.
     pub(crate) fn of(state: &mut Established, core: &mut Core) -> Self {
-        let is_deletion = |task: &Task| matches!(task, Task::DeleteChild { .. });
-        let (mut tasks, own) = core::mem::take(&mut core.tasks).into_iter().partition::<Vec<_>, _>(is_deletion);
+        let is_deletion = |task: &Task| matches!(task, Task::DeleteChild { .. } | Task::LetGo { .. });
+        let (tasks, own) = core::mem::take(&mut core.tasks).into_iter().partition::<Vec<_>, _>(is_deletion);
         core.tasks = own.into();
         let later = core.later.extract_if(.., |(_, task)| is_deletion(task)).collect();
-        let children: Vec<Child> =
-            state.children.extract_if(.., |child| !(child.is_installing() && child.role == Role::Initiator)).collect();
-        let unfinished = children.iter().filter(|child| child.is_installing());
-        tasks.extend(unfinished.map(|child| Task::DeleteChild { child: child.id, request: None }));
+        let answered = state.answering.values().filter_map(|answering| answering.made(&state.children));
+        let completed: Vec<Completed> = answered.map(|made| Completed { made, request: None }).collect();
+        let goes_on = |child: &Child| !child.is_installing() || completed.iter().any(|completed| completed.made.child == child.id);
+        let children = state.children.extract_if(.., |child| goes_on(child)).collect();
         let (made, assigned) = (core::mem::take(&mut state.made), core.assigned.clone());
-        Self { children, made, tasks, later, assigned, ..Self::default() }
+        Self { children, made, tasks, later, assigned, completed, ..Self::default() }
     }
 
     /// The Child SA of a quick mode that is over, and whose wish it is.
     pub(crate) fn completed(children: Vec<Child>, wanted: Vec<PolicyId>, completed: Completed) -> Self {
-        Self { children, wanted, completed: Some(completed), ..Self::default() }
+        Self { children, wanted, completed: alloc::vec![completed], ..Self::default() }
     }
 }
 
@@ -107,7 +106,7 @@ impl IkeSa {
         self.core.tasks = own.into();
         let (later, own) = core::mem::take(&mut self.core.later).into_iter().partition(|(_, task)| of_child(task));
         self.core.later = own;
-        Estate { children, made, wanted, tasks, later, assigned: self.core.assigned.clone(), completed: None }
+        Estate { children, made, wanted, tasks, later, assigned: self.core.assigned.clone(), completed: Vec::new() }
     }
 
     /// The peer has deleted Child SAs under another IKE SA.
@@ -128,7 +127,7 @@ impl IkeSa {
             self.core.wanted.extend(estate.wanted);
             self.core.tasks.extend(estate.tasks);
             self.core.later.extend(estate.later);
-            if let Some(completed) = estate.completed {
+            for completed in estate.completed {
                 replacing::take_place(state, &mut self.core, cx, completed);
             }
             mode_config::follow(state, &mut self.core, cx, before);

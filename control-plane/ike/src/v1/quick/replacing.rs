@@ -10,13 +10,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use ipsec_types::{ChildSaId, Instant};
+use ipsec_types::ChildSaId;
 
 use crate::child::{self, Child, ChildPhase, TAKEN_OVER};
 use crate::context::Context;
 use crate::io::{Event, Output, RequestId};
 use crate::v1::common::Task;
-use crate::v1::established::Established;
+use crate::v1::established::{Established, delete_child};
 use crate::v1::known::News;
 use crate::v1::{Core, Estate};
 use crate::v2::keys::Role;
@@ -94,26 +94,34 @@ pub(crate) fn take_place(state: &mut Established, core: &mut Core, cx: &mut Cont
     state.made.push(made);
 }
 
-/// Another with the same traffic stays: this one is deleted when that carries packets, by who began that, and by the other side if it is there for long.
+/// Another takes the place of this one, which is deleted when that carries packets, by who began that, and by the other side if it is there for long.
 fn give_way(state: &mut Established, core: &mut Core, cx: &Context<'_>, old: ChildSaId, deletes: Role) {
+    set_aside(state, old);
+    core.later.push((cx.now + patience(deletes), Task::DeleteChild { child: old, request: None }));
+}
+
+fn set_aside(state: &mut Established, old: ChildSaId) {
     if let Some(old) = state.child_mut(old).filter(|old| old.phase == ChildPhase::Installed) {
         old.phase = ChildPhase::Replaced;
     }
-    let after = match deletes {
+}
+
+/// How long this side waits with a deletion, as who has to delete or as the other.
+const fn patience(deletes: Role) -> Duration {
+    match deletes {
         Role::Initiator => TAKEN_OVER,
         Role::Responder => LEFT_BEHIND,
-    };
-    core.later.push((cx.now + after, Task::DeleteChild { child: old, request: None }));
+    }
 }
 
-/// What the other side has put in the same place, if it has begun before it heard of this one.
+/// Another with the same traffic, which this one does not replace: of a quick mode that was begun before its initiator heard of this one.
 fn rival<'a>(state: &'a Established, made: &Made) -> Option<&'a Made> {
     let ours = state.child(made.child)?;
-    let contests = |other: &Child| other.phase == ChildPhase::Installed && other.role != ours.role && is_alike(other, ours);
-    state.made.iter().find(|other| other.replaces == made.replaces && state.child(other.child).is_some_and(contests))
+    let contests = |other: &Child| other.phase == ChildPhase::Installed && is_alike(other, ours);
+    state.made.iter().find(|other| state.child(other.child).is_some_and(contests))
 }
 
-/// Of two Child SAs in one place, one stays.
+/// Of two Child SAs with the same traffic, one stays.
 fn settle(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, mut both: [(ChildSaId, Vec<u8>); 2]) {
     both.sort_by(|(_, lowest), (_, other)| lowest.cmp(other));
     let [(goes, _), (stays, _)] = both;
@@ -127,24 +135,45 @@ fn settle(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, mut bo
         alloc::format!("Child SA {goes}, {whose}, was made with the lowest of the four nonces: it goes, {who}"),
     ];
     core.step(cx, "both sides have made a Child SA for the same traffic at once", lines);
-    give_way(state, core, cx, goes, role);
+    set_aside(state, goes);
+    core.later.push((cx.now + patience(role), Task::LetGo { child: goes }));
     cx.shared.event(Event::ChildSaRekeyed { ike_sa: core.id, old: goes, new: stays });
 }
 
+/// One that was to go is deleted, if another is there still.
+pub(crate) fn let_go(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, goes: ChildSaId) {
+    let Some(child) = state.child(goes).filter(|child| child.phase == ChildPhase::Replaced) else { return };
+    if !state.children.iter().any(|other| other.phase == ChildPhase::Installed && is_alike(other, child)) {
+        return reinstate_one(state, core, goes);
+    }
+    state.let_go = Some((child.policy, cx.now));
+    delete_child(state, core, cx, goes);
+}
+
 /// The peer has deleted a Child SA: what it had taken the place of is as it was, if it is still there. Where this side wanted another, it tries again.
-pub(crate) fn reinstate(state: &mut Established, core: &mut Core, now: Instant, ended: &Child) {
+pub(crate) fn reinstate(state: &mut Established, core: &mut Core, cx: &mut Context<'_>, ended: &Child) {
     let served = |child: &Child| is_alike(child, ended) && (child.is_installing() || child.phase == ChildPhase::Installed);
     if state.children.iter().any(served) {
         return;
     }
-    let Some(old) = state.children.iter_mut().rev().find(|child| child.phase == ChildPhase::Replaced && is_alike(child, ended)) else {
-        return;
-    };
-    old.phase = ChildPhase::Installed;
-    let (deletion, again) = (Task::DeleteChild { child: old.id, request: None }, Task::RekeyChild { child: old.id, request: None });
-    core.tasks.retain(|task| *task != deletion);
-    core.later.retain(|(_, task)| *task != deletion);
-    core.later.extend((ended.role == Role::Initiator).then_some((now + TRIED_AGAIN, again)));
+    if let Some(old) = state.children.iter().rev().find(|child| child.phase == ChildPhase::Replaced && is_alike(child, ended)) {
+        let id = old.id;
+        reinstate_one(state, core, id);
+        let again = Task::RekeyChild { child: id, request: None };
+        core.later.extend((ended.role == Role::Initiator).then_some((cx.now + TRIED_AGAIN, again)));
+    } else if state.let_go.take_if(|(policy, since)| *policy == ended.policy && cx.now < *since + LEFT_BEHIND * 2).is_some() {
+        // Each side has let go what the other keeps: they may see the order of several in another way, and a Delete is not confirmed.
+        core.want_again(cx, ended.policy);
+    }
+}
+
+fn reinstate_one(state: &mut Established, core: &mut Core, id: ChildSaId) {
+    if let Some(child) = state.child_mut(id) {
+        child.phase = ChildPhase::Installed;
+    }
+    let of_it = |task: &Task| matches!(task, Task::DeleteChild { child, request: None } | Task::LetGo { child } if *child == id);
+    core.tasks.retain(|task| !of_it(task));
+    core.later.retain(|(_, task)| !of_it(task));
 }
 
 /// Whether two have the same traffic.

@@ -61,6 +61,14 @@ impl Responding {
     pub(crate) fn waits_for(&self, id: JobId) -> bool {
         matches!(self.step, Step::Agreeing { job, .. } if job == id)
     }
+
+    /// What it makes of these Child SAs, once it is answered.
+    pub(crate) fn made(&self, children: &[Child]) -> Option<Made> {
+        let Step::AwaitThird { child } = self.step else { return None };
+        let replaces = children.iter().find(|made| made.id == child)?.predecessor;
+        let [ni, nr] = &self.nonces;
+        Some(Made { child, replaces, lowest: ni.min(nr).clone() })
+    }
 }
 
 /// `HDR*, HASH(1), SA, Ni [, KE] [, IDci, IDcr]  -->`
@@ -326,10 +334,9 @@ pub(crate) fn on_third(
     message: &Message<'_>,
 ) -> State {
     let message_id = message.header.message_id;
-    let Some((answering, child)) = state.answering.get(&message_id).and_then(|answering| match answering.step {
-        Step::AwaitThird { child } if message.header.exchange == ExchangeType::QUICK_MODE => Some((answering, child)),
-        _ => None,
-    }) else {
+    let waits = |answering: &&Responding| matches!(answering.step, Step::AwaitThird { .. });
+    let Some(answering) = state.answering.get(&message_id).filter(waits).filter(|_| message.header.exchange == ExchangeType::QUICK_MODE)
+    else {
         cx.shared.count("messages_ignored");
         return State::Established(state);
     };
@@ -340,8 +347,8 @@ pub(crate) fn on_third(
     };
     trace_incoming(cx, core, datagram, &message.header, &payloads);
     heard(&state, core, cx, datagram);
-    if let Some(Responding { nonces: [ni, nr], .. }) = state.answering.remove(&message_id) {
-        let made = Made { child, replaces: state.child(child).and_then(|child| child.predecessor), lowest: ni.min(nr) };
+    let answering = state.answering.remove(&message_id);
+    if let Some(made) = answering.and_then(|answering| answering.made(&state.children)) {
         replacing::completed(&mut state, core, cx, Completed { made, request: None });
     }
     State::Established(state)
