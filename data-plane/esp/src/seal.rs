@@ -245,16 +245,53 @@ fn frames_of<'a, S: KnownShape, const LINK: usize, B: Buffer + 'a>(
     mut hand_over: impl FnMut(SealJob<'a>),
     mut refuse: impl FnMut(u8, SealError),
 ) {
-    let shape = S::shape(template);
-    for (number, Frame { index, inner, buffer }) in numbers.zip(frames) {
-        let value = number.value();
-        let job = lay_out_in_tunnel(value, template, shape, &Payload::whole(inner), pad_to, link, buffer)
-            .and_then(|(packet, data)| job(number.sa(), template.facts(), shape.layout, value, packet, data).ok_or(SealError::NoTailroom));
-        match job {
+    for (number, frame) in numbers.zip(frames) {
+        let index = frame.index;
+        match frame_of::<S, LINK, B>(number, template, pad_to, link, frame) {
             Ok(job) => hand_over(job),
             Err(error) => refuse(index, error),
         }
     }
+}
+
+/// [`prepare_frames`] of one frame, which costs less alone: what is looked at once for many is not.
+///
+/// # Errors
+/// [`SealError`].
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it makes costs more to be copied than to be made")]
+pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
+    number: SequenceNumber<'a>,
+    template: EspTunnel<'_>,
+    pad_to: usize,
+    link: &[u8; LINK],
+    frame: Frame<'a, B>,
+    hand_over: impl FnOnce(SealJob<'a>),
+) -> Result<(), SealError> {
+    let way = template.usual_way();
+    let template = template.template();
+    match way {
+        Some(Way::V4) => frame_of::<UsualV4, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V4Udp) => frame_of::<UsualV4Udp, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V6) => frame_of::<UsualV6, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V6Udp) => frame_of::<UsualV6Udp, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        None => frame_of::<AnyShape, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+    }
+}
+
+/// The same for a template of one shape.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
+fn frame_of<'a, S: KnownShape, const LINK: usize, B: Buffer>(
+    number: SequenceNumber<'a>,
+    template: &Template,
+    pad_to: usize,
+    link: &[u8; LINK],
+    frame: Frame<'a, B>,
+) -> Result<SealJob<'a>, SealError> {
+    let (shape, value) = (S::shape(template), number.value());
+    let (packet, data) = lay_out_in_tunnel(value, template, shape, &Payload::whole(frame.inner), pad_to, link, frame.buffer)?;
+    job(number.sa(), template.facts(), shape.layout, value, packet, data).ok_or(SealError::NoTailroom)
 }
 
 /// Writes all that is in clear in tunnel mode by a template of this shape; the whole packet, and where in it the data of the job are, without IV.

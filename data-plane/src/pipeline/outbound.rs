@@ -260,18 +260,58 @@ fn seal_run<'a: 'b, 'b, B: Buffer>(
     jobs: &mut SealJobs<'b>,
     failed: &mut ArrayVec<(u8, Verdict), BURST>,
 ) {
+    cx.stats().count_policy(path.through.policy, run.packets.into(), run.octets.into());
+    match (known, places) {
+        ([inner], [place]) => {
+            let sealed = seal_one(cx, path, run.first, *inner, place, jobs);
+            failed.extend(sealed.err().map(|verdict| (run.first, verdict)));
+        }
+        (known, places) => seal_many(cx, path, run.first, known, places, jobs, failed),
+    }
+}
+
+/// The only packet of a run.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "the way of each packet where there are many SAs")]
+fn seal_one<'a: 'b, 'b, B: Buffer>(
+    cx: Context<'_>,
+    path: &Path<'a, '_>,
+    index: u8,
+    inner: Parsed,
+    place: &'b mut Option<B>,
+    jobs: &mut SealJobs<'b>,
+) -> Result<(), Verdict> {
     let Path { through, template, way } = *path;
-    cx.stats().count_policy(through.policy, run.packets.into(), run.octets.into());
-    for ((parsed, place), index) in known.iter().zip(&mut *places).zip(run.first..) {
+    let Some(buffer) = place else { return Ok(()) };
+    hop(inner, buffer).ok_or(Verdict::TtlExceeded)?;
+    let number = number(cx, &through.sa)?;
+    let frame = Frame { index, inner, buffer };
+    seal::prepare_frame(number, template, tfc::pad_to(cx, through), &way.ethernet, frame, |job| jobs.push(job))?;
+    Ok(())
+}
+
+/// The packets of a longer one.
+#[inline]
+fn seal_many<'a: 'b, 'b, B: Buffer>(
+    cx: Context<'_>,
+    path: &Path<'a, '_>,
+    first: u8,
+    known: &[Parsed],
+    places: &'b mut [Option<B>],
+    jobs: &mut SealJobs<'b>,
+    failed: &mut ArrayVec<(u8, Verdict), BURST>,
+) {
+    let Path { through, template, way } = *path;
+    for ((parsed, place), index) in known.iter().zip(&mut *places).zip(first..) {
         if place.as_mut().is_some_and(|buffer| hop(*parsed, buffer).is_none()) {
             failed.push((index, Verdict::TtlExceeded));
         }
     }
-    let mut frames = known.iter().zip(places).zip(run.first..).filter_map(|((inner, place), index)| {
+    let mut frames = known.iter().zip(places).zip(first..).filter_map(|((inner, place), index)| {
         let buffer = place.as_mut()?;
         Some(Frame { index, inner: *inner, buffer })
     });
-    if let Ok(numbers) = through.sa.outbound.take(run.packets.into()) {
+    if let Ok(numbers) = through.sa.outbound.take(u32::try_from(known.len()).unwrap_or(u32::MAX)) {
         let refuse = |index, error: SealError| failed.push((index, error.into()));
         seal::prepare_frames(numbers, template, tfc::pad_to(cx, through), &way.ethernet, &mut frames, |job| jobs.push(job), refuse);
     }

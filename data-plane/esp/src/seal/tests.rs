@@ -155,6 +155,10 @@ fn prepare_one<'a, B: Buffer>(
     result
 }
 
+fn carry_out(job: SealJob<'_>) {
+    esp_crypto::seal_burst(&mut [job]);
+}
+
 /// No more than there are numbers: the others stay where they are.
 #[test]
 fn frames_get_numbers_in_their_order_as_far_as_there_are_any() {
@@ -198,9 +202,17 @@ fn preparing_a_frame_makes_the_same_packet_as_a_plan_does_behind_another_link_he
             // The one way to have a number twice: another SA under the same key. Behind the packet there is padding of the link.
             let twin = outbound(SequenceNumbers::Extended);
             let mut other = VecBuffer::from_packet(&[&[0xee; 14][..], &packet, &[0xdd; 6]].concat());
-            let seal = |job| esp_crypto::seal_burst(&mut [job]);
             let frame = Frame { index: 0, inner: parsed, buffer: &mut other };
-            assert_eq!(prepare_one(&twin, &template, pad_to, frame, seal), Ok(()));
+            assert_eq!(prepare_one(&twin, &template, pad_to, frame, carry_out), Ok(()));
+            finish_frame::<14, _>(&template, &mut other).unwrap();
+            assert_eq!(other.bytes(), [&[0xaa; 14][..], one.bytes()].concat());
+
+            // And a frame by itself.
+            let twin = outbound(SequenceNumbers::Extended);
+            let mut other = VecBuffer::from_packet(&[&[0xee; 14][..], &packet, &[0xdd; 6]].concat());
+            let frame = Frame { index: 0, inner: parsed, buffer: &mut other };
+            let (number, frame_of) = (twin.take_one().unwrap(), template.esp_tunnel().unwrap());
+            assert_eq!(prepare_frame(number, frame_of, pad_to, &[0xaa; 14], frame, carry_out), Ok(()));
             finish_frame::<14, _>(&template, &mut other).unwrap();
             assert_eq!(other.bytes(), [&[0xaa; 14][..], one.bytes()].concat());
         }
