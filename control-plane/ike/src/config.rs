@@ -409,6 +409,11 @@ pub enum StartAction {
 }
 
 impl Connection {
+    /// Whether some of its children are for packets of certain classes alone.
+    pub(crate) fn has_classes(&self) -> bool {
+        self.children.iter().any(|child| child.dscp != DscpSet::ALL)
+    }
+
     /// Who we say we are in each round of authentication, and how we show it.
     pub(crate) fn local_rounds(&self) -> impl DoubleEndedIterator<Item = (&Identity, &LocalAuth)> {
         let more = self.local_more.iter().map(|round| (&round.identity, &round.auth));

@@ -6,11 +6,11 @@ mod pair;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::config::{Config, DpdAction, IkeLifetime, Psk, StartAction, Version};
+use ike::config::{Child, Config, DpdAction, IkeLifetime, Psk, StartAction, Version};
 use ike::error::Failure;
 use ike::io::{Answer, Datagram, Event, Input, SaState};
 use ike_wire::v1;
-use ipsec_types::{Mode, Secret};
+use ipsec_types::{Dscp, DscpSet, Mode, PolicyId, Secret};
 use pair::Side::{A, B};
 use pair::{Network, Pair, Side, ah, config, esp, lab, net, second_child};
 
@@ -172,6 +172,28 @@ fn both_can_begin_and_several_child_sas_share_phase_1() {
         }
         assert_eq!(pair.assert_mirrored(), 2);
         assert_eq!((pair.established(A), pair.sent.len()), (1, 12));
+    }
+}
+
+/// Not even where nothing in a quick mode says which of them is meant.
+#[test]
+fn children_for_packets_of_several_classes_have_an_sa_each() {
+    let expedited: DscpSet = [Dscp::new(46).unwrap()].into_iter().collect();
+    let mut pair = pair(61, |side, config| {
+        let rest = v1_config(side).connections.remove(0).children.remove(0);
+        let children = &mut config.connections[0].children;
+        children[0].dscp = expedited;
+        children.push(Child { name: "rest".into(), policy: PolicyId(2), priority: 110, dscp: DscpSet::ALL.without(expedited), ..rest });
+    });
+    for child in ["net", "rest"] {
+        pair.initiate_child(A, child);
+        pair.run(SECOND);
+    }
+    pair.run(SECOND * 60);
+    assert_eq!(pair.assert_mirrored(), 2);
+    for side in [A, B] {
+        let served: Vec<u32> = pair.gateway(side).data_plane.installed.values().map(|sa| sa.policy.0).collect();
+        assert_eq!(served, [1, 2], "{side:?}");
     }
 }
 

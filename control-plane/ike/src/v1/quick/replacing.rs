@@ -97,7 +97,10 @@ pub(crate) fn take_place(state: &mut Established, core: &mut Core, cx: &mut Cont
 /// Another takes the place of this one, which is deleted when that carries packets, by who began that, and by the other side if it is there for long.
 fn give_way(state: &mut Established, core: &mut Core, cx: &Context<'_>, old: ChildSaId, deletes: Role) {
     set_aside(state, old);
-    core.later.push((cx.now + patience(deletes), Task::DeleteChild { child: old, request: None }));
+    // What is for packets of which class the peer alone knows: it may mean another one.
+    if deletes == Role::Initiator || !core.connection.has_classes() {
+        core.later.push((cx.now + patience(deletes), Task::DeleteChild { child: old, request: None }));
+    }
 }
 
 fn set_aside(state: &mut Established, old: ChildSaId) {

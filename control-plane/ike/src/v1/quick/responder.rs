@@ -164,7 +164,10 @@ fn choose(
             Some((differs, index, child, selectors))
         })
         .collect();
-    meeting.sort_by_key(|(differs, ..)| *differs);
+    // Children for packets of several classes have the same selectors: the peer's SA is for one that has none, or has the oldest.
+    let newest =
+        |child: &config::Child| state.children.iter().filter(|sa| sa.policy == child.policy && sa.is_live()).map(|sa| sa.since).max();
+    meeting.sort_by_key(|(differs, _, child, _)| (*differs, newest(child).filter(|_| core.connection.has_classes())));
     let mut refusal = None;
     for (_, index, child, selectors) in meeting {
         if child.protocol() == ike_wire::Protocol::AH && core.encapsulates() {
