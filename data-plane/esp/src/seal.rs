@@ -23,7 +23,7 @@ use packet::{Buffer, ipv6, udp};
 
 use crate::facts::{SaFacts, low};
 use crate::layout::{MAX_ALIGNMENT, Protocol};
-use crate::template::{AnyShape, EspTunnel, Inner, KnownShape, Shape, Template, UsualV4, UsualV4Udp, UsualV6, UsualV6Udp, Way};
+use crate::template::{AnyShape, EspTunnel, Inner, KnownShape, Shape, Template, Usual, Way};
 use crate::{Layout, OutboundSa, SequenceNumber, SequenceRange, TRAILER_LEN, ah};
 
 /// Why a packet could not be sealed. Its number is lost, the packet must be dropped.
@@ -226,10 +226,10 @@ pub fn prepare_frames<'a, const LINK: usize, B: Buffer + 'a>(
     let way = template.usual_way();
     let template = template.template();
     match way {
-        Some(Way::V4) => frames_of::<UsualV4, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
-        Some(Way::V4Udp) => frames_of::<UsualV4Udp, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
-        Some(Way::V6) => frames_of::<UsualV6, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
-        Some(Way::V6Udp) => frames_of::<UsualV6Udp, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        Some(Way::V4) => frames_of::<Usual<false, false>, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        Some(Way::V4Udp) => frames_of::<Usual<false, true>, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        Some(Way::V6) => frames_of::<Usual<true, false>, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
+        Some(Way::V6Udp) => frames_of::<Usual<true, true>, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
         None => frames_of::<AnyShape, _, _>(numbers, template, pad_to, link, frames, hand_over, refuse),
     }
 }
@@ -271,10 +271,10 @@ pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
     let way = template.usual_way();
     let template = template.template();
     match way {
-        Some(Way::V4) => frame_of::<UsualV4, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
-        Some(Way::V4Udp) => frame_of::<UsualV4Udp, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
-        Some(Way::V6) => frame_of::<UsualV6, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
-        Some(Way::V6Udp) => frame_of::<UsualV6Udp, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V4) => frame_of::<Usual<false, false>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V4Udp) => frame_of::<Usual<false, true>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V6) => frame_of::<Usual<true, false>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V6Udp) => frame_of::<Usual<true, true>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
         None => frame_of::<AnyShape, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
     }
 }

@@ -109,14 +109,8 @@ pub(crate) trait KnownShape {
 
 /// Nothing is known while compiling.
 pub(crate) struct AnyShape;
-/// The usual layout, over IPv4.
-pub(crate) struct UsualV4;
-/// The usual layout in UDP, over IPv4.
-pub(crate) struct UsualV4Udp;
-/// The usual layout, over IPv6.
-pub(crate) struct UsualV6;
-/// The usual layout in UDP, over IPv6.
-pub(crate) struct UsualV6Udp;
+/// The usual layout, over IPv6 or IPv4, in UDP or not.
+pub(crate) struct Usual<const V6: bool, const UDP: bool>;
 
 impl KnownShape for AnyShape {
     #[inline]
@@ -125,31 +119,15 @@ impl KnownShape for AnyShape {
     }
 }
 
-impl KnownShape for UsualV4 {
+impl<const V6: bool, const UDP: bool> KnownShape for Usual<V6, UDP> {
     #[inline]
     fn shape(_: &Template) -> Shape {
-        Shape::usual(Way::V4)
-    }
-}
-
-impl KnownShape for UsualV4Udp {
-    #[inline]
-    fn shape(_: &Template) -> Shape {
-        Shape::usual(Way::V4Udp)
-    }
-}
-
-impl KnownShape for UsualV6 {
-    #[inline]
-    fn shape(_: &Template) -> Shape {
-        Shape::usual(Way::V6)
-    }
-}
-
-impl KnownShape for UsualV6Udp {
-    #[inline]
-    fn shape(_: &Template) -> Shape {
-        Shape::usual(Way::V6Udp)
+        Shape::usual(match (V6, UDP) {
+            (false, false) => Way::V4,
+            (false, true) => Way::V4Udp,
+            (true, false) => Way::V6,
+            (true, true) => Way::V6Udp,
+        })
     }
 }
 
