@@ -234,8 +234,6 @@ impl Worker {
             let stats = self.pipeline.end().stats();
             stats.add(Tally::Packets, count);
             for mbuf in self.received.drain() {
-                // A NIC has put it no nearer than into the last of the caches.
-                mbuf.bytes().first().into_iter().for_each(esp_crypto::prefetch);
                 let mbuf = if mbuf.is_contiguous() { Ok(mbuf) } else { linearised(stats, &self.outlets.large, &mbuf) };
                 if let Err(verdict) = mbuf.and_then(|mbuf| self.burst.push(mbuf).map_err(|_| Verdict::MalformedFrame)) {
                     stats.count(verdict);

@@ -210,8 +210,7 @@ pub struct Frame<'a, B> {
 
 /// [`prepare_padded`] and [`SealPlan::job`] in one for frames that go through one tunnel, which is less work: for who can hold on to the buffers until the
 /// cipher is done. `link` stands in the place of the link headers then, in front of the outer headers. No more frames are taken than there are numbers.
-/// `hand_over` is given the jobs, rather than the caller: so each is made where it stays, as copying it would have to wait for what was just written.
-/// `refuse` is told which frame has to be dropped instead, and why.
+/// `hand_over` is given the jobs; `refuse` is told which frame has to be dropped instead, and why.
 #[inline]
 pub fn prepare_frames<'a, const LINK: usize, B: Buffer + 'a>(
     numbers: SequenceRange<'a>,
@@ -245,9 +244,8 @@ fn frames_of<'a, S: KnownShape, const LINK: usize, B: Buffer + 'a>(
     mut hand_over: impl FnMut(SealJob<'a>),
     mut refuse: impl FnMut(u8, SealError),
 ) {
-    for (number, frame) in numbers.zip(frames) {
-        let index = frame.index;
-        match frame_of::<S, LINK, B>(number, template, pad_to, link, frame) {
+    for (number, Frame { index, inner, buffer }) in numbers.zip(frames) {
+        match frame_of::<S, LINK, B>(number, template, pad_to, link, inner, buffer) {
             Ok(job) => hand_over(job),
             Err(error) => refuse(index, error),
         }
@@ -259,23 +257,23 @@ fn frames_of<'a, S: KnownShape, const LINK: usize, B: Buffer + 'a>(
 /// # Errors
 /// [`SealError`].
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "what it makes costs more to be copied than to be made")]
+#[expect(clippy::inline_always, reason = "what it returns costs more to be copied than to be made")]
 pub fn prepare_frame<'a, const LINK: usize, B: Buffer>(
     number: SequenceNumber<'a>,
     template: EspTunnel<'_>,
     pad_to: usize,
     link: &[u8; LINK],
-    frame: Frame<'a, B>,
-    hand_over: impl FnOnce(SealJob<'a>),
-) -> Result<(), SealError> {
+    inner: Parsed,
+    buffer: &'a mut B,
+) -> Result<SealJob<'a>, SealError> {
     let way = template.usual_way();
     let template = template.template();
     match way {
-        Some(Way::V4) => frame_of::<Usual<false, false>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
-        Some(Way::V4Udp) => frame_of::<Usual<false, true>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
-        Some(Way::V6) => frame_of::<Usual<true, false>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
-        Some(Way::V6Udp) => frame_of::<Usual<true, true>, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
-        None => frame_of::<AnyShape, LINK, B>(number, template, pad_to, link, frame).map(hand_over),
+        Some(Way::V4) => frame_of::<Usual<false, false>, LINK, B>(number, template, pad_to, link, inner, buffer),
+        Some(Way::V4Udp) => frame_of::<Usual<false, true>, LINK, B>(number, template, pad_to, link, inner, buffer),
+        Some(Way::V6) => frame_of::<Usual<true, false>, LINK, B>(number, template, pad_to, link, inner, buffer),
+        Some(Way::V6Udp) => frame_of::<Usual<true, true>, LINK, B>(number, template, pad_to, link, inner, buffer),
+        None => frame_of::<AnyShape, LINK, B>(number, template, pad_to, link, inner, buffer),
     }
 }
 
@@ -287,10 +285,11 @@ fn frame_of<'a, S: KnownShape, const LINK: usize, B: Buffer>(
     template: &Template,
     pad_to: usize,
     link: &[u8; LINK],
-    frame: Frame<'a, B>,
+    inner: Parsed,
+    buffer: &'a mut B,
 ) -> Result<SealJob<'a>, SealError> {
     let (shape, value) = (S::shape(template), number.value());
-    let (packet, data) = lay_out_in_tunnel(value, template, shape, &Payload::whole(frame.inner), pad_to, link, frame.buffer)?;
+    let (packet, data) = lay_out_in_tunnel(value, template, shape, &Payload::whole(inner), pad_to, link, buffer)?;
     job(number.sa(), template.facts(), shape.layout, value, packet, data).ok_or(SealError::NoTailroom)
 }
 

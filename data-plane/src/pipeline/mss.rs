@@ -33,7 +33,7 @@ fn may_be_syn(packet: &[u8]) -> bool {
 
 /// The same for one that opens a connection.
 #[cold]
-pub(super) fn clamp_syn(cx: Context<'_>, through: &SadEntry, packet: &mut [u8]) {
+fn clamp_syn(cx: Context<'_>, through: &SadEntry, packet: &mut [u8]) {
     let Ok(ip) = Ip::parse(packet) else { return };
     let [ipv4, ipv6] = IP_HEADER_LENS;
     let header_len = if matches!(ip, Ip::V4(_)) { ipv4 } else { ipv6 };

@@ -263,7 +263,7 @@ fn seal_run<'a: 'b, 'b, B: Buffer>(
     cx.stats().count_policy(path.through.policy, run.packets.into(), run.octets.into());
     match (known, places) {
         ([inner], [place]) => {
-            let sealed = seal_one(cx, path, run.first, *inner, place, jobs);
+            let sealed = seal_one(cx, path, *inner, place, jobs);
             failed.extend(sealed.err().map(|verdict| (run.first, verdict)));
         }
         (known, places) => seal_many(cx, path, run.first, known, places, jobs, failed),
@@ -276,7 +276,6 @@ fn seal_run<'a: 'b, 'b, B: Buffer>(
 fn seal_one<'a: 'b, 'b, B: Buffer>(
     cx: Context<'_>,
     path: &Path<'a, '_>,
-    index: u8,
     inner: Parsed,
     place: &'b mut Option<B>,
     jobs: &mut SealJobs<'b>,
@@ -285,8 +284,7 @@ fn seal_one<'a: 'b, 'b, B: Buffer>(
     let Some(buffer) = place else { return Ok(()) };
     hop(inner, buffer).ok_or(Verdict::TtlExceeded)?;
     let number = number(cx, &through.sa)?;
-    let frame = Frame { index, inner, buffer };
-    seal::prepare_frame(number, template, tfc::pad_to(cx, through), &way.ethernet, frame, |job| jobs.push(job))?;
+    jobs.push(seal::prepare_frame(number, template, tfc::pad_to(cx, through), &way.ethernet, inner, buffer)?);
     Ok(())
 }
 

@@ -210,9 +210,8 @@ fn preparing_a_frame_makes_the_same_packet_as_a_plan_does_behind_another_link_he
             // And a frame by itself.
             let twin = outbound(SequenceNumbers::Extended);
             let mut other = VecBuffer::from_packet(&[&[0xee; 14][..], &packet, &[0xdd; 6]].concat());
-            let frame = Frame { index: 0, inner: parsed, buffer: &mut other };
-            let (number, frame_of) = (twin.take_one().unwrap(), template.esp_tunnel().unwrap());
-            assert_eq!(prepare_frame(number, frame_of, pad_to, &[0xaa; 14], frame, carry_out), Ok(()));
+            let (number, tunnel) = (twin.take_one().unwrap(), template.esp_tunnel().unwrap());
+            carry_out(prepare_frame(number, tunnel, pad_to, &[0xaa; 14], parsed, &mut other).unwrap());
             finish_frame::<14, _>(&template, &mut other).unwrap();
             assert_eq!(other.bytes(), [&[0xaa; 14][..], one.bytes()].concat());
         }
